@@ -111,8 +111,10 @@ where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'accou
 -- The people to whom a template may have gone since then, and when the last one did; the longest ago first.
 select m.person_id, max(a.begun_at) as at
 from attempts a
-join messages m on m.tenant = a.tenant and m.message_id = a.message_id
-where a.tenant = $1 and a.begun_at > $2 and a.wording = 'template'
+cross join lateral (
+    select one.person_id from messages one where one.tenant = $1 and one.message_id = a.message_id limit 1
+) as m
+where (a.tenant = $1) is true and a.begun_at > $2 and a.wording = 'template'
     and (a.ending is null or a.ending not in ('not_written', 'refused'))
 group by m.person_id order by at;
 

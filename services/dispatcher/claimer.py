@@ -3,6 +3,7 @@
 Only a committed intent may leave.
 """
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,13 @@ from services.dispatcher.payload import ContentDocument, MessageContent, Unsenda
 from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, is_window_open, plan_send
 from services.dispatcher.rate_limits import RateUsage
 from services.dispatcher.reasons import MessageReason
-from services.dispatcher.store import DueMessage, LaneCapacity, MessageStore, UnreadableMessage
+from services.dispatcher.store import (
+    MANY_FOLLOWERS,
+    DueMessage,
+    LaneCapacity,
+    MessageStore,
+    UnreadableMessage,
+)
 from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.templates import TemplateKey, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
@@ -39,6 +46,7 @@ _KEPT_IN_MEMORY = frozenset(
 NORMAL_TO_BULK = 9
 """While both wait, so many normal messages go for one of bulk (the query find_due)."""
 
+_LOOK_SECONDS = 1.0
 _TEMPLATE_TRIAL_WAIT = timedelta(seconds=1)  # until the outcome of the one trial message is known
 
 
@@ -66,7 +74,8 @@ class SendIntent(Struct, frozen=True):
 class ClaimedBatch:
     """The decisions of one round. ``busy`` are the people, ``templates`` the templates of sends in flight.
 
-    ``held`` messages were found and belong to people of unread partitions. ``documents`` are those that are settled.
+    ``held`` messages were found and belong to people of unread partitions, or wait behind earlier messages from now on.
+    ``documents`` are those that are settled.
     """
 
     documents: Mapping[DocumentKey, KnownDocument] = field(default_factory=dict)
@@ -76,6 +85,33 @@ class ClaimedBatch:
     busy: set[str] = field(default_factory=set)
     templates: set[tuple[str, str]] = field(default_factory=set)
     held: int = 0
+
+
+@dataclass(slots=True)
+class Followers:
+    """When to look for due messages that stand behind earlier ones of their chats, and that every claim passes anew."""
+
+    _looked_at: float = 0.0
+    _held: int = 0
+
+    def are_many(self, due: Sequence[DueMessage | UnreadableMessage], at_most: int) -> bool:
+        """Where a claim passed many, where the last look found some, and each second in which a claim found too few."""
+        if self._held or _passed(due) >= MANY_FOLLOWERS:
+            return True
+        return len(due) < at_most and time.monotonic() - self._looked_at >= _LOOK_SECONDS
+
+    def looked(self, held: int) -> None:
+        self._looked_at, self._held = time.monotonic(), held
+
+
+def _passed(due: Iterable[DueMessage | UnreadableMessage]) -> int:
+    """How many due messages a claim passed, before the last one that it found in each lane."""
+    places, found = dict[tuple[str, Lane], int](), 0
+    for one in due:
+        if isinstance(one, DueMessage):
+            lane = (one.message.line, one.message.lane)
+            places[lane], found = max(one.place, places.get(lane, 0)), found + 1
+    return sum(places.values()) - found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +131,7 @@ class Claimer:
     budget: Budget
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Line → WhatsApp business account, where a setting says so."""
+    followers: Followers = field(default_factory=Followers)
     bulk_turns: Counter[str] = field(default_factory=Counter)
     """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""
 
@@ -122,17 +159,28 @@ class Claimer:
         ``in_flight`` are the people and the templates of sends without an outcome.
         """
         people, templates = in_flight
-        passed = [*people, *self.unread.refresh()]
+        unread = [*self.unread.refresh()]
+        passed = [*people, *unread]
         due = await self.store.find_due(connection, capacities, passed, (moment.business, moment.machine), at_most)
         keys = {key for one in due if isinstance(one, DueMessage) and (key := _document_of(one)) is not None}
         documents = await self.documents.find(connection, keys, moment.machine)
         batch = ClaimedBatch(documents, busy=set(people), templates=set(templates))
         self._plan_all(due, batch, moment)
+        if self.followers.are_many(due, at_most):
+            batch.held += await self._hold_followers(connection, capacities, unread, moment)
         if batch.waits:
             await self.store.postpone(connection, batch.waits)
         if batch.intents:
             await self._begin(connection, batch, moment)
         return batch
+
+    async def _hold_followers(
+        self, connection: Connection, capacities: Sequence[LaneCapacity], unread: Collection[str], moment: Moment
+    ) -> int:
+        instants = (moment.business, moment.machine)
+        held = await self.store.hold_followers(connection, capacities, unread, instants)
+        self.followers.looked(held)
+        return held
 
     def _capacity(self, line: str, lane: Lane, in_flight: int, at_most: int, moment: Moment) -> int:
         if self.pauses.names.has_line(line):

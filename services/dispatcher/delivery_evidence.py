@@ -84,10 +84,21 @@ class DeliveryEvidence:
             raw = orjson.dumps({**row, "at": row["at"].isoformat()})
             await tx.park(raw, reason, sentence, RecordOrigin(WHATSAPP_STATUSES.name, event=row["event"]))
 
-    async def matched_early_statuses(self, connection: Connection) -> list[str]:
-        """Wamids of kept statuses whose attempt was committed in the same moment: neither transaction saw the other."""
-        rows = await connection.fetch(QUERIES.matched_early_statuses, self.tenant, _BATCH)
-        return [row["wamid"] for row in rows]
+    async def matched_early_statuses(self, connection: Connection, after: str) -> tuple[list[str], str]:
+        """Wamids of kept statuses whose attempt was committed in the same moment: neither transaction saw the other.
+
+        Some are looked at, from a place on that an earlier call returned; empty is the beginning, and the end.
+        """
+        rows = await connection.fetch(QUERIES.matched_early_statuses, self.tenant, after, _BATCH)
+        matched = list(dict.fromkeys(row["wamid"] for row in rows if row["is_matched"]))
+        return matched, rows[-1]["wamid"] if len(rows) == _BATCH else ""
+
+    async def has_matched_early_status(self, connection: Connection) -> bool:
+        """Whether there is any; for a development clock."""
+        matched, after = await self.matched_early_statuses(connection, "")
+        while after and not matched:
+            matched, after = await self.matched_early_statuses(connection, after)
+        return bool(matched)
 
     async def delete_old_early_statuses(self, connection: Connection, now: datetime) -> None:
         await connection.execute(QUERIES.delete_old_early_statuses, self.tenant, now - _KEPT_FOR, _BATCH)

@@ -121,9 +121,10 @@ class DocumentStore:
         """``file`` is its SHA-256 in hex and its type."""
         await connection.execute(QUERIES.save_upload, self.tenant, line, *file, media_id, machine + _UPLOAD_LIFE)
 
-    async def release(self, connection: Connection, business: datetime) -> int:
-        """How many messages wait for no document any more, and are planned anew."""
-        return len(await connection.fetch(QUERIES.release_for_documents, self.tenant, business))
+    async def release(self, connection: Connection, document: WaitingDocument, business: datetime) -> int:
+        """How many messages waited for this document, which is settled, and are planned anew."""
+        key = (document.line, document.document_id)
+        return len(await connection.fetch(QUERIES.release_for_document, self.tenant, business, *key))
 
     async def waiting(self, connection: Connection, machine: datetime) -> WaitingDocuments:
         row = await connection.fetchrow(QUERIES.waiting_documents, self.tenant, machine)

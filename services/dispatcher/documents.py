@@ -101,7 +101,6 @@ class DocumentPreparer:
         now = machine_now()
         waiting = await self.store.waiting(self.pool, now)
         metrics.show_waiting_documents(waiting.documents, waiting.oldest, now)
-        await self._release()  # also what began to wait in the moment its document was settled
         if self._cleaned_at is None or now - self._cleaned_at >= _CLEAN_EVERY:
             self._cleaned_at = now
             await self.store.delete_old(self.pool, now)
@@ -173,10 +172,11 @@ class DocumentPreparer:
         self.settled += 1
         metrics.DOCUMENTS.labels(outcome).inc()
         _log.info("document.settled", document_id=document.document_id, line=document.line, outcome=outcome)
-        await self._release()
+        await self._release(document)
 
-    async def _release(self) -> None:
-        if await self.store.release(self.pool, self.clock.now()):
+    async def _release(self, document: WaitingDocument) -> None:
+        """A message that begins to wait in this moment is found by the reconciliation."""
+        if await self.store.release(self.pool, document, self.clock.now()):
             await self.pool.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
     async def _try_later(self, document: WaitingDocument, fault: str) -> None:

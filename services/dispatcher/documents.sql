@@ -59,15 +59,11 @@ insert into uploads (tenant, line, sha256, mime, media_id, expires_at) values ($
 on conflict (tenant, line, sha256) do update
 set mime = excluded.mime, media_id = excluded.media_id, expires_at = excluded.expires_at;
 
--- name: release_for_documents
+-- name: release_for_document
 -- Messages that waited for a document which is settled now are planned anew.
-update messages m set not_before = $2, reason = null
-where m.tenant = $1 and m.state = 'waiting' and m.reason = 'document_pending' and (
-    select true from documents d
-    where d.tenant = $1 and d.line = m.line and d.document_id = m.document_id and d.state <> 'waiting'
-    limit 1
-)
-returning m.message_id;
+update messages set not_before = $2, reason = null
+where tenant = $1 and line = $3 and document_id = $4 and state = 'waiting' and reason = 'document_pending'
+returning message_id;
 
 -- name: waiting_documents
 -- How many documents wait, how many of them are due, and since when the oldest does.

@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.dispatcher.message_state import EndedAttempt, StateChange, TrackedMessage
+from services.dispatcher.message_state import EndedAttempt, MessageState, StateChange, TrackedMessage
 from services.dispatcher.metrics import MessageTally
 from services.dispatcher.provider_responses import SendError
 from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin
@@ -28,6 +28,7 @@ from shared.runtime.tracing import past_span
 SERVICE = "dispatcher"
 SOURCE = "stet/dispatcher"
 
+_AHEAD = frozenset({MessageState.WAITING, MessageState.INTENT})  # later messages of the chat wait for it
 _WINDOW_WAS_CLOSED = 131047  # Meta: more than 24 hours since the person's last message
 
 
@@ -47,12 +48,16 @@ class MessageUpdate(Struct, frozen=True):
 
 @dataclass(slots=True)
 class _UnitOfWork:
-    """The updates of one transaction, in order; ``messages`` begins as loaded and ends as it is to be saved."""
+    """The updates of one transaction, in order; ``messages`` begins as loaded and ends as it is to be saved.
+
+    ``gone`` are the chats (person, line) of messages that later ones do not wait for any more.
+    """
 
     messages: dict[str, TrackedMessage]
     changed: dict[str, TrackedMessage] = field(default_factory=dict)
     ended: dict[tuple[str, int], EndedAttempt] = field(default_factory=dict)
     errors: list[tuple[SendError, SendTarget]] = field(default_factory=list)
+    gone: set[tuple[str, str]] = field(default_factory=set)
 
     def apply(self, update: MessageUpdate, now: datetime) -> StateChange | None:
         before = self.messages.get(update.message_id)
@@ -65,6 +70,8 @@ class _UnitOfWork:
             self.errors.append((change.error, _target(before)))
         if change.message is not before:
             self.messages[update.message_id] = self.changed[update.message_id] = change.message
+            if before.state in _AHEAD and change.message.state not in _AHEAD:
+                self.gone.add((before.person_id, before.line))
         return change
 
 
@@ -104,7 +111,7 @@ class MessageUpdater:
 
     async def _save(self, tx: Transaction, unit: _UnitOfWork) -> None:
         if unit.changed:
-            await self.store.save(tx.connection, list(unit.changed.values()), tx.now)
+            await self.store.save(tx.connection, list(unit.changed.values()), unit.gone, tx.now)
         if unit.ended:
             await self.store.end_attempts(tx.connection, unit.ended, tx.now)
         if unit.errors:

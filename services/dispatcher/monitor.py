@@ -1,5 +1,7 @@
 """Reports on the running dispatcher: whether it is idle (for a development clock), its gauges, and a refused token."""
 
+import asyncio
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +18,9 @@ from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
 
 _EVERY = 5.0  # seconds between two updates of the gauges
+_REST = 20  # times as long as counting took, where that is longer than the seconds above
+_LONGEST_REST = 60.0
+_LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Monitor:
     async def idle(self) -> IdleStatus:
         """Work that still moves, and the business instant at which something is due next."""
         # or a development clock would leap past it
-        await self.store.release_crossed(self.pool, self.sender.moment().business)
+        await self._release_crossed()
         # of one instant: a message claimed between two looks would be neither waiting nor in flight
         async with self.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             sends = await self.store.open_sends(connection)
@@ -47,15 +52,20 @@ class Monitor:
                 busy.append("queue")
             else:
                 dues.append(due)
-        if await self.evidence.matched_early_statuses(self.pool):
+        if await self.evidence.has_matched_early_status(self.pool):
             busy.append("statuses")
         if (settles_at := self._settles_at(sends)) is not None and settles_at > moment.business:
             dues.append(settles_at)
         return IdleStatus(tuple(busy), min(dues, default=None), self.sender.recorded)
 
     async def update_gauges(self) -> None:
-        """Until the task is cancelled."""
-        await repeat("gauges", self.refresh_gauges, _EVERY)
+        """Until the task is cancelled. What waits is counted, so a long queue is counted less often."""
+        await repeat("gauges", self._refresh_and_rest, _EVERY)
+
+    async def _refresh_and_rest(self) -> None:
+        began = time.monotonic()
+        await self.refresh_gauges()
+        await asyncio.sleep(min(max((time.monotonic() - began) * _REST - _EVERY, 0), _LONGEST_REST))
 
     async def refresh_gauges(self) -> None:
         """Once."""
@@ -77,6 +87,12 @@ class Monitor:
             metrics.OLDEST_PAUSE_AGE.labels(kind).set(_age(pauses.get(kind), moment.machine))
         for line in self.lines:
             metrics.LINE_STOPPED.labels(line).set(self.sender.throttles.awaits_operator(line, moment.machine))
+
+    async def _release_crossed(self) -> None:
+        now = self.sender.moment().business
+        after = await self.store.release_crossed(self.pool, now, 0, _LOOKED_AT)
+        while after:
+            after = await self.store.release_crossed(self.pool, now, after, _LOOKED_AT)
 
     async def token_problem(self) -> str:
         """For readiness: the refused secret and the remedy; empty where none is refused."""

@@ -27,6 +27,7 @@ class MessageReason(StrEnum):
     PAUSED_BY_OPERATOR = "paused_by_operator"
     DOCUMENT_PENDING = "document_pending"
     UNKNOWN_PERSON = "unknown_person"
+    EARLIER_MESSAGE = "earlier_message"
     NOT_REACHED = "not_reached"
     REFUSED_FOR_NOW = "refused_for_now"
     WINDOW_WAS_CLOSED = "window_was_closed"

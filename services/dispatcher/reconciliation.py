@@ -4,7 +4,7 @@ crossed each other on their way are matched. An operator settles the other uncer
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -50,9 +50,12 @@ _GAP_REPORT_DELAY = timedelta(seconds=30)  # six heartbeats of ingest
 _LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by this
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reconciler:
-    """Runs on the leader only. ``unproven_after`` must pass on both clocks before silence counts."""
+    """Runs on the leader only. ``unproven_after`` must pass on both clocks before silence counts.
+
+    Where there may be many, each round looks at some, and the next one goes on from there.
+    """
 
     sender: Sender
     recorder: ResultRecorder
@@ -60,6 +63,8 @@ class Reconciler:
     account: AccountStore
     lines: Collection[str]
     unproven_after: timedelta
+    _crossed_after: int = field(default=0, init=False)
+    _statuses_after: str = field(default="", init=False)
 
     async def run(self) -> None:
         while True:
@@ -126,12 +131,14 @@ class Reconciler:
 
     async def match_early_statuses(self, moment: Moment) -> None:
         evidence, pool = self.recorder.evidence, self.recorder.pool
-        await bisect(await evidence.matched_early_statuses(pool), self._apply_statuses, self._park_statuses)
+        matched, self._statuses_after = await evidence.matched_early_statuses(pool, self._statuses_after)
+        await bisect(matched, self._apply_statuses, self._park_statuses)
         await evidence.delete_old_early_statuses(pool, moment.business)
 
     async def release_crossed(self, moment: Moment) -> None:
-        """A person or template may come between the planner's look and the note that a message waits for it."""
-        await self.store.release_crossed(self.recorder.pool, moment.business)
+        """The thing that a message waits for may come between the planner's look and the note that it waits."""
+        after, pool = self._crossed_after, self.recorder.pool
+        self._crossed_after = await self.store.release_crossed(pool, moment.business, after, _BATCH)
 
     async def end_throttles(self, _: Moment) -> None:
         """A throttle that a status caused ends once an attempt begun since then got a good status."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -29,6 +29,13 @@ _EXPIRED = {
     MessageReason.PAUSED_BY_OPERATOR.value: MessageReason.EXPIRED_WHILE_PAUSED,
     MessageReason.BUDGET_SPENT.value: MessageReason.EXPIRED_OVER_BUDGET,
 }
+_MAY_BE_PASSED = frozenset(reason.value for reason in MAY_BE_PASSED)
+_LOOKED_BEYOND = 500  # due messages of a lane that a claim looks at beyond what it may take
+_LOOKED_AT = 1000  # due messages of a lane that are looked at for followers
+MANY_FOLLOWERS = 64
+"""So many due messages behind earlier ones of their chats are taken out of the claim's way; fewer cost less to pass."""
+
+_HELD_FOR = timedelta(hours=1)  # then they are looked at again; the end of the earlier message releases them at once
 _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
@@ -52,7 +59,8 @@ class RequestOrigin(Struct, frozen=True):
 class DueMessage(Struct, frozen=True):
     """A waiting message that is due, with the stored facts about its person and its template.
 
-    ``template`` is usable, paused or disabled; ``category`` is the one by Meta, where it is known.
+    ``template`` is usable, paused or disabled; ``category`` is the one by Meta, where it is known. ``place`` counts the
+    due messages of its lane, from 1; some of them may stand behind earlier messages of their chats.
     """
 
     message: QueuedMessage
@@ -62,6 +70,7 @@ class DueMessage(Struct, frozen=True):
     template: TemplateState
     traceparent: str | None
     category: str | None = None
+    place: int = 0
 
 
 class UnreadableMessage(Struct, frozen=True):
@@ -145,9 +154,34 @@ class MessageStore:
         """
         columns = zip(*((one.line, _LANES[one.lane], one.capacity, one.head_start) for one in lanes), strict=True)
         rows = await connection.fetch(
-            QUERIES.find_due, self.tenant, *map(list, columns), *moment, list(busy), at_most, MAY_BE_PASSED
+            QUERIES.find_due,
+            self.tenant,
+            *map(list, columns),
+            *(*moment, list(busy), at_most, MAY_BE_PASSED, at_most + _LOOKED_BEYOND),
         )
         return [_read_due(row) for row in rows]
+
+    async def hold_followers(
+        self,
+        connection: Connection,
+        lanes: Sequence[LaneCapacity],
+        left_alone: Collection[str],
+        moment: tuple[datetime, datetime],
+    ) -> int:
+        """Take due messages behind earlier ones of their chats out of the claim's way; returns how many.
+
+        None where they are few. ``left_alone`` are people whose messages are not looked at.
+        """
+        columns = zip(*((one.line, _LANES[one.lane]) for one in lanes), strict=True)
+        business, machine = moment
+        limits = (business, business + _HELD_FOR, _LOOKED_AT, MANY_FOLLOWERS, MAY_BE_PASSED, machine, list(left_alone))
+        held: int = await connection.fetchval(QUERIES.hold_followers, self.tenant, *map(list, columns), *limits)
+        return held
+
+    async def release_followers(self, connection: Connection, chats: Collection[tuple[str, str]]) -> None:
+        """The next message of each chat (person, line) that was held behind an earlier one, where none is left."""
+        columns = map(list, zip(*sorted(chats), strict=True))
+        await connection.execute(QUERIES.release_followers, self.tenant, *columns, MAY_BE_PASSED)
 
     async def begin_attempts(
         self,
@@ -170,10 +204,16 @@ class MessageStore:
     async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str]]) -> None:
         """(message id, until, reason) of each."""
         await connection.execute(QUERIES.postpone, self.tenant, *map(list, zip(*waits, strict=True)))
+        if passed := [message_id for message_id, _, reason in waits if reason in _MAY_BE_PASSED]:
+            await connection.execute(QUERIES.release_other_chains, self.tenant, passed)
 
-    async def release_crossed(self, connection: Connection, now: datetime) -> None:
-        """Messages that wait for a person or a template that is there go now."""
-        await connection.execute(QUERIES.release_crossed, self.tenant, now)
+    async def release_crossed(self, connection: Connection, now: datetime, after: int, at_most: int) -> int:
+        """Messages that wait for a person, a template or a document that is there go now.
+
+        So many are looked at, from a place on that an earlier call returned; 0 is the beginning, and the end.
+        """
+        place: int = await connection.fetchval(QUERIES.release_crossed, self.tenant, now, after, at_most)
+        return place
 
     async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> dict[str, MessageReason]:
         """With the reason to drop each for: what an operator or the budget held says so."""
@@ -205,7 +245,9 @@ class MessageStore:
 
     async def set_aside(self, connection: Connection, message_id: str, reason: str) -> None:
         """The message keeps its row and its state, and no loop reads it until ``set_aside`` is null again."""
-        await connection.execute(QUERIES.set_aside, self.tenant, message_id, reason)
+        row = await connection.fetchrow(QUERIES.set_aside, self.tenant, message_id, reason)
+        if row is not None:
+            await self.release_followers(connection, [(row["person_id"], row["line"])])
 
     async def load(
         self, connection: Connection, message_ids: Iterable[str]
@@ -214,9 +256,18 @@ class MessageStore:
         rows = await connection.fetch(QUERIES.load_messages, self.tenant, sorted(set(message_ids)))
         return {row["message_id"]: (_read_message(row), _read_origin(row)) for row in rows}
 
-    async def save(self, connection: Connection, messages: Sequence[TrackedMessage], now: datetime) -> None:
+    async def save(
+        self,
+        connection: Connection,
+        messages: Sequence[TrackedMessage],
+        gone: Collection[tuple[str, str]],
+        now: datetime,
+    ) -> None:
+        """``gone`` are the chats (person, line) of those that later ones do not wait for any more."""
         columns = zip(*map(_state_columns, messages), strict=True)
-        await connection.execute(QUERIES.save_messages, self.tenant, now, *columns)
+        are_any_held = await connection.fetchval(QUERIES.save_messages, self.tenant, now, *columns)
+        if are_any_held and gone:
+            await self.release_followers(connection, gone)
 
     async def end_attempts(
         self, connection: Connection, ended: Mapping[tuple[str, int], EndedAttempt], now: datetime
@@ -353,6 +404,7 @@ def _read_due_message(row: Any) -> DueMessage:
         template=TemplateState(row["template_state"] or TemplateState.USABLE),
         traceparent=row["traceparent"],
         category=row["template_category"],
+        place=row["place"],
     )
 
 

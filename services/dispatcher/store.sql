@@ -3,7 +3,8 @@
 -- The queue is empty at night and long a minute later, so what PostgreSQL estimates of it is wrong when it matters. Where
 -- a row is known by its key, a query leaves no other way: ``(select … limit 1) is null`` and ``lateral (… limit 1)`` are
 -- looked up row by row where a join might read the whole queue, and ``(state = 'waiting') is true`` cannot be answered by
--- an index of the queue.
+-- an index of the queue. Where a small index of another column has all the rows that are wanted, ``(tenant = $1) is true``
+-- keeps the larger ones, which begin with the tenant, from being read.
 
 -- ------------------------------------------------------------------ messages: the queue
 
@@ -87,6 +88,7 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for one
 -- of the reasons $10 may messages of other chains pass it. What stands before a message, its person
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
+-- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
 select m.*, w.opened_at, t.state as template_state, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
@@ -98,26 +100,35 @@ from (
     from unnest($2::text[], $3::smallint[], $4::integer[], $5::integer[])
         as open_lanes (line, lane, capacity, head_start)
     cross join lateral (
-        select q.tenant, q.message_id, q.sequence, q.person_id, q.line, q.lane, q.content, q.requested_at, q.expires_at,
-            q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent, q.mandatory
-        from messages q
-        where q.state = 'waiting' and q.line = open_lanes.line and q.lane = open_lanes.lane and q.not_before <= $6
-            and (q.hold_until is null or q.hold_until <= $7) and q.tenant = $1
-            and q.set_aside is null and q.person_id <> all ($8::text[])
-            and (
-                select true from messages e
-                where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-                    and e.state in ('waiting', 'intent') and e.set_aside is null
-                    and (e.chain = q.chain or not exists (
-                        select from messages t
-                        where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
-                            and t.sequence <= e.sequence
-                            and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
-                            and t.reason = any ($10::text[])
-                            and (t.sequence = e.sequence or t.chain = e.chain)
-                    ))
-                limit 1
-            ) is null
+        select q.*
+        from (
+            select looked_at.*, row_number() over (order by looked_at.not_before, looked_at.sequence) as place
+            from (
+                select one.tenant, one.message_id, one.sequence, one.person_id, one.line, one.lane, one.content,
+                    one.requested_at, one.expires_at, one.not_before, one.template_only, one.attempts,
+                    one.template_name, one.template_language, one.traceparent, one.mandatory, one.chain
+                from messages one
+                where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
+                    and one.not_before <= $6 and (one.hold_until is null or one.hold_until <= $7) and one.tenant = $1
+                    and one.set_aside is null and one.person_id <> all ($8::text[])
+                order by one.not_before, one.sequence
+                limit $11
+            ) as looked_at
+        ) as q
+        where (
+            select true from messages e
+            where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+                and e.state in ('waiting', 'intent') and e.set_aside is null
+                and (e.chain = q.chain or not exists (
+                    select from messages t
+                    where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
+                        and t.sequence <= e.sequence
+                        and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
+                        and t.reason = any ($10::text[])
+                        and (t.sequence = e.sequence or t.chain = e.chain)
+                ))
+            limit 1
+        ) is null
         order by q.not_before, q.sequence
         limit open_lanes.capacity
     ) as d
@@ -134,6 +145,101 @@ left join lateral (
 ) as w on true
 left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
 order by m.turn, m.lane, m.not_before, m.sequence;
+
+-- name: hold_followers
+-- Of the first $6 due messages of these lanes, those that stand behind an earlier one of their chat wait until $5 at most:
+-- a claim that passed each of them anew would cost as much as the queue is long. Where they are fewer than $7, they stay.
+-- What waits before them is locked, so that it does not end meanwhile without releasing them; nothing is waited for.
+with due as materialized (
+    select d.* from unnest($2::text[], $3::smallint[]) as open_lanes (line, lane)
+    cross join lateral (
+        select one.message_id, one.sequence, one.person_id, one.line, one.chain
+        from messages one
+        where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
+            and one.not_before <= $4 and (one.hold_until is null or one.hold_until <= $9) and one.tenant = $1
+            and one.set_aside is null and one.person_id <> all ($10::text[])
+        order by one.not_before, one.sequence
+        limit $6
+    ) as d
+), followers as materialized (
+    select q.message_id, earlier.message_id as earlier
+    from due as q
+    cross join lateral (
+        select e.message_id from messages e
+        where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+            and e.state in ('waiting', 'intent') and e.set_aside is null
+            and (e.chain = q.chain or not exists (
+                select from messages t
+                where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
+                    and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
+                    and t.reason = any ($8::text[])
+                    and (t.sequence = e.sequence or t.chain = e.chain)
+            ))
+        limit 1
+    ) as earlier
+), earlier as materialized (
+    select e.message_id from messages e
+    where e.tenant = $1 and e.message_id = any (array(select distinct earlier from followers))
+        and (select count(*) from followers) >= $7
+        and (e.state in ('waiting', 'intent')) is true and e.set_aside is null
+    for share skip locked
+), waiting as materialized (
+    select w.message_id from messages w
+    where w.tenant = $1 and w.message_id = any (array(
+            select f.message_id from followers f where f.earlier = any (array(select message_id from earlier))
+        ))
+        and (w.state = 'waiting') is true
+    for no key update skip locked
+), held as (
+    update messages m set not_before = least(m.expires_at, $5), reason = 'earlier_message'
+    where m.tenant = $1 and m.message_id = any (array(select message_id from waiting)) and (m.state = 'waiting') is true
+    returning m.message_id
+)
+select count(*) from held;
+
+-- name: release_followers
+-- What was held behind earlier messages of these chats, and may go now: one message of each, the next, at its old place.
+with next as materialized (
+    select f.message_id from unnest($2::text[], $3::text[]) as chats (person_id, line)
+    cross join lateral (
+        select q.message_id from messages q
+        where q.tenant = $1 and q.person_id = chats.person_id and q.line = chats.line
+            and q.state = 'waiting' and q.reason = 'earlier_message'
+            and (
+                select true from messages e
+                where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+                    and e.state in ('waiting', 'intent') and e.set_aside is null
+                    and (e.chain = q.chain or not exists (
+                        select from messages t
+                        where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
+                            and t.sequence <= e.sequence
+                            and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
+                            and t.reason = any ($4::text[])
+                            and (t.sequence = e.sequence or t.chain = e.chain)
+                    ))
+                limit 1
+            ) is null
+        order by q.sequence
+        limit 1
+    ) as f
+)
+update messages m set not_before = m.requested_at, reason = null
+where m.tenant = $1 and m.message_id = any (array(select message_id from next)) and (m.state = 'waiting') is true
+    and (m.reason = 'earlier_message') is true;
+
+-- name: release_other_chains
+-- What was held behind these messages and may pass them now, since it belongs to other chains.
+update messages m set not_before = m.requested_at, reason = null
+where m.tenant = $1 and (m.state = 'waiting') is true and m.message_id = any (array(
+    select f.message_id
+    from unnest($2::text[]) as passed (message_id)
+    cross join lateral (
+        select one.person_id, one.line, one.chain from messages one
+        where one.tenant = $1 and one.message_id = passed.message_id limit 1
+    ) as p
+    join messages f on f.tenant = $1 and f.person_id = p.person_id and f.line = p.line
+        and f.state = 'waiting' and f.reason = 'earlier_message' and (f.chain = p.chain) is not true
+));
 
 -- name: begin_attempts
 -- Intents: each message that still waits gets its attempt number, its lease and an attempt row. Messages that were
@@ -161,32 +267,51 @@ where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.mes
 -- name: release_for_people
 -- Messages that waited for these people wait no longer.
 update messages set not_before = $3, reason = null
-where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and reason = 'unknown_person';
+where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and (reason = 'unknown_person') is true;
 
 -- name: release_crossed
--- Messages that began to wait for a person or a template in the moment it came: neither transaction saw the other.
-update messages m
-set not_before = $2, reason = null
-where m.tenant = $1 and m.state = 'waiting' and m.not_before > $2
-    and m.reason in (
+-- Of the next $4 messages after $3 that wait for a person, a template or a document, those that began to in the moment it
+-- came: neither transaction saw the other. Returns where to go on, 0 at the end.
+with looked_at as materialized (
+    select m.message_id, m.sequence, m.reason, m.person_id, m.template_name, m.template_language, m.line, m.document_id
+    from messages m
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason in (
         'unknown_person', 'template_paused', 'template_pending', 'template_rejected', 'template_missing',
-        'template_disabled'
+        'template_disabled', 'document_pending'
     )
-    and case m.reason
-        when 'unknown_person' then exists (
-            select from people p where p.tenant = m.tenant and p.person_id = m.person_id
+    order by m.sequence limit $4
+), crossed as materialized (
+    select l.message_id, l.reason from looked_at as l
+    where case l.reason
+        when 'unknown_person' then (
+            select true from people p where p.tenant = $1 and p.person_id = l.person_id limit 1
         )
-        else exists (
-            select from templates t
-            where t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
-                and t.state <> 'paused' and (t.state <> 'disabled' or m.reason <> 'template_disabled')
+        when 'document_pending' then (
+            select true from documents d
+            where d.tenant = $1 and d.line = l.line and d.document_id = l.document_id and d.state <> 'waiting'
+            limit 1
         )
-    end;
+        else (
+            select true from templates t
+            where t.tenant = $1 and t.name = l.template_name and t.language = l.template_language
+                and t.state <> 'paused' and (t.state <> 'disabled' or l.reason <> 'template_disabled')
+            limit 1
+        )
+    end
+), released as (
+    update messages m
+    set not_before = $2, reason = null
+    from crossed
+    where m.tenant = $1 and m.message_id = any (array(select message_id from crossed))
+        and m.message_id = crossed.message_id and m.reason = crossed.reason
+        and (m.state = 'waiting') is true and m.not_before > $2
+)
+select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
 -- name: find_expired
 -- Waiting messages whose time is over, whatever they wait for.
 select message_id, reason from messages
-where tenant = $1 and state = 'waiting' and set_aside is null and expires_at <= $2
+where (tenant = $1) is true and state = 'waiting' and set_aside is null and expires_at <= $2
 order by expires_at limit $3;
 
 -- name: find_on_unknown_lines
@@ -198,9 +323,16 @@ with recursive known (line) as (
     select (select min(m.line) from messages m where m.tenant = $1 and m.state = 'waiting' and m.line > known.line)
     from known where known.line is not null
 )
-select message_id from messages
-where tenant = $1 and state = 'waiting' and set_aside is null and not_before <= $3
-    and line = any (array(select line from known where line <> all ($2::text[])))
+select m.message_id
+from known
+cross join (values (0::smallint), (1::smallint), (2::smallint)) as lanes (lane)
+cross join lateral (
+    select one.message_id from messages one
+    where one.tenant = $1 and one.state = 'waiting' and one.line = known.line and one.lane = lanes.lane
+        and one.not_before <= $3 and one.set_aside is null
+    order by one.not_before, one.sequence limit $4
+) as m
+where known.line <> all ($2::text[])
 limit $4;
 
 -- name: line_schedules
@@ -232,7 +364,7 @@ select count(*) from messages where tenant = $1 and set_aside is not null;
 
 -- name: set_aside
 -- Marks a message that a loop cannot handle, so that no loop reads it again.
-update messages set set_aside = $3 where tenant = $1 and message_id = $2;
+update messages set set_aside = $3 where tenant = $1 and message_id = $2 returning person_id, line;
 
 -- ------------------------------------------------------------------ messages: states and attempts
 
@@ -247,19 +379,23 @@ order by message_id
 for update;
 
 -- name: save_messages
--- The new state of locked messages. (The list of ids is repeated so that the query plan never scans the table.)
-update messages m
-set state = s.state, reason = s.reason, not_before = s.not_before, hold_until = s.hold_until, wamid = s.wamid,
-    rank = s.rank, failed_attempt = s.failed_attempt, failed_code = s.failed_code,
-    template_only = s.template_only, withdrawal = s.withdrawal, failures = s.failures, changed_at = $2
-from unnest(
-    $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::smallint[],
-    $10::integer[], $11::integer[], $12::boolean[], $13::text[], $14::integer[]
-) as s (
-    message_id, state, reason, not_before, hold_until, wamid, rank, failed_attempt, failed_code, template_only,
-    withdrawal, failures
+-- The new state of locked messages, and whether anything is held behind an earlier message. (The list of ids is repeated so
+-- that the query plan never scans the table.)
+with saved as (
+    update messages m
+    set state = s.state, reason = s.reason, not_before = s.not_before, hold_until = s.hold_until, wamid = s.wamid,
+        rank = s.rank, failed_attempt = s.failed_attempt, failed_code = s.failed_code,
+        template_only = s.template_only, withdrawal = s.withdrawal, failures = s.failures, changed_at = $2
+    from unnest(
+        $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::smallint[],
+        $10::integer[], $11::integer[], $12::boolean[], $13::text[], $14::integer[]
+    ) as s (
+        message_id, state, reason, not_before, hold_until, wamid, rank, failed_attempt, failed_code, template_only,
+        withdrawal, failures
+    )
+    where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = s.message_id
 )
-where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = s.message_id;
+select exists (select from messages where tenant = $1 and state = 'waiting' and reason = 'earlier_message');
 
 -- name: end_attempts
 -- How attempts ended; a later proof overwrites an earlier "uncertain".
@@ -292,7 +428,7 @@ order by b.place;
 -- name: expired_leases
 -- Intents whose sender has died or stands still; machine time.
 select message_id from messages
-where tenant = $1 and state = 'intent' and set_aside is null and lease_until < $2 and message_id <> all ($3::text[])
+where (tenant = $1) is true and state = 'intent' and set_aside is null and lease_until < $2 and message_id <> all ($3::text[])
 limit $4;
 
 -- name: settled_by_silence
@@ -303,7 +439,7 @@ cross join lateral (
     select begun_at, machine_at from attempts one
     where one.tenant = m.tenant and one.message_id = m.message_id and one.attempt = m.attempts limit 1
 ) as a
-where m.tenant = $1 and m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
+where (m.tenant = $1) is true and m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
     and m.set_aside is null and a.begun_at <= $2 and a.machine_at between $3 and $4
 order by a.machine_at limit $5;
 
@@ -321,7 +457,7 @@ cross join lateral (
     select begun_at from attempts one
     where one.tenant = m.tenant and one.message_id = m.message_id and one.attempt = m.attempts limit 1
 ) as a
-where m.tenant = $1 and m.state in ('intent', 'uncertain') and m.set_aside is null;
+where (m.tenant = $1) is true and m.state in ('intent', 'uncertain') and m.set_aside is null;
 
 -- name: uncertain_sends
 -- Every uncertain send, or one of them, the oldest first, for an operator.
@@ -332,7 +468,7 @@ cross join lateral (
     select begun_at from attempts one
     where one.tenant = m.tenant and one.message_id = m.message_id and one.attempt = m.attempts limit 1
 ) as a
-where m.tenant = $1 and m.state = 'uncertain' and ($2::text is null or m.message_id = $2)
+where (m.tenant = $1) is true and m.state = 'uncertain' and ($2::text is null or m.message_id = $2)
 order by a.begun_at;
 
 -- name: attempts_of_message
@@ -342,17 +478,21 @@ from attempts where tenant = $1 and message_id = $2 order by attempt;
 
 -- name: recent_attempts
 -- Sends that a new leader must count: to whom, by which line, when.
-select m.line, coalesce(p.current_id, m.person_id) as person_id, a.begun_at
+select m.line,
+    coalesce((select p.current_id from people p where p.tenant = $1 and p.person_id = m.person_id), m.person_id) as person_id,
+    a.begun_at
 from attempts a
-join messages m on m.tenant = a.tenant and m.message_id = a.message_id
-left join people p on p.tenant = m.tenant and p.person_id = m.person_id
-where a.tenant = $1 and a.begun_at > $2
+cross join lateral (
+    select one.line, one.person_id, one.sequence from messages one
+    where one.tenant = $1 and one.message_id = a.message_id limit 1
+) as m
+where (a.tenant = $1) is true and a.begun_at > $2
 order by a.begun_at, m.sequence;
 
 -- name: lines_with_intents
 -- Lines with sends that an earlier leader began and that have no outcome yet.
 select distinct line from messages
-where tenant = $1 and state = 'intent' and set_aside is null and message_id <> all ($2::text[]);
+where (tenant = $1) is true and state = 'intent' and set_aside is null and message_id <> all ($2::text[]);
 
 -- ------------------------------------------------------------------ statuses that came early
 
@@ -373,15 +513,18 @@ delete from early_statuses where tenant = $1 and wamid = any ($2::text[])
 returning wamid, status, at, code, callback, event, pricing_category, pricing_type, country;
 
 -- name: matched_early_statuses
--- Early statuses whose attempt was committed in the moment they were kept.
-select e.wamid from early_statuses e
-where e.tenant = $1 and (select true from attempts a where a.tenant = e.tenant and a.wamid = e.wamid limit 1)
-limit $2;
+-- The wamids of the next $3 early statuses after $2, and whether an attempt of each was committed in the moment it was kept.
+select e.wamid, (
+    select true from attempts a where a.tenant = $1 and a.wamid = e.wamid limit 1
+) is true as is_matched
+from early_statuses e
+where e.tenant = $1 and e.wamid > $2
+order by e.wamid limit $3;
 
 -- name: delete_old_early_statuses
 -- Statuses that never found a message: they belong to other systems on the same account.
 delete from early_statuses
-where ctid in (select ctid from early_statuses where tenant = $1 and kept_at < $2 limit $3);
+where ctid = any (array(select ctid from early_statuses where tenant = $1 and kept_at < $2 order by kept_at limit $3));
 
 -- ------------------------------------------------------------------ people and windows
 
@@ -458,7 +601,7 @@ where w.tenant = $1 and w.line = m.line and w.person_id = m.person_id and w.open
 -- Messages of these chats that waited because they would have gone outside a window: the person has written since.
 update messages set not_before = $4, reason = null
 where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted')
-    and (person_id, line) in (select * from unnest($2::text[], $3::text[]));
+    and person_id = any ($2::text[]) and (person_id, line) in (select * from unnest($2::text[], $3::text[]));
 
 -- name: read_positions
 -- How far these topics have been read, by any replica.
@@ -475,13 +618,27 @@ select kind, name from pauses where tenant = $1;
 select kind, min(since) as since from pauses where tenant = $1 group by kind;
 
 -- name: hold_paused
--- Messages that are due on a paused line (or on any, where the tenant is paused) say so, and are looked at again later.
+-- Messages that are due on a paused line (or on any, where the tenant is paused) say so, and are looked at again later. The
+-- lines are found one by one, as above.
+with recursive known (line) as (
+    select min(line) from messages where tenant = $1 and state = 'waiting'
+    union all
+    select (select min(m.line) from messages m where m.tenant = $1 and m.state = 'waiting' and m.line > known.line)
+    from known where known.line is not null
+)
 update messages set reason = 'paused_by_operator', not_before = least(expires_at, $5)
 where tenant = $1 and message_id = any (array(
-    select message_id from messages
-    where tenant = $1 and state = 'waiting' and set_aside is null and not_before <= $4 and expires_at > $4
-        and ($2 or line = any ($3::text[]))
-    order by not_before limit $6
+    select m.message_id
+    from known
+    cross join (values (0::smallint), (1::smallint), (2::smallint)) as lanes (lane)
+    cross join lateral (
+        select one.message_id from messages one
+        where one.tenant = $1 and one.state = 'waiting' and one.line = known.line and one.lane = lanes.lane
+            and one.not_before <= $4 and one.set_aside is null and one.expires_at > $4
+        order by one.not_before, one.sequence limit $6
+    ) as m
+    where $2 or known.line = any ($3::text[])
+    limit $6
 )) and (state = 'waiting') is true;
 
 -- name: release_resumed

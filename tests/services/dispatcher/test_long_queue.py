@@ -1,0 +1,280 @@
+"""The statements of the loops of the dispatcher cost the same however long its queue is, and so does each claim."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+import bench.backlog
+import services.dispatcher.app
+from services.dispatcher.reasons import MAY_BE_PASSED
+from services.dispatcher.store import MANY_FOLLOWERS, LaneCapacity
+from shared.contracts.ids import ChainId, MessageId, PersonId
+from shared.contracts.messages import Lane, WithdrawMessage
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection, connect, load_queries
+from tests.services.dispatcher.dispatcher_under_test import (
+    DispatcherUnderTest,
+    message_received,
+    person_observed,
+    send_request,
+    template_update,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+_SHORT, _LONG = 5_000, 50_000
+_CHAT = 500
+_TENANT, _NOW, _AGO = "t", datetime(2027, 3, 3, 10, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+_LINES, _LANES = ["main"] * 3, [0, 1, 2]
+
+_PERIODIC: Mapping[str, Sequence[Any]] = {
+    "store: find_due": (_TENANT, _LINES, _LANES, [64] * 3, [0] * 3, _NOW, _NOW, [], 64, MAY_BE_PASSED, 564),
+    "store: hold_followers": (
+        _TENANT, _LINES, _LANES, _NOW, _NOW, 1000, MANY_FOLLOWERS, MAY_BE_PASSED, _NOW, [],
+    ),
+    "store: begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ["m0", "m2"], ["template"] * 2, ["t"] * 2),
+    "store: postpone": (_TENANT, ["m0", "m2"], [_NOW] * 2, ["pair_rate"] * 2),
+    "store: release_followers": (_TENANT, ["p0", "chat0"], ["main"] * 2, MAY_BE_PASSED),
+    "store: release_crossed": (_TENANT, _NOW, 0, 500),
+    "store: find_expired": (_TENANT, _NOW, 500),
+    "store: find_on_unknown_lines": (_TENANT, ["main"], _NOW, 500),
+    "store: hold_paused": (_TENANT, True, [], _NOW, _NOW, 1000),
+    "store: release_resumed": (_TENANT, False, ["another"], _NOW),
+    "store: count_set_aside": (_TENANT,),
+    "store: load_messages": (_TENANT, ["m0", "m1"]),
+    "store: save_messages": (
+        _TENANT, _NOW, ["m0"], ["accepted"], [None], [_NOW], [None], ["w"], [0], [0], [None], [False], [None], [0],
+    ),
+    "store: end_attempts": (_TENANT, _NOW, ["e0"], [1], ["accepted"], ["w0"], [None]),
+    "store: attempts_of_wamids": (_TENANT, ["w1", "w2"]),
+    "store: expired_leases": (_TENANT, _NOW, [], 500),
+    "store: settled_by_silence": (_TENANT, _NOW, _AGO, _NOW, 500),
+    "store: open_sends": (_TENANT,),
+    "store: recent_attempts": (_TENANT, _NOW),
+    "store: lines_with_intents": (_TENANT, []),
+    "store: take_early_statuses": (_TENANT, ["w1", "w2"]),
+    "store: matched_early_statuses": (_TENANT, "", 500),
+    "store: delete_old_early_statuses": (_TENANT, _AGO, 500),
+    "store: load_pauses": (_TENANT,),
+    "store: oldest_pauses": (_TENANT,),
+    "store: load_throttles": (_TENANT,),
+    "store: delete_old_throttles": (_TENANT, _AGO),
+    "store: read_positions": (["messages.requested"],),
+    "account_store: load_templates": (_TENANT,),
+    "account_store: has_template_reading": (_TENANT,),
+    "account_store: count_templates": (_TENANT,),
+    "account_store: load_account_limits": (_TENANT,),
+    "account_store: covered_span": (_TENANT,),
+    "account_store: caught_up_to": (["messages.requested"], 1),
+    "charges: count_charges": (_TENANT, 500),
+    "charges: delete_old_charges": (_TENANT, _AGO.date(), 500),
+    "charges: charged_messages": (_TENANT, _NOW.date(), _NOW.date()),
+    "charges: settled_sends": (_TENANT, ["m0", "e0"], [1, 1]),
+    "documents: find_documents": (_TENANT, ["main"], ["d1"], _NOW),
+    "documents: claim_documents": (_TENANT, _NOW, _NOW, 8),
+    "documents: release_for_document": (_TENANT, _NOW, "main", "d1"),
+    "documents: waiting_documents": (_TENANT, _NOW),
+    "documents: delete_old_uploads": (_TENANT, _AGO),
+    "retention: delete_old_messages": (_NOW, 500),
+    "retention: delete_old_withdrawals": (_NOW, 500),
+    "retention: delete_old_windows": (_NOW, 500),
+    "retention: delete_old_charge_totals": (_NOW, 500),
+    "audit: unended_attempts": (_NOW, 20),
+    "audit: unsettled_sends": (_NOW, 20),
+}  # fmt: skip
+"""Statements of loops and of each batch of Kafka that work on few rows, with parameters."""
+
+_COUNTING = {
+    "store: waiting_by_lane": "the gauges, which rest the longer the more there is to count",
+    "account_store: waiting_for_templates": "the gauges",
+    "account_store: waiting_for_limits": "the gauges",
+    "charges: count_budgeted": "a gauge, by an index of what is counted",
+    "audit: overdue_messages": "looks at ten thousand at most, every few minutes",
+    "audit: sends_without_status": "looks at ten thousand at most, every few minutes",
+    "documents: delete_old_documents": "once an hour, by document",
+    "store: has_succeeded_since": "looks at the attempts since a throttle began, while it holds the others back",
+}
+"""Statements of loops whose cost grows with what they look at, and why they may."""
+
+_ON_A_CHANGE = {
+    "store": """
+        add_messages lock_templates_of_open save_contents add_early_withdrawals raise_earlier release_other_chains
+        release_for_people line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
+        keep_early_statuses save_people were_merged follow_merges move_messages move_windows open_windows close_windows
+        release_for_windows lock_throttles save_throttles delete_throttles
+    """,
+    "account_store": """
+        release_for_templates release_for_listing save_template_reports mark_missing_templates save_template_reading
+        save_account_limits release_limited people_outside_windows save_coverage save_gap
+    """,
+    "charges": "record_charges unsettled_sends release_budgeted",
+    "documents": "request_documents reopen_documents postpone_document settle_document find_upload save_upload",
+    "retention": "",
+    "audit": "plant_waiting_message plant_attempt plant_uncertain_send plant_accepted_send",
+}
+"""Statements that follow from something that came, from a person's command or from a new leader."""
+
+_OTHER_TABLES = """
+    insert into messages (
+        tenant, message_id, person_id, line, lane, state, content, button_ids, resend, requested_at, expires_at,
+        not_before, changed_at, request_event, say, attempts, wamid, rank
+    )
+    select 't', 'e' || n, 'p' || n, 'main', 1, 'accepted', '{}', '{}', 'never', at, at, at, at, 'e' || n, 's', 1,
+        'w' || n, 1
+    from generate_series($1::integer, $2::integer) as n, (select $3::timestamptz as at) as instant;
+    insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until, wamid)
+    select 't', 'e' || n, 1, 'template', at, at, at, 'w' || n
+    from generate_series($1::integer, $2::integer) as n, (select $3::timestamptz as at) as instant;
+    insert into early_statuses (tenant, wamid, status, at, event, kept_at)
+    select 't', 'of another system ' || n, 'sent', at, 'e' || n, at
+    from generate_series($1::integer, $2::integer) as n, (select $3::timestamptz as at) as instant;
+    insert into people (tenant, person_id, phone, version)
+    select 't', 'known' || n, '+4416329' || n, extract(epoch from $3::timestamptz)
+    from generate_series($1::integer, $2::integer) as n;
+"""
+_POSTPONE_FIRST = """
+    update messages set reason = 'unknown_person', not_before = not_before + interval '10 minutes'
+    where sequence in (select min(sequence) from messages where state = 'waiting' group by person_id)
+"""
+_POSTPONE_ALL = """
+    update messages set reason = 'template_paused', not_before = not_before + interval '1 hour' where state = 'waiting'
+"""
+_AS_REQUESTED = "select"
+
+
+def _statements() -> dict[str, str]:
+    folder, found = Path(services.dispatcher.app.__file__).parent, dict[str, str]()
+    for path in sorted(folder.glob("*.sql")):
+        parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
+        found |= {f"{path.stem}: {name}": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return found
+
+
+async def _fill(database: str, first: int, last: int) -> None:
+    insert = load_queries(bench.backlog.__file__, "backlog.sql").insert_waiting
+    owner = await asyncpg.connect(database)
+    await owner.execute("set search_path = dispatcher")
+    await owner.execute(insert, _TENANT, _NOW - timedelta(minutes=1), first, last - 1, _CHAT)
+    for statement in _OTHER_TABLES.split(";")[:-1]:
+        await owner.execute(statement, first, last - 1, _NOW - timedelta(minutes=1))
+    await owner.close()
+
+
+async def _prepare(database: str, change: str, *, analyse: bool) -> None:
+    owner = await asyncpg.connect(database)
+    await owner.execute("set search_path = dispatcher")
+    await owner.execute(change)
+    await owner.execute("vacuum analyze" if analyse else "vacuum")
+    await owner.close()
+
+
+async def _buffers(connection: Connection, name: str) -> tuple[int, set[str]]:
+    """How many buffers a statement uses, and the tables that it reads from end to end."""
+    transaction = connection.transaction()
+    await transaction.start()
+    explained = f"explain (analyze, buffers, format json) {_statements()[name]}"
+    plan = orjson.loads(await connection.fetchval(explained, *_PERIODIC[name]))[0]["Plan"]
+    await transaction.rollback()
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], _read_whole(plan)
+
+
+def _read_whole(node: dict[str, Any]) -> set[str]:
+    own = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" else set()
+    return own.union(*(_read_whole(child) for child in node.get("Plans", [])))
+
+
+def test_every_statement_is_either_bounded_or_not_asked_again_and_again() -> None:
+    on_a_change = {f"{file}: {name}" for file, names in _ON_A_CHANGE.items() for name in names.split()}
+    assert sorted(_statements()) == sorted([*_PERIODIC, *_COUNTING, *on_a_change])
+
+
+@pytest.mark.parametrize("analyse", [True, False], ids=["analysed", "not analysed"])
+@pytest.mark.parametrize("change", [_AS_REQUESTED, _POSTPONE_FIRST, _POSTPONE_ALL], ids=["due", "behind", "waiting"])
+async def test_no_statement_of_a_loop_costs_more_with_a_longer_queue(
+    postgres_database: str, change: str, *, analyse: bool
+) -> None:
+    connection = await connect(postgres_database, "dispatcher")
+    costs: dict[int, dict[str, tuple[int, set[str]]]] = {}
+    for first, last in ((0, _SHORT), (_SHORT, _LONG)):
+        await _fill(postgres_database, first, last)
+        await _prepare(postgres_database, change, analyse=analyse)
+        costs[last] = {name: await _buffers(connection, name) for name in _PERIODIC}
+    await connection.close()
+    growing = {
+        name: (costs[_SHORT][name][0], buffers)
+        for name, (buffers, _) in costs[_LONG].items()
+        if buffers > 1.5 * costs[_SHORT][name][0] + 100
+    }
+    assert growing == {}
+    whole = {"messages", "attempts", "early_statuses", "people"}
+    assert {name: read for name, (_, read) in costs[_LONG].items() if read & whole} == {}
+
+
+async def _chat_behind_a_stranger(dispatcher: DispatcherUnderTest, messages: int, **changes: Any) -> None:
+    """A long chat whose first message waits for its person, so that the others are held behind it."""
+    await dispatcher.stop()
+    await dispatcher.handle(*(send_request(f"m{number}", chain_id=ChainId("c1")) for number in range(messages)))
+    await dispatcher.handle(*(send_request(f"x{number}", chain_id=ChainId("c2"), **changes) for number in range(2)))
+    await dispatcher.start()
+    await dispatcher.wait_for_reason("earlier_message", f"m{messages - 1}")
+
+
+def _withdrawal(message_id: str) -> WithdrawMessage:
+    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="answered")
+
+
+async def _order(dispatcher: DispatcherUnderTest) -> list[str]:
+    await dispatcher.wait_until_idle()
+    return [message["biz_opaque_callback_data"].partition(".")[0] for message in await dispatcher.sent()]
+
+
+async def test_another_person_s_message_goes_past_a_long_chat_that_waits(dispatcher: DispatcherUnderTest) -> None:
+    await _chat_behind_a_stranger(dispatcher, 700)
+    await dispatcher.handle(person_observed("p2", "+441632960002"), send_request("other", "p2"))
+    assert await _order(dispatcher) == ["other"]
+
+
+async def test_a_long_chat_leaves_in_its_order_once_its_first_message_goes(dispatcher: DispatcherUnderTest) -> None:
+    await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS + 1)
+    later = [f"m{number}" for number in range(6, MANY_FOLLOWERS + 1)]
+    await dispatcher.handle(*map(_withdrawal, later))
+    await dispatcher.handle(person_observed())
+    assert await _order(dispatcher) == [*(f"m{number}" for number in range(6)), "x0", "x1"]
+
+
+async def test_what_is_behind_a_withdrawn_message_goes(dispatcher: DispatcherUnderTest) -> None:
+    await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS + 1)
+    first = [f"m{number}" for number in range(MANY_FOLLOWERS + 1)]
+    await dispatcher.handle(*map(_withdrawal, first))
+    await dispatcher.handle(person_observed())
+    assert await _order(dispatcher) == ["x0", "x1"]
+
+
+async def test_other_chains_pass_once_the_first_message_waits_for_its_template(dispatcher: DispatcherUnderTest) -> None:
+    free = {"template": None, "body": "Thank you."}
+    await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS, **free)
+    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.pool.execute("update messages set template_only = true where chain = 'c1'")
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"))
+    await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()))
+    assert await _order(dispatcher) == ["x0", "x1"]
+    held = await dispatcher.pool.fetch("select message_id from messages where reason = 'earlier_message'")
+    assert len(held) == MANY_FOLLOWERS - 1
+
+
+async def test_nothing_is_held_behind_a_message_that_is_ending(dispatcher: DispatcherUnderTest) -> None:
+    """It would not be released: the transaction that ends the earlier message does not see it."""
+    await dispatcher.stop()
+    await dispatcher.handle(*(send_request(f"m{number}") for number in range(MANY_FOLLOWERS + 1)))
+    store, now = dispatcher.parts.reconciler.store, dispatcher.clock.now()
+    lanes = [LaneCapacity("main", lane, 64) for lane in Lane]
+    async with dispatcher.pool.acquire() as ending, ending.transaction():
+        await store.load(ending, ["m0"])
+        assert await store.hold_followers(dispatcher.pool, lanes, [], (now, machine_now())) == 0
+    assert await store.hold_followers(dispatcher.pool, lanes, [], (now, machine_now())) == MANY_FOLLOWERS
