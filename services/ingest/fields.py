@@ -157,12 +157,21 @@ class WhatsAppAddresses(NamedTuple):
 
 def parse_addresses(bsuids: Iterable[Any], phones: Iterable[Any]) -> WhatsAppAddresses:
     """The first BSUID and the first number of fields for either: each is known by its shape, also in a wrong field."""
-    bsuids, phones = [*bsuids], [*phones]
-    strays = [Bsuid(value) for value in phones if has_bsuid_shape(value)]
-    bsuid = next((found for value in bsuids if (found := parse_bsuid(value)) is not None), None)
-    numbers = map(parse_whatsapp_phone, (*phones, *bsuids))
-    phone = next((number for number in numbers if number is not None), None)
-    return WhatsAppAddresses(bsuid or next(iter(strays), None), phone)
+    bsuids, phones = tuple(bsuids), tuple(phones)
+    bsuid = _first(parse_bsuid, bsuids) or _first(_parse_stray_bsuid, phones)
+    phone = _first(parse_whatsapp_phone, phones) or _first(parse_whatsapp_phone, bsuids)
+    return WhatsAppAddresses(bsuid, phone)
+
+
+def _parse_stray_bsuid(value: Any) -> Bsuid | None:
+    return Bsuid(value) if has_bsuid_shape(value) else None
+
+
+def _first(parse: Callable[[Any], T | None], values: Iterable[Any]) -> T | None:
+    for value in values:
+        if (found := parse(value)) is not None:
+            return found
+    return None
 
 
 @lru_cache(maxsize=16_384)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -104,6 +105,11 @@ def parse_timestamp(value: Any) -> datetime:
     """Meta's seconds since 1970, as text or number. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("timestamp: it is not a number of seconds")  # noqa: TRY004 -- callers park on ValueError
+    return _parse_seconds(value)
+
+
+@lru_cache(maxsize=1024)  # what is sent in one second has one timestamp
+def _parse_seconds(value: str | int) -> datetime:
     try:
         instant = datetime.fromtimestamp(int(value), UTC)
     except (ValueError, OverflowError, OSError):

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.ingest.fields import parse_addresses, parse_bsuid, parse_person_name, parse_whatsapp_phone
+from services.ingest.fields import (
+    WhatsAppAddresses,
+    parse_addresses,
+    parse_bsuid,
+    parse_person_name,
+    parse_whatsapp_phone,
+)
 from services.ingest.identity import ObservedIdentity, ReachedAddress
 from services.ingest.message_content import quoted_message, read_content
 from services.ingest.records import (
@@ -28,7 +34,6 @@ from services.ingest.webhook_updates import (
     InvalidUpdates,
     Update,
     contact_entry,
-    phone_number_id,
     split_body,
     to_webhook,
 )
@@ -108,18 +113,21 @@ class ParsedWebhook(NamedTuple):
     reached: list[ReachedAddress]
 
 
+class _ParsedStatus(NamedTuple):
+    record: KafkaRecord
+    reached: ReachedAddress | None
+
+
 def parse_webhook(body: bytes, context: WebhookContext) -> ParsedWebhook:
     updates, invalid = split_body(body)
     parsed = ParsedWebhook([], [], invalid.inputs, Counter(), [])
     for update in updates:
-        number = phone_number_id(update.value)
+        number = update.number
         if number is not None and number not in context.lines:  # of another product under the same Meta app
             parsed.foreign_numbers[number[:MAX_NAME_LENGTH]] += 1
             continue
         try:
             _add(_parse_update(update, context), parsed)
-            if update.array == "statuses" and (reached := _reached_address(update.item)) is not None:
-                parsed.reached.append(reached)
         except (ValueError, Malformed) as fault:  # neither ever quotes a value
             reason = fault.reason if isinstance(fault, Malformed) else "malformed"
             _add_invalid(invalid, update, reason, str(fault))
@@ -128,7 +136,7 @@ def parse_webhook(body: bytes, context: WebhookContext) -> ParsedWebhook:
     return parsed
 
 
-def _parse_update(update: Update, context: WebhookContext) -> KafkaRecord | PersonUpdate:
+def _parse_update(update: Update, context: WebhookContext) -> KafkaRecord | PersonUpdate | _ParsedStatus:
     """Only these fields are acted on: echoes, history and standby hold messages of others."""
     match update.field, update.array:
         case "messages", "statuses":
@@ -145,14 +153,23 @@ def _parse_update(update: Update, context: WebhookContext) -> KafkaRecord | Pers
             return _parse_account_update(update, context)
 
 
-def _add(parsed_update: KafkaRecord | PersonUpdate, parsed: ParsedWebhook) -> None:
+def _add(parsed_update: KafkaRecord | PersonUpdate | _ParsedStatus, parsed: ParsedWebhook) -> None:
     """Raises Malformed for an update that could not be published later, when others would have to wait for it."""
-    if isinstance(parsed_update, KafkaRecord):
-        _check_size(len(parsed_update.value))
-        parsed.records.append(parsed_update)
-    else:
-        _check_size(len(_encode_draft(parsed_update)))
-        parsed.person_updates.append(parsed_update)
+    match parsed_update:
+        case _ParsedStatus():
+            _add_record(parsed_update.record, parsed)
+            if parsed_update.reached is not None:
+                parsed.reached.append(parsed_update.reached)
+        case KafkaRecord():
+            _add_record(parsed_update, parsed)
+        case PersonUpdate():
+            _check_size(len(_encode_draft(parsed_update)))
+            parsed.person_updates.append(parsed_update)
+
+
+def _add_record(record: KafkaRecord, parsed: ParsedWebhook) -> None:
+    _check_size(len(record.value))
+    parsed.records.append(record)
 
 
 def _check_size(size: int) -> None:
@@ -313,7 +330,7 @@ def _profile_name(contact: dict[str, Any]) -> str | None:
 
 def _line(update: Update, context: WebhookContext) -> Line:
     """The name of the line; an update without a number was still sent to one of ours."""
-    return context.lines.get(phone_number_id(update.value) or "", Line(UNNAMED))
+    return context.lines.get(update.number or "", Line(UNNAMED))
 
 
 def _required_text(value: Any, field: str) -> str:
@@ -327,7 +344,7 @@ def _required_text(value: Any, field: str) -> str:
 # ------------------------------------------------------------------ statuses
 
 
-def _parse_status(update: Update, context: WebhookContext) -> KafkaRecord:
+def _parse_status(update: Update, context: WebhookContext) -> _ParsedStatus:
     """Raises ValueError naming the field."""
     item = update.item
     wamid, status = item.get("id"), item.get("status")
@@ -338,53 +355,50 @@ def _parse_status(update: Update, context: WebhookContext) -> KafkaRecord:
     if len(wamid) + len(status) >= MAX_NAME_LENGTH:
         raise ValueError(f"statuses.id, statuses.status: longer than {MAX_NAME_LENGTH} characters")
     at = parse_timestamp(item.get("timestamp"))
-    details = _status_details(update, context)
-    data = StatusReported(wamid=Wamid(wamid), status=_STATUSES.get(status, DeliveryStatus.OTHER), at=at, **details)
+    recipient = parse_addresses((item.get("recipient_user_id"),), (item.get("recipient_id"),))
+    data = _report_status(update, Wamid(wamid), status, at, recipient, context)
     message = context.pseudonyms.for_wamid(wamid)
     event = context.event(data, id=f"{message}/{status}", key=message, at=at)
-    return KafkaRecord.of(WHATSAPP_STATUSES, event, "status")
+    return _ParsedStatus(KafkaRecord.of(WHATSAPP_STATUSES, event, "status"), _reached_address(item, recipient))
 
 
-def _reached_address(item: dict[str, Any]) -> ReachedAddress | None:
+def _report_status(
+    update: Update, wamid: Wamid, status: str, at: datetime, recipient: WhatsAppAddresses, context: WebhookContext
+) -> StatusReported:
+    """An optional field whose value has the wrong type is left out, and the status itself still counts."""
+    item = update.item
+    pricing = item.get("pricing")
+    priced = pricing if isinstance(pricing, dict) else {}
+    category = _optional_text(priced.get("category"))
+    code = _first_code(item.get("errors")) or (_first_code(update.errors) if status == "failed" else None)
+    return StatusReported(
+        wamid=wamid,
+        status=_STATUSES.get(status, DeliveryStatus.OTHER),
+        line=context.lines.get(update.number or ""),
+        at=at,
+        callback=_optional_text(item.get("biz_opaque_callback_data")),
+        code=code,
+        pricing_category=category,
+        pricing_type=_optional_text(priced.get("type")),
+        country=None if category is None else country_of_address(recipient.phone, recipient.bsuid),
+    )
+
+
+def _reached_address(item: dict[str, Any], recipient: WhatsAppAddresses) -> ReachedAddress | None:
     """Where a message arrived, if its callback names the person; the status of a group names no single address."""
-    callback = item.get("biz_opaque_callback_data")
-    person, version = parse_recipient(callback if isinstance(callback, str) else None) or (None, 0)
+    person, version = parse_recipient(_optional_text(item.get("biz_opaque_callback_data"))) or (None, 0)
     if person is None or item.get("status") not in _ARRIVED or item.get("recipient_type") == "group":
         return None
-    bsuid, phone = parse_addresses((item.get("recipient_user_id"),), (item.get("recipient_id"),))
+    bsuid, phone = recipient
     return ReachedAddress(person, version, bsuid, phone) if bsuid or phone else None
 
 
-def _status_details(update: Update, context: WebhookContext) -> dict[str, Any]:
-    """The optional fields of a status; a value of the wrong type is left out, and the status itself still counts."""
-    item = update.item
-    found: dict[str, Any] = {}
-    line = context.lines.get(phone_number_id(update.value) or "")
-    if line is not None:
-        found["line"] = line
-    callback = item.get("biz_opaque_callback_data")
-    if isinstance(callback, str):
-        found["callback"] = callback
-    pricing = item.get("pricing")
-    if isinstance(pricing, dict):
-        for name in ("category", "type"):
-            if isinstance(pricing.get(name), str):
-                found[f"pricing_{name}"] = pricing[name]
-        if "pricing_category" in found and (country := _recipient_country(item)) is not None:
-            found["country"] = country
-    code = _first_code(item.get("errors")) or (_first_code(update.errors) if item.get("status") == "failed" else None)
-    if code is not None:
-        found["code"] = code
-    return found
-
-
-def _recipient_country(item: dict[str, Any]) -> str | None:
-    bsuid, phone = parse_addresses((item.get("recipient_user_id"),), (item.get("recipient_id"),))
-    return country_of_address(phone, bsuid)
+def _optional_text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _first_code(errors: Any) -> int | None:
-    if not isinstance(errors, list | tuple) or not errors or not isinstance(errors[0], dict):
+    if not errors or not isinstance(errors, list | tuple) or not isinstance(errors[0], dict):
         return None
     code = errors[0].get("code")
     return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) <= _MAX_ERROR_CODE else None

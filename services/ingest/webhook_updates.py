@@ -30,6 +30,9 @@ UNNAMED = "unknown"
 MAX_UPDATES = 10_000
 """In one body, which gets one response. WhatsApp sends 1,000 at most; a body with more is parked whole."""
 
+_LEAST_BYTES = 2
+"""Of an update in a body: an item and its comma."""
+
 _MAX_INVALID = 200
 _EXTRA_BYTES = 64 * 1024
 _OBJECT = "whatsapp_business_account"
@@ -38,7 +41,8 @@ _OBJECT = "whatsapp_business_account"
 class Update(NamedTuple):
     """One update. ``value`` is the object around ``item`` (metadata, contacts); ``array`` None: the change is the item.
 
-    ``contacts``: the entries of ``value`` by BSUID and by number, each with its position.
+    ``contacts``: the entries of ``value`` by BSUID and by number, each with its position. ``number`` is the
+    ``phone_number_id`` of ``value``.
     """
 
     account: str
@@ -49,6 +53,7 @@ class Update(NamedTuple):
     errors: tuple[dict[str, Any], ...] = ()
     time: int | None = None
     contacts: Mapping[str, tuple[int, dict[str, Any]]] = {}
+    number: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +102,7 @@ def split_body(body: bytes) -> SplitBody:
     entries = document.get("entry") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries or document.get("object", _OBJECT) != _OBJECT:
         invalid.append(InvalidInput(body, "not_a_webhook", "the body has not the shape of a WhatsApp webhook"))
-    elif _has_too_many_updates(entries):
+    elif len(body) > _LEAST_BYTES * MAX_UPDATES and _has_too_many_updates(entries):
         invalid.append(InvalidInput(body, "too_many", f"it has more than {MAX_UPDATES:,} updates"))
     else:
         for entry in entries:
@@ -168,13 +173,13 @@ def _split_change(entry: dict[str, Any], change: dict[str, Any], value: dict[str
         _add_invalid(result, _webhook_of(entry, change), sentence)
         return
     time = entry.get("time") if type(entry.get("time")) is int else None
-    errors, contacts = _objects(value.get("errors")), _by_address(value.get("contacts"))
+    around = (value, _objects(value.get("errors")), time, _by_address(value.get("contacts")), phone_number_id(value))
     items = list(_items(value))
     if not items:
-        result.updates.append(Update(account, name, None, value, value, errors, time, contacts))
+        result.updates.append(Update(account, name, None, value, *around))
     for array, item in items:
         if isinstance(item, dict):
-            result.updates.append(Update(account, name, array, item, value, errors, time, contacts))
+            result.updates.append(Update(account, name, array, item, *around))
         else:
             alone = {**change, "value": {**_without_arrays(value), array: [item]}}
             _add_invalid(result, _webhook_of(entry, alone), f"{array}: an item is not an object")
@@ -213,8 +218,8 @@ def _without_arrays(value: dict[str, Any]) -> dict[str, Any]:
 
 def _first_name(*candidates: Any) -> str:
     for candidate in candidates:
-        if isinstance(candidate, str | int) and not isinstance(candidate, bool) and str(candidate).strip():
-            return str(candidate)
+        if isinstance(candidate, str | int) and not isinstance(candidate, bool) and (name := str(candidate)).strip():
+            return name
     return UNNAMED
 
 

@@ -397,21 +397,23 @@ class HttpServer:
 
 
 def _serialize(response: HttpResponse, *, last: bool) -> bytes:
+    headers = (*response.headers, (b"connection", b"close")) if last else response.headers
+    size = len(response.body)
+    return _response_header(int(time()), response.status, response.media_type, size, headers) + response.body
+
+
+@lru_cache(maxsize=16)  # the responses of one second are nearly all alike
+def _response_header(
+    second: int, status: HTTPStatus, media_type: bytes, size: int, headers: tuple[tuple[bytes, bytes], ...]
+) -> bytes:
     lines = [
-        b"HTTP/1.1 %d %s" % (response.status, response.status.phrase.encode()),
-        b"date: " + _http_date(int(time())),
-        b"content-type: " + response.media_type,
-        b"content-length: %d" % len(response.body),
-        *(b"%s: %s" % header for header in response.headers),
+        b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
+        b"date: " + formatdate(second, usegmt=True).encode(),
+        b"content-type: " + media_type,
+        b"content-length: %d" % size,
+        *(b"%s: %s" % header for header in headers),
     ]
-    if last:
-        lines.append(b"connection: close")
-    return b"\r\n".join([*lines, b"", response.body])
-
-
-@lru_cache(maxsize=1)
-def _http_date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
+    return b"\r\n".join([*lines, b"", b""])
 
 
 def _allow_open_files(connections: int) -> None:
