@@ -16,6 +16,7 @@ from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from shared.runtime.credentials import hmac_sha256
 from shared.runtime.telemetry import get_logger
 
 WINDOW_MINUTES = 10
@@ -32,7 +33,7 @@ def is_signed_by_meta(body: bytes, header: bytes | None, secrets: Iterable[bytes
     if header is None or not header.startswith(_PREFIX):
         return False
     claimed = header.removeprefix(_PREFIX).lower()
-    return any([hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), claimed) for key in secrets])  # noqa: C419 -- every secret is tried
+    return any([hmac.compare_digest(hmac_sha256(key, body).encode(), claimed) for key in secrets])  # noqa: C419 -- every secret is tried
 
 
 def is_signed_for_consonance(body: bytes, headers: Mapping[bytes, bytes], secrets: Iterable[str]) -> bool:

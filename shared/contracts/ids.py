@@ -38,8 +38,7 @@ def derive_id(*parts: object) -> str:
 
 def length_prefixed(parts: Iterable[object]) -> bytes:
     """These parts as bytes, each after its length: what a hash of several words is made of."""
-    spelled = [str(part).encode() for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in spelled)
+    return b"".join([len(spelled := str(part).encode()).to_bytes(4, "big") + spelled for part in parts])
 
 
 def person_id_of_contact(tenant: TenantId, contact: ContactId) -> PersonId:
