@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaError
 
 from services.ingest.records import KafkaRecord
 from shared.contracts.errors import Unavailable
-from shared.runtime.kafka import Producer
+from shared.runtime.kafka import OutgoingRecord, Producer
 from shared.runtime.tracing import publish_span, traceparent_in
 
 _METADATA_SECONDS = 2.0
@@ -28,9 +28,9 @@ class KafkaPublisher:
                 await self._publish(records)
 
     async def _publish(self, records: Sequence[KafkaRecord]) -> None:
-        send, prefix = self._producer.send, self._prefix
+        outgoing = [OutgoingRecord(self._prefix + one.topic.name, one.key, one.value, one.headers) for one in records]
         try:
-            acknowledged = [await send(prefix + one.topic.name, one.value, one.key, one.headers) for one in records]
+            acknowledged = await self._producer.send_together(outgoing)
             if len(acknowledged) == 1:
                 await acknowledged[0]
             else:

@@ -23,7 +23,7 @@ from dev.ports import LOOPBACK
 from dev.postgres import EmbeddedPostgres
 from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
 from shared.runtime.consumer import broker_options
-from shared.runtime.kafka import Producer, client_options, connection_fault
+from shared.runtime.kafka import OutgoingRecord, Producer, client_options, connection_fault
 from shared.runtime.postgres import connect_writable
 from tests.shared.certificates import Authority, CertificateFiles
 
@@ -79,7 +79,8 @@ async def works(settings: KafkaSettings) -> bool:
     assert await connection_fault(settings) is None
     producer = Producer(settings)
     await producer.start()
-    await (await producer.send(TOPIC, b"hello", None))
+    (acknowledged,) = await producer.send_together([OutgoingRecord(TOPIC, None, b"hello", [])])
+    await acknowledged
     await producer.stop()
     broker = KafkaBroker(**broker_options(settings), consumer_only=True)
     subscriber = broker.subscriber(TOPIC, auto_offset_reset="earliest", group_id=None)

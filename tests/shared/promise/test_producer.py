@@ -1,4 +1,4 @@
-"""A producer gives up what it has not delivered, whatever the broker does meanwhile."""
+"""A producer delivers what is sent together, and gives up what it has not delivered, whatever the broker does."""
 
 import asyncio
 import os
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from dev.kafka import EmbeddedKafka
 from shared.contracts.ids import TenantId
-from shared.runtime.kafka import Producer
+from shared.runtime.kafka import BATCH_BYTES, OutgoingRecord, Producer
 from shared.runtime.settings import ServiceSettings
 from tests.shared.promise.testbed import until
 
@@ -30,27 +31,78 @@ async def test_a_request_under_way_is_given_up_and_the_next_record_leaves(own_ka
     producer = Producer(settings_for(own_kafka))
     await producer.start()
     try:
-        await (await producer.send(TOPIC, b"first", b"key"))
+        await send_one(producer, b"first")
         with frozen(own_kafka.child.pid):
-            given_up = await producer.send(TOPIC, b"second", b"key")
+            given_up = asyncio.ensure_future(send_one(producer, b"second"))
             await until(lambda: is_under_way(producer))
             renewing = asyncio.create_task(producer.restart())
             with pytest.raises(KafkaError):
                 await given_up
             await asyncio.wait([renewing], timeout=5)  # aiokafka waits for the request until it times out
         await renewing
-        await (await producer.send(TOPIC, b"third", b"key"))
+        await send_one(producer, b"third")
     finally:
         await producer.stop()
 
 
-async def create_topic(kafka: EmbeddedKafka) -> None:
+@pytest.mark.timeout(60)
+async def test_records_sent_together_arrive_in_order_also_where_they_need_several_batches(
+    own_kafka: EmbeddedKafka,
+) -> None:
+    await create_topic(own_kafka, partitions=3)
+    producer = Producer(settings_for(own_kafka))
+    await producer.start()
+    size, keys = BATCH_BYTES // 10, [f"key-{number}".encode() for number in range(8)]
+    try:
+        sent = [OutgoingRecord(TOPIC, keys[number % 8], b"%04d" % number + bytes(size), []) for number in range(120)]
+        acknowledged = [*await producer.send_together(sent[:50]), *await producer.send_together(sent[50:])]
+        await asyncio.gather(*acknowledged)
+    finally:
+        await producer.stop()
+    arrived = await read_values(own_kafka, len(sent), partitions=3)
+    for key in keys:
+        assert arrived[key] == [record.value[:4] for record in sent if record.key == key]
+
+
+@pytest.mark.timeout(60)
+async def test_a_sender_that_gives_up_leaves_the_records_of_others_in_the_same_batch(own_kafka: EmbeddedKafka) -> None:
+    await create_topic(own_kafka)
+    producer = Producer(settings_for(own_kafka))
+    await producer.start()
+    record = OutgoingRecord(TOPIC, b"key", b"value", [])
+    try:
+        (given_up,) = await producer.send_together([record, record])
+        (awaited,) = await producer.send_together([record])
+        given_up.cancel()
+        acknowledged = await awaited
+    finally:
+        await producer.stop()
+    assert acknowledged.offset == 2
+
+
+async def send_one(producer: Producer, value: bytes) -> None:
+    (acknowledged,) = await producer.send_together([OutgoingRecord(TOPIC, b"key", value, [])])
+    await acknowledged
+
+
+async def create_topic(kafka: EmbeddedKafka, partitions: int = 1) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(TOPIC, num_partitions=1, replication_factor=1)])
+        await admin.create_topics([NewTopic(TOPIC, num_partitions=partitions, replication_factor=1)])
     finally:
         await admin.close()
+
+
+async def read_values(kafka: EmbeddedKafka, count: int, partitions: int) -> dict[bytes, list[bytes]]:
+    """The first four bytes of each value, by key."""
+    found: dict[bytes, list[bytes]] = {}
+    async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(TOPIC, number) for number in range(partitions)])
+        for _ in range(count):
+            record = await consumer.getone()
+            found.setdefault(record.key, []).append(record.value[:4])
+    return found
 
 
 async def is_under_way(producer: Producer) -> bool:
