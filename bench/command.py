@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import backlog, dispatcher, engines, history, ingest, lanes, latency, rule_files, rules, tracing, wire
+from bench import (
+    backlog,
+    dispatcher,
+    engines,
+    history,
+    ingest,
+    lanes,
+    latency,
+    rule_files,
+    rules,
+    sizing,
+    tracing,
+    wire,
+)
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -34,6 +47,7 @@ class Part(StrEnum):
     ENGINES = "engines"
     HISTORY = "history"
     RULE_FILES = "rule-files"
+    SIZING = "sizing"
 
 
 _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
@@ -48,6 +62,7 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.ENGINES: engines.measure,
     Part.HISTORY: history.measure,
     Part.RULE_FILES: rule_files.measure,
+    Part.SIZING: sizing.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

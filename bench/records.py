@@ -40,11 +40,14 @@ def person_id(number: int) -> PersonId:
 
 
 def people_records(count: int, now: datetime) -> Iterator[KeyedRecord]:
+    return person_records(people(count, now), now)
+
+
+def people(count: int, now: datetime) -> Iterator[PersonObserved]:
     for number in range(count):
-        contact = ContactId(10_000 + number)
-        observed = PersonObserved(
+        yield PersonObserved(
             person_id=person_id(number),
-            contact_id=contact,
+            contact_id=ContactId(10_000 + number),
             display_name=f"Reader {number}",
             country="GB",
             language="en",
@@ -53,7 +56,11 @@ def people_records(count: int, now: datetime) -> Iterator[KeyedRecord]:
             observed_at=now,
             version=1,
         )
-        yield keyed_record(observed, f"contact-{number}", person_key(observed.person_id), now)
+
+
+def person_records(observed: Iterable[PersonObserved], now: datetime) -> Iterator[KeyedRecord]:
+    for person in observed:
+        yield keyed_record(person, f"contact-{person.contact_id}", person_key(person.person_id), now)
 
 
 def work_records(now: datetime) -> Iterator[KeyedRecord]:

@@ -20,6 +20,13 @@ def statuses(number: str, first: int, count: int) -> bytes:
     return _body(number, {"statuses": [_status(f"wamid.BENCH{first:08d}{index:04d}==") for index in range(count)]})
 
 
+def status(number: str, phone: str, sent: tuple[str, str | None], state: str, at: int) -> bytes:
+    """One status of a message of ours; ``sent`` is its wamid and the callback data it was sent with."""
+    one = {**_status(sent[0]), "status": state, "timestamp": str(at), "recipient_id": phone}
+    one["biz_opaque_callback_data"] = sent[1]
+    return _body(number, {"statuses": [one]})
+
+
 def text(number: str, phone: str, wamid: str, body: str, at: int) -> bytes:
     return _message(number, phone, {"id": wamid, "timestamp": str(at), "type": "text", "text": {"body": body}})
 
