@@ -5,27 +5,29 @@ Requests are written as bytes prepared beforehand; only responses of 200 count, 
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator
+from itertools import cycle
 from typing import Annotated, cast
 
 import orjson
 import typer
 import uvloop
 
-from bench.webhooks import PATH, signature, statuses
+from bench.webhooks import PATH, signature, statuses, text
+from shared.runtime.clock import machine_now
 
 _BODIES = 500
+_FIRST_PHONE = 447_000_000_000
+_SENDERS_PER_SECOND = 10_000  # prepared, each for one request: more than are answered
 
 
 class _Connection(asyncio.Protocol):
     """Sends the next request as soon as an answer has come; no answer has a body."""
 
-    def __init__(self, requests: Sequence[bytes], first: int) -> None:
+    def __init__(self, requests: Iterator[bytes]) -> None:
         self.answered = 0
         self.unexpected = b""
         self._requests = requests
-        self._next = first
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
 
@@ -46,20 +48,18 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._requests[self._next % len(self._requests)])
-            self._next += 1
+            self._transport.write(next(self._requests))
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
 
-async def _load(port: int, requests: Sequence[bytes], connection_count: int, seconds: float) -> dict[str, float]:
+async def _load(port: int, requests: Iterator[bytes], connection_count: int, seconds: float) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     connections = []
-    for number in range(connection_count):
-        opened = partial(_Connection, requests, number * len(requests) // connection_count)
-        _, connection = await loop.create_connection(opened, "127.0.0.1", port)
+    for _ in range(connection_count):
+        _, connection = await loop.create_connection(lambda: _Connection(requests), "127.0.0.1", port)
         connections.append(connection)
     began, before = loop.time(), sum(each.answered for each in connections)
     await asyncio.sleep(seconds)
@@ -73,10 +73,18 @@ async def _load(port: int, requests: Sequence[bytes], connection_count: int, sec
     return {"webhooks": answered, "seconds": took}
 
 
-def _signed_requests(phone_number: str, statuses_in_body: int, secret: str) -> list[bytes]:
+def _status_requests(phone_number: str, statuses_in_body: int, secret: str) -> Iterator[bytes]:
+    """The same ones again and again."""
     count = max(10, _BODIES // statuses_in_body)
     bodies = (statuses(phone_number, place, statuses_in_body) for place in range(count))
-    return [_request(body, secret) for body in bodies]
+    return cycle([_request(body, secret) for body in bodies])
+
+
+def _sender_requests(phone_number: str, people: range, secret: str) -> Iterator[bytes]:
+    """A text of each of these people."""
+    at = int(machine_now().timestamp())
+    bodies = (text(phone_number, str(_FIRST_PHONE + person), f"wamid.NEW{person}", "Hello", at) for person in people)
+    return iter([_request(body, secret) for body in bodies])
 
 
 def _request(body: bytes, secret: str) -> bytes:
@@ -92,16 +100,21 @@ def _request(body: bytes, secret: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def main(
+def main(  # noqa: PLR0913 -- one for each option
     *,
     port: Annotated[int, typer.Option()],
     secret: Annotated[str, typer.Option()],
     number: Annotated[str, typer.Option()],
     statuses_in_body: Annotated[int, typer.Option("--statuses")] = 1,
+    first_sender: Annotated[int | None, typer.Option(help="Instead of statuses: texts of people from this on.")] = None,
     seconds: float = 2.0,
     connections: int = 64,
 ) -> None:
-    requests = _signed_requests(number, statuses_in_body, secret)
+    if first_sender is None:
+        requests = _status_requests(number, statuses_in_body, secret)
+    else:
+        people = range(first_sender, first_sender + int(seconds * _SENDERS_PER_SECOND))
+        requests = _sender_requests(number, people, secret)
     sys.stdout.buffer.write(orjson.dumps(uvloop.run(_load(port, requests, connections, seconds))))
 
 
