@@ -50,6 +50,7 @@ class PersonDirectory:
         for person in people:
             self.put(person)
         self._loaded = dict(self._people)
+        self._taken: dict[PersonId, PersonObserved] = {}
 
     def get(self, person_id: PersonId) -> PersonObserved | None:
         return self._people.get(person_id)
@@ -80,8 +81,19 @@ class PersonDirectory:
         return [
             person.replace(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
             for person in self._people.values()
-            if person != self._loaded.get(person.person_id)
+            if person is not (loaded := self._loaded.get(person.person_id)) and person != loaded
         ]
+
+    def take_changes(self, now: datetime) -> list[PersonObserved]:
+        """The people that ``changed`` since they were loaded or last taken; from now on they count as loaded so."""
+        changes = {person.person_id: person for person in self.changed(now)}
+        for known in (self._people, self._loaded, self._taken):
+            known.update(changes)
+        return [*changes.values()]
+
+    def latest_changes(self) -> list[PersonObserved]:
+        """Each person that was taken, as taken last."""
+        return [*self._taken.values()]
 
     def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
         """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""

@@ -4,9 +4,9 @@ The files of messages are queued here as well: what is acknowledged to WhatsApp 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from services.ingest.group_commit import GroupCommit
 from services.ingest.identity import (
     PersonDirectory,
     address_locks,
@@ -23,10 +23,15 @@ from shared.contracts.ids import PersonId, partition_key
 from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import Clock
+from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
+from shared.runtime.tracing import database_span
 
 _UPDATES_PER_TRANSACTION = 200
 """Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
+
+_TRANSACTION_SECONDS = 4.0
+"""No request waits longer for its response."""
 
 
 class _Sender(NamedTuple):
@@ -36,13 +41,28 @@ class _Sender(NamedTuple):
     shared_with: tuple[PersonId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+class _PeopleChange(NamedTuple):
+    """Updates of one request that change people, with the keys of their addresses and of their people."""
+
+    updates: Sequence[PersonUpdate]
+    addresses: list[str]
+    visitors: list[PersonId]
+    context: WebhookContext
+
+
 class IdentityResolver:
     """States of people leave by outbox; they are committed before the updates that need them are published."""
 
-    pool: Pool
-    clock: Clock
-    people: PersonStore
+    def __init__(self, pool: Pool, clock: Clock, people: PersonStore) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._people = people
+        self._changes = GroupCommit(
+            self._store_changes,
+            size=lambda change: len(change.updates),
+            most=_UPDATES_PER_TRANSACTION,
+            seconds=_TRANSACTION_SECONDS,
+        )
 
     async def resolve(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
         """The records of these updates, in order, each with its person. Raises Unavailable.
@@ -58,29 +78,37 @@ class IdentityResolver:
     async def _resolve_some(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
         addresses = sorted({address for update in updates for address in lookup_keys(update.identity)})
         visitors = sorted({_visitor_id(update, context) for update in updates})
-        directory = await self.people.load(self.pool, addresses, visitors)
+        directory = await self._people.load(self._pool, addresses, visitors)
         senders = _identify_senders(directory, updates, context)
         if directory.changed(context.now):
-            senders = await self._store_changes(updates, addresses, visitors, context)
+            with database_span("ingest"):
+                senders = await self._changes.store(_PeopleChange(updates, addresses, visitors, context))
         elif files := _messages_with_files(updates, senders):
             with raises_unavailable():
-                await add_files(self.pool, context.tenant, files, context.traceparent)
+                await add_files(self._pool, context.tenant, files, context.traceparent)
         return [_to_record(update, sender, context) for update, sender in zip(updates, senders, strict=True)]
 
-    async def _store_changes(
-        self, updates: Sequence[PersonUpdate], addresses: list[str], visitors: list[PersonId], context: WebhookContext
-    ) -> list[_Sender]:
-        """Identify the senders again under lock: another process may have changed the people meanwhile."""
-        locks = address_locks(context.tenant, [*addresses, *visitors])
-        async with write_transaction(self.pool, self.clock, locks) as tx:
-            directory = await self.people.load_for_update(tx.connection, addresses, visitors)
-            senders = _identify_senders(directory, updates, context)
-            changed = directory.changed(context.now)
-            await self.people.save(tx.connection, changed)
-            for person in changed:
-                tx.publish(CONTACTS, person_event(person, context))
-            if files := _messages_with_files(updates, senders):
-                await add_files(tx.connection, context.tenant, files, context.traceparent)
+    async def _store_changes(self, changes: Sequence[_PeopleChange]) -> list[list[_Sender]]:
+        """Identify the senders again under lock: another process may have changed the people meanwhile.
+
+        One transaction does what one for each change would do, one after the other.
+        """
+        addresses = sorted({address for change in changes for address in change.addresses})
+        visitors = sorted({visitor for change in changes for visitor in change.visitors})
+        locks = address_locks(self._people.tenant, [*addresses, *visitors])
+        async with write_transaction(self._pool, self._clock, locks) as tx:
+            directory = await self._people.load_for_update(tx.connection, addresses, visitors)
+            senders = [await self._store_change(change, directory, tx) for change in changes]
+            await self._people.save(tx.connection, directory.latest_changes())
+        return senders
+
+    async def _store_change(self, change: _PeopleChange, directory: PersonDirectory, tx: Transaction) -> list[_Sender]:
+        context = change.context
+        senders = _identify_senders(directory, change.updates, context)
+        for person in directory.take_changes(context.now):
+            tx.publish(CONTACTS, person_event(person, context))
+        if files := _messages_with_files(change.updates, senders):
+            await add_files(tx.connection, context.tenant, files, context.traceparent)
         return senders
 
 
