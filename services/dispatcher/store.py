@@ -31,7 +31,7 @@ _EXPIRED = {
 }
 _MAY_BE_PASSED = frozenset(reason.value for reason in MAY_BE_PASSED)
 _LOOKED_BEYOND = 500  # due messages of a lane that a claim looks at beyond what it may take
-_LOOKED_AT = 1000  # due messages of a lane that are looked at for followers
+_LOOKED_AT = 600  # due messages of a lane that are looked at for followers
 MANY_FOLLOWERS = 64
 """So many due messages behind earlier ones of their chats are taken out of the claim's way; fewer cost less to pass."""
 

@@ -147,8 +147,9 @@ left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.
 order by m.turn, m.lane, m.not_before, m.sequence;
 
 -- name: hold_followers
--- Of the first $6 due messages of these lanes, those that stand behind an earlier one of their chat wait until $5 at most:
--- a claim that passed each of them anew would cost as much as the queue is long. Where they are fewer than $7, they stay.
+-- Of the first $6 due messages of these lanes, those behind an earlier one of their chat that waits too wait until $5 at most:
+-- a claim that passed each of them anew would cost as much as the queue is long. Where they are fewer than $7, or than half of
+-- what is looked at, they stay.
 -- What waits before them is locked, so that it does not end meanwhile without releasing them; nothing is waited for.
 with due as materialized (
     select d.* from unnest($2::text[], $3::smallint[]) as open_lanes (line, lane)
@@ -167,7 +168,7 @@ with due as materialized (
     cross join lateral (
         select e.message_id from messages e
         where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-            and e.state in ('waiting', 'intent') and e.set_aside is null
+            and e.state in ('waiting', 'intent', 'uncertain') and (e.state = 'waiting') is true and e.set_aside is null
             and (e.chain = q.chain or not exists (
                 select from messages t
                 where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
@@ -180,8 +181,8 @@ with due as materialized (
 ), earlier as materialized (
     select e.message_id from messages e
     where e.tenant = $1 and e.message_id = any (array(select distinct earlier from followers))
-        and (select count(*) from followers) >= $7
-        and (e.state in ('waiting', 'intent')) is true and e.set_aside is null
+        and (select count(*) from followers) >= greatest($7, (select count(*) from due) / 2)
+        and (e.state = 'waiting') is true and e.set_aside is null
     for share skip locked
 ), waiting as materialized (
     select w.message_id from messages w
