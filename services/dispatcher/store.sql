@@ -4,7 +4,9 @@
 -- a row is known by its key, a query leaves no other way: ``(select … limit 1) is null`` and ``lateral (… limit 1)`` are
 -- looked up row by row where a join might read the whole queue, and ``(state = 'waiting') is true`` cannot be answered by
 -- an index of the queue. Where a small index of another column has all the rows that are wanted, ``(tenant = $1) is true``
--- keeps the larger ones, which begin with the tenant, from being read.
+-- keeps the larger ones, which begin with the tenant, from being read. Where many rows are known by their keys and nearly no
+-- row waits, ``case when state = 'waiting' then true end`` says nothing of that to PostgreSQL, which would expect one row and
+-- compare each with each.
 
 -- ------------------------------------------------------------------ messages: the queue
 
@@ -250,7 +252,8 @@ with begun as (
     set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
         changed_at = $2, hold_until = null, wamid = null, rank = 0, used_template = b.template
     from unnest($5::text[], $6::text[], $7::text[]) as b (message_id, wording, template)
-    where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id and (m.state = 'waiting') is true
+    where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id
+        and case when m.state = 'waiting' then true end
     returning m.message_id, m.attempts, m.wording
 ), recorded as (
     insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
@@ -263,7 +266,8 @@ select message_id, attempts from begun;
 update messages m
 set not_before = d.not_before, reason = d.reason
 from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
-where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and (m.state = 'waiting') is true;
+where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id
+    and case when m.state = 'waiting' then true end;
 
 -- name: release_for_people
 -- Messages that waited for these people wait no longer.
