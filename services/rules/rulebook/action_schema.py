@@ -38,6 +38,10 @@ class TeamReference(Section):
     """The name of the team in people.yaml."""
 
     @classmethod
+    def other_keys(cls) -> tuple[str, ...]:
+        return ("field",)
+
+    @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         """A field in place of a person is refused with its own sentence, and no team is missed beside it."""
         if not isinstance(node, MappingNode) or node.nodes.keys() != {"field"}:
@@ -126,6 +130,13 @@ class WriteKeys(Section):
     then: "ThenSection | None" = None
     """A further write, when this one succeeded."""
 
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if "record" not in self.written:
+            for key in ("with", "then"):
+                if key in self.written:
+                    report.add(self.key_location(key), f"“{key}” goes with “record”, which is missing")
+
     def build_write(self, unless: ConditionSection | None = None) -> model.WriteAction | None:
         if self.record is None or "record" not in self.written:
             return None
@@ -146,6 +157,10 @@ class ThenSection(WriteKeys):
     """The operation that is written once the first is done."""
     unless: ConditionSection | None = None
     """A condition under which this is not written."""
+
+    @classmethod
+    def other_keys(cls) -> tuple[str, ...]:
+        return tuple(sorted(_NO_WRITES))
 
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
@@ -216,7 +231,9 @@ class AnswerSection(WriteKeys, NotifyKeys):
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
-        if not any(key in self.written for key in _DEEDS):
+        says_to_nobody = "say" in self.written and not self._has_reader()  # which is reported
+        does = [key for key in _DEEDS if key in self.written and (key != "continue" or self.continue_)]
+        if not does and not says_to_nobody and not report.has_fault_on(self.key_location("continue")):
             report.add(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
         if "collect" in self.written and "form" not in self.written:
             report.add(self.location, f"{self._label} needs “form”")

@@ -40,7 +40,10 @@ def check_each_addressee(
 
 def check_team(context: ValidationContext, team: str, location: Location) -> None:
     teams = context.book.people.teams
-    if team and team not in teams and context.reads_whole("people.yaml"):
+    if (capitals := next((each for each in teams if each != team and each.casefold() == team), None)) is not None:
+        sentence = f"rules say “{team}”, and here stands “{capitals}”; write it in small letters"
+        context.report.repeated(context.file_key_location("people.yaml", "teams", capitals), sentence)
+    elif team and team not in teams and context.reads_whole("people.yaml"):
         context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
 
 
@@ -76,6 +79,8 @@ def _no_name(context: ValidationContext, name: str) -> str | None:
     """The sentence about an address, an id or a team in the place of a role. An address is not repeated in it."""
     if _ADDRESS.fullmatch(name):
         return "people are named by their role; give a contact a role in people.yaml, and leave addresses to Consonance"
+    if (team := name.removeprefix("team ")) != name and team in context.book.people.teams:
+        return f"a team is written {{team: {team}}}"
     if name in context.book.people.teams:
         return f"“{name}” is a team; write {{team: {name}}}"
     return None
@@ -90,12 +95,9 @@ def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
 def _check_basis(context: ValidationContext, name: str, location: Location) -> None:
     """People outside the house may be written to for a reason that house.yaml gives their role."""
     basis = context.book.tenant.basis
-    if (
-        not context.reads_whole("house.yaml")
-        or name in basis
-        or nearest_word(name, basis.keys() - set(Role)) is not None
-    ):
-        return
+    is_read = context.reads_whole("house.yaml") and context.reads_whole("people.yaml")
+    if not is_read or name in basis or basis.keys() - context.roles:
+        return  # a role of house.yaml that is not known is reported there, and may be this one
     sentence = f"house.yaml has no reason to write to “{name}”; add one under “basis”, like {name}: contract"
     context.report.repeated(location, sentence)
 

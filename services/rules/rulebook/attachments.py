@@ -1,7 +1,7 @@
 """Checks of the documents that rules attach: the template takes one, its address is known, and no amount goes along."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from services.rules.rulebook.amounts import document_with_amounts
 from services.rules.rulebook.built_in import IN_A_CHAIN
@@ -25,6 +25,14 @@ class TemplateUse:
     words: frozenset[str] = IN_A_CHAIN
     may_offer: tuple[str, ...] = ()
     attach: AttachAction | None = None
+    asked_at: tuple[str | int, ...] = ()
+    """The path of the question whose answers the buttons are."""
+    is_unread: bool = False
+    """Whether the answers could not be read, which is reported."""
+
+    def of_answers(self, asked_at: tuple[str | int, ...], answers: Iterable[str]) -> "TemplateUse":
+        """The same use with a button for each answer."""
+        return replace(self, buttons=tuple(answers), asked_at=asked_at)
 
 
 MOST_NAME = 200

@@ -3,10 +3,10 @@
 import re
 from datetime import date, time
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import holidays
-from pydantic import Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.schema import (
@@ -18,11 +18,13 @@ from services.rules.rulebook.schema import (
     Text,
     Texts,
     Zone,
+    items,
     read_text,
+    report_of,
     value,
 )
 from services.rules.rulebook.times import meant_clock
-from services.rules.rulebook.yaml_tree import Node
+from services.rules.rulebook.yaml_tree import Node, ScalarNode, SequenceNode
 from shared.clients.working_calendar import (
     CLOSES,
     MONDAY_TO_FRIDAY,
@@ -60,11 +62,37 @@ class Weekday(StrEnum):
     SUN = "sun"
 
 
+_NAMES_OF_DAYS = (
+    ("1", "mo", "lun", "mon"), ("2", "di", "mar", "die"), ("3", "mi", "mer", "mit"), ("4", "do", "jeu", "don"),
+    ("5", "fr", "ven", "fre"), ("6", "sa", "sam", "sab"), ("7", "so", "dim", "son"),
+)  # fmt: skip
+_MEANT_DAYS = {name: day for day, names in zip(Weekday, _NAMES_OF_DAYS, strict=True) for name in names}
+"""The beginnings of names of days in other languages, and numbers."""
+
+
+def _once_for_all_days(node: Any, info: ValidationInfo) -> Any:
+    """Reports days that are all written otherwise as one mistake, and a day that is there twice."""
+    if not isinstance(node, SequenceNode):
+        return node
+    written = [each.text for each in node.nodes if isinstance(each, ScalarNode)]
+    known = list(Weekday)
+    wrong = [day for day in written if day not in known]
+    meant = [_MEANT_DAYS.get(day.casefold()[:3], day.casefold()[:3]) for day in written]
+    if len(wrong) > 1 and all(day in known for day in meant):
+        first = next(each for each in node.nodes if isinstance(each, ScalarNode) and each.text in wrong)
+        report_of(info).add(first.location, f"days are written so: [{', '.join(meant)}]")
+        return SequenceNode(node.location, ())
+    for place, each in enumerate(node.nodes):
+        if isinstance(each, ScalarNode) and each.text in written[:place]:
+            report_of(info).add(each.location, f"“{each.text}” is named twice")
+    return node
+
+
 def _read_weekday(node: Node) -> Weekday:
     written = read_text(node)
     if written in list(Weekday):
         return Weekday(written)
-    meant = written.casefold()[:3]
+    meant = _MEANT_DAYS.get(written.casefold()[:3], written.casefold()[:3])
     first, _, last = (part.strip()[:3] for part in written.casefold().partition("-"))
     days = list(Weekday)
     if first in days and last in days and days.index(Weekday(first)) < days.index(Weekday(last)):
@@ -85,11 +113,15 @@ class OfficeSection(Section):
     """Like Europe/London."""
     hours: Annotated[tuple[time, time], value(_read_hours, (OPENS, CLOSES)), WithJsonSchema({"type": "string"})]
     """Like 09:00-18:00."""
-    days: Annotated[tuple[Annotated[Weekday | None, value(_read_weekday, None)], ...], OneOrMore()]
+    days: Annotated[
+        tuple[Annotated[Weekday | None, value(_read_weekday, None)], ...],
+        OneOrMore(),
+        BeforeValidator(_once_for_all_days),
+    ]
     """The working days of the week."""
 
     def report_faults(self, report: FaultReport) -> None:
-        if "days" in self.written and not self.days:
+        if "days" in self.written and not self.days and not items(self.written["days"]):
             report.add(self.value_location("days"), "the house works on at least one day")
         if self.country and self.subdivision and not has_subdivision(self.country, self.subdivision):
             known = holidays.list_supported_countries().get(self.country, [])

@@ -1,5 +1,6 @@
 """The schema of conditions, as in ``if`` and ``unless``: fields with the values they must have."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -18,7 +19,6 @@ from services.rules.rulebook.model import (
 )
 from services.rules.rulebook.schema import (
     ABSENT,
-    Flag,
     LiteralOrField,
     LiteralText,
     OneOrMore,
@@ -26,6 +26,8 @@ from services.rules.rulebook.schema import (
     Text,
     build_value,
     node_kind,
+    read_flag,
+    value,
 )
 from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode
 
@@ -53,9 +55,13 @@ class Comparisons(Section):
     includes: LiteralOrField | None = None
     contains: LiteralOrField | None = None
     """Words that a text has in it, in small or capital letters."""
-    exists: Flag | None = None
+    exists: Annotated[bool, value(read_flag, fallback=True)] | None = None
     field: Text | None = None
     """Another field, to be equal to."""
+
+    @classmethod
+    def no_such_key(cls, key: str, label: str) -> str:
+        return f"“{key}” is no {label}"
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
@@ -96,6 +102,11 @@ def _one_line_each(node: Any) -> Any:
     return SequenceNode(node.location, tuple(lines))
 
 
+_EQUATION = re.compile(r"([a-z][\w.]*)\s*(?:={1,2}|\bis\b|\bequals\b)\s*[\"'‘’“”]?([\w.-]+)[\"'‘’“”]?")
+"""A condition as other languages write it."""
+_JOINED_BY = {"and": "all", "or": "any", "both": "all", "either": "any", "none": "not", "except": "not"}
+
+
 class ConditionSection(Section):
     """Fields with the values they must have. All lines must hold."""
 
@@ -111,18 +122,29 @@ class ConditionSection(Section):
 
     @classmethod
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
-        if node is not ABSENT:
-            report.add(node.location, f"{label} is a mapping, like “to_stage_key: typesetting”")
+        if node is ABSENT:
+            return
+        found = _EQUATION.fullmatch(node.text) if isinstance(node, ScalarNode) else None
+        like = f"; write {{{found[1]}: {found[2]}}}" if found else ", like {to_stage_key: typesetting}"
+        report.add(node.location, f"{label} names a field and its value{like}")
 
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         entries = super().read_keys(node, label, report)
+        if isinstance(node, MappingNode) and not node.nodes:
+            report.add(node.location, f"{label} names at least one field; leave it out where there is none")
+        for key in [key for key in entries if key in _JOINED_BY and node_kind(entries[key]) != "value"]:
+            report.add(node.keys[key], f"“{key}” is no field; conditions are joined by “{_JOINED_BY[key]}”")
+            del entries[key]
+        for key, each in entries.items():
+            if isinstance(each, SequenceNode):
+                _report_list(key, each, report)
         for key in [key for key, each in entries.items() if isinstance(each, ScalarNode) and each.value is None]:
             report.add(entries.pop(key).location, f"“{key}” is compared with nothing; say {{exists: false}}")
         return entries
 
     def build(self) -> Condition:
-        return _together(list(self._lines()))
+        return _together(list(self._lines())) if self.written else ALWAYS
 
     def _lines(self) -> Iterator[Condition]:
         for key, node in self.written.items():
@@ -146,6 +168,18 @@ class ConditionSection(Section):
                 return Compare(name, Operator.ONE_OF, compared, locations, self.key_location(name))
             case _:
                 return Compare(name, Operator.IS, compared, (node.location,), self.key_location(name))
+
+
+def _report_list(key: str, written: SequenceNode, report: FaultReport) -> None:
+    """Reports a list of nothing, and a value that is there twice."""
+    if not written.nodes:
+        report.add(written.location, f"“{key}” has an empty list, so this never holds; name the values")
+    seen: set[str] = set()
+    for each in written.nodes:
+        if isinstance(each, ScalarNode):
+            if each.text in seen:
+                report.add(each.location, f"“{each.text}” is named twice")
+            seen.add(each.text)
 
 
 def _together(conditions: list[Condition]) -> Condition:

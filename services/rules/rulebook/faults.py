@@ -10,6 +10,10 @@ from services.rules.rulebook.model import Location
 _LONGEST_WORD = 60
 """A longer text is no misspelt word, and comparing it takes seconds."""
 _MOST_HINTS = 300
+_MOST_LISTED = 8
+_COMMENT = re.compile(r"\s*(?:#|//|<!--|--).*$")
+_SEPARATORS = re.compile(r"\s*[,;/&+|()]\s*|\s+(?:and|or|et|ou|und)\s+", re.IGNORECASE)
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\xad]")
 _MOST_PLACES = 5
 _QUOTED = re.compile("“([^”]{80})[^”]{10,}”")
 _UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -67,6 +71,19 @@ def nearest_word(word: str, right: Iterable[str]) -> str | None:
     return ends[0] if ends else None
 
 
+def _written_otherwise(word: str, right: frozenset[str]) -> str | None:
+    """The end of the sentence where right words are written so that they cannot be read as such."""
+    if _INVISIBLE.search(word) and (plain := _INVISIBLE.sub("", word)) in right:
+        return f"an invisible character stands in it: write “{plain}” anew"
+    bare = _COMMENT.sub("", word)
+    if bare != word and bare in right:
+        return f"write “{bare}”, and begin a comment with a space and “#”"
+    several = [part for part in _SEPARATORS.split(word) if part]
+    if len(several) > 1 and right.issuperset(several):
+        return f"several stand in brackets: [{', '.join(several)}]"
+    return None
+
+
 class FaultReport:
     """Collects faults."""
 
@@ -76,6 +93,15 @@ class FaultReport:
         self._unreadable: set[tuple[str, int]] = set()
         self._lines: set[tuple[str, int]] = set()
         self._counted = 0
+        self._spoilt: dict[str, list[range]] = {}
+
+    def spoil(self, file: str, lines: range) -> None:
+        """Leave further faults of these lines out: they were read otherwise than their author meant them."""
+        self._spoilt.setdefault(file, []).append(lines)
+
+    def is_spoilt(self, file: str) -> bool:
+        """Whether a part of the file was read otherwise than its author meant it."""
+        return file in self._spoilt
 
     def close_lines(self) -> None:
         """Leave further faults of the lines that have one out: they follow from what could not be read."""
@@ -95,9 +121,20 @@ class FaultReport:
     def add(self, location: Location, sentence: str) -> None:
         self._append(FileFault(location, sentence))
 
-    def unknown(self, location: Location, sentence: str, word: str, right: Iterable[str]) -> None:
-        """Add a fault of a word that is not one of the right ones, with the nearest of them."""
-        hint = nearest_word(word, right) if self._hints < _MOST_HINTS else None
+    def unknown(
+        self, location: Location, sentence: str, word: str, right: Iterable[str], *, listed: bool = False
+    ) -> None:
+        """Add a fault of a word that is not one of the right ones, with the nearest of them.
+
+        With ``listed``, a few right ones are listed where none is near.
+        """
+        words = frozenset(right)
+        if (meant := _written_otherwise(word, words)) is not None:
+            sentence, hint = f"{sentence}; {meant}", None
+        else:
+            hint = nearest_word(word, words) if self._hints < _MOST_HINTS else None
+            if listed and hint is None and len(words) <= _MOST_LISTED:
+                sentence = f"{sentence}; it is one of {', '.join(sorted(words))}"
         self._hints += 1
         self._append(FileFault(location, sentence, hint, ()))
 
@@ -106,7 +143,10 @@ class FaultReport:
         self._append(FileFault(location, sentence, None, ()))
 
     def _append(self, fault: FileFault) -> None:
-        if (fault.location.file, fault.location.line) not in self._unreadable:
+        place = fault.location
+        if (place.file, place.line) in self._unreadable:
+            return
+        if not any(place.line in lines for lines in self._spoilt.get(place.file, ())):
             self.faults.append(fault)
 
     def sorted(self) -> list[FileFault]:

@@ -33,7 +33,7 @@ from services.rules.rulebook.model import (
     comparisons,
     mentioned_fields,
 )
-from services.rules.rulebook.schema import InvalidValue, check_country, check_language
+from services.rules.rulebook.schema import FLAG_WORDS, InvalidValue, check_country, check_language, meant_date
 
 _WHERE_RECIPIENT = (
     f"“{RECIPIENT}” is each person that a message goes to, and can be named only in the “unless” of a step that tells, "
@@ -207,14 +207,29 @@ def check_literal(
 ) -> None:
     if not _is_of_type(literal, kind):
         written = str(literal).lower() if isinstance(literal, bool) else literal
-        report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none")
+        write = _meant_literal(str(literal), kind)
+        report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none{write}")
     elif found.values and isinstance(literal, str) and literal not in found.values:
-        report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values)
+        report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values, listed=True)
     elif found.code is not None and isinstance(literal, str):
         try:
             _CODES[found.code](literal)
         except InvalidValue as fault:
             fault.report_to(report, location)
+
+
+def _meant_literal(written: str, kind: FieldType) -> str:
+    """The end of the sentence where the value was meant, and only written otherwise."""
+    match kind:
+        case FieldType.FLAG:
+            meant = FLAG_WORDS.get(written.casefold())
+        case FieldType.NUMBER:
+            meant = written if written.lstrip("-").isdecimal() else None
+        case FieldType.DATE:
+            meant = meant_date(written)
+        case _:
+            meant = None
+    return "" if meant is None else f"; write {meant}{' without quotes' if meant == written else ''}"
 
 
 def _is_of_type(literal: LiteralValue, kind: FieldType) -> bool:

@@ -14,6 +14,7 @@ from shared.clients.whatsapp_limits import BUTTON_TITLE_LENGTH, DOCUMENT_MEGABYT
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 _SIZE_NOTE = "note: “max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"
+_OPTION = re.compile(r"[a-z0-9][a-z0-9_]*")
 _KIND = re.compile(r"[a-z0-9]{1,8}")
 _TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS
 
@@ -56,7 +57,8 @@ def _check_record(context: ValidationContext, form: Form) -> None:
     if context.report.has_fault_on(title_at):
         is_read = False
     if is_read and (title is None or not title.required or title.document):
-        context.report.add(location, f"“{form.record}” needs a field “title” with “required: true”")
+        at = location if title is None else title_at
+        context.report.add(at, f"“{form.record}” needs a field “title” with “required: true”")
     files = [field for field in form.fields if field.document]
     for field in files[1:]:
         where = context.loaded.key_location(form.location.file, "fields", field.name)
@@ -90,6 +92,10 @@ def _text_faults(field: FormField) -> Iterator[str]:
         yield "is no text and has no “max”"
     if field.default is not None and (field.choose or field.document):
         yield "is no text and has no “default”"
+    for option in field.choose:
+        if option and not _OPTION.fullmatch(option):
+            name = re.sub(r"\W+", "_", option.strip()).lower()
+            yield f"has an option “{option}”: its name has small letters, digits and _, like {name}; languages say it"
     if len(set(field.choose)) < len(field.choose):
         yield "names an option twice"
     elif len(field.choose) == 1:

@@ -5,6 +5,7 @@ all faults are reported at once.
 """
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import TypeVar
 
 from services.rules.rulebook.calendar_schema import CalendarFile
@@ -29,7 +30,7 @@ from services.rules.rulebook.rule_schema import RuleFile
 from services.rules.rulebook.schema import Section
 from services.rules.rulebook.template_schema import TemplateFile
 from services.rules.rulebook.validation_context import LoadedFiles
-from services.rules.rulebook.yaml_tree import Node, parse
+from services.rules.rulebook.yaml_tree import MappingNode, Node, parse
 from shared.contracts.ids import RuleId
 
 SCHEMAS: Mapping[str, type[Section]] = {
@@ -56,7 +57,8 @@ def load(files: Mapping[str, str]) -> tuple[Rulebook | None, list[FileFault]]:
 def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     report = FaultReport()
     texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
-    trees = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
+    read = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
+    trees = {name: tree for name, tree in read.items() if not _is_of_another_kind(name, tree, report)}
     report.close_lines()
     _report_unknown_files(texts, report)
     singles = {name: _find_single(name, texts, trees, report) for name in SINGLES}
@@ -72,7 +74,7 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
         tenant=HouseFile.read(singles["house.yaml"], report).build(limits),
     )
     faulty = frozenset(fault.location.file for fault in report.faults)
-    return LoadedFiles(rulebook, trees, frozenset(texts.keys() - trees.keys()), report, faulty)
+    return LoadedFiles(rulebook, trees, frozenset(texts.keys() - trees.keys()), report, faulty, texts)
 
 
 def _read_named(
@@ -80,21 +82,40 @@ def _read_named(
 ) -> dict[str, Item]:
     """By name, which is also the file's. Reports a second one of the same name."""
     found: dict[str, Item] = {}
+    misnamed: dict[str, Item] = {}
     for file, tree in trees.items():
         if not file.endswith(suffix):
             continue
         item = read(tree)
         if item.name and item.name != stem(file):
             report.add(tree.location, f"“{item.name}” is in a file named “{stem(file)}”")
+            misnamed[item.name] = item
         if stem(file) in found:
             report.add(tree.location, f"“{stem(file)}” is also in {found[stem(file)].location.file}")
         found[stem(file)] = item
-    return found
+    return {**misnamed, **found}  # who names it by the name in the file means it, too
+
+
+_FIRST_KEYS = {RULE: "rule", TEMPLATE: "template", FORM: "form"}
+
+
+def _is_of_another_kind(file: str, tree: Node, report: FaultReport) -> bool:
+    """Whether the file has the keys of another kind of file than its name says, which is reported."""
+    kind = next((suffix for suffix in _FIRST_KEYS if file.endswith(suffix)), None)
+    if kind is None or not isinstance(tree, MappingNode) or _FIRST_KEYS[kind] in tree.nodes:
+        return False
+    keys = {suffix: frozenset(SCHEMAS[key].known_keys()) for suffix, key in _FIRST_KEYS.items()}
+    other = next((suffix for suffix in keys if suffix != kind and tree.nodes.keys() <= keys[suffix]), None)
+    if other is None or _FIRST_KEYS[other] not in tree.nodes:
+        return False
+    name = f"{stem(file)}{other}"
+    report.add(tree.location, f"this is a {_FIRST_KEYS[other]}, in a file for a {_FIRST_KEYS[kind]}; name it {name}")
+    return True
 
 
 def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> Node | None:
     at = [file for file in texts if base_name(file) == name]
-    if not at:
+    if not at and not any(is_unknown(file) and _meant_single(base_name(file)) == name for file in texts):
         report.add(Location(name, 1, 1), f"the folder has no {name}")
     for extra in at[1:]:
         report.add(Location(extra, 1, 1), f"there is one {name}, and it is {at[0]}")
@@ -107,4 +128,15 @@ def _report_unknown_files(texts: Mapping[str, str], report: FaultReport) -> None
             name = base_name(file)
             kinds = (*(f"*{suffix}" for suffix in KINDS), *SINGLES)
             sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
-            report.unknown(Location(file, 1, 1), sentence, f"*.{name.partition('.')[2]}", kinds)
+            meant = _meant_single(name) or f"*.{name.partition('.')[2]}"
+            report.unknown(Location(file, 1, 1), sentence, meant, kinds)
+
+
+def _meant_single(name: str) -> str | None:
+    """The one file of its kind, like people.yaml, that a name of no kind was meant for."""
+    close = get_close_matches(name.casefold(), SINGLES, 1, _NEARLY)
+    return close[0] if close else None
+
+
+_NEARLY = 0.85
+"""How similar the name must be."""

@@ -18,6 +18,8 @@ def _read_contact(node: Node) -> ContactId:
     """The sentence does not contain what was written: it may be a person's phone number."""
     if isinstance(node, ScalarNode) and _CONTACT.fullmatch(node.text):
         return ContactId(int(node.text))
+    if isinstance(node, ScalarNode) and node.value is None:
+        raise InvalidValue("nobody is named here; write a contact id, or take the role out")
     raise InvalidValue("this is no contact id of Consonance, a number of up to seven digits; write no phone number")
 
 
@@ -37,6 +39,8 @@ def _report_repeated_contacts(tables: Node | None, report: FaultReport) -> None:
     for table in tables.nodes.values() if isinstance(tables, MappingNode) else ():
         for contacts in table.nodes.values() if isinstance(table, MappingNode) else ():
             seen: set[str] = set()
+            if isinstance(contacts, SequenceNode) and not contacts.nodes:
+                report.add(contacts.location, "nobody is named here; write a contact id, or take the role out")
             for contact in contacts.nodes if isinstance(contacts, SequenceNode) else ():
                 if isinstance(contact, ScalarNode) and contact.text in seen:
                     report.add(contact.location, "this contact is named twice")

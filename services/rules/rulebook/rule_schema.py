@@ -28,7 +28,7 @@ from services.rules.rulebook.schema import (
     report_of,
     word,
 )
-from services.rules.rulebook.step_schema import AnyStepSection
+from services.rules.rulebook.step_schema import AnyStepSection, StepSection
 from services.rules.rulebook.times import EveryText
 from services.rules.rulebook.yaml_tree import ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
@@ -125,6 +125,11 @@ class RuleFile(Section):
     """The steps, in their order."""
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
     """The events that end a chain."""
+
+    @classmethod
+    def no_such_key(cls, key: str, label: str) -> str:
+        where = "; it belongs to a step" if key in StepSection.all_keys() else ""
+        return f"{super().no_such_key(key, label)}{where}"
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)

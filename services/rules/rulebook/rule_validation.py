@@ -49,6 +49,7 @@ from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.write_validation import check_write
 from shared.clients.whatsapp_limits import BUTTONS
+from shared.contracts.vocabulary import Role
 
 # ------------------------------------------------------------------ steps
 
@@ -176,7 +177,7 @@ def _check_question(
 ) -> None:
     """``path`` leads to the mapping with the key ``ask``."""
     location = context.location(rule, *path, "answers")
-    if not question.answers:
+    if not question.answers and context.loaded.is_mapping(rule.location.file, *path, "answers"):
         context.report.add(location, "a question has at least one answer")
     if len(question.answers) > BUTTONS:
         context.report.add(location, f"a question has at most {BUTTONS} answers, one for each button")
@@ -184,6 +185,7 @@ def _check_question(
     for answer in question.answers.values():
         inner = (*path, "answers", answer.name)
         _check_answer(context, rule, answer, scope, inner)
+        _check_quorum_number(context, rule, question, answer, inner)
         if answer.ask is None:
             continue
         check_addressees(context, rule, answer.ask.who, *inner, "ask", answered=True)
@@ -222,6 +224,38 @@ def _check_answer(
     if isinstance(answer.quorum, Field):
         _check_quorum_field(answer.quorum, scope)
     _check_form(context, answer.form, context.location(rule, *path, "form"))
+
+
+def _check_quorum_number(
+    context: ValidationContext, rule: Rule, question: Question, answer: AnswerAction, path: tuple[str | int, ...]
+) -> None:
+    """Where people.yaml alone says who is asked, so many of them there are."""
+    asked = _staff_asked(context, rule, question)
+    if asked is not None and isinstance(answer.quorum, int) and answer.quorum > asked:
+        people = "person is" if asked == 1 else "people are"
+        sentence = f"only {asked} {people} asked here, so a quorum of {answer.quorum} is never reached"
+        context.report.add(context.location(rule, *path, "quorum"), sentence)
+
+
+def _staff_asked(context: ValidationContext, rule: Rule, question: Question) -> int | None:
+    """The most people whom people.yaml can name; None where the event or the work may name others."""
+    parties = {party for event in rule.events for party in party_fields(event)}
+    people = context.book.people
+    asked: set[int] = set()
+    for who in question.who:
+        if isinstance(who, Team):
+            asked.update(each for contacts in people.teams.get(who.name, {}).values() for each in contacts)
+        elif who in STAFF_ROLES - parties and context.reads_whole("people.yaml") and not _is_of_works(who):
+            tables = (*people.teams.values(), *people.imprints.values())
+            asked.update(each for table in tables for each in table.get(who, ()))
+        else:
+            return None
+    return len(asked) or None
+
+
+def _is_of_works(role: str) -> bool:
+    """A work may name people of its own in every role that Consonance knows."""
+    return role in set(Role)
 
 
 def _check_quorum_field(named: Field, scope: FieldScope) -> None:
@@ -312,8 +346,11 @@ def _check_listing(context: ValidationContext, rule: Rule) -> None:
 def _check_subjects(context: ValidationContext, rule: Rule, scope: FieldScope) -> None:
     if not rule.about and context.is_written(rule, "about"):
         context.report.add(context.location(rule, "about"), "“about” names no field; name one, or leave “about” out")
-    for name in rule.about:
-        _check_subject(scope, name, context.location(rule, "about"))
+    for index, name in enumerate(rule.about):
+        if name and name in rule.about[:index]:
+            context.report.add(context.location(rule, "about", index), f"“{name}” is named twice")
+        else:
+            _check_subject(scope, name, context.location(rule, "about"))
 
 
 def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
@@ -337,8 +374,8 @@ def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
 def _check_same(context: ValidationContext, rule: Rule, until: Until) -> None:
     """Both events must have the fields that name the subject."""
     if until.same is not None:
-        for event in (*rule.events, until.event):
-            FieldScope((event,), context.report).find(until.same, until.location)
+        events = (FieldScope((event,), context.report) for event in (*rule.events, until.event))
+        all(scope.find(until.same, until.location) is not None for scope in events)  # the first that lacks it is said
         return
     if not rule.about and not context.is_written(rule, "about"):
         context.report.add(

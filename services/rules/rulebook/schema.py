@@ -75,6 +75,16 @@ def report_of(info: ValidationInfo) -> FaultReport:
     return info.context
 
 
+def is_reported(node: Any) -> bool:
+    """Whether the node is a value that was reported already."""
+    return isinstance(node, ScalarNode) and isinstance(node.value, Faulty)
+
+
+def _reported(node: Node) -> Node:
+    """The value of a key that is no key here: it is read, and not reported beside its key."""
+    return ScalarNode(node.location, node.text, Faulty(node.text)) if isinstance(node, ScalarNode) else node
+
+
 def value(read: Callable[[Node], Any], fallback: Any) -> BeforeValidator:
     """A value read from one node by ``read``, which raises InvalidValue; then ``fallback`` takes its place."""
 
@@ -84,7 +94,7 @@ def value(read: Callable[[Node], Any], fallback: Any) -> BeforeValidator:
         try:
             return read(node)
         except InvalidValue as fault:
-            if not (isinstance(node, ScalarNode) and isinstance(node.value, Faulty)):
+            if not is_reported(node):
                 fault.report_to(report_of(info), node.location)
             return fallback
 
@@ -106,6 +116,61 @@ _REWRITTEN = frozenset({"true", "True"})
 """The key ``on``, as tools of YAML 1.1 write it."""
 _MISSPELT = 0.65
 """How similar a key must be to the one that is meant."""
+_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
+    "say": ("message", "send", "template", "text", "msg", "words"),
+    "tell": ("notify", "inform", "to", "recipient", "recipients", "send_to", "send"),
+    "hand_over": ("escalate", "assign", "forward", "delegate"),
+    "give_up": ("stop", "close", "finish"),
+    "after": ("wait", "delay", "later"),
+    "at": ("before", "due", "when"),
+    "on": ("when", "event", "events", "trigger", "starts_with"),
+    "if": ("where", "condition", "conditions", "when", "filter"),
+    "unless": ("skip", "except", "not_if"),
+    "until": ("stop", "end", "ends", "stop_when"),
+    "rule": ("name", "title", "id"),
+    "template": ("name", "title", "id"),
+    "form": ("name", "title", "id"),
+    "it": ("name", "title", "story", "test", "should"),
+    "owner": ("team", "responsible"),
+    "why": ("reason", "because", "description", "explanation"),
+    "severity": ("priority", "urgency", "importance"),
+    "body": ("text", "message", "content"),
+    "buttons": ("choices", "options", "answers"),
+    "languages": ("texts", "translations"),
+    "fields": ("parameters", "variables", "placeholders", "questions"),
+    "choose": ("options", "choices", "choice", "one_of"),
+    "document": ("file", "files", "upload"),
+    "required": ("mandatory", "obligatory", "compulsory"),
+    "max": ("length", "limit", "max_length"),
+    "who": ("by", "with", "deputy", "cover", "substitute"),
+    "for": ("absent", "instead_of"),
+    "to": ("until", "till", "end"),
+    "from": ("since", "start", "who", "by", "sender"),
+    "as": ("roles", "role"),
+    "count": ("max", "number", "limit", "at_most"),
+    "per": ("every", "within", "in"),
+    "within": ("per", "in", "every"),
+    "at_most": ("max", "count", "limit"),
+    "closed": ("holidays", "closures", "closings"),
+    "play": ("given", "steps", "then", "when", "script"),
+    "done": ("finish", "end", "thanks", "goodbye"),
+    "welcome": ("begin", "intro", "hello"),
+    "confirm": ("summary", "check"),
+    "line": ("number", "phone"),
+}
+"""Words that authors write for a key, by the key that is meant. A key is meant only where it is not written."""
+
+
+def meant_key(written: str, missing: Iterable[str]) -> str | None:
+    """Of the keys that are not written, the one that was meant by another word or misspelt."""
+    known = list(missing)
+    word = written.strip().casefold().replace("-", "_").replace(" ", "_")
+    if word in known:
+        return word
+    if (other := next((key for key in known if word in _OTHER_WORDS.get(key, ())), None)) is not None:
+        return other
+    close = get_close_matches(written, known, 1, _MISSPELT)
+    return close[0] if close else None
 
 
 class Section(BaseModel):
@@ -118,6 +183,8 @@ class Section(BaseModel):
     label: ClassVar[str]
     shorthand: ClassVar[str | None] = None
     """The key that is meant where a single value is written instead of a mapping."""
+    takes_keys_of_others: ClassVar[bool] = False
+    """Whether a key of another section of the same place may stand for the one that is missing."""
     _node: ClassVar[Node | None] = None
     _label: ClassVar[str] = ""
     """Its node and its name in messages, kept in the instance: private attributes of pydantic take a
@@ -167,13 +234,36 @@ class Section(BaseModel):
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """Reports keys that are misspelt, and takes them for the keys that are meant, so that none is missing too."""
         right = _right_keys(cls)
-        if node.nodes.keys() <= right or cls.model_config["extra"] == "allow":
+        known = _keys_of(cls).known if cls.takes_keys_of_others else right
+        if node.nodes.keys() <= known or cls.model_config["extra"] == "allow":
             return node
         wrong = node.nodes.keys() - right
         missing = [key for key in cls.known_keys() if key not in node.nodes]
-        meant = {key: close[0] for key in wrong if (close := get_close_matches(key, missing, 1, _MISSPELT))}
-        for key in meant:
-            cls.report_unknown_key(node, key, label, report)
+        meant = {key: close for key in wrong if (close := meant_key(key, missing)) is not None}
+        values = dict(node.nodes)
+        for key, right_key in meant.items():
+            if get_close_matches(key, (right_key,), 1, _MISSPELT):
+                cls.report_unknown_key(node, key, label, report)
+                continue
+            report.unknown(node.keys[key], cls.no_such_key(key, label), right_key, (right_key,))
+            values[key] = _reported(values[key])
+        node = MappingNode(node.location, values, node.places, node.in_braces)
+        lacking = [key for key in _keys_of(cls).absent if key not in {*node.nodes, *meant.values()}]
+        odd = node.nodes.keys() - _keys_of(cls).known if cls.takes_keys_of_others else wrong
+        unread = sorted(odd - meant.keys() - _REWRITTEN)
+        if len(lacking) == len(unread) == 1:  # one mistake: a required key under a name that is not known
+            (key,), (needed,) = unread, lacking
+            value_of_key = node.nodes[key]
+            if node.in_braces and isinstance(value_of_key, ScalarNode) and value_of_key.text == "":
+                written_so = key if cls.shorthand else f"{{{needed}: {key}}}"
+                report.add(node.keys[key], f"“{key}” stands alone between braces; write {written_so}")
+            elif key in right:
+                report.add(node.keys[key], f"“{key}” stands where “{needed}” belongs")
+            else:
+                report.unknown(node.keys[key], cls.no_such_key(key, label), needed, (needed,))
+            written = ScalarNode(node.nodes[key].location, "", Faulty(""))
+            node = MappingNode(node.location, {**values, key: written}, node.places, node.in_braces)
+            meant[key] = needed
         for key in _REWRITTEN & wrong if "on" in missing else ():
             meant[key] = "on"
             sentence = f"“{key}” was “on” before a tool that reads YAML 1.1 wrote the file; write “on” again"
@@ -181,6 +271,11 @@ class Section(BaseModel):
         nodes = {meant.get(key, key): each for key, each in node.nodes.items()}
         places = {meant.get(key, key): each for key, each in node.keys.items()}
         return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
+
+    @classmethod
+    def no_such_key(cls, key: str, label: str) -> str:
+        """The sentence about a key that is not known here."""
+        return f"{label} has no “{key}”"
 
     @classmethod
     def other_keys(cls) -> tuple[str, ...]:
@@ -193,12 +288,12 @@ class Section(BaseModel):
 
     @classmethod
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
-        if node is not ABSENT:
-            report.add(node.location, f"{label} is a mapping of {', '.join(_keys_of(cls).written)}")
+        if node is not ABSENT and not is_reported(node):
+            report.add(node.location, f"{label} has keys of its own: {', '.join(_keys_of(cls).written)}")
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        report.unknown(node.keys[key], f"{label} has no “{key}”", key, _keys_of(cls).written)
+        report.unknown(node.keys[key], cls.no_such_key(key, label), key, _keys_of(cls).written)
 
     def report_faults(self, report: FaultReport) -> None:
         """Report what is wrong with several keys together."""
@@ -308,10 +403,14 @@ def mapping(
                     check_key(key)
                 except InvalidValue as fault:
                     fault.report_to(report_of(info), node.keys[key])
+            if not node.nodes and check_key is check_language:
+                report_of(info).add(node.location, f"{label} says nothing; write it by language: {{en: …}}")
             return {key: _Named(key, each) for key, each in node.nodes.items()} if named else node.nodes
-        if node is not ABSENT:
+        if node is not ABSENT and not is_reported(node):
             keys = "en: …" if check_key is check_language else example
-            report_of(info).add(node.location, f"{label} has keys of its own: {{{keys}}}")
+            dashes = isinstance(node, SequenceNode) and all(isinstance(each, MappingNode) for each in node.nodes)
+            how = "take the dashes away" if dashes else f"{{{keys}}}"
+            report_of(info).add(node.location, f"{label} has keys of its own: {how}")
         return {}
 
     return BeforeValidator(entries)
@@ -328,22 +427,68 @@ def read_text(node: Node) -> str:
     """A word, a number or a date as it is written."""
     if isinstance(node, ScalarNode) and node.text and node.value is not None:
         return node.text
+    if isinstance(node, MappingNode) and any(" " in key for key in node.nodes):
+        raise InvalidValue("a text with a colon and a space in it stands in quotes, or on the lines below “>-”")
     raise InvalidValue(f"a text belongs here{_INSTEAD[node_kind(node)]}")
+
+
+FLAG_WORDS = {
+    **dict.fromkeys(("yes", "y", "on", "1", "true", "oui", "ja"), "true"),
+    **dict.fromkeys(("no", "n", "off", "0", "false", "non", "nein"), "false"),
+}
+"""Words for true and false that authors write, by what they mean."""
 
 
 def read_flag(node: Node) -> bool:
     if isinstance(node, ScalarNode) and isinstance(node.value, bool):
         return node.value
-    raise InvalidValue("true or false belongs here")
+    meant = FLAG_WORDS.get(node.text.casefold()) if isinstance(node, ScalarNode) else None
+    raise InvalidValue(f"true or false belongs here{f'; write {meant}' if meant else ''}")
+
+
+_NUMBER_IN_WORDS = re.compile(r"[vV.]?([0-9]+(?:[_ ’'][0-9]{3})*)(?: ?[A-Za-z]+)?")
+
+
+def _meant_number(node: Node, least: int) -> str:
+    """The number without what keeps it from being one: quotes, a unit, a sign between its thousands."""
+    found = _NUMBER_IN_WORDS.fullmatch(node.text) if isinstance(node, ScalarNode) else None
+    digits = re.sub(r"\D", "", found[1]).lstrip("0") if found else ""
+    return f"; write {digits}" if digits and int(digits) >= least else ""
 
 
 def whole_number(least: int = 1) -> BeforeValidator:
     def read(node: Node) -> int:
         if isinstance(node, ScalarNode) and type(node.value) is int and node.value >= least:
             return node.value
-        raise InvalidValue(f"a whole number belongs here, at least {least}")
+        raise InvalidValue(f"a whole number belongs here, at least {least}{_meant_number(node, least)}")
 
     return value(read, least)
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAY_FIRST = re.compile(r"([0-9]{1,2})[ ./-]([0-9]{1,2}|[A-Za-z]{3,9})[ ./-]([0-9]{4})")
+_YEAR_FIRST = re.compile(r"([0-9]{4})[./-]([0-9]{1,2})[./-]([0-9]{1,2})(?:[T ].*)?")
+
+
+def meant_date(text: str) -> str | None:
+    """A date as people write it, day first or year first, in the form of a rule file; None where it is none."""
+    if (found := _DAY_FIRST.fullmatch(text)) is not None:
+        day, month, year = found.groups()
+    elif (found := _YEAR_FIRST.fullmatch(text)) is not None:
+        year, month, day = found.groups()
+    else:
+        return None
+    number = (
+        int(month)
+        if month.isdigit()
+        else 1 + _MONTHS.index(month[:3].casefold())
+        if (month[:3].casefold() in _MONTHS)
+        else 0
+    )
+    try:
+        return date(int(year), number, int(day)).isoformat()
+    except ValueError:
+        return None
 
 
 def read_date(node: Node) -> date:
@@ -351,7 +496,8 @@ def read_date(node: Node) -> date:
         if node.value.year in SANE_YEARS:
             return node.value
         raise InvalidValue(f"this date lies outside of {SANE_YEARS[0]} to {SANE_YEARS[-1]}")
-    raise InvalidValue("a date belongs here, like 2027-03-19")
+    meant = meant_date(node.text) if isinstance(node, ScalarNode) else None
+    raise InvalidValue(f"a date belongs here, {f'written {meant}' if meant else 'like 2027-03-19'}")
 
 
 def read_literal(node: Node) -> model.LiteralValue:
@@ -445,11 +591,18 @@ def check_country(code: str) -> str:
     return code
 
 
+_OF_COUNTRY = 2
+"""Letters of a country's code."""
+
+
 def check_language(code: str) -> str:
     """An ISO 639 code, perhaps with a country: en, en_GB. Raises InvalidValue."""
     if not _is_language(code):
+        language, _, country = code.partition("_")
         sentence = f"“{code}” is no language; use its code of ISO 639, like en or en_GB"
-        raise InvalidValue(sentence, code.replace("-", "_"), _languages())
+        meant = f"{language}_{_MEANT.get(country, country)}" if country else code.replace("-", "_")
+        right = {meant} & _languages() if country in _MEANT else _languages()
+        raise InvalidValue(sentence, meant, right)
     return code
 
 
@@ -483,7 +636,9 @@ def _is_language(code: str) -> bool:
         found = Locale.parse(code) if _LANGUAGE.fullmatch(code) else None
     except (UnknownLocaleError, ValueError):
         return False
-    return found is not None and found.language == code.partition("_")[0]
+    country = code.rpartition("_")[2] if "_" in code else ""
+    is_of_country = len(country) != _OF_COUNTRY or country in _countries()
+    return found is not None and is_of_country and found.language == code.partition("_")[0]
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ from services.rules.rulebook.action_schema import (
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import RECEIVED, Verb
-from services.rules.rulebook.schema import Section, Text, mapping, only, word
+from services.rules.rulebook.schema import Section, Text, mapping, meant_key, only, word
 from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode
 
@@ -37,6 +36,7 @@ class StepSection(Section):
     """One verb, at most one time."""
 
     label = "a step"
+    takes_keys_of_others = True
     after: AfterText | None = None
     """How long after the step before it, like “2 working days” or “2 working days at 10:00”."""
     at: AtText | None = None
@@ -50,10 +50,21 @@ class StepSection(Section):
     def other_keys(cls) -> tuple[str, ...]:
         return _step_keys()
 
+    @staticmethod
+    def all_keys() -> tuple[str, ...]:
+        """Those of steps of every verb."""
+        return _step_keys()
+
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        if key not in _step_keys():
-            report.unknown(node.keys[key], f"{label} has no “{key}”", key, _step_keys())
+        if key == "if":
+            sentence = f"{label} has no “if”; “unless” skips it: write the opposite condition there"
+            report.add(node.keys[key], sentence)
+        elif key not in _step_keys():
+            right = [each for each in _step_keys() if each not in node.nodes]
+            meant = meant_key(key, right)
+            words = _step_keys() if meant is None else (meant,)
+            report.unknown(node.keys[key], cls.no_such_key(key, label), meant or key, words)
         elif key not in list(Verb) and (verb := _verb_of(node)) is not None:
             report.add(node.keys[key], f"“{key}” does not go with “{verb}”")
 
@@ -64,7 +75,7 @@ class StepSection(Section):
             report.add(self.key_location(verbs[-1]), f"a step has one verb; this has {' and '.join(verbs)}")
         if "after" in self.written and "at" in self.written:
             report.add(self.key_location("at"), "a step has at most one time: “after” or “at”")
-        elif "in" in self.written and "at" not in self.written:
+        elif "in" in self.written and "at" not in self.written and not report.has_fault_on(self.key_location("in")):
             sentence = "“in” goes with “at”; “after” always counts in the calendar of the people who are awaited"
             report.add(self.key_location("in"), sentence)
         elif self.in_ is CountedIn.THEIRS and not any(verb in RECEIVED for verb in verbs):
@@ -123,7 +134,7 @@ class AskStep(AttachKeys):
     """Who is asked: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
     say: Text
     """The template of the question."""
-    answers: Annotated[dict[str, AnswerSection], mapping("“answers”", named=True)]
+    answers: Annotated[dict[str, AnswerSection], mapping("“answers”", named=True, example="button: {…}")]
     """The answers, by the names of the template's buttons."""
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
@@ -194,13 +205,18 @@ class VerblessStep(StepSection):
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         if isinstance(node, MappingNode):
-            misspelt = any(get_close_matches(key, list(Verb), 1, 0.65) for key in node.nodes if key not in _step_keys())
-            if not misspelt:
+            meant = {key: meant_key(key, list(Verb)) for key in node.nodes if key not in _step_keys()}
+            unread = [key for key, verb in meant.items() if verb is None]
+            if not any(meant.values()) and not unread:
                 report.add(node.location, f"a step needs a verb: {', '.join(Verb)}")
-            for key in node.nodes:
-                cls.report_unknown_key(node, key, label, report)
+            for key, verb in meant.items():
+                if verb is not None:
+                    report.unknown(node.keys[key], cls.no_such_key(key, label), verb, (verb,))
+            for key in unread:
+                verbs = f"; its verb is one of {', '.join(Verb)}" if not any(meant.values()) else ""
+                report.unknown(node.keys[key], f"{cls.no_such_key(key, label)}{verbs}", key, _step_keys())
         else:
-            report.add(node.location, f"{label} is a mapping of {', '.join(_step_keys())}")
+            report.add(node.location, f"{label} has keys of its own: {', '.join(_step_keys())}")
         return {}
 
 

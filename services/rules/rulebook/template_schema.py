@@ -7,7 +7,17 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.model import Category
-from services.rules.rulebook.schema import ABSENT, Section, Text, WholeNumber, check_language, mapping, report_of, word
+from services.rules.rulebook.schema import (
+    ABSENT,
+    Section,
+    Text,
+    WholeNumber,
+    check_language,
+    is_language,
+    mapping,
+    report_of,
+    word,
+)
 from services.rules.rulebook.yaml_tree import MappingNode
 from shared.contracts.messages import TemplateHeader
 
@@ -65,6 +75,12 @@ class TemplateFile(Section):
     """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
     """The text in each language, by its code."""
+
+    @classmethod
+    def no_such_key(cls, key: str, label: str) -> str:
+        where = "; it stands within each language" if key in TemplateLanguage.known_keys() else ""
+        where = "; a language stands within “languages”" if is_language(key) else where
+        return f"{super().no_such_key(key, label)}{where}"
 
     def build(self) -> model.Template:
         languages = {code: text.build() for code, text in self.languages.items()}

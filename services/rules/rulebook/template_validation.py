@@ -3,6 +3,7 @@ template is used.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from services.rules.rulebook.built_in import (
     TAKE,
     TYPED_FIELDS,
 )
+from services.rules.rulebook.catalogue import FieldType
+from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if, present_unless
 from services.rules.rulebook.model import (
     PARAMETER,
@@ -34,7 +37,7 @@ from services.rules.rulebook.model import (
     answers_of,
 )
 from services.rules.rulebook.promotion import find_promotion, promotion_fault
-from services.rules.rulebook.rule_folder import stem
+from services.rules.rulebook.rule_folder import FORM, stem
 from services.rules.rulebook.schema import is_language
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
@@ -94,7 +97,7 @@ def form_uses(context: ValidationContext, rule: Rule, form: Form, present: froze
 def _of_step(context: ValidationContext, rule: Rule, step: Step, present: frozenset[str]) -> Iterator[TemplateUse]:
     location = context.location(rule, "steps", step.index, "say")
     use = TemplateUse(step.say or "", location, rule.events, present)
-    yield from _by_verb(rule, step, use)
+    yield from _by_verb(context, rule, step, use)
     yield from _of_answers(context, rule, step.answers, use, ("steps", step.index))
     for name in forms_of_step(step):
         if (form := context.book.forms.get(name)) is not None:
@@ -114,18 +117,25 @@ def _of_answers(
         at = replace(use, location=context.location(rule, *inner, "say"))
         yield from _of_answer(answer, at)
         if answer.ask is not None:
-            yield replace(at, template=answer.ask.say, buttons=tuple(answer.ask.answers))
+            yield replace(at, template=answer.ask.say).of_answers(inner, answer.ask.answers)
             yield from _of_answers(context, rule, answer.ask.answers, use, inner)
 
 
-def _by_verb(rule: Rule, step: Step, use: TemplateUse) -> Iterator[TemplateUse]:
+def _by_verb(context: ValidationContext, rule: Rule, step: Step, use: TemplateUse) -> Iterator[TemplateUse]:
     match step.verb:
         case Verb.TELL:
             yield replace(use, attach=step.attach)
         case Verb.ASK:
-            yield replace(use, buttons=tuple(step.answers), attach=step.attach)
+            asking = use.of_answers(("steps", step.index), step.answers)
+            is_unread = not context.loaded.is_mapping(rule.location.file, "steps", step.index, "answers")
+            yield replace(asking, attach=step.attach, is_unread=is_unread)
         case Verb.REMIND:
-            yield replace(use, buttons=reminded_answers(rule, step), attach=step.attach)
+            asked = last_question(rule, step)
+            answers = {} if asked is None else asked.answers
+            path = ("steps", asked.index if asked else step.index)
+            reminding = use.of_answers(path, answers)
+            is_unread = asked is None or not context.loaded.is_mapping(rule.location.file, *path, "answers")
+            yield replace(reminding, attach=step.attach, is_unread=is_unread)
         case Verb.HAND_OVER:
             yield replace(use, template=step.say or "to_take", buttons=TAKE, words=_take_words(step.say))
         case Verb.RECORD | Verb.GIVE_UP | Verb.COLLECT:
@@ -153,15 +163,17 @@ def forms_of_step(step: Step) -> Iterator[str]:
     yield from (name for name in (step.form, *(answer.form for answer in answers_of(step))) if name)
 
 
-def reminded_answers(rule: Rule, step: Step) -> tuple[str, ...]:
-    """The answers of the question a reminder repeats: the last one asked before it; none where a form is collected."""
+def last_question(rule: Rule, step: Step) -> Step | None:
+    """The question a reminder repeats: the last one asked before it, or the form that is collected."""
     before = [each for each in rule.steps if each.index < step.index and each.verb in (Verb.ASK, Verb.COLLECT)]
-    return tuple(before[-1].answers) if before else ()
+    return before[-1] if before else None
 
 
 # ------------------------------------------------------------------ templates
 
-_BRACES = re.compile(r"\$?\{+[^{}]*\}+|[{}]")
+_BRACES = re.compile(r"\$?\{+[^{}]*\}+|\{[a-z0-9_]*|\}")
+_FOREIGN = re.compile(r"\[(\w+)\]|<(\w+)>|%(\w+)%|\((\w+)\)")
+"""Parameters as other tools write them; a word of the text in such signs is none."""
 _LEADING_PARAMETER = re.compile(r"[\W_]*\{")  # punctuation is no word: Meta refuses “« {{title}} » …” as well
 _TRAILING_PARAMETER = re.compile(r"\}[\W_]*\Z")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
@@ -174,6 +186,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
         )
     for language, text in template.languages.items():
         _check_text(context, template, language, text)
+    _check_known_anywhere(context, template)
     _check_languages_agree(context, template)
     _check_field_names(context, template)
     _check_fields_used(context, template)
@@ -192,11 +205,26 @@ def check_languages(context: ValidationContext, languages: object, location: Loc
 
 def _check_text(context: ValidationContext, template: Template, language: str, text: TemplateText) -> None:
     location = _location(context, template, language, "body")
+    for found in _ill_formed(text.body) if len(text.body) <= BODY_LENGTH else ():
+        context.report.add(context.loaded.place_in_text(location, found), _ill_formed_fault(found))
     for sentence in _body_faults(text.body):
         context.report.add(location, sentence)
+    for found, name in _foreign_parameters(context, template, text):
+        where = context.loaded.place_in_text(location, found)
+        context.report.add(where, f"“{found}” is no parameter; write {{{name}}}")
     if template.category is Category.UTILITY and (phrase := find_promotion(text, language)):
-        context.report.add(location, promotion_fault(phrase))
+        context.report.add(context.loaded.place_in_text(location, phrase), promotion_fault(phrase))
     _check_button_titles(context, template, language, text)
+
+
+def _foreign_parameters(
+    context: ValidationContext, template: Template, text: TemplateText
+) -> Iterator[tuple[str, str]]:
+    """Names of fields and words of the house between other signs than braces, with what was written."""
+    for found in _FOREIGN.finditer(text.body):
+        name = next(filter(None, found.groups()))
+        if name in _words(context, template) and (found[0][0] != "(" or name not in _parameters(text)):
+            yield found[0], name
 
 
 def _check_button_titles(context: ValidationContext, template: Template, language: str, text: TemplateText) -> None:
@@ -215,12 +243,23 @@ def _check_button_titles(context: ValidationContext, template: Template, languag
             context.report.add(where, f"“{title}” has a parameter; a button says the same to everybody")
         elif len(title.splitlines()) > 1:
             context.report.add(where, "a button has one line")
+        elif (sign := _no_plain_character(title)) is not None:
+            context.report.add(
+                where, f"“{title}” has “{sign}” in it; Meta takes no emoji and no *, _, ~ or ` on a button"
+            )
+
+
+def _no_plain_character(title: str) -> str | None:
+    """An emoji or a sign of formatting: Meta refuses “variables, newlines, emojis, or formatting characters”."""
+    return next((each for each in title if each in "*_~`" or unicodedata.category(each) in ("So", "Sk")), None)
 
 
 def _body_faults(body: str) -> list[str]:
     if len(body) > BODY_LENGTH:
         return [f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}"]
-    faults = list(map(_ill_formed_fault, _ill_formed(body)))
+    faults: list[str] = []
+    if (mistyped := _MISTYPED_BLOCK.match(body)) is not None:
+        faults.append(f"the body begins with “{mistyped[1]}”; where it stands on the lines below, write body: >-")
     if _LEADING_PARAMETER.match(body):
         faults.append(BEGINS_WITH_PARAMETER)
     if _TRAILING_PARAMETER.search(body):
@@ -232,11 +271,16 @@ def _body_faults(body: str) -> list[str]:
     return faults
 
 
+_MISTYPED_BLOCK = re.compile(r"([-=_~]+>|>[-_]+)\s")
+
+
 def _ill_formed(body: str) -> list[str]:
     return [found for found in _BRACES.findall(body) if not PARAMETER.fullmatch(found)]
 
 
 def _ill_formed_fault(found: str) -> str:
+    if found[0] == "{" and found[-1] != "}" and len(found) > 1:
+        return f"the brace of “{found}” is not closed; write {found}}}"
     meant = "{" + re.sub(r"\W+", "_", found.strip("${} ")).lower() + "}"
     if len(found) > 1 and PARAMETER.fullmatch(meant):
         return f"“{found}” is no parameter; write {meant}"
@@ -251,7 +295,8 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
         if not text.body or not model.body:
             continue  # it could not be read
         is_well_formed = not _ill_formed(text.body) and not _ill_formed(model.body)
-        if is_well_formed and (odd := _parameters(text) ^ _parameters(model)):
+        odd = _parameters(text) ^ _parameters(model) if is_well_formed else frozenset()
+        if odd and not _has_foreign_parameters(context, template):
             location = _location(context, template, language, "body")
             context.report.add(location, f"“{language}” and “{first}” differ in {_braced(odd)}")
         if max(len(text.buttons), len(model.buttons)) > BUTTONS:
@@ -261,6 +306,48 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
         ):
             location = _location(context, template, language, "buttons")
             context.report.add(location, f"“{language}” and “{first}” differ in their buttons, or in the order of them")
+
+
+def _has_foreign_parameters(context: ValidationContext, template: Template) -> bool:
+    """Whether a parameter of the template is unknown or written in other signs, which is reported."""
+    texts = template.languages.values()
+    foreign = (True for text in texts for _ in _foreign_parameters(context, template, text))
+    return any(foreign) or bool(_unknown_parameters(context, template))
+
+
+def _check_known_anywhere(context: ValidationContext, template: Template) -> None:
+    """Parameters that nothing could fill in, also in a template that no rule uses yet."""
+    if not context.loaded.is_mapping(template.location.file, "fields"):
+        return
+    unknown = _unknown_parameters(context, template) - {each.casefold() for each in template.fields}
+    for language, text in template.languages.items() if unknown else ():
+        for name in sorted(_parameters(text) & unknown):
+            location = _location(context, template, language, "body")
+            location = context.loaded.place_in_text(location, f"{{{name}}}")
+            sentence = f"{{{name}}} is no field of the template and no word of the house"
+            context.report.unknown(location, sentence, name, _words(context, template))
+
+
+def _words(context: ValidationContext, template: Template) -> frozenset[str]:
+    """The template's fields, and the words that the service fills in for every template of a rule."""
+    links = (f"link_{name}" for name in context.book.tenant.links)
+    return (EVERYWHERE | IN_A_CHAIN).union(template.fields, links)
+
+
+def _said(template: Template) -> frozenset[str]:
+    """The parameters of all its texts."""
+    return frozenset(name for text in template.languages.values() for name in _parameters(text))
+
+
+def _unknown_parameters(context: ValidationContext, template: Template) -> frozenset[str]:
+    """Those that no use of the template could fill in; none where a form, whose fields may be meant, is at fault."""
+    said = _said(template) - _words(context, template)
+    if said:
+        faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
+        said = frozenset() if any(file.endswith(FORM) for file in faulty) else said - _restricted_words(context)
+    if context.reads_whole("house.yaml"):
+        return said
+    return frozenset(name for name in said if not name.startswith("link_"))
 
 
 def _reads_buttons(context: ValidationContext, template: Template, language: str) -> bool:
@@ -276,11 +363,23 @@ def _check_field_names(context: ValidationContext, template: Template) -> None:
 
 
 def _check_fields_used(context: ValidationContext, template: Template) -> None:
-    used = {name for text in template.languages.values() for name in _parameters(text)}
-    for name in template.fields.keys() - used:
-        context.report.add(
-            context.loaded.key_location(template.location.file, "fields", name), f"“{name}” is said in no language"
-        )
+    unused = template.fields.keys() - _said(template)
+    if not unused:
+        return
+    texts = template.languages.values()
+    unused -= {name for text in texts for _, name in _foreign_parameters(context, template, text)}
+    unknown = _unknown_parameters(context, template)
+    meant = {nearest_word(name.casefold(), unused) for name in unknown}
+    by_case = {name.casefold(): name for name in _said(template)}
+    for name in unused:
+        where = context.loaded.key_location(template.location.file, "fields", name)
+        if name.casefold() in by_case:
+            sentence = (
+                f"“{name}” is said in no language, but “{by_case[name.casefold()]}” is; use small letters in both"
+            )
+            context.report.add(where, sentence)
+        elif name not in meant:
+            context.report.add(where, f"“{name}” is said in no language")
 
 
 def _check_defaults_of_fields(context: ValidationContext, template: Template) -> None:
@@ -345,7 +444,8 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
         return
     if template.fallback and template.fallback in context.book.templates and template.fallback != template.name:
         check_fields_known(context, replace(use, template=template.fallback), context.book.templates[template.fallback])
-    _check_buttons(context, use, template)
+    if not _has_buttons(context, use, template):
+        return  # another template is meant, whose fields are other ones
     check_attachment(context, use, template)
     check_fields_known(context, use, template)
 
@@ -355,19 +455,43 @@ def check_fields_known(context: ValidationContext, use: TemplateUse, template: T
     _check_parameters(context, use, template)
     scope = FieldScope(use.events, context.report, present=use.present)
     for name, path in template.fields.items():
-        found = scope.find(path, _location(context, template, name, root="fields"))
-        if found is not None and name not in template.defaults:
+        where = _location(context, template, name, root="fields")
+        found = scope.find(path, where)
+        if found is not None and found.type in (FieldType.RECORD, FieldType.PARTY):
+            context.report.repeated(where, f"“{path}” is a {found.type}, and a text says one thing; name a field of it")
+        elif found is not None and name not in template.defaults:
             scope.require(path, use.location, f"“{template.name}” says it")
 
 
-def _check_buttons(context: ValidationContext, use: TemplateUse, template: Template) -> None:
+def _has_buttons(context: ValidationContext, use: TemplateUse, template: Template) -> bool:
+    """Whether it offers what the rule has answers to; True where either could not be read, which is reported."""
     code, offered = next(((code, tuple(text.buttons)) for code, text in template.languages.items()), ("", ()))
-    if len(offered) > BUTTONS or not _reads_buttons(context, template, code):
-        return  # a fault of the template, which is reported
-    if set(offered) - set(use.may_offer) != set(use.buttons):
-        has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
-        wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
-        context.report.add(use.location, f"“{template.name}” {has}; here {wants}")
+    if len(offered) > BUTTONS or not _reads_buttons(context, template, code) or use.is_unread:
+        return True
+    if context.report.is_spoilt(use.location.file) or _languages_differ(template):
+        return True
+    if (is_same := set(offered) - set(use.may_offer) == set(use.buttons)) or _is_misspelt(context, use, offered):
+        return is_same
+    has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
+    wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
+    context.report.add(use.location, f"“{template.name}” {has}; here {wants}")
+    return False
+
+
+def _languages_differ(template: Template) -> bool:
+    return len({tuple(text.buttons) for text in template.languages.values() if text.body}) > 1
+
+
+def _is_misspelt(context: ValidationContext, use: TemplateUse, offered: tuple[str, ...]) -> bool:
+    """One answer is nearly one button: it is said where the answer is, once for all uses of the template."""
+    odd = [answer for answer in use.buttons if answer not in offered]
+    left = [button for button in offered if button not in use.buttons]
+    if len(odd) != 1 or len(left) != 1 or not use.asked_at or nearest_word(odd[0], left) is None:
+        return False
+    sentence = f"the template has no button “{odd[0]}”"
+    where = context.loaded.key_location(use.location.file, *use.asked_at, "answers", odd[0])
+    context.report.unknown(where, sentence, odd[0], left)
+    return True
 
 
 def _check_parameters(context: ValidationContext, use: TemplateUse, template: Template) -> None:
@@ -375,18 +499,9 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
     known = EVERYWHERE | use.words | links | template.fields.keys()
     if not context.loaded.is_mapping(template.location.file, "fields"):
         return
-    if not context.reads_whole("house.yaml"):
-        known |= {
-            name for text in template.languages.values() for name in _parameters(text) if name.startswith("link_")
-        }
-    for language, text in template.languages.items():
-        for name in sorted(_parameters(text) - known):
-            if name in _restricted_words(context):
-                context.report.add(use.location, f"“{template.name}” says {{{name}}}, which is not known here")
-            else:
-                location = _location(context, template, language, "body")
-                sentence = f"{{{name}}} is no field of the template and no word of the house"
-                context.report.unknown(location, sentence, name, known)
+    for text in template.languages.values():
+        for name in sorted((_parameters(text) - known) & _restricted_words(context)):
+            context.report.add(use.location, f"“{template.name}” says {{{name}}}, which is not known here")
 
 
 def _restricted_words(context: ValidationContext) -> frozenset[str]:

@@ -58,8 +58,8 @@ def read_duration(node: Node) -> Duration:
     return parse_duration(read_text(node))
 
 
-def parse_duration(written: str) -> Duration:
-    """Raises InvalidValue."""
+def parse_duration(written: str, *, zero: str = "") -> Duration:
+    """``zero`` ends the sentence about no time. Raises InvalidValue."""
     found = _DURATION.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
     words = " ".join(found[2].split()) if found else ""
     if found is not None and (reason := _NO_UNITS.get(words.removesuffix("s"))) is not None:
@@ -68,7 +68,7 @@ def parse_duration(written: str) -> Duration:
     if found is None or unit is None:
         raise _no_duration(written)
     if int(found[1]) == 0:
-        raise InvalidValue(f"“{written}” is no time; without a time a step goes with the one before it")
+        raise InvalidValue(f"“{written}” is no time{zero}")
     if int(found[1]) > _MOST[unit]:
         raise InvalidValue(f"“{written}” is too long; a duration has at most {_MOST[unit]:,} {unit}")
     return Duration(int(found[1]), unit)
@@ -80,7 +80,7 @@ _NEARLY_A_DURATION = re.compile(
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SPELLED = {"a": 1, "an": 1} | {spelled: number for number, spelled in enumerate(_NUMBERS, start=1)}
 _MEANT_UNITS: Mapping[str, str] = {
-    **dict.fromkeys(("business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
+    **dict.fromkeys(("wd", "business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
     **dict.fromkeys(("business hour", "work hour", "office hour"), "working hour"),
     **dict.fromkeys(("d", "calendar day"), "day"),
     **dict.fromkeys(("h", "hr"), "hour"),
@@ -93,10 +93,24 @@ _SMALLER: Mapping[str, tuple[int, str]] = {"week": (7, "day"), "day": (24, "hour
 """The unit in which a part of a unit is a whole number, and how many make one."""
 
 
+_ADORNED = re.compile(
+    r"\+? *(?P<plain>\d{1,5} (?:working )?(?:second|minute|hour|day|week)s?)(?: later| from now| on)?"
+    r"|(?:the )?(?:next|following) (?P<next>(?:working )?(?:hour|day|week))"
+)
+
+
+def _without_adornment(written: str) -> str | None:
+    """``+2 days``, ``2 days later`` and ``the next working day`` as they are to be written."""
+    found = _ADORNED.fullmatch(written.casefold().strip())
+    return None if found is None else found["plain"] or f"1 {found['next']}"
+
+
 def _no_duration(written: str) -> InvalidValue:
     """The fault of a text that is no duration, with the duration that is meant where it can be told."""
     sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
     words = written.casefold().replace("-", " ").split()
+    if (plain := _without_adornment(written)) is not None:
+        return InvalidValue(f"{sentence}; write “{plain}”")
     if " ".join(words) in _UNITS:
         return InvalidValue(f"{sentence}: it lacks a number, like “1 {' '.join(words)}”")
     if words and words[0] in _SPELLED:
@@ -104,6 +118,11 @@ def _no_duration(written: str) -> InvalidValue:
     found = _NEARLY_A_DURATION.fullmatch(written.strip())
     if found is None:
         return InvalidValue(sentence, written.lstrip("0123456789 "), _OFFERED)
+    return _nearly_a_duration(found, sentence)
+
+
+def _nearly_a_duration(found: re.Match[str], sentence: str) -> InvalidValue:
+    """The fault of a number with a sign, without a unit, or with a unit of another place."""
     if found["sign"]:
         return InvalidValue(f"{sentence}: it has no sign, and a step never comes before the one above it")
     if found["unit"] is None:
@@ -147,8 +166,13 @@ def parse_clock(written: str) -> time:
     return time(int(found[1]), int(found[2]))
 
 
+_WORDS_FOR_CLOCKS = {"noon": "12:00", "midday": "12:00", "midnight": "00:00", "24:00": "00:00"}
+
+
 def meant_clock(written: str) -> str | None:
     """``9am`` and ``9.00`` as they are to be written."""
+    if (meant := _WORDS_FOR_CLOCKS.get(written.casefold())) is not None:
+        return meant
     found = _NEARLY_A_CLOCK.fullmatch(written)
     if found is None:
         return None
@@ -182,12 +206,15 @@ def read_after(node: Node) -> model.After:
             duration = parse_duration(" ".join(length))
             _check_clock_unit(duration, written)
             return model.After(duration, parse_clock(clock))
+        case [*length, "at", clock, zone] if length and _CLOCK.fullmatch(clock) and zone[0].isupper():
+            sentence = f"“{written}” names a zone, and the clock is that of the people who are awaited; write"
+            raise InvalidValue(f"{sentence} “{' '.join(length)} at {clock}”")
         case [clock, "after", *length] if _looks_like_a_clock(clock):
             raise InvalidValue(f"“{written}” is no time after a step; write “{' '.join(length)} at {clock}”")
         case [*_, "before" | "after", _]:
             raise InvalidValue(f"“{written}” counts from a field; write it with “at”, not with “after”")
         case _:
-            return model.After(parse_duration(written))
+            return model.After(parse_duration(written, zero="; without a time a step goes with the one before it"))
 
 
 # ------------------------------------------------------------------ at
@@ -233,6 +260,13 @@ def _refuse_other_grammars(words: list[str], written: str) -> None:
         case [field, "-" | "minus" | "+" | "plus" as sign, *length] if length and _FIELD.fullmatch(field):
             word = "before" if sign in ("-", "minus") else "after"
             raise InvalidValue(f"“{written}” is no time; write “{' '.join(length)} {word} {field}”")
+        case [*length, "before" | "after" as sign, field, clock] if length and _CLOCK.fullmatch(clock):
+            day = f"{' '.join(length)} {sign} {field}"
+            raise InvalidValue(f"“{written}”: the clock time comes first; write “{clock} on {day}”")
+        case [field, "before" | "after" as sign, *length] if len(length) > 1 and length[0].isdecimal():
+            raise InvalidValue(f"“{written}” is no time; write “{' '.join(length)} {sign} {field}”")
+        case ["before" | "after" as sign, field] if _FIELD.fullmatch(field):
+            raise InvalidValue(f"“{written}” lacks how long; write it like “1 working day {sign} {field}”")
         case [*length, "prior", "to", field] if length:
             raise InvalidValue(f"“{written}” is no time; write “{' '.join(length)} before {field}”")
         case ["on" | "by" | "until" | "at" as word, field] if _FIELD.fullmatch(field):
@@ -264,7 +298,14 @@ def _parse_day(words: list[str], written: str) -> model.At:
         case [*length, "before" | "after" as sign, field] if length:
             return model.At(field, parse_duration(_counted(length)), _SIGNS[sign])
         case _:
-            raise InvalidValue(f"“{written}” is neither a field nor like “5 working days before new_due”")
+            joined = "_".join(words)
+            field = (
+                f"; a field has no spaces, like “{joined}”" if len(words) == _TWO and _FIELD.fullmatch(joined) else ""
+            )
+            raise InvalidValue(f"“{written}” is neither a field nor like “5 working days before new_due”{field}")
+
+
+_TWO = 2
 
 
 def _counted(words: list[str]) -> str:

@@ -63,7 +63,7 @@ def validate(files: Mapping[str, str]) -> Validation:
         check_use(context, use)
     unread = frozenset(stem(file) for file in loaded.unread(RULE))
     faults, notes = tuple(loaded.report.sorted()), tuple(size_notes(context))
-    return Validation(context.book, faults, notes, unread, context.reads("people.yaml"))
+    return Validation(context.book, faults, notes, unread, context.reads_people)
 
 
 def validate_folder(folder: Path) -> tuple[Validation, dict[str, str]]:

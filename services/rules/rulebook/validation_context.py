@@ -7,7 +7,7 @@ from functools import cached_property
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location, Rule, Rulebook
 from services.rules.rulebook.rule_folder import FORM, KINDS, SINGLES, TEMPLATE, is_unknown, stem
-from services.rules.rulebook.yaml_tree import MappingNode, Node, key_location_of, location_of
+from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, key_location_of, location_of
 from shared.contracts.vocabulary import Role
 
 
@@ -23,6 +23,20 @@ class LoadedFiles:
     broken: frozenset[str]
     report: FaultReport = field(default_factory=FaultReport)
     faulty: frozenset[str] = frozenset()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def place_in_text(self, text: Location, words: str) -> Location:
+        """The place of these words where the text is written on the lines below its key; else the place of the text."""
+        lines = self.texts.get(text.file, "").splitlines()
+        if text.line > len(lines) or not lines[text.line - 1][text.column - 1 :].startswith((">", "|")):
+            return text
+        indent = _indent(lines[text.line - 1])
+        for number in range(text.line, len(lines)):
+            if lines[number].strip() and _indent(lines[number]) <= indent:
+                break
+            if (at := lines[number].find(words)) >= 0:
+                return Location(text.file, number + 1, at + 1)
+        return text
 
     def unread(self, suffix: str) -> frozenset[str]:
         """Files of a kind that are no YAML, and those whose name is that of no kind: they may be meant."""
@@ -34,15 +48,22 @@ class LoadedFiles:
         """The location of a single value, or of the key of anything larger."""
         return location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
 
-    def is_mapping(self, file: str, *path: str) -> bool:
+    def is_mapping(self, file: str, *path: str | int) -> bool:
         """Whether the keys at ``path`` could be read: False where another value is written in their place."""
         node: Node | None = self.trees.get(file)
         for part in path:
-            node = node.nodes.get(part) if isinstance(node, MappingNode) else None
+            if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.nodes):
+                node = node.nodes[part]
+            else:
+                node = node.nodes.get(str(part)) if isinstance(node, MappingNode) else None
         return node is None or isinstance(node, MappingNode)
 
     def key_location(self, file: str, *path: str | int) -> Location:
         return key_location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,11 @@ class ValidationContext:
     def reads(self, name: str) -> bool:
         """Whether people.yaml, calendar.yaml, house.yaml or limits.yaml could be read: else nothing leans on it."""
         return self._file(name) in self.loaded.trees
+
+    @property
+    def reads_people(self) -> bool:
+        """Whether people.yaml has keys, so that teams can be looked up in it."""
+        return self.reads("people.yaml") and self.loaded.is_mapping(self._file("people.yaml"))
 
     def reads_whole(self, name: str) -> bool:
         """Whether every value of such a file could be read, so that what it lacks is not only unread."""

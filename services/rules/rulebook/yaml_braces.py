@@ -104,11 +104,18 @@ class _Braces:
             self.end = (number, at)
 
 
+_TWO_COMMAS = re.compile(r",[ ]*(?=,)|(?<=[\[{])[ ]*(?=,)")
+
+
 def find_in_braces(text: FileText, lines: list[str], number: int) -> Mistake | None:
     """The first mistake of a value that begins with a brace or a bracket on that line."""
     line = read_line(lines, number)
     if line.value[:1] not in ("{", "["):
         return None
+    if (commas := _TWO_COMMAS.search(line.text, line.start)) is not None and not re.search("[\"']", line.value):
+        comma = line.text.index(",", max(commas.end(), commas.start()))
+        sentence = "a value is missing before this comma; delete the comma, or write the value"
+        return Mistake(number + 1, comma + 1, sentence, with_replacement(text, number, comma, 1, " "))
     braces = _Braces(lines, line)
     for part in braces.parts:
         if (mistake := _bad_part(text, lines, *part)) is not None:
@@ -149,6 +156,8 @@ def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: in
     end = begun + len(part)
     if part[0] in "\"'":
         return _bad_quoted_part(text, number, bare, begun, end)
+    if (key := _key_in_part(text, number, begun, part)) is not None:
+        return key
     if part[0] in "@`%*&!|>?" and (len(part) == 1 or part[0] in "@`%|>" or part[1] == " "):
         sentence = f'a text that begins with “{part[0]}” stands in quotes: "{shortened(part)}"'
         return Mistake(number + 1, begun + 1, sentence, with_range_in_quotes(text, number, begun, end))
@@ -159,6 +168,22 @@ def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: in
         sentence = f"a text with “{brace[0]}” in it stands in quotes where it is between braces"
         return Mistake(number + 1, begun + brace.start() + 1, sentence, with_range_in_quotes(text, number, begun, stop))
     return None
+
+
+def _key_in_part(text: FileText, number: int, begun: int, part: str) -> Mistake | None:
+    """A key without its colon before a list, or without a value behind its colon."""
+    if (tight := _KEY_BEFORE_LIST.fullmatch(part)) is not None:
+        column = begun + tight.end("key")
+        sentence = f"a colon is missing behind “{tight['key']}”"
+        return Mistake(number + 1, column + 1, sentence, with_insertion(text, number, column, ":"))
+    if (alone := _KEY_ALONE.fullmatch(part)) is not None:
+        sentence = f"a value is missing behind “{alone['key']}”"
+        return Mistake(number + 1, begun + 1, sentence, with_insertion(text, number, begun + len(part), " ~"))
+    return None
+
+
+_KEY_ALONE = re.compile(r"(?P<key>[a-z0-9_]+):")
+_KEY_BEFORE_LIST = re.compile(r"(?P<key>[a-z0-9_]+) [\[{][\w ]*")
 
 
 def _bad_quoted_part(text: FileText, number: int, bare: str, begun: int, end: int) -> Mistake | None:

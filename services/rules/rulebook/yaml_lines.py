@@ -124,6 +124,14 @@ def read_line(lines: list[str], number: int) -> TextLine:
     return TextLine(number, text, len(parts["indent"]), parts["dashes"], key, parts.end(), value.rstrip())
 
 
+def line_above(lines: list[str], line: TextLine) -> TextLine:
+    """The line before this one that is not blank; the line itself where there is none."""
+    number = line.number - 1
+    while number > 0 and not lines[number].strip():
+        number -= 1
+    return read_line(lines, max(number, 0))
+
+
 def last_line_of(lines: list[str], first: TextLine, column: int | None = None) -> int:
     """The number of the last line that belongs to the value of ``first``: those that are indented more."""
     last, column = first.number, first.column if column is None else column
@@ -134,6 +142,28 @@ def last_line_of(lines: list[str], first: TextLine, column: int | None = None) -
         if text.strip():
             last = number
     return last
+
+
+_OUTERMOST_ITEM = 2
+"""Spaces before a dash that begins an item of a whole file, like a step or a story."""
+
+
+def lines_of_item(lines: list[str], number: int) -> range:
+    """The lines, from 1, of the step or the story that a line belongs to, or of the key of the file."""
+    first = last = min(number, len(lines)) - 1
+    while first > 0 and not _begins_item(lines[first]):
+        first -= 1
+    while last + 1 < len(lines) and not _begins_item(lines[last + 1]):
+        last += 1
+    return range(first + 1, last + 2)
+
+
+def _begins_item(line: str) -> bool:
+    indent = len(line) - len(line.lstrip(" "))
+    bare = line.strip()
+    if not bare or bare.startswith("#"):
+        return False
+    return indent == 0 or (indent <= _OUTERMOST_ITEM and bare.startswith("- "))
 
 
 def closing_quote(text: str, start: int) -> int | None:

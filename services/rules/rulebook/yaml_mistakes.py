@@ -25,6 +25,7 @@ from services.rules.rulebook.yaml_lines import (
     bare_line,
     closing_quote,
     last_line_of,
+    line_above,
     more_follows,
     not_closed,
     read_line,
@@ -41,6 +42,7 @@ _LONGEST_TEXT, _LONGEST_LINE = 500_000, 5_000
 """Characters; what is longer was not written by hand."""
 _FARTHEST = 40
 """Lines that are looked at above the one where the parser stopped."""
+_FOREIGN_COMMENT = re.compile(r"//|--(?!-)|/\*|<!--|;")
 _GENERAL = "this cannot be read from here on: compare this line and the one above with those of a file that is right"
 
 
@@ -68,13 +70,52 @@ class _Search:
             for look in _LOOKS:
                 if (mistake := look(self.text, self.lines, number)) is not None:
                     return self._on_original(mistake)
+        return self._on_original(self._beside_keys())
+
+    def _beside_keys(self) -> Mistake:
+        """A line without a key where keys are, or one that begins in no column of the file."""
         if "expected ':'" in self.problem:
             line = read_line(self.lines, self.context)
+            if self._belongs_to_block(line):
+                sentence = f"the text below “{line_above(self.lines, line).value}” begins further right than its key"
+                return Mistake(line.number + 1, line.start + 1, f"{sentence}; indent it")
+            if (foreign := _FOREIGN_COMMENT.match(line.value)) is not None and not line.key:
+                return self._comment(line, foreign[0])
             sentence = f"a line of a file is “key: …”; “{shortened(line.value)}” has no colon"
-            return self._on_original(Mistake(self.context + 1, line.start + 1, sentence))
-        return self._on_original(
-            self._indentation() or self._mixed() or Mistake(self.stopped + 1, self.column + 1, _GENERAL)
-        )
+            return Mistake(self.context + 1, line.start + 1, sentence)
+        found = self._ended() or self._indentation() or self._mixed() or self._keyless_item()
+        return found or Mistake(self.stopped + 1, self.column + 1, _GENERAL)
+
+    def _ended(self) -> Mistake | None:
+        """Three dots end a document."""
+        for number in range(self.stopped, -1, -1):
+            if bare_line(self.lines, number).rstrip() == "...":
+                mended = self.text.with_line(number, "#  ")
+                return Mistake(number + 1, 1, "“...” ends what is read of a file; delete this line", mended)
+        return None
+
+    def _keyless_item(self) -> Mistake | None:
+        """A story begins with words that no key stands before, and has keys below them."""
+        number = self.stopped
+        while number > 0 and (not self.lines[number].strip() or not read_line(self.lines, number).dashes):
+            number -= 1
+        line = read_line(self.lines, number) if self.lines else None
+        if line is None or not line.dashes or line.key or not line.value or number == self.stopped:
+            return None
+        if read_line(self.lines, self.stopped).key not in ("start", "people", "play"):
+            return None
+        sentence = f"a story begins “- it: {shortened(line.value)}”"
+        mended = with_insertion(self.text, number, line.start, "it: ")
+        return Mistake(number + 1, line.start + 1, sentence, mended)
+
+    def _belongs_to_block(self, line: TextLine) -> bool:
+        """Whether the line above begins a text on the lines below it, and this one is not indented."""
+        above = line_above(self.lines, line)
+        return bool(BLOCK_TEXT.match(above.value)) and line.indent <= above.column
+
+    def _comment(self, line: TextLine, sign: str) -> Mistake:
+        mended = with_replacement(self.text, line.number, line.start, len(sign), "#" + " " * (len(sign) - 1))
+        return Mistake(line.number + 1, line.start + 1, f"a comment begins with “#”, not with “{sign}”", mended)
 
     def _no_character(self) -> Mistake:
         """An escape for half a character, or for none."""
@@ -138,6 +179,17 @@ class _Search:
         above = [read_line(self.lines, each) for each in range(number) if self._is_structure(each)]
         if not above:
             return None
+        return self._fallen_out(above, line) or self._value_twice(above, line) or self._beside_no_column(above, line)
+
+    def _value_twice(self, above: list[TextLine], line: TextLine) -> Mistake | None:
+        """A key has a value on its line, and a list or keys below it."""
+        key = above[-1]
+        if not line.dashes or not key.key or not key.value or line.indent <= key.indent or key.dashes:
+            return None
+        sentence = f"“{key.key}” has “{shortened(key.value)}” on its line and a list below; take one of them away"
+        return Mistake(key.number + 1, key.start + 1, sentence)
+
+    def _beside_no_column(self, above: list[TextLine], line: TextLine) -> Mistake | None:
         if all(each.indent > 0 for each in above) and line.indent == 0:
             return self._indented(above[0], 0, f"“{above[0].key or above[0].value}”", line)
         levels: dict[int, TextLine] = {}
@@ -160,17 +212,26 @@ class _Search:
             return Mistake(first.number + 1, first.indent + 1, sentence)
         return self._indented(line, column, f"“{line.key or shortened(line.value)}”", open_levels[column])
 
+    def _fallen_out(self, above: list[TextLine], line: TextLine) -> Mistake | None:
+        """The line before this one stands further left than the one before it, where this one goes on as before."""
+        *_, before, odd = [None, None, *above]
+        if before is None or odd is None or not (odd.key and odd.value and before.key) or odd.dashes:
+            return None
+        if odd.indent < line.indent < before.column and line.dashes and odd.key in KEYS:
+            return self._indented(odd, before.column, f"“{odd.key}”", before)
+        return None
+
     def _indented(self, line: TextLine, column: int, name: str, like: TextLine) -> Mistake:
         """Moves the line, and those below that are indented more, to ``column``."""
         other = like.key or shortened(like.value) or "-"
-        spaces = "1 space" if line.indent == 1 else f"{line.indent} spaces"
+        spaces = {0: "nothing", 1: "1 space"}.get(line.indent, f"{line.indent} spaces")
         should = "none" if column == 0 else f"{column}"
         where = "above" if like.number < line.number else "below"
         sentence = (
             f"{name} is indented by {spaces}, and “{other}” {where} it by {should}; begin both in the same column"
         )
         mended, by = self.text, column - line.indent
-        for number in range(line.number, last_line_of(self.lines, line, line.indent) + 1):
+        for number in range(line.number, last_line_of(self.lines, line, max(line.indent, column)) + 1):
             bare = bare_line(self.lines, number)
             if not bare.strip():
                 continue
@@ -196,6 +257,9 @@ class _Search:
         if like is None or bool(like.dashes) is bool(line.dashes):
             return None
         written, other = line.key or shortened(line.value), like.key or shortened(like.value)
+        if not line.dashes and (above := self._key_above(like)) is not None and above not in _LISTS and like.key:
+            sentence = f"“{above}” is no list, and “{written}” below “- {other}” has no dash; take the dash away"
+            return Mistake(like.number + 1, like.indent + 1, sentence)
         if line.dashes:
             above = self._key_above(like)
             mend = f"“{above}” is a list: begin “{other}” with a dash too" if above in _LISTS else "take the dash away"
@@ -233,8 +297,9 @@ _LISTS = frozenset({"steps", "until", "play", "expect", "closed", "fairs", "stan
 _LEADING_TAB = re.compile(r"^[ ]*\t[ \t]*")
 _STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+])[ ]+(?=[\w\"'{])")
 _TIGHT_DASH = re.compile(r"^[ ]*-(?=[\w\"'{]+)(?!-)")
+_TWO_DASHES = re.compile(r"^[ ]*-[ ]+(?=-[ ]+[a-z_]+:)")
 _TIGHT_COLON = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z_]*)(?P<colon>[:：])(?=\S)")
-_NO_COLON = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z_]*)(?P<sign>[ ]*[=;：][ ]*|[ ]+|$)(?P<rest>.*)$")
+_NO_COLON = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z_]*)(?P<sign>[ ]*(?:[-=]>|:=|[=;：])[ ]*|[ ]+|$)(?P<rest>.*)$")
 
 
 def _tab(text: FileText, lines: list[str], number: int) -> Mistake | None:
@@ -272,6 +337,10 @@ def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None
         at = found.start("dash")
         sentence = f"“{found['dash']}” begins no item of a list; write “-”"
         return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, "-"))
+    if (double := _TWO_DASHES.match(lines[number])) is not None:
+        at = double.end()
+        sentence = "one dash begins an item of a list; take the second away"
+        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, " "))
     if (tight := _TIGHT_DASH.match(lines[number])) is not None and ":" in lines[number]:
         sentence = "a space is missing behind the dash: “- ” begins an item of a list"
         return Mistake(number + 1, tight.end(), sentence, with_insertion(text, number, tight.end(), " "))
@@ -325,11 +394,23 @@ def _begins_a_line_of_keys(lines: list[str], number: int) -> bool:
 _RESERVED = "@`%*&!|>,]}?-"
 
 
+_MISTYPED_BLOCK = re.compile(r"[\"'‘“]?(?:[-=_~]+>[-_]*|>[_=~]+|>-{2,}|\|[_=~>]+|>-)[\"'’”]?")
+
+
+def _mistyped_block(text: FileText, line: TextLine) -> Mistake:
+    length = len(line.value)
+    mended = with_replacement(text, line.number, line.start, length, ">-".ljust(length)) if length > 1 else None
+    sentence = f"“{line.value}” begins no text; where it stands on the lines below, write {line.key}: >-"
+    return Mistake(line.number + 1, line.start + 1, sentence, mended)
+
+
 def _bad_block_text(text: FileText, lines: list[str], number: int) -> Mistake | None:
     """A text that begins behind the sign that puts it on lines of its own."""
     line = read_line(lines, number)
     if line.value[:1] not in ("|", ">") or not line.key or BLOCK_TEXT.match(line.value):
         return None
+    if _MISTYPED_BLOCK.fullmatch(line.value):
+        return _mistyped_block(text, line)
     sign = line.value[0]
     sentence = f"behind “{sign}” nothing may stand on the line: begin the text on the next one, or put it in quotes"
     return Mistake(number + 1, line.start + 1, sentence, with_replacement(text, number, line.start, 1, " "))
@@ -347,7 +428,14 @@ def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | N
         return Mistake(number + 1, line.start + 1, "a line cannot begin with “%”; delete it")
     if first in "-?" and not (line.key and line.value[1:2] in ("", " ")):
         return None
+    if first == "-" and line.key and _ONE_WORD.fullmatch(line.value[1:].strip()):
+        word = line.value[1:].strip()
+        sentence = f"a list begins on the next line; write {line.key}: {word}"
+        return Mistake(number + 1, line.start + 1, sentence, with_replacement(text, number, line.start, 1, " "))
     return Mistake(number + 1, line.start + 1, _in_quotes(line, first), with_quotes(text, lines, line, line.start))
+
+
+_ONE_WORD = re.compile(r"[a-z][a-z0-9_.-]*")
 
 
 def _bad_colon(text: FileText, lines: list[str], number: int) -> Mistake | None:
@@ -392,14 +480,15 @@ def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mista
     return Mistake(line.number + 1, colon.start() + 1, mistake.sentence, mistake.mended)
 
 
-def _owner(lines: list[str], line: TextLine) -> TextLine | None:
-    """The line with the key whose plain text this one continues."""
+def _owner(lines: list[str], line: TextLine, *, plain: bool = True) -> TextLine | None:
+    """The line with the key whose text this one continues; with ``plain``, where that text is a plain one."""
     for number in range(line.number - 1, -1, -1):
         if not lines[number].strip():
             continue
         above = read_line(lines, number)
         if above.column < line.indent and (above.key or above.dashes):
-            return above if above.value and above.value[0] not in "\"'{[|>" else None
+            is_plain = bool(above.value) and above.value[0] not in "\"'{[|>"
+            return above if is_plain or not plain else None
         if above.column < line.indent:
             return None
     return None
@@ -416,6 +505,10 @@ def _bad_quotes(text: FileText, lines: list[str], number: int) -> Mistake | None
     behind = line.text[close + 1 :]
     if not behind.strip() or COMMENT.match(behind) or (not line.key and behind.lstrip().startswith(":")):
         return None
+    if behind.strip() == "," and line.key:
+        comma = close + 1 + behind.index(",")
+        sentence = "a line does not end with a comma; delete it"
+        return Mistake(number + 1, comma + 1, sentence, with_replacement(text, number, comma, 1, " "))
     last = max(line.text.rfind(line.text[line.start]), close)
     end = last + 1 if last > close else len(line.text.rstrip())
     sentence = more_follows(line.text[line.start])
@@ -461,7 +554,16 @@ def _text_behind_braces(text: FileText, lines: list[str], number: int) -> Mistak
     return Mistake(number + 1, line.start + 1, sentence, with_quotes(text, lines, line, line.start))
 
 
+def _mistyped_above(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A line of a text whose sign, on the line of its key, is mistyped."""
+    line = read_line(lines, number)
+    owner = None if line.dashes else _owner(lines, line, plain=False)
+    found = owner is not None and owner.key is not None and _MISTYPED_BLOCK.fullmatch(owner.value)
+    return _mistyped_block(text, owner) if owner is not None and found else None
+
+
 _LOOKS = (
+    _mistyped_above,
     _tab,
     _stray_dash,
     _missing_space,

@@ -20,7 +20,7 @@ from yaml.error import MarkedYAMLError, YAMLError
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location
 from services.rules.rulebook.yaml_characters import mend_characters
-from services.rules.rulebook.yaml_lines import FileText, Mistake, quote_value
+from services.rules.rulebook.yaml_lines import FileText, Mistake, lines_of_item, quote_value
 from services.rules.rulebook.yaml_mistakes import find_mistake
 
 # ------------------------------------------------------------------ the tree
@@ -108,19 +108,33 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
     last, spoilt = (0, 0), {mistake.line for mistake in mistakes}
     for mistake in mistakes:
         report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+    moved: list[Mistake] = []
     for _ in range(_MOST_MISTAKES):
         found = _try(file, mended, report)
         if not isinstance(found, _Stopped):
+            _leave_out(file, mended, moved, report)
             return found
         mistake = found.mistake
         if found.at <= last:
             return None  # mending the last mistake did not help, and this is what it led to
-        if mistake.line not in spoilt:
+        if mistake.line not in spoilt and not _follows(mistake, moved):
             report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+        moved += [mistake] if " is indented by " in mistake.sentence else []
         if mistake.mended is None:
             return None
         mended, last = mistake.mended, found.at
     return None
+
+
+def _follows(mistake: Mistake, moved: list[Mistake]) -> bool:
+    """Whether the lines of one item were ``moved`` together, which is one mistake."""
+    return bool(moved) and " is indented by " in mistake.sentence and mistake.line == moved[-1].line + 1
+
+
+def _leave_out(file: str, mended: FileText, moved: list[Mistake], report: FaultReport) -> None:
+    """Other faults of an item that has ``moved`` lines may follow from them."""
+    for mistake in moved:
+        report.spoil(file, lines_of_item(mended.lines(), mistake.line))
 
 
 class _Stopped(Struct):
@@ -228,12 +242,14 @@ class _Builder:
         if len(self._open) >= DEEPEST:
             raise _Unreadable(f"this is nested more than {DEEPEST} deep", location)
         if event.anchor is not None:
-            self._anchors[event.anchor] = None
-            self._unused_anchors[event.anchor] = location
+            self._anchors[event.anchor] = None  # an anchor that nothing repeats is no mistake here: a text has none
         self._open.append(_Open(location, mapping, bool(event.flow_style), event.anchor, 1, [], {}, {}))
 
     def _end(self, event: Any) -> None:
         done = self._open.pop()
+        if done.in_braces and len(done.nodes) > 1 and all(_is_empty(each) for each in done.nodes.values()):
+            listed = ", ".join(done.nodes)
+            self._report.add(done.location, f"several values stand in brackets, and not in braces: [{listed}]")
         node: Node = (
             MappingNode(done.location, done.nodes, tuple(done.keys[key] for key in done.nodes), done.in_braces)
             if done.mapping
@@ -260,7 +276,8 @@ class _Builder:
     def _keep(self, node: Node, size: int, event: Any, anchor: str | None = None) -> None:
         """Add a complete node to its parent: as the root, an item, a key or a value."""
         if anchor is not None:
-            self._unused_anchors.setdefault(anchor, node.location)
+            if type(node) is ScalarNode:
+                self._unused_anchors.setdefault(anchor, node.location)
             self._anchors[anchor] = (node, size)
         if not self._open:
             self.root = node
@@ -312,6 +329,10 @@ class _Builder:
         if ":" in behind or not (parent.nodes or ":" in key):
             parent.nodes[key] = node
             return
+        if not parent.nodes and key.endswith(":"):  # {finance:} has a key without a value
+            location = parent.keys.pop(key)
+            parent.keys[key[:-1]], parent.nodes[key[:-1]] = location, node
+            return
         location = parent.keys.pop(key)
         name, colon, value = key.partition(":")
         if colon and value and name.isidentifier() and name not in parent.keys:
@@ -319,8 +340,17 @@ class _Builder:
             parent.keys[name] = location
             parent.nodes[name] = ScalarNode(location, value, _meaning(value))
             return
+        self._behind_comma(parent, key, node, location)
+
+    def _behind_comma(self, parent: _Open, key: str, node: ScalarNode, location: Location) -> None:
+        """A word behind a comma: one of several values, the rest of a number or of a text."""
         before, known = next(reversed(parent.nodes.items()))
-        if isinstance(known, ScalarNode) and isinstance(known.value, int) and key.isdigit():
+        if isinstance(known, ScalarNode) and not known.text and _NAME.fullmatch(key) and _NAME.fullmatch(before):
+            parent.keys[key], parent.nodes[key] = location, node  # a list in braces: said once, at its end
+        elif isinstance(known, ScalarNode) and known.text.isdigit() and _THOUSANDS.fullmatch(key):
+            self._report.add(known.location, f"a number has no comma; write {known.text}{key}")
+            parent.nodes[before] = ScalarNode(known.location, known.text + key, int(known.text + key))
+        elif isinstance(known, ScalarNode) and isinstance(known.value, int) and key.isdigit():
             self._several(parent, before, (known, ScalarNode(location, key, int(key))))
         elif isinstance(known, ScalarNode | SequenceNode) and before in _OF_SEVERAL and _NAME.fullmatch(key):
             earlier = known.nodes if isinstance(known, SequenceNode) else (known,)
@@ -340,11 +370,16 @@ class _Builder:
         parent.nodes[key] = SequenceNode(items[0].location, items)
 
 
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and not node.text and node.value is None
+
+
 _OF_SEVERAL = frozenset(
     {"as", "roles", "days", "choose", "document", "rules", "waits_for", "tell", "ask", "hand_over", "on"}
 )
 """Keys that take several words."""
 _NAME = re.compile(r"[a-z][a-z_.]*")
+_THOUSANDS = re.compile(r"[0-9]{3}")
 
 # ------------------------------------------------------------------ what a scalar means
 
@@ -406,9 +441,16 @@ def _meaning(text: str) -> Plain:
 
 def _scalar(event: Any, location: Location, report: FaultReport) -> ScalarNode:
     """Reports a value that looks like a number or date and is none, and takes its text instead."""
+    if event.style in ("|", ">") and not event.value.strip():
+        place = Location(location.file, location.line + 1, 1)
+        report.add(place, "the text below “>” or “|” begins further right than its key; indent it")
+        return ScalarNode(location, "", Faulty(""))
     text = intern(event.value)  # words are few and said in every file: kept once, they are a tenth of a folder's memory
     if event.tag is not None and event.tag != "!":
-        report.add(location, f'a text that begins with “!” stands in quotes: "{event.tag} …"')
+        if event.tag.startswith("tag:yaml.org"):
+            report.add(location, f"“!!{event.tag.rpartition(':')[2]}” says nothing here; take it away")
+        else:
+            report.add(location, f'a text that begins with “!” stands in quotes: "{event.tag} …"')
         return ScalarNode(location, text, text)
     if not event.implicit[0]:
         if found := _FORBIDDEN_CHARACTERS.search(text):

@@ -60,7 +60,7 @@ def _check_people(book: Rulebook, stories: Iterable[Story], report: FaultReport)
             for role in each.roles:
                 if role and role not in roles:
                     report.unknown(each.location, f"there is no role “{role}”", role, roles)
-            if each.team is not None and each.team not in teams:
+            if each.team is not None and each.team not in teams and each.team not in map(str.casefold, teams):
                 report.unknown(each.location, f"people.yaml has no team “{each.team}”", each.team, teams)
 
 
