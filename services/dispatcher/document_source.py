@@ -14,12 +14,13 @@ import aiohttp
 import obstore
 from aiohttp.abc import AbstractResolver
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
+from obstore.store import ObjectStore
 from yarl import URL
 
 from services.dispatcher.reasons import MessageReason
+from shared.clients.object_stores import open_object_store
 from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_chunks
-from shared.contracts.errors import Misconfigured, Unavailable
+from shared.contracts.errors import Unavailable
 
 _CHUNK_BYTES = 1024 * 1024
 _PASSING = frozenset(
@@ -51,7 +52,7 @@ class DocumentSource:
         """Raises Misconfigured for a store that cannot be opened."""
         self._hosts = FileHosts(hosts, resolver=resolver)
         self._base = f"{store.rstrip('/')}/" if store else ""
-        self._store = _open_store(store) if store else None
+        self._store = open_object_store(store, "STET_DOCUMENT_STORE") if store else None
 
     async def __aenter__(self) -> Self:
         await self._hosts.__aenter__()
@@ -101,14 +102,6 @@ def _check_status(status: int) -> None:
         raise Unavailable(f"the document's host: {status}")
     is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
     raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED if is_redirect else MessageReason.DOCUMENT_MISSING)
-
-
-def _open_store(url: str) -> ObjectStore:
-    try:
-        return from_url(url)
-    except (BaseError, OSError) as error:
-        sentence = f"the store of documents cannot be opened ({type(error).__name__})"
-        raise Misconfigured("STET_DOCUMENT_STORE", sentence) from None
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from services.dispatcher.cost_settings import CostSettings
 from services.dispatcher.document_source import DocumentSource
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
+from shared.clients.object_stores import STORE_URL
 from shared.clients.public_hosts import AllowedHosts
 from shared.clients.whatsapp_templates import TemplateEndpoint
 from shared.contracts.ids import Line
@@ -108,7 +109,7 @@ class DispatcherSettings(ServiceSettings, CostSettings):
     document_store: Annotated[
         str,
         Field(
-            pattern=r"^($|file:///|s3://|gs://|az://)",
+            pattern=STORE_URL,
             description=(
                 "The store of documents that rules attach to messages: a folder (`file:///…`), S3, Google Cloud Storage"
                 " or Azure by URL; credentials as the provider's own tools read them. A rule names a key in it."

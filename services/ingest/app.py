@@ -22,7 +22,7 @@ from services.ingest.http.server import HttpServer
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.media.deletion import StoredFiles
 from services.ingest.media.fetcher import MediaFetcher
-from services.ingest.media.file_store import open_store
+from services.ingest.media.file_store import FileStore
 from services.ingest.media.provider import MediaClient
 from services.ingest.media.queue import MediaQueue
 from services.ingest.media.scanner import ClamdScanner, NoScanner
@@ -98,7 +98,7 @@ def _start_receiving(parts: _Parts) -> None:
 def _start_erasing(parts: _Parts) -> None:
     """Where files are received, since they are deleted with the same file store."""
     process, settings = parts.process, parts.settings
-    store = open_store(settings.media_store, settings.media_link) if settings.keeps_files else None
+    store = FileStore(settings.media_store, settings.media_link) if settings.keeps_files else None
     files = StoredFiles(process.pool, settings.tenant, store, settings.media_types)
     eraser = PersonEraser(parts.erasures, files, TopicEraser(settings))
     process.task("erasure", ErasureWorker(process.pool, process.clock, "ingest", eraser).run)
@@ -115,7 +115,7 @@ def _start_fetching_files(parts: _Parts, client: MediaClient) -> None:
     fetcher = MediaFetcher(
         queue=MediaQueue(process.pool, process.clock, settings.tenant),
         client=client,
-        store=open_store(settings.media_store, settings.media_link),
+        store=FileStore(settings.media_store, settings.media_link),
         scanner=ClamdScanner(settings.media_scanner) if settings.media_scanner else NoScanner(),
         limits=settings.file_limits,
         metrics=parts.metrics,

@@ -21,6 +21,7 @@ from services.ingest.media.fetcher import FileLimits
 from services.ingest.media.provider import MediaEndpoint
 from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.clients.file_types import ACCEPTED_TYPES
+from shared.clients.object_stores import STORE_URL
 from shared.contracts import consonance
 from shared.contracts.consonance import ComponentState
 from shared.contracts.ids import Line
@@ -181,7 +182,7 @@ class IngestSettings(ServiceSettings):
     media_store: Annotated[
         str,
         Field(
-            pattern=r"^($|file:///|s3://|gs://|az://|https://)",
+            pattern=STORE_URL,
             description=(
                 "Where files of inbound messages are kept: a folder (`file:///…`), S3, Google Cloud Storage or Azure "
                 "by URL; credentials as the provider's own tools read them. Empty: files are not fetched."

@@ -3,15 +3,15 @@
 import mimetypes
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import from_url
 
-from shared.contracts.errors import Misconfigured, Unavailable
+from shared.clients.object_stores import open_object_store
+from shared.contracts.errors import Unavailable
 from shared.contracts.ids import TenantId
 
 if TYPE_CHECKING:
@@ -22,19 +22,12 @@ _PARTS_AT_ONCE = 2
 
 
 class FileStore:
-    """``url`` as obstore reads it; ``link`` stands in its place in links, where people reach the files elsewhere.
-
-    Credentials come from the environment, as each provider's own tools read them.
-    """
+    """``link`` stands in the place of ``url`` in links, where people reach the files elsewhere."""
 
     def __init__(self, url: str, link: str = "") -> None:
-        """Raises ValueError for a URL that cannot be opened."""
+        """Raises Misconfigured for a URL that cannot be opened."""
         self._folder = Path(url2pathname(urlsplit(url).path)) if urlsplit(url).scheme == "file" else None
-        options: dict[str, Any] = {"mkdir": True} if self._folder is not None else {}
-        try:
-            self._store = from_url(url, **options)
-        except (BaseError, OSError) as error:
-            raise ValueError(type(error).__name__) from error
+        self._store = open_object_store(url, "STET_MEDIA_STORE")
         self._base = (link or url).rstrip("/")
 
     def url_of(self, key: str) -> str:
@@ -76,14 +69,6 @@ class FileStore:
             path = self._folder / key
             for remains in path.parent.glob(f"{path.name}#*"):
                 remains.unlink(missing_ok=True)
-
-
-def open_store(url: str, link: str = "") -> FileStore:
-    """Raises Misconfigured for a store that cannot be opened."""
-    try:
-        return FileStore(url, link)
-    except ValueError as error:
-        raise Misconfigured("STET_MEDIA_STORE", f"the file store cannot be opened ({error})") from None
 
 
 def object_key(tenant: TenantId, file_id: str, mime: str) -> str:
