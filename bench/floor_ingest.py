@@ -1,7 +1,7 @@
 """The floor of ingest: verify, parse, produce one record per status with ``acks=all``, wait, respond. Nothing else.
 
-A ready-made server, the same loop and the same producer settings as ingest; no limits, no envelope, no identity, no
-metrics.
+A ready-made server, the same loop and the same producer settings as ingest, and records of the same size: a status
+travels in an envelope that is always the same. No limits, no event, no identity, no metrics.
 """
 
 import asyncio
@@ -17,7 +17,18 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from shared.runtime.kafka import BATCH_BYTES, MAX_REQUEST_BYTES
+from shared.runtime.partitioner import partition
+
 _TOPIC = "whatsapp.statuses"
+_TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+_HEADERS = [("traceparent", _TRACEPARENT.encode())]
+_ENVELOPE = (
+    b'{"specversion":"1.0","id":"09865508b0ebfcc8b23915101efe1e34/delivered","source":"stet/ingest",'
+    b'"type":"whatsapp.status.reported.v1","time":"2025-11-24T16:00:00Z","recordedtime":"2026-01-01T00:00:00Z",'
+    b'"data":%b}'
+)
+"""With a status as WhatsApp sends it, a record is as long as ingest's."""
 
 
 class _WebhookFloor:
@@ -39,7 +50,7 @@ class _WebhookFloor:
             return 401
         send = self._producer.send
         acknowledged = [
-            await send(_TOPIC, orjson.dumps(status), status["id"].encode())
+            await send(_TOPIC, _ENVELOPE % orjson.dumps(status), status["id"].encode(), headers=_HEADERS)
             for entry in orjson.loads(body)["entry"]
             for change in entry["changes"]
             for status in change["value"]["statuses"]
@@ -58,7 +69,14 @@ async def _read_body(receive: Any) -> bytes:
 
 
 async def _serve(port: int, kafka: str, secret: str) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka,
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=MAX_REQUEST_BYTES,
+        max_batch_size=BATCH_BYTES,
+        partitioner=partition,
+    )
     async with producer:
         server = Server(
             _WebhookFloor(producer, secret.encode()),
