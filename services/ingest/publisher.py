@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from aiokafka.errors import KafkaError
 
 from services.ingest.records import KafkaRecord
 from shared.contracts.errors import Unavailable
 from shared.runtime.kafka import OutgoingRecord, Producer
-from shared.runtime.tracing import publish_span, traceparent_in
+from shared.runtime.tracing import is_recording, publish_span, traceparent_in
 
 _METADATA_SECONDS = 2.0
 
@@ -23,8 +24,7 @@ class KafkaPublisher:
     async def publish(self, records: Sequence[KafkaRecord]) -> None:
         """Return when the broker has all of them. Raises Unavailable; the broker may then have some of them."""
         if records:
-            traces = [traceparent_in(records[0].headers)]  # all of a request have its trace
-            with publish_span({one.topic.name for one in records}, traces, len(records)):
+            with _publish_span(records):
                 await self._publish(records)
 
     async def _publish(self, records: Sequence[KafkaRecord]) -> None:
@@ -45,3 +45,10 @@ class KafkaPublisher:
         except (KafkaError, TimeoutError):
             return False
         return True
+
+
+def _publish_span(records: Sequence[KafkaRecord]) -> AbstractContextManager[object]:
+    """All records of a request have its trace."""
+    if not is_recording():
+        return nullcontext()
+    return publish_span({one.topic.name for one in records}, [traceparent_in(records[0].headers)], len(records))

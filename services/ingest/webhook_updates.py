@@ -4,7 +4,7 @@ An update is not lost because another one is invalid: whatever cannot be read be
 webhook of one update that can be sent again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -174,7 +174,7 @@ def _split_change(entry: dict[str, Any], change: dict[str, Any], value: dict[str
         return
     time = entry.get("time") if type(entry.get("time")) is int else None
     around = (value, _objects(value.get("errors")), time, _by_address(value.get("contacts")), phone_number_id(value))
-    items = list(_items(value))
+    items = _items(value)
     if not items:
         result.updates.append(Update(account, name, None, value, *around))
     for array, item in items:
@@ -205,11 +205,9 @@ def _context_of(update: Update) -> dict[str, Any]:
     return context
 
 
-def _items(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for array, items in value.items():
-        if array in KNOWN_ARRAYS and isinstance(items, list):
-            for item in items:
-                yield array, item
+def _items(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    arrays = ((name, array) for name, array in value.items() if name in KNOWN_ARRAYS and isinstance(array, list))
+    return [(name, item) for name, array in arrays for item in array]
 
 
 def _without_arrays(value: dict[str, Any]) -> dict[str, Any]:

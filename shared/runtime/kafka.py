@@ -204,7 +204,7 @@ class Producer:
                 every = partitions[topic] = sorted(await self._producer.partitions_for(topic))
             to = TopicPartition(topic, partition(key, every, every))
             waiting = accumulator._batches.get(to)  # noqa: SLF001 -- the same
-            if waiting and waiting[-1] in futures and _append(waiting[-1], key, value, headers):
+            if waiting and _append(waiting[-1], key, value, headers, futures):
                 continue
             future = await accumulator.add_message(to, key, value, _REQUEST_SECONDS, headers=headers)
             futures[accumulator._batches[to][-1]] = future  # noqa: SLF001 -- the same
@@ -268,10 +268,19 @@ class Producer:
         )  # fmt: skip
 
 
-def _append(batch: Any, key: bytes | None, value: bytes, headers: HeaderList) -> bool:
-    """Whether the batch had room for the record."""
-    builder = batch._builder  # noqa: SLF001 -- see Producer.send_together
-    return builder.append(timestamp=None, key=key, value=value, headers=headers) is not None
+def _append(
+    batch: Any, key: bytes | None, value: bytes, headers: HeaderList, futures: dict[Any, asyncio.Future[Any]]
+) -> bool:
+    """Whether the batch had room for the record; a failed one has none. Adds a future where ``futures`` has none."""
+    if batch in futures:
+        builder = batch._builder  # noqa: SLF001 -- see Producer.send_together
+        return builder.append(timestamp=None, key=key, value=value, headers=headers) is not None
+    if batch.future.done():
+        return False
+    future = batch.append(key, value, None, asyncio.get_running_loop().create_future, headers)
+    if future is not None:
+        futures[batch] = future
+    return future is not None
 
 
 async def discard_producer(producer: Any) -> None:

@@ -80,6 +80,27 @@ async def test_a_sender_that_gives_up_leaves_the_records_of_others_in_the_same_b
     assert acknowledged.offset == 2
 
 
+@pytest.mark.timeout(60)
+async def test_a_producer_that_has_failed_takes_no_record_into_a_batch_that_it_will_never_send(
+    own_kafka: EmbeddedKafka,
+) -> None:
+    await create_topic(own_kafka)
+    producer = Producer(settings_for(own_kafka))
+    await producer.start()
+    try:
+        with frozen(own_kafka.child.pid):
+            sent = [asyncio.ensure_future(send_one(producer, b"under way"))]
+            await until(lambda: is_under_way(producer))
+            sent.append(asyncio.ensure_future(send_one(producer, b"waiting")))
+            await asyncio.sleep(0)
+            producer._producer._message_accumulator.fail_all(KafkaError())
+            with pytest.raises(KafkaError):
+                await asyncio.wait_for(send_one(producer, b"late"), 1)
+        assert all(isinstance(result, KafkaError) for result in await asyncio.gather(*sent, return_exceptions=True))
+    finally:
+        await producer.stop()
+
+
 async def send_one(producer: Producer, value: bytes) -> None:
     (acknowledged,) = await producer.send_together([OutgoingRecord(TOPIC, b"key", value, [])])
     await acknowledged
