@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,8 +14,8 @@ from ops.rules.folder import DEFAULT_FOLDER, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, print_report
 from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
-from services.rules.rulebook.rule_folder import read_folder, stem
-from services.rules.scenario.folder_check import check_files
+from services.rules.rulebook.rule_folder import read_folder
+from services.rules.scenario.folder_check import check_files, play_stories
 
 _NAME = re.compile("[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -40,7 +41,7 @@ def new_command(
 
     On a terminal, what is not said by an option is asked; elsewhere --job must be said. The files are checked with
     those of the folder before they are written, and the story expects what really happens. No file is ever
-    overwritten.
+    overwritten. Stories of other rules that now see what the new one does are named.
 
     For example “stet rules new proofs-out --job stages --ask”, or with more said: “stet rules new late-file --job
     deadlines --owner production --who affected”.
@@ -69,6 +70,18 @@ def new_command(
     if made.faults:
         raise typer.Exit(_print_faults(folder, {**files, **made.files}, made.faults))
     _write(folder, made.files)
+    _print_next(folder, name, _disturbed_stories(files, made.files, name))
+
+
+def _disturbed_stories(files: Mapping[str, str], made: Mapping[str, str], name: str) -> Counter[str]:
+    """How many stories of each other rule fail beside the new rule, and did not before: they play the same events."""
+    after = _failing_stories({**files, **made}, name)
+    return after - _failing_stories(files, name) if after else after
+
+
+def _failing_stories(files: Mapping[str, str], name: str) -> Counter[str]:
+    played = play_stories(check_files(files, tested=False))
+    return Counter(story.rule for story, faults in played if faults and story.rule != name)
 
 
 def _ask_job() -> Job | None:
@@ -114,12 +127,20 @@ def _write(folder: Path, made: Mapping[str, str]) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
         typer.echo(f"wrote {path}")
-    rule = stem(next(name for name in made if name.endswith(".rule.yaml")))
+
+
+def _print_next(folder: Path, rule: str, disturbed: Mapping[str, int]) -> None:
+    if disturbed:
+        listed = ", ".join(f"{name} ({counted(number, 'story')})" for name, number in sorted(disturbed.items()))
+        typer.echo(
+            f"\nThe same events are played by the stories of {listed}, which see what {rule} does, too:\n"
+            f"let them expect it, or say by “if” in {rule} when it begins."
+        )
     typer.echo(
         f"\nNext:\n"
         f"  1. Put your own words into the templates, and say in the rule who, when and what.\n"
         f"  2. stet rules check {folder}\n"
-        f"  3. stet rules test {folder} {rule} --verbose    what happens; correct the story where that is wrong\n"
+        f"  3. stet rules test {folder} {rule} --verbose    plays its story; correct it where it is wrong\n"
         f"  4. stet rules graph {rule} --folder {folder}    draws the rule\n"
         f"  5. stet rules prove {folder}, then open a pull request"
     )

@@ -55,6 +55,15 @@ def test_the_files_are_written_and_the_next_steps_are_said(folder: Path, capsys:
     assert rule.read_text("utf-8") == "rule: mine\n"
 
 
+def test_stories_of_other_rules_that_see_the_new_one_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stet("rules", "new", "first-block", "--job", "blocks", "--folder", f"{folder}") == ExitCode.FINE
+    assert "The same events" not in capsys.readouterr().out
+    assert run_stet("rules", "new", "second-block", "--job", "blocks", "--folder", f"{folder}") == ExitCode.FINE
+    assert "played by the stories of first-block (1 story), which see what second-block does" in capsys.readouterr().out
+
+
 def test_a_name_that_is_taken_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ("rules", "new", "late-file", "--job", "deadlines", "--folder", f"{folder}")
     assert run_stet(*command) == ExitCode.FINE

@@ -84,6 +84,19 @@ def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> Non
     assert [fault.sentence for story in told for fault in play_story(story, proof.rulebook)] == []
 
 
+def test_the_rules_of_the_tutorial_pass_in_the_folder_that_it_begins_with() -> None:
+    text = Path("docs/rules/tutorial.md").read_text("utf-8")
+    assert "cp -r rules/*.yaml rules/house practice/rules" in text
+    written = re.findall(r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", text, re.DOTALL)
+    begun = {
+        name: file for name, file in read_folder(Path("rules")).items() if name.count("/") == 0 or "house/" in name
+    }
+    proof = check_files(begun | dict(written))
+    assert [str(fault) for fault in proof.faults] == []
+    assert {story.rule for story in proof.stories} == {"block-unseen", "permission", "idea-intake"}
+    assert [fault.sentence for story in proof.stories for fault in play_story(story, proof.rulebook)] == []
+
+
 def test_the_command_needs_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
