@@ -13,7 +13,7 @@ from aiohttp import web
 from services.ingest.address_learning import AddressLearner
 from services.ingest.audit import audit_hops
 from services.ingest.coverage import CoverageTracker
-from services.ingest.erasure import ErasureRequests, PersonEraser, TopicEraser
+from services.ingest.erasure import ErasureRequests, FilesAndTopics, TopicEraser
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.http.connections import DropReason
@@ -100,8 +100,8 @@ def _start_erasing(parts: _Parts) -> None:
     process, settings = parts.process, parts.settings
     store = FileStore(settings.media_store, settings.media_link) if settings.keeps_files else None
     files = StoredFiles(process.pool, settings.tenant, store, settings.media_types)
-    eraser = PersonEraser(parts.erasures, files, TopicEraser(settings))
-    process.task("erasure", ErasureWorker(process.pool, process.clock, "ingest", eraser).run)
+    others = FilesAndTopics(parts.erasures, files, TopicEraser(settings))
+    process.task("erasure", ErasureWorker(process.pool, process.clock, "ingest", others).run)
     expiries = (
         Expiry(files.delete_expired, settings.keep_media_days),
         Expiry(parts.erasures.expire_visitors, settings.keep_visitors_days),

@@ -252,15 +252,19 @@ def _offset(committed: Mapping[TopicPartition, Any], place: TopicPartition) -> i
 
 
 @dataclass(frozen=True, slots=True)
-class PersonEraser:
-    """The part of a pass that ingest does besides its tables."""
+class FilesAndTopics:
+    """Files and records of topics: the stores of ingest besides its tables."""
 
     requests: ErasureRequests
     files: StoredFiles
     topics: TopicEraser
 
-    async def __call__(self, person_id: PersonId, passes: int) -> LeftOver:
+    async def erase(self, person_id: PersonId, passes: int) -> LeftOver:
         """Raises Unavailable."""
         await self.requests.publish_erased(person_id, passes)
         files = await self.files.erase(person_id)
-        return {**await self.topics.delete_read_records(), **({"media_files": files} if files else {})}
+        return {"media_files": files} if files else {}
+
+    async def erase_together(self) -> LeftOver:
+        """Delete from the topics what every service has read, of all people. Raises Unavailable."""
+        return await self.topics.delete_read_records()

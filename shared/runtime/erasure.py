@@ -6,10 +6,11 @@ repeated for a day, because what was on its way when an earlier pass ran arrives
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -58,8 +59,15 @@ _RETRIED = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES, asyncpg.PostgresError, U
 LeftOver = Mapping[str, int]
 """How many rows, or partitions, still hold the person, by table or topic."""
 
-Extra = Callable[[PersonId, int], Awaitable[LeftOver]]
-"""The part of a pass that a service does besides its tables, by the person and the number of the pass, from 0."""
+
+class OtherStores(Protocol):
+    """The stores of a service besides its tables."""
+
+    async def erase(self, person_id: PersonId, passes: int) -> LeftOver:
+        """The part of one person; ``passes`` came before this one. Raises Unavailable."""
+
+    async def erase_together(self) -> LeftOver:
+        """The part that is done once for all people of a round, after theirs. Raises Unavailable."""
 
 
 # ------------------------------------------------------------------ one table
@@ -309,12 +317,12 @@ async def known_words(connection: Connection, service: str, tenant: str, person_
 
 @dataclass(slots=True)
 class ErasureWorker:
-    """Makes the passes that are due, for ever. ``also`` is what the service does in each besides its tables."""
+    """Makes the passes that are due, for ever, some people in a round."""
 
     pool: Pool
     clock: Clock
     service: str
-    also: Extra | None = None
+    others: OtherStores | None = None
 
     async def run(self) -> None:
         while True:
@@ -329,24 +337,27 @@ class ErasureWorker:
         """The number of passes that were due. One that fails is due again in ten minutes, and holds no other up."""
         now = self.clock.now()
         rows = await self.pool.fetch(QUERIES.claim_passes, now, now + RETRY_AFTER)
+        erased: list[tuple[Mapping[str, Any], LeftOver]] = []
         for row in rows:
-            try:
-                await self._make_pass(row)
-            except _RETRIED as error:
-                log.warning("erasure.retried", error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 -- the boundary of one person's erasure
-                record_loop_error("erasure", error)
+            with _one_erasure():
+                erased.append((row, await self._erase(row)))
+        if erased:
+            with _one_erasure():
+                together = await self.others.erase_together() if self.others is not None else {}
+                for row, left_over in erased:
+                    await self._end_pass(row, {**left_over, **together})
         return len(rows)
 
-    async def _make_pass(self, row: Mapping[str, Any]) -> None:
-        tenant, person = row["tenant"], PersonWords(PersonId(row["person_id"]), tuple(row["words"]))
-        left_over = await SchemaEraser(self.pool, self.service).erase(tenant, person)
-        if self.also is not None:
-            left_over |= await self.also(person.person_id, row["passes"])
+    async def _erase(self, row: Mapping[str, Any]) -> LeftOver:
+        person = PersonWords(PersonId(row["person_id"]), tuple(row["words"]))
+        left_over = await SchemaEraser(self.pool, self.service).erase(row["tenant"], person)
+        others = await self.others.erase(person.person_id, row["passes"]) if self.others is not None else {}
+        return {**left_over, **others}
+
+    async def _end_pass(self, row: Mapping[str, Any], left_over: LeftOver) -> None:
         now = self.clock.now()
         next_at = next_pass(row["requested_at"], row["passes"], left_over, now)
-        completed = json.dumps(left_over)
-        ended = (tenant, person.person_id, next_at, completed, now, row["passes"])
+        ended = (row["tenant"], row["person_id"], next_at, json.dumps(left_over), now, row["passes"])
         await self.pool.execute(QUERIES.end_pass, *ended)
         log.info("erasure.completed" if next_at is None else "erasure.continued", passes=row["passes"] + 1)
 
@@ -355,6 +366,17 @@ class ErasureWorker:
         _OPEN.set(row["open"])
         age = (self.clock.now() - row["oldest"]).total_seconds() if row["oldest"] is not None else 0.0
         _OLDEST.set(max(0.0, age))
+
+
+@contextmanager
+def _one_erasure() -> Iterator[None]:
+    """A failure within holds no other erasure up; the pass is due again in ten minutes."""
+    try:
+        yield
+    except _RETRIED as error:
+        log.warning("erasure.retried", error=type(error).__name__)
+    except Exception as error:  # noqa: BLE001 -- the boundary of one person's erasure
+        record_loop_error("erasure", error)
 
 
 def next_pass(requested_at: datetime, passes: int, left_over: LeftOver, now: datetime) -> datetime | None:

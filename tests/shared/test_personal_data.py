@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -14,6 +15,7 @@ from dev.layout import ROOT
 from dev.postgres import login_of
 from dev.privacy_page import PATH, privacy_page
 from shared.contracts.contacts import PLACEHOLDER_NAME
+from shared.contracts.errors import Unavailable
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, TOPICS
 from shared.contracts.topics import ALL_TOPICS, SERVICES
@@ -198,19 +200,45 @@ def test_a_document_that_is_nested_too_deeply_is_emptied() -> None:
     assert redact_value(deep.encode(), "bytea", ana, in_own_row=False) == b""
 
 
-@pytest.mark.integration
-async def test_an_erasure_that_fails_holds_no_other_up(postgres_database: str) -> None:
-    async def also(person_id: PersonId, _: int) -> dict[str, int]:
-        if person_id == "p1":
+@dataclass
+class StoresUnderTest:
+    """The part of ``failing`` fails; ``rounds`` counts what is done for all people together."""
+
+    failing: str = ""
+    rounds: int = 0
+    left_over: dict[str, int] = field(default_factory=dict)
+
+    async def erase(self, person_id: PersonId, _: int) -> dict[str, int]:
+        if person_id == self.failing:
             raise RecursionError
         return {}
 
+    async def erase_together(self) -> dict[str, int]:
+        self.rounds += 1
+        if self.failing == "together":
+            raise Unavailable("Kafka")
+        return self.left_over
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("failing", "passes"), [("", [6, 6]), ("p1", [5, 6]), ("together", [5, 5])], ids=["none", "one", "together"]
+)
+async def test_an_erasure_that_fails_holds_no_other_up_and_a_round_costs_once(
+    postgres_database: str, failing: str, passes: list[int]
+) -> None:
     async with service_pool(postgres_database, "ingest") as pool:
         for person_id in ("p1", "p2"):
             await pool.execute(QUERIES.begin_erasure, "t", person_id, NOW, [person_id])
-        assert await ErasureWorker(pool, StoppedClock(), "ingest", also).run_due() == 2
-        passes = await pool.fetch("select passes from erasures order by person_id")
-        assert [row["passes"] for row in passes] == [0, 1]
+        await pool.execute("update erasures set passes = 5")  # the last of them
+        others = StoresUnderTest(failing, left_over={"whatsapp.messages": 1})
+        assert await ErasureWorker(pool, StoppedClock(), "ingest", others).run_due() == 2
+        assert others.rounds == 1
+        rows = await pool.fetch("select passes, next_at, left_over from erasures order by person_id")
+        assert [row["passes"] for row in rows] == passes
+        assert {row["next_at"] for row in rows} == {NOW + RETRY_AFTER}, "what is left over is looked for again"
+        done = [json.loads(row["left_over"]) for row in rows if row["passes"] == 6]
+        assert done == [{"whatsapp.messages": 1}] * passes.count(6)
 
 
 @pytest.mark.integration
