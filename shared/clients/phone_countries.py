@@ -4,7 +4,8 @@ Meta, "Pricing": docs/reference/whatsapp.md, 4. Numbers are E.164; countries are
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException
@@ -24,13 +25,18 @@ def country_of_address(phone: str | None, bsuid: str | None) -> str | None:
 
 def country_of_phone(phone: str) -> str | None:
     """None for a number of no country, such as those of satellite networks, and for what is no number."""
-    digits = phone.removeprefix("+")
+    digits, regions_of = phone.removeprefix("+"), _regions_by_calling_code()
     for length in range(1, _LONGEST_CALLING_CODE + 1):
-        regions = COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length])) if digits[:length].isdecimal() else None
+        regions = regions_of.get(digits[:length])
         if regions is not None:
             region = regions[0] if len(regions) == 1 else _shared_code_country(f"+{digits}", regions[0])
             return None if region == _NO_GEOGRAPHICAL_ENTITY else region
     return None
+
+
+@cache
+def _regions_by_calling_code() -> Mapping[str, tuple[str, ...]]:
+    return {str(code): regions for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()}
 
 
 def calling_code(country: str) -> int:
