@@ -50,7 +50,6 @@ class PersonDirectory:
         for person in people:
             self.put(person)
         self._loaded = dict(self._people)
-        self._taken: dict[PersonId, PersonObserved] = {}
 
     def get(self, person_id: PersonId) -> PersonObserved | None:
         return self._people.get(person_id)
@@ -81,19 +80,24 @@ class PersonDirectory:
         return [
             person.replace(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
             for person in self._people.values()
-            if person is not (loaded := self._loaded.get(person.person_id)) and person != loaded
+            if person != self._loaded.get(person.person_id)
         ]
 
-    def take_changes(self, now: datetime) -> list[PersonObserved]:
-        """The people that ``changed`` since they were loaded or last taken; from now on they count as loaded so."""
-        changes = {person.person_id: person for person in self.changed(now)}
-        for known in (self._people, self._loaded, self._taken):
-            known.update(changes)
-        return [*changes.values()]
+    def part(self, addresses: Iterable[str], persons: Iterable[PersonId]) -> "PersonDirectory":
+        """Exactly those of the people that the store would have loaded for these addresses and ids."""
+        found = self._people.keys() & persons
+        for address in addresses:
+            at_address = self._by_address.get(address, set())
+            owners = (self._people[person_id] for person_id in at_address)
+            found |= at_address.union(*(self._with_number_of(one) for one in owners if one.addresses.bsuid == address))
+        return PersonDirectory(self._people[person_id] for person_id in sorted(found))
 
-    def latest_changes(self) -> list[PersonObserved]:
-        """Each person that was taken, as taken last."""
-        return [*self._taken.values()]
+    def _with_number_of(self, owner: PersonObserved) -> set[PersonId]:
+        """At the owner's number, or with the one that WhatsApp uses for the owner as their own."""
+        phone, wa_id = owner.addresses.phone, owner.addresses.wa_id
+        at_number = self._by_address.get(phone_key(phone), set()) if phone else set()
+        at_wa_id = self._by_address.get(phone_key(wa_id), set()) if wa_id else set()
+        return at_number | {other for other in at_wa_id if _has_number(self._people[other], wa_id)}
 
     def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
         """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""
@@ -114,6 +118,11 @@ def _address_keys(person: PersonObserved) -> list[str]:
     addresses = person.addresses
     numbers = [phone_key(number) for number in (addresses.phone, addresses.wa_id) if number]
     return [*numbers, *([addresses.bsuid] if addresses.bsuid else [])]
+
+
+def _has_number(person: PersonObserved, number: Phone | None) -> bool:
+    phone = person.addresses.phone
+    return phone is not None and number is not None and phone_key(phone) == phone_key(number)
 
 
 def _addresses(phone: Phone | None, bsuid: Bsuid | None, number: Phone | None) -> Addresses:

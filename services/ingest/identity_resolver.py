@@ -3,10 +3,10 @@
 The files of messages are queued here as well: what is acknowledged to WhatsApp will be fetched.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
 
-from services.ingest.group_commit import GroupCommit
+from services.ingest.batched_calls import BatchedCalls
 from services.ingest.identity import (
     PersonDirectory,
     address_locks,
@@ -19,6 +19,7 @@ from services.ingest.media.queue import add_files
 from services.ingest.records import KafkaRecord, WebhookContext
 from services.ingest.store import PersonStore, raises_unavailable, write_transaction
 from services.ingest.webhook_parser import PersonUpdate
+from shared.contracts.contacts import PersonObserved
 from shared.contracts.ids import PersonId, partition_key
 from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
 from shared.contracts.whatsapp import MessageReceived
@@ -27,10 +28,12 @@ from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
 from shared.runtime.tracing import database_span
 
+R = TypeVar("R")
+
 _UPDATES_PER_TRANSACTION = 200
 """Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
 
-_TRANSACTION_SECONDS = 4.0
+_DATABASE_SECONDS = 4.0
 """No request waits longer for its response."""
 
 
@@ -41,13 +44,19 @@ class _Sender(NamedTuple):
     shared_with: tuple[PersonId, ...]
 
 
-class _PeopleChange(NamedTuple):
-    """Updates of one request that change people, with the keys of their addresses and of their people."""
+class _Request(NamedTuple):
+    """Updates of one webhook, with the keys of their addresses, and the people they would be of if unknown."""
 
     updates: Sequence[PersonUpdate]
+    context: WebhookContext
     addresses: list[str]
     visitors: list[PersonId]
-    context: WebhookContext
+
+    @classmethod
+    def of(cls, updates: Sequence[PersonUpdate], context: WebhookContext) -> "_Request":
+        addresses = {address for update in updates for address in lookup_keys(update.identity)}
+        visitors = {_visitor_id(update, context) for update in updates}
+        return cls(updates, context, sorted(addresses), sorted(visitors))
 
 
 class IdentityResolver:
@@ -57,12 +66,8 @@ class IdentityResolver:
         self._pool = pool
         self._clock = clock
         self._people = people
-        self._changes = GroupCommit(
-            self._store_changes,
-            size=lambda change: len(change.updates),
-            most=_UPDATES_PER_TRANSACTION,
-            seconds=_TRANSACTION_SECONDS,
-        )
+        self._directories = _batched(self._load)
+        self._changes = _batched(self._store_changes)
 
     async def resolve(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
         """The records of these updates, in order, each with its person. Raises Unavailable.
@@ -76,40 +81,62 @@ class IdentityResolver:
         return records
 
     async def _resolve_some(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
-        addresses = sorted({address for update in updates for address in lookup_keys(update.identity)})
-        visitors = sorted({_visitor_id(update, context) for update in updates})
-        directory = await self._people.load(self._pool, addresses, visitors)
+        request = _Request.of(updates, context)
+        directory = await self._directories.result(request)
         senders = _identify_senders(directory, updates, context)
         if directory.changed(context.now):
             with database_span("ingest"):
-                senders = await self._changes.store(_PeopleChange(updates, addresses, visitors, context))
+                senders = await self._changes.result(request)
         elif files := _messages_with_files(updates, senders):
             with raises_unavailable():
                 await add_files(self._pool, context.tenant, files, context.traceparent)
         return [_to_record(update, sender, context) for update, sender in zip(updates, senders, strict=True)]
 
-    async def _store_changes(self, changes: Sequence[_PeopleChange]) -> list[list[_Sender]]:
+    async def _load(self, requests: Sequence[_Request]) -> list[PersonDirectory]:
+        directory = await self._people.load(self._pool, *_addresses_and_visitors(requests))
+        return [directory.part(request.addresses, request.visitors) for request in requests]
+
+    async def _store_changes(self, requests: Sequence[_Request]) -> list[list[_Sender]]:
         """Identify the senders again under lock: another process may have changed the people meanwhile.
 
-        One transaction does what one for each change would do, one after the other.
+        One transaction does what one for each request would do, one after the other.
         """
-        addresses = sorted({address for change in changes for address in change.addresses})
-        visitors = sorted({visitor for change in changes for visitor in change.visitors})
+        addresses, visitors = _addresses_and_visitors(requests)
         locks = address_locks(self._people.tenant, [*addresses, *visitors])
+        changed: dict[PersonId, PersonObserved] = {}
         async with write_transaction(self._pool, self._clock, locks) as tx:
             directory = await self._people.load_for_update(tx.connection, addresses, visitors)
-            senders = [await self._store_change(change, directory, tx) for change in changes]
-            await self._people.save(tx.connection, directory.latest_changes())
+            senders = [await _change_people(request, directory, changed, tx) for request in requests]
+            await self._people.save(tx.connection, [*changed.values()])
         return senders
 
-    async def _store_change(self, change: _PeopleChange, directory: PersonDirectory, tx: Transaction) -> list[_Sender]:
-        context = change.context
-        senders = _identify_senders(directory, change.updates, context)
-        for person in directory.take_changes(context.now):
-            tx.publish(CONTACTS, person_event(person, context))
-        if files := _messages_with_files(change.updates, senders):
-            await add_files(tx.connection, context.tenant, files, context.traceparent)
-        return senders
+
+async def _change_people(
+    request: _Request, directory: PersonDirectory, changed: dict[PersonId, PersonObserved], tx: Transaction
+) -> list[_Sender]:
+    """Adds the new states to ``directory`` and to ``changed``, and publishes them."""
+    updates, context = request.updates, request.context
+    own = directory.part(request.addresses, request.visitors)
+    senders = _identify_senders(own, updates, context)
+    for person in own.changed(context.now):
+        directory.put(person)
+        changed[person.person_id] = person
+        tx.publish(CONTACTS, person_event(person, context))
+    if files := _messages_with_files(updates, senders):
+        await add_files(tx.connection, context.tenant, files, context.traceparent)
+    return senders
+
+
+def _batched(call: Callable[[Sequence[_Request]], Awaitable[Sequence[R]]]) -> BatchedCalls[_Request, R]:
+    return BatchedCalls(
+        call, size=lambda request: len(request.updates), most=_UPDATES_PER_TRANSACTION, seconds=_DATABASE_SECONDS
+    )
+
+
+def _addresses_and_visitors(requests: Sequence[_Request]) -> tuple[list[str], list[PersonId]]:
+    addresses = {address for request in requests for address in request.addresses}
+    visitors = {visitor for request in requests for visitor in request.visitors}
+    return sorted(addresses), sorted(visitors)
 
 
 def _identify_senders(

@@ -1,17 +1,17 @@
-"""Changes that are stored together: each has its own result and its own fault."""
+"""Requests that share a call of the database: each has its own result and its own fault."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from services.ingest.group_commit import GroupCommit
-from services.ingest.identity import ObservedIdentity, PersonDirectory, identify
+from services.ingest.batched_calls import BatchedCalls
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.store import PersonStore
 from services.ingest.webhook_parser import parse_webhook
-from shared.contracts.contacts import PersonObserved
+from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import parse_event
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Bsuid, PersonId, Phone
@@ -37,22 +37,22 @@ class Database:
             raise ValueError(f"refused: {found[0]}")
         return [f"kept {change}" for change in changes]
 
-    def group_commit(self, most: int = 100, seconds: float = 5) -> GroupCommit[int, str]:
-        return GroupCommit(self.commit, size=lambda _: 1, most=most, seconds=seconds)
+    def calls(self, most: int = 100, seconds: float = 5) -> BatchedCalls[int, str]:
+        return BatchedCalls(self.commit, size=lambda _: 1, most=most, seconds=seconds)
 
 
-async def store(group: GroupCommit[int, str], *changes: int) -> list[asyncio.Task[str]]:
+async def store(calls: BatchedCalls[int, str], *changes: int) -> list[asyncio.Task[str]]:
     """Each is asked for after the one before."""
     tasks = []
     for change in changes:
-        tasks.append(asyncio.create_task(group.store(change)))
+        tasks.append(asyncio.create_task(calls.result(change)))
         await asyncio.sleep(0.01)
     return tasks
 
 
 async def test_what_comes_while_transactions_run_is_stored_together_in_the_next_one() -> None:
     database = Database()
-    tasks = await store(database.group_commit(), *range(6))
+    tasks = await store(database.calls(), *range(6))
     database.is_free.set()
     assert await asyncio.gather(*tasks) == [f"kept {change}" for change in range(6)]
     assert database.begun == [[0], [1], [2, 3, 4, 5]]
@@ -60,7 +60,7 @@ async def test_what_comes_while_transactions_run_is_stored_together_in_the_next_
 
 async def test_a_transaction_takes_no_more_than_its_size() -> None:
     database = Database()
-    tasks = await store(database.group_commit(most=3), *range(7))
+    tasks = await store(database.calls(most=3), *range(7))
     database.is_free.set()
     await asyncio.gather(*tasks)
     assert database.begun == [[0], [1], [2, 3, 4], [5, 6]]
@@ -68,7 +68,7 @@ async def test_a_transaction_takes_no_more_than_its_size() -> None:
 
 async def test_a_change_that_is_refused_fails_alone() -> None:
     database = Database(3)
-    tasks = await store(database.group_commit(), *range(5))
+    tasks = await store(database.calls(), *range(5))
     database.is_free.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(result) for result in results] == ["kept 0", "kept 1", "kept 2", "refused: 3", "kept 4"]
@@ -77,7 +77,7 @@ async def test_a_change_that_is_refused_fails_alone() -> None:
 
 async def test_a_caller_that_has_gone_is_not_stored_and_takes_none_of_the_others_along() -> None:
     database = Database()
-    tasks = await store(database.group_commit(), *range(5))
+    tasks = await store(database.calls(), *range(5))
     tasks[0].cancel()
     tasks[3].cancel()
     await asyncio.sleep(0.01)
@@ -88,19 +88,31 @@ async def test_a_caller_that_has_gone_is_not_stored_and_takes_none_of_the_others
 
 async def test_a_transaction_that_hangs_is_given_up() -> None:
     with pytest.raises(Unavailable):
-        await Database().group_commit(seconds=0.05).store(1)
+        await Database().calls(seconds=0.05).result(1)
 
 
-def test_a_person_that_two_changes_of_one_transaction_change_has_a_version_of_each() -> None:
-    directory = PersonDirectory()
-    visitor, number = PersonId("v1"), Phone("+447700900123")
-    identify(directory, ObservedIdentity(None, number), visitor, NOW)
-    (first,) = directory.take_changes(NOW)
-    assert directory.take_changes(NOW) == []
-    identify(directory, ObservedIdentity(Bsuid("GB.1"), number), visitor, NOW)
-    (second,) = directory.take_changes(NOW)
-    assert [(state.version, state.addresses.bsuid) for state in (first, second)] == [(1, None), (2, "GB.1")]
-    assert directory.latest_changes() == [second]
+@pytest.mark.integration
+async def test_a_part_of_the_people_is_what_the_database_gives_for_its_addresses(pool: Pool) -> None:
+    chance, store = random.Random(7), PersonStore(CONTEXT.tenant)
+    numbers = [Phone(f"+44770090010{digit}") for digit in range(8)]
+    bsuids = [Bsuid(f"GB.{digit}") for digit in range(60)]
+    people = [
+        observed(PersonId(f"p{place}"), chance.choice([None, *numbers]), bsuid, chance.choice([None, None, *numbers]))
+        for place, bsuid in enumerate(bsuids)
+    ]
+    async with pool.acquire() as connection:
+        await store.save(connection, people)
+    everyone = await store.load(pool, [], [person.person_id for person in people])
+    for _ in range(100):
+        addresses = chance.sample([*numbers, *bsuids], chance.randrange(3))
+        persons = [person.person_id for person in chance.sample(people, chance.randrange(3))]
+        loaded, part = await store.load(pool, addresses, persons), everyone.part(addresses, persons)
+        assert [part.get(person.person_id) for person in people] == [loaded.get(person.person_id) for person in people]
+
+
+def observed(person: PersonId, phone: Phone | None, bsuid: Bsuid, wa_id: Phone | None) -> PersonObserved:
+    addresses = Addresses(phone=phone, bsuid=bsuid, wa_id=wa_id)
+    return PersonObserved(person_id=person, addresses=addresses, observed_at=NOW, version=1)
 
 
 @pytest.mark.integration

@@ -1,0 +1,98 @@
+"""Calls of the database that concurrent requests make are made together: a group commit, and the like for reading.
+
+Most of the price of a small query or transaction is its own: its planning, its ways to the database and back, its
+commit. So what comes while others run is one call, the next one. A call that comes alone waits for no other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, NamedTuple, TypeVar
+
+from services.ingest.deadlines import run_detachable
+from shared.contracts.errors import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AT_ONCE = 2
+"""Batches: while one waits for a lock of another process, the other goes on."""
+
+
+class _Waiting(NamedTuple, Generic[T, R]):
+    request: T
+    result: "asyncio.Future[R]"
+
+
+class BatchedCalls(Generic[T, R]):
+    """``call`` does what several requests ask for, and gives the result of each, in order.
+
+    It must be safe to repeat. ``size`` is the size of a request; those of one batch have ``most`` together. Where a
+    batch fails or takes longer than ``seconds``, its requests are called each alone, so that none fails for the fault
+    of another.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        size: Callable[[T], int],
+        most: int,
+        seconds: float,
+    ) -> None:
+        self._call = call
+        self._size = size
+        self._most = most
+        self._seconds = seconds
+        self._waiting: deque[_Waiting[T, R]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def result(self, request: T) -> R:
+        """Raises what ``call`` raises for this request, and Unavailable when it takes too long.
+
+        A caller that is cancelled waits no longer; its request may be done all the same.
+        """
+        loop = asyncio.get_running_loop()
+        waiting: _Waiting[T, R] = _Waiting(request, loop.create_future())
+        self._waiting.append(waiting)
+        if len(self._running) < _AT_ONCE:
+            task = loop.create_task(self._run(), context=Context())  # a batch is part of no caller's trace
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await waiting.result
+
+    async def _run(self) -> None:
+        while batch := self._take():
+            await self._call_together(batch)
+
+    def _take(self) -> list[_Waiting[T, R]]:
+        """The longest waiting, without those whose callers have gone."""
+        taken: list[_Waiting[T, R]] = []
+        size = 0
+        while self._waiting and (not taken or size + self._size(self._waiting[0].request) <= self._most):
+            waiting = self._waiting.popleft()
+            if not waiting.result.done():
+                taken.append(waiting)
+                size += self._size(waiting.request)
+        return taken
+
+    async def _call_together(self, batch: Sequence[_Waiting[T, R]]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                results = await run_detachable(self._call_all([waiting.request for waiting in batch]))
+        except Exception as fault:  # noqa: BLE001 -- each caller gets the fault of its own request
+            still_waiting = [waiting for waiting in batch if not waiting.result.done()]
+            if len(batch) > 1:
+                await asyncio.gather(*(self._call_together([waiting]) for waiting in still_waiting))
+            else:
+                told = Unavailable("PostgreSQL: too slow") if isinstance(fault, TimeoutError) else fault
+                for waiting in still_waiting:
+                    waiting.result.set_exception(told)
+            return
+        for waiting, result in zip(batch, results, strict=True):
+            if not waiting.result.done():
+                waiting.result.set_result(result)
+
+    async def _call_all(self, requests: Sequence[T]) -> Sequence[R]:
+        return await self._call(requests)
