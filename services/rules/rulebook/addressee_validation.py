@@ -64,7 +64,9 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
     elif name not in known and "." in name:
         context.report.repeated(location, no_field_chooses(name))
     elif name not in known and context.reads_whole("people.yaml"):
-        context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
+        context.report.unknown(
+            location, f"“{name}” is no role, party of the event, or team member", name, known, several=True
+        )
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
         if context.reads_whole("people.yaml") and not _is_misspelt_in_people(context, name):
             context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")

@@ -129,5 +129,5 @@ def _check_name(attach: AttachAction, scope: FieldScope) -> None:
         found = scope.find(path, location) if is_beside else scope.require(path, location, "the file is named by it")
         if found is not None and found.type is not FieldType.TEXT:
             scope.report.add(attach.name.location, f"“{found.path}” is no text and names no file")
-    elif not 0 < len(attach.name) <= MOST_NAME:
+    elif not 0 < len(attach.name) <= MOST_NAME and not scope.report.has_fault_on(attach.location):
         scope.report.add(attach.location, f"a file name has 1 to {MOST_NAME} characters")

@@ -29,7 +29,7 @@ from services.rules.rulebook.schema import (
     read_flag,
     value,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import Faulty, MappingNode, ScalarNode, SequenceNode
 
 _WRITTEN_ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("gt", ">", "greater_than", "above", "after"), "{more_than: …}"),
@@ -62,6 +62,16 @@ class Comparisons(Section):
     @classmethod
     def no_such_key(cls, key: str, label: str) -> str:
         return f"“{key}” is no {label}"
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        """Several values that a field must not have are said by “not”."""
+        keys = super().read_keys(node, label, report)
+        several = keys.get("is_not")
+        if isinstance(several, SequenceNode):
+            report.add(several.location, "“is_not” takes one value; for several write not: {field: [one, other]}")
+            keys["is_not"] = ScalarNode(several.location, "", Faulty(""))
+        return keys
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:

@@ -71,16 +71,16 @@ def nearest_word(word: str, right: Iterable[str]) -> str | None:
     return ends[0] if ends else None
 
 
-def _written_otherwise(word: str, right: frozenset[str]) -> str | None:
+def _written_otherwise(word: str, right: frozenset[str], *, several: bool) -> str | None:
     """The end of the sentence where right words are written so that they cannot be read as such."""
     if _INVISIBLE.search(word) and (plain := _INVISIBLE.sub("", word)) in right:
         return f"an invisible character stands in it: write “{plain}” anew"
     bare = _COMMENT.sub("", word)
     if bare != word and bare in right:
         return f"write “{bare}”, and begin a comment with a space and “#”"
-    several = [part for part in _SEPARATORS.split(word) if part]
-    if len(several) > 1 and right.issuperset(several):
-        return f"several stand in brackets: [{', '.join(several)}]"
+    parts = [part for part in _SEPARATORS.split(word) if part]
+    if len(parts) > 1 and right.issuperset(parts):
+        return f"several stand in brackets: [{', '.join(parts)}]" if several else "only one stands here"
     return None
 
 
@@ -122,14 +122,21 @@ class FaultReport:
         self._append(FileFault(location, sentence))
 
     def unknown(
-        self, location: Location, sentence: str, word: str, right: Iterable[str], *, listed: bool = False
+        self,
+        location: Location,
+        sentence: str,
+        word: str,
+        right: Iterable[str],
+        *,
+        listed: bool = False,
+        several: bool = False,
     ) -> None:
         """Add a fault of a word that is not one of the right ones, with the nearest of them.
 
-        With ``listed``, a few right ones are listed where none is near.
+        With ``listed``, a few right ones are listed where none is near; with ``several``, a list may stand there.
         """
         words = frozenset(right)
-        if (meant := _written_otherwise(word, words)) is not None:
+        if (meant := _written_otherwise(word, words, several=several)) is not None:
             sentence, hint = f"{sentence}; {meant}", None
         else:
             hint = nearest_word(word, words) if self._hints < _MOST_HINTS else None

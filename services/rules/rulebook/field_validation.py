@@ -45,7 +45,8 @@ _WHERE_RECIPIENT = (
 class FieldScope:
     """The fields that may be named at one place. ``present`` fields are there although their event may lack them.
 
-    ``for_each``: the place is judged for each person a message goes to, so it may name ``recipient``.
+    ``for_each``: the place is judged for each person a message goes to, so it may name ``recipient``. ``several``: a
+    list of fields may stand there.
     """
 
     events: tuple[str, ...]
@@ -53,6 +54,7 @@ class FieldScope:
     started_by: tuple[str, ...] = ()
     present: frozenset[str] = frozenset()
     for_each: bool = False
+    several: bool = False
 
     def find(self, path: str, location: Location) -> FieldSpec | None:
         """The field; None if it is not declared here, which is reported."""
@@ -65,7 +67,8 @@ class FieldScope:
         if found is None and self.events:
             known = known_paths(self.events, self.started_by)
             known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
-            self.report.unknown(location, f"{self._event_names()} has no “{path}”", path, known)
+            sentence = f"{self._event_names()} has no “{path}”"
+            self.report.unknown(location, sentence, path, known, several=self.several)
         return found
 
     def require(self, path: str, location: Location, what: str) -> FieldSpec | None:
@@ -210,7 +213,9 @@ def check_literal(
         write = _meant_literal(str(literal), kind)
         report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none{write}")
     elif found.values and isinstance(literal, str) and literal not in found.values:
-        report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values, listed=True)
+        report.unknown(
+            location, f"“{found.path}” is never “{literal}”", literal, found.values, listed=True, several=True
+        )
     elif found.code is not None and isinstance(literal, str):
         try:
             _CODES[found.code](literal)

@@ -37,6 +37,8 @@ Roles = Annotated[dict[str, Contacts], mapping("a team", example="role: [contact
 def _report_repeated_contacts(tables: Node | None, report: FaultReport) -> None:
     """Reports a contact whom a role names twice; ``tables`` are the roles by team or imprint."""
     for table in tables.nodes.values() if isinstance(tables, MappingNode) else ():
+        if isinstance(table, MappingNode) and not table.nodes:
+            report.add(table.location, "nobody is named here; write {role: [contact id]}, or take the team out")
         for contacts in table.nodes.values() if isinstance(table, MappingNode) else ():
             seen: set[str] = set()
             if isinstance(contacts, SequenceNode) and not contacts.nodes:

@@ -1,6 +1,7 @@
 """The schema of a ``*.rule.yaml``: events and conditions that start a chain, its steps, and the events that end it."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Tag, ValidationInfo
@@ -10,7 +11,7 @@ from services.rules.rulebook.action_schema import AddresseesText, NotifyKeys, bu
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.house_schema import RestartsSection
-from services.rules.rulebook.model import ALWAYS, OnChange, OnRepeat, Severity
+from services.rules.rulebook.model import ALWAYS, OnChange, OnRepeat, Severity, Verb
 from services.rules.rulebook.periods import PERIOD_LISTED, PERIOD_STARTED
 from services.rules.rulebook.schema import (
     ABSENT,
@@ -30,7 +31,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.step_schema import AnyStepSection, StepSection
 from services.rules.rulebook.times import EveryText
-from services.rules.rulebook.yaml_tree import ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
 
 MOST_STEPS = 100
@@ -41,11 +42,45 @@ SeverityOrField = Annotated[
 ]
 
 
+def _with_torn_steps(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
+    """Reports a dash before a key that belongs to the step above, once for each step, and puts the step together."""
+    joined: list[Node] = []
+    torn = False
+    for node, following in zip_longest(steps, steps[1:]):
+        above = joined[-1] if joined else None
+        if not _is_torn(above, node) or (_is_time(node) and _is_torn(node, following)):
+            joined.append(node)
+            torn = False
+            continue
+        assert isinstance(above, MappingNode)  # noqa: S101 -- only a mapping is torn
+        assert isinstance(node, MappingNode)  # noqa: S101
+        if not torn:
+            sentence = f"each dash begins a step, and “{next(iter(node.nodes))}” belongs to the one above"
+            report.add(node.location, f"{sentence}; take the dash away")
+        joined[-1] = MappingNode(above.location, {**above.nodes, **node.nodes}, (*above.places, *node.places))
+        torn = True
+    return tuple(joined)
+
+
+def _is_torn(above: Node | None, node: Node | None) -> bool:
+    """Whether the keys of both are those of one step, and one of them has no verb."""
+    if not isinstance(above, MappingNode) or not isinstance(node, MappingNode):
+        return False
+    keys = {*above.nodes, *node.nodes}
+    one_verb = len(keys.intersection(Verb)) == 1
+    return one_verb and keys <= set(StepSection.all_keys()) and not above.nodes.keys() & node.nodes.keys()
+
+
+def _is_time(node: Node) -> bool:
+    """Whether it has nothing but the time of a step."""
+    return isinstance(node, MappingNode) and node.nodes.keys() <= {"after", "at", "in"}
+
+
 def _at_most_100(nodes: Any, info: ValidationInfo) -> Any:
     """Reports a rule without steps, and one with too many of them."""
     if nodes is ABSENT:
         return nodes
-    steps = items(nodes)
+    steps = _with_torn_steps(items(nodes), report_of(info))
     if isinstance(nodes, ScalarNode) and nodes.value is None:
         steps = ()
     if not steps:

@@ -321,7 +321,7 @@ def _check_events(context: ValidationContext, rule: Rule) -> bool:
         if event and count > 1:
             context.report.add(location, f"“{event}” is named twice")
         if event and event not in EVENTS:
-            context.report.unknown(location, f"there is no event “{event}”", event, EVENTS)
+            context.report.unknown(location, f"there is no event “{event}”", event, EVENTS, several=True)
         elif event in PERIODS and rule.every is None:
             sentence = f"“{event}” is the event of recurring rules; write “every: monday at 09:00” instead of “on”"
             context.report.add(location, sentence)
@@ -350,7 +350,7 @@ def _check_subjects(context: ValidationContext, rule: Rule, scope: FieldScope) -
         if name and name in rule.about[:index]:
             context.report.add(context.location(rule, "about", index), f"“{name}” is named twice")
         else:
-            _check_subject(scope, name, context.location(rule, "about"))
+            _check_subject(replace(scope, several=True), name, context.location(rule, "about"))
 
 
 def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
@@ -362,7 +362,8 @@ def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
 def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
     endings = EVENTS.keys() - {MESSAGE_RECEIVED, *PERIODS}
     if until.event not in endings:
-        context.report.unknown(until.location, f"no event “{until.event}” ends a chain", until.event, endings)
+        sentence = f"no event “{until.event}” ends a chain"
+        context.report.unknown(until.location, sentence, until.event, endings, several=True)
         return
     check_contradictions(until.condition, context.report)
     check_condition(until.condition, FieldScope((until.event,), context.report, started_by=rule.events))

@@ -427,6 +427,8 @@ def read_text(node: Node) -> str:
     """A word, a number or a date as it is written."""
     if isinstance(node, ScalarNode) and node.text and node.value is not None:
         return node.text
+    if isinstance(node, MappingNode) and node.nodes.keys() == {"field"} and isinstance(node.nodes["field"], ScalarNode):
+        raise InvalidValue(f"a field stands here by its name alone; write {node.nodes['field'].text}")
     if isinstance(node, MappingNode) and any(" " in key for key in node.nodes):
         raise InvalidValue("a text with a colon and a space in it stands in quotes, or on the lines below “>-”")
     raise InvalidValue(f"a text belongs here{_INSTEAD[node_kind(node)]}")
@@ -466,6 +468,7 @@ def whole_number(least: int = 1) -> BeforeValidator:
 
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS_OF_A_YEAR = len(_MONTHS)
 _DAY_FIRST = re.compile(r"([0-9]{1,2})[ ./-]([0-9]{1,2}|[A-Za-z]{3,9})[ ./-]([0-9]{4})")
 _YEAR_FIRST = re.compile(r"([0-9]{4})[./-]([0-9]{1,2})[./-]([0-9]{1,2})(?:[T ].*)?")
 
@@ -485,6 +488,8 @@ def meant_date(text: str) -> str | None:
         if (month[:3].casefold() in _MONTHS)
         else 0
     )
+    if number > _MONTHS_OF_A_YEAR >= int(day):  # month first
+        number, day = int(day), month
     try:
         return date(int(year), number, int(day)).isoformat()
     except ValueError:
@@ -585,7 +590,7 @@ _MEANT = {"UK": "GB", "EL": "GR", "UNITED KINGDOM": "GB", "ENGLAND": "GB", "USA"
 def check_country(code: str) -> str:
     """An ISO 3166 code, like GB. Raises InvalidValue."""
     if code not in _countries():
-        meant = _MEANT.get(code.upper(), code.upper())
+        meant = _MEANT.get(code.upper()) or _countries_by_name().get(code.casefold(), code.upper())
         sentence = f"“{code}” is no country; use its two capital letters of ISO 3166, like GB"
         raise InvalidValue(sentence, meant, {meant} & _countries())
     return code
@@ -601,6 +606,7 @@ def check_language(code: str) -> str:
         language, _, country = code.partition("_")
         sentence = f"“{code}” is no language; use its code of ISO 639, like en or en_GB"
         meant = f"{language}_{_MEANT.get(country, country)}" if country else code.replace("-", "_")
+        meant = _codes_by_name().get(code.casefold(), meant)
         right = {meant} & _languages() if country in _MEANT else _languages()
         raise InvalidValue(sentence, meant, right)
     return code
@@ -613,6 +619,48 @@ def check_zone(name: str) -> str:
         places = [each for each in _zones() if "/" in each and not each.startswith("Etc/")]
         raise InvalidValue(f"“{name}” is no time zone; write a place, like Europe/London", meant, places)
     return name
+
+
+@cache
+def _countries_by_name() -> Mapping[str, str]:
+    """Codes of countries by their names in English."""
+    names = Locale("en").territories
+    return {names[code].casefold(): code for code in _countries() if code in names}
+
+
+@cache
+def _codes_by_name() -> Mapping[str, str]:
+    """Codes of languages by their names in English and in themselves."""
+    codes = [code for code in sorted(_languages()) if "_" not in code]
+    own = {(Locale.parse(code).get_language_name() or "").casefold(): code for code in _NAMED & set(codes)}
+    return {**own, **{Locale("en").languages.get(code, "").casefold(): code for code in codes}}
+
+
+_NAMED = frozenset(
+    {
+        "bg",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "en",
+        "es",
+        "et",
+        "fi",
+        "fr",
+        "hr",
+        "hu",
+        "is",
+        "it",
+        "nl",
+        "no",
+        "pl",
+        "pt",
+        "ro",
+        "sv",
+    }
+)
+"""Languages whose own names are known; the names of the others are known in English."""
 
 
 @cache

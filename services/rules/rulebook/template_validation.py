@@ -420,7 +420,7 @@ def _check_fallback(context: ValidationContext, template: Template) -> None:
     other = context.book.templates.get(template.fallback)
     if other is None:
         names = context.templates
-        if template.fallback not in names:
+        if template.fallback and template.fallback not in names:
             context.report.unknown(location, f"there is no template “{template.fallback}”", template.fallback, names)
         return
     if other.name == template.name:

@@ -34,7 +34,7 @@ _DURATION = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
 _UNITS = {spelling: unit for unit in TimeUnit for spelling in (unit.value, unit.value.removesuffix("s"))}
 _OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not TimeUnit.SECONDS]  # seconds are for rehearsals
 _NO_UNITS: Mapping[str, str] = {
-    "working week": "a working week has no fixed length; write “{count} weeks”, or count working days",
+    "working week": "a working week has no fixed length; write “{count}”, or count working days",
     "month": "months differ in length; count days, weeks or working days",
     "quarter": "quarters differ in length; count days, weeks or working days",
     "year": "years differ in length; count days, weeks or working days",
@@ -63,7 +63,8 @@ def parse_duration(written: str, *, zero: str = "") -> Duration:
     found = _DURATION.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
     words = " ".join(found[2].split()) if found else ""
     if found is not None and (reason := _NO_UNITS.get(words.removesuffix("s"))) is not None:
-        raise InvalidValue(f"“{written}” is no duration: {reason.format(count=found[1])}")
+        weeks = f"{found[1]} week{'s' * (found[1] != '1')}"
+        raise InvalidValue(f"“{written}” is no duration: {reason.format(count=weeks)}")
     unit = _UNITS.get(words)
     if found is None or unit is None:
         raise _no_duration(written)
@@ -339,6 +340,8 @@ def read_every(node: Node) -> model.Every:
     """``monday at 09:00``, ``last working day of the month at 16:00``."""
     written = read_text(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    if "and" in words or "," in written:
+        raise InvalidValue(f"“{written}” is more than one time; write a rule for each")
     match words:
         case [*day, "at", clock] if day:
             wall = parse_clock(clock)

@@ -115,7 +115,7 @@ def _check_publisher(context: ValidationContext) -> None:
 def _check_roles(context: ValidationContext, roles: frozenset[str] | tuple[str, ...], location: Location) -> None:
     for role in sorted(roles):
         if role not in context.roles:
-            context.report.unknown(location, f"there is no role “{role}”", role, context.roles)
+            context.report.unknown(location, f"there is no role “{role}”", role, context.roles, several=True)
 
 
 def _check_role_names(context: ValidationContext) -> None:

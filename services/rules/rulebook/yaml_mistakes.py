@@ -102,6 +102,10 @@ class _Search:
         line = read_line(self.lines, number) if self.lines else None
         if line is None or not line.dashes or line.key or not line.value or number == self.stopped:
             return None
+        below = read_line(self.lines, self.stopped)
+        if below.value[:1] == "{" and not below.dashes and line.value[:1] == "{":
+            sentence = "an item of a list begins with a dash: “- {”"
+            return Mistake(self.stopped + 1, below.start + 1, sentence)
         if read_line(self.lines, self.stopped).key not in ("start", "people", "play"):
             return None
         sentence = f"a story begins “- it: {shortened(line.value)}”"

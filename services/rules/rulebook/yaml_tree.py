@@ -344,6 +344,11 @@ class _Builder:
 
     def _behind_comma(self, parent: _Open, key: str, node: ScalarNode, location: Location) -> None:
         """A word behind a comma: one of several values, the rest of a number or of a text."""
+        if not parent.nodes:
+            self._report.add(
+                location, f"“{key}” is no key: one has letters, digits, dots and “_”, and a colon behind it"
+            )
+            return
         before, known = next(reversed(parent.nodes.items()))
         if isinstance(known, ScalarNode) and not known.text and _NAME.fullmatch(key) and _NAME.fullmatch(before):
             parent.keys[key], parent.nodes[key] = location, node  # a list in braces: said once, at its end

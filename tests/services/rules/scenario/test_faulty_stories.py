@@ -24,7 +24,10 @@ def story(people: str, *steps: str) -> str:
             "812: {country: UK}",
             "“UK” is no country; use its two capital letters of ISO 3166, like GB (did you mean “GB”?)",
         ),
-        ("812: {language: english}", "“english” is no language; use its code of ISO 639, like en or en_GB"),
+        (
+            "812: {language: english}",
+            "“english” is no language; use its code of ISO 639, like en or en_GB (did you mean “en”?)",
+        ),
         (
             "812: {zone: Paris}",
             "“Paris” is no time zone; write a place, like Europe/London (did you mean “Europe/Paris”?)",
