@@ -212,7 +212,7 @@ class RulebookLoader:
             report = FaultReport()
             tree = parse(people, files[people], report)
             own = PeopleFile.read(tree, report).build()
-            if tree is not None and not report.faults:
+            if tree is not None and all(fault.only_new for fault in report.faults):
                 return replace(self._alike[others], people=own, revision=revision)
         book, faults = load(files)
         if book is None:

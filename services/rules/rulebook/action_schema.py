@@ -135,7 +135,7 @@ class WriteKeys(Section):
         if "record" not in self.written:
             for key in ("with", "then"):
                 if key in self.written:
-                    report.add(self.key_location(key), f"“{key}” goes with “record”, which is missing")
+                    report.refuse(self.key_location(key), f"“{key}” goes with “record”, which is missing")
 
     def build_write(self, unless: ConditionSection | None = None) -> model.WriteAction | None:
         if self.record is None or "record" not in self.written:
@@ -234,7 +234,8 @@ class AnswerSection(WriteKeys, NotifyKeys):
         says_to_nobody = "say" in self.written and not self._has_reader()  # which is reported
         does = [key for key in _DEEDS if key in self.written and (key != "continue" or self.continue_)]
         if not does and not says_to_nobody and not report.has_fault_on(self.key_location("continue")):
-            report.add(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
+            say = report.refuse if "continue" in self.written else report.add  # “continue: false” was taken before
+            say(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
         if "collect" in self.written and "form" not in self.written:
             report.add(self.location, f"{self._label} needs “form”")
         if "attach" in self.written and "tell" not in self.written:

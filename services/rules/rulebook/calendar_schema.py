@@ -84,7 +84,7 @@ def _once_for_all_days(node: Any, info: ValidationInfo) -> Any:
         return SequenceNode(node.location, ())
     for place, each in enumerate(node.nodes):
         if isinstance(each, ScalarNode) and each.text in written[:place]:
-            report_of(info).add(each.location, f"“{each.text}” is named twice")
+            report_of(info).refuse(each.location, f"“{each.text}” is named twice")
     return node
 
 

@@ -142,7 +142,7 @@ class ConditionSection(Section):
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         entries = super().read_keys(node, label, report)
         if isinstance(node, MappingNode) and not node.nodes:
-            report.add(node.location, f"{label} names at least one field; leave it out where there is none")
+            report.refuse(node.location, f"{label} names at least one field; leave it out where there is none")
         for key in [key for key in entries if key in _JOINED_BY and node_kind(entries[key]) != "value"]:
             report.add(node.keys[key], f"“{key}” is no field; conditions are joined by “{_JOINED_BY[key]}”")
             del entries[key]
@@ -183,12 +183,12 @@ class ConditionSection(Section):
 def _report_list(key: str, written: SequenceNode, report: FaultReport) -> None:
     """Reports a list of nothing, and a value that is there twice."""
     if not written.nodes:
-        report.add(written.location, f"“{key}” has an empty list, so this never holds; name the values")
+        report.refuse(written.location, f"“{key}” has an empty list, so this never holds; name the values")
     seen: set[str] = set()
     for each in written.nodes:
         if isinstance(each, ScalarNode):
             if each.text in seen:
-                report.add(each.location, f"“{each.text}” is named twice")
+                report.refuse(each.location, f"“{each.text}” is named twice")
             seen.add(each.text)
 
 

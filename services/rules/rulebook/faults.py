@@ -21,12 +21,16 @@ _UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """``also`` has the further places of a wrong word; it is None where each place is a fault of its own."""
+    """``also`` has the further places of a wrong word; it is None where each place is a fault of its own.
+
+    ``only_new``: files that are put into force must not have it; those that were stored before may.
+    """
 
     location: Location
     sentence: str
     hint: str | None = None
     also: tuple[Location, ...] | None = None
+    only_new: bool = False
 
     @property
     def place(self) -> str:
@@ -120,6 +124,10 @@ class FaultReport:
 
     def add(self, location: Location, sentence: str) -> None:
         self._append(FileFault(location, sentence))
+
+    def refuse(self, location: Location, sentence: str) -> None:
+        """Add a fault of new files: those that are stored were accepted with it, and are read as before."""
+        self._append(FileFault(location, sentence, only_new=True))
 
     def unknown(
         self,

@@ -48,9 +48,12 @@ Item = TypeVar("Item", Rule, Template, Form)
 
 
 def load(files: Mapping[str, str]) -> tuple[Rulebook | None, list[FileFault]]:
-    """The rulebook, or every fault of its schemas. ``validate`` checks what the files mean together."""
+    """The rulebook, or every fault of its schemas. ``validate`` checks what the files mean together.
+
+    Files that were stored before a mistake was refused are read as they were.
+    """
     loaded = read_rulebook(files)
-    faults = loaded.report.sorted()
+    faults = [fault for fault in loaded.report.sorted() if not fault.only_new]
     return (None if faults else loaded.rulebook), faults
 
 

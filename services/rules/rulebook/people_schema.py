@@ -38,11 +38,11 @@ def _report_repeated_contacts(tables: Node | None, report: FaultReport) -> None:
     """Reports a contact whom a role names twice; ``tables`` are the roles by team or imprint."""
     for table in tables.nodes.values() if isinstance(tables, MappingNode) else ():
         if isinstance(table, MappingNode) and not table.nodes:
-            report.add(table.location, "nobody is named here; write {role: [contact id]}, or take the team out")
+            report.refuse(table.location, "nobody is named here; write {role: [contact id]}, or take the team out")
         for contacts in table.nodes.values() if isinstance(table, MappingNode) else ():
             seen: set[str] = set()
             if isinstance(contacts, SequenceNode) and not contacts.nodes:
-                report.add(contacts.location, "nobody is named here; write a contact id, or take the role out")
+                report.refuse(contacts.location, "nobody is named here; write a contact id, or take the role out")
             for contact in contacts.nodes if isinstance(contacts, SequenceNode) else ():
                 if isinstance(contact, ScalarNode) and contact.text in seen:
                     report.add(contact.location, "this contact is named twice")

@@ -404,7 +404,7 @@ def mapping(
                 except InvalidValue as fault:
                     fault.report_to(report_of(info), node.keys[key])
             if not node.nodes and check_key is check_language:
-                report_of(info).add(node.location, f"{label} says nothing; write it by language: {{en: …}}")
+                report_of(info).refuse(node.location, f"{label} says nothing; write it by language: {{en: …}}")
             return {key: _Named(key, each) for key, each in node.nodes.items()} if named else node.nodes
         if node is not ABSENT and not is_reported(node):
             keys = "en: …" if check_key is check_language else example
@@ -684,9 +684,15 @@ def _is_language(code: str) -> bool:
         found = Locale.parse(code) if _LANGUAGE.fullmatch(code) else None
     except (UnknownLocaleError, ValueError):
         return False
-    country = code.rpartition("_")[2] if "_" in code else ""
-    is_of_country = len(country) != _OF_COUNTRY or country in _countries()
-    return found is not None and is_of_country and found.language == code.partition("_")[0]
+    return found is not None and found.language == code.partition("_")[0]
+
+
+def meant_language(code: str) -> str | None:
+    """The language that a code with an unknown country was meant for, like en_GB by en_UK; None where it is known."""
+    language, _, country = code.rpartition("_")
+    if len(country) != _OF_COUNTRY or not language or country in _countries():
+        return None
+    return f"{language}_{_MEANT[country]}" if country in _MEANT else language
 
 
 @cache

@@ -38,7 +38,7 @@ from services.rules.rulebook.model import (
 )
 from services.rules.rulebook.promotion import find_promotion, promotion_fault
 from services.rules.rulebook.rule_folder import FORM, stem
-from services.rules.rulebook.schema import is_language
+from services.rules.rulebook.schema import is_language, meant_language
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import (
@@ -186,6 +186,9 @@ def check_template(context: ValidationContext, template: Template) -> None:
         )
     for language, text in template.languages.items():
         _check_text(context, template, language, text)
+        if (meant := meant_language(language)) is not None:
+            where = context.loaded.key_location(template.location.file, "languages", language)
+            context.report.unknown(where, f"“{language}” names no country", meant, (meant,))
     _check_known_anywhere(context, template)
     _check_languages_agree(context, template)
     _check_field_names(context, template)

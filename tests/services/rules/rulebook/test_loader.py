@@ -1,6 +1,8 @@
 from dataclasses import asdict
 from datetime import date, time
 
+import pytest
+
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import (
     After,
@@ -15,6 +17,7 @@ from services.rules.rulebook.model import (
     Until,
     Verb,
 )
+from services.rules.rulebook.validation import validate
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
@@ -90,3 +93,20 @@ def test_a_rulebook_is_read_again_from_stored_texts() -> None:
     again, _ = load(dict(reversed(stored.items())))
     assert again is not None
     assert asdict(again) == asdict(good_book())
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "odd"),
+    [
+        ("people.yaml", "escalation_1: [21]", "escalation_1: []"),
+        ("calendar.yaml", "[mon, tue,", "[mon, mon, tue,"),
+        ("rights/permission.rule.yaml", "[permission, licence]", "[permission, permission]"),
+    ],
+)
+def test_a_stored_file_is_read_with_what_is_refused_in_new_ones(file: str, written: str, odd: str) -> None:
+    files = good_files()
+    assert written in files[file]
+    files[file] = files[file].replace(written, odd)
+    book, faults = load(files)
+    assert (book is not None, faults) == (True, [])
+    assert [fault.location.file for fault in validate(files).faults] == [file]
