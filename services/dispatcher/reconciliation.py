@@ -3,6 +3,7 @@ crossed each other on their way are matched. An operator settles the other uncer
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -46,6 +47,8 @@ from shared.runtime.telemetry import get_logger
 log = get_logger()
 _EVERY = 0.25  # seconds
 _BATCH = 500
+_REST = 20  # times as long as a look took at the attempts since throttles began
+_LONGEST_REST = 30.0  # seconds
 _GAP_REPORT_DELAY = timedelta(seconds=30)  # six heartbeats of ingest
 _LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by this
 
@@ -65,6 +68,7 @@ class Reconciler:
     unproven_after: timedelta
     _crossed_after: int = field(default=0, init=False)
     _statuses_after: str = field(default="", init=False)
+    _rests_until: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         while True:
@@ -143,16 +147,25 @@ class Reconciler:
     async def end_throttles(self, _: Moment) -> None:
         """A throttle that a status caused ends once an attempt begun since then got a good status."""
         throttles, store, pool = self.sender.throttles, self.recorder.throttles, self.recorder.pool
-        for key, throttle in throttles.awaiting_status().items():
-            if await store.has_succeeded_since(pool, key, throttle):
-                log.info("throttle.ended", scope=key.scope.value, code=throttle.code)
-                throttles.end(key)
+        await self._end_succeeded()
         if changes := throttles.take_changes():
             try:
                 await store.save(pool, changes)
             except Exception:
                 throttles.restore_changes(changes)
                 raise
+
+    async def _end_succeeded(self) -> None:
+        """The attempts since a throttle began may be many, so a look that took long is followed by a rest."""
+        began, throttles = time.monotonic(), self.sender.throttles
+        if began < self._rests_until:
+            return
+        for key, throttle in throttles.awaiting_status().items():
+            if await self.recorder.throttles.has_succeeded_since(self.recorder.pool, key, throttle):
+                log.info("throttle.ended", scope=key.scope.value, code=throttle.code)
+                throttles.end(key)
+        ended = time.monotonic()
+        self._rests_until = ended + min((ended - began) * _REST, _LONGEST_REST)
 
     async def _apply_statuses(self, wamids: Sequence[str]) -> None:
         async with transaction(self.recorder.pool, self.recorder.clock, SERVICE) as tx:

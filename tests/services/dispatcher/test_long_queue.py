@@ -1,6 +1,8 @@
 """The statements of the loops of the dispatcher cost the same however long its queue is, and so does each claim."""
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +14,11 @@ import pytest
 
 import bench.backlog
 import services.dispatcher.app
+from services.dispatcher.provider_responses import SendError, error_policy
 from services.dispatcher.reasons import MAY_BE_PASSED
 from services.dispatcher.store import MANY_FOLLOWERS, LaneCapacity
+from services.dispatcher.throttle_store import ThrottleStore
+from services.dispatcher.throttles import SendTarget
 from shared.contracts.ids import ChainId, MessageId, PersonId
 from shared.contracts.messages import Lane, WithdrawMessage
 from shared.runtime.clock import machine_now
@@ -98,7 +103,7 @@ _COUNTING = {
     "audit: overdue_messages": "looks at ten thousand at most, every few minutes",
     "audit: sends_without_status": "looks at ten thousand at most, every few minutes",
     "documents: delete_old_documents": "once an hour, by document",
-    "store: has_succeeded_since": "looks at the attempts since a throttle began, while it holds the others back",
+    "store: has_succeeded_since": "looks at the attempts since a throttle began, and then rests twenty times as long",
 }
 """Statements of loops whose cost grows with what they look at, and why they may."""
 
@@ -304,3 +309,24 @@ async def test_nothing_is_held_behind_a_message_that_is_ending(dispatcher: Dispa
         await store.load(ending, ["m0"])
         assert await store.hold_followers(dispatcher.pool, lanes, [], (now, machine_now())) == 0
     assert await store.hold_followers(dispatcher.pool, lanes, [], (now, machine_now())) == MANY_FOLLOWERS
+
+
+async def test_a_long_look_at_the_attempts_since_a_throttle_began_is_followed_by_a_rest(
+    dispatcher: DispatcherUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    async def look(*_: object) -> bool:
+        looks.append(time.monotonic())
+        await asyncio.sleep(0.1)
+        return False
+
+    await dispatcher.stop()
+    monkeypatch.setattr(ThrottleStore, "has_succeeded_since", look)
+    sender, reconciler = dispatcher.parts.sender, dispatcher.parts.reconciler
+    moment = sender.moment()
+    refused = SendError(131056, error_policy(131056))
+    sender.throttles.record(refused, SendTarget("main", "p1"), moment.business, moment.machine, by_status=True)
+    for _ in range(3):
+        await reconciler.end_throttles(moment)
+    assert len(looks) == 1
