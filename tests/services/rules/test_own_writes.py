@@ -9,6 +9,7 @@ import pytest
 
 from services.rules.conversation.chain import Chain
 from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, WorkId
 from shared.contracts.writes import WriteOperation, WriteVerified
 from tests.cases.case_folders import ROOT
 from tests.services.rules.rules_service import (
@@ -85,7 +86,7 @@ async def confirmed(service: RulesUnderTest) -> Chain:
     (write,) = [event["data"] for event in await service.published("writes.requested")]
     await service.receive(
         WriteVerified(
-            write_id=write["write_id"], operation=WriteOperation.APPLY_METADATA, record=write["record"], work_id=61417,
+            write_id=write["write_id"], operation=WriteOperation.APPLY_METADATA, record=write["record"], work_id=WorkId(61417),
             at=NOW, reference="M-41",
         )
     )  # fmt: skip
@@ -101,7 +102,7 @@ def changed(old: str, new: str) -> Event:
         "consonance.metadata.changed.v1",
         changes=[{"field": "subtitle", "level": "work", "target_id": 61417, "old": old, "new": new}],
     )
-    return event.replace(id=f"changed-{old}-{new}")
+    return event.replace(id=EventId(f"changed-{old}-{new}"))
 
 
 async def news(service: RulesUnderTest) -> int:
