@@ -86,8 +86,8 @@ async def confirmed(service: RulesUnderTest) -> Chain:
     (write,) = [event["data"] for event in await service.published("writes.requested")]
     await service.receive(
         WriteVerified(
-            write_id=write["write_id"], operation=WriteOperation.APPLY_METADATA, record=write["record"], work_id=WorkId(61417),
-            at=NOW, reference="M-41",
+            write_id=write["write_id"], operation=WriteOperation.APPLY_METADATA, record=write["record"],
+            work_id=WorkId(61417), at=NOW, reference="M-41",
         )
     )  # fmt: skip
     (chain,) = await service.chains()
