@@ -18,7 +18,7 @@ from yaml._yaml import CParser
 from yaml.error import MarkedYAMLError, YAMLError
 
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Location
+from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
 from services.rules.rulebook.yaml_lines import FileText, Mistake, lines_of_item, quote_value
 from services.rules.rulebook.yaml_mistakes import find_mistake
@@ -250,6 +250,10 @@ class _Builder:
         if done.in_braces and len(done.nodes) > 1 and all(_is_empty(each) for each in done.nodes.values()):
             listed = ", ".join(done.nodes)
             self._report.add(done.location, f"several values stand in brackets, and not in braces: [{listed}]")
+        if any(_AGAIN in name for name in done.nodes):
+            for part in self._steps_apart(done):
+                self._keep(part, done.size, event, None)
+            return
         node: Node = (
             MappingNode(done.location, done.nodes, tuple(done.keys[key] for key in done.nodes), done.in_braces)
             if done.mapping
@@ -298,12 +302,39 @@ class _Builder:
             twice = parent.in_braces and type(node) is MappingNode and not parent.nodes
             sentence = "rule files have no placeholders like {{ … }}" if twice else "a key is a single word"
             self._report.add(node.location, f"{sentence}; a text that begins so stands in quotes")
+        elif node.text in parent.keys and self._is_step():
+            parent.key = f"{node.text}{_AGAIN}{len(parent.keys)}"
+            parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
-            first = parent.keys[node.text].line
-            self._report.add(node.location, f"“{node.text}” is said twice; the first is on line {first}")
+            self._report.add(node.location, _said_twice(node.text, parent.keys[node.text]))
         else:
             parent.key = node.text
             parent.keys[node.text] = node.location
+
+    def _is_step(self) -> bool:
+        """Whether the innermost mapping is an item of “steps” on lines of its own."""
+        *_, above, items, step = [None, None, *self._open]
+        is_item = above is not None and items is not None and above.mapping and not items.mapping
+        return is_item and above is not None and above.key == "steps" and step is not None and not step.in_braces
+
+    def _steps_apart(self, done: _Open) -> list[Node]:
+        """A step in which keys are there twice: two steps, the second without a dash, or a mistake as elsewhere."""
+        names = list(done.nodes)
+        start = next(place for place, name in enumerate(names) if _AGAIN in name)
+        while start > 1 and names[start - 1] in _BEGIN_A_STEP:
+            start -= 1
+        if not _VERBS.intersection(names[:start]) or not _VERBS.intersection(map(_plain, names[start:])):
+            self._report_twice(done)
+            return [_part_of_step(done, names)]
+        begins = _plain(names[start])
+        self._report.add(done.keys[names[start]], f"another step begins here; put a dash before “{begins}”")
+        parts = (names[:start], names[start:])
+        return [_part_of_step(done, part) for part in parts]
+
+    def _report_twice(self, done: _Open) -> None:
+        for name in done.nodes:
+            if _AGAIN in name:
+                self._report.add(done.keys[name], _said_twice(_plain(name), done.keys[_plain(name)]))
 
     def _value(self, parent: _Open, node: Node, event: Any) -> None:
         if type(node) is ScalarNode and not node.text and not event.style and event.tag is None:
@@ -373,6 +404,31 @@ class _Builder:
         if not isinstance(parent.nodes[key], SequenceNode):
             self._report.add(items[1].location, f"several values stand in brackets: {key}: [{shown}]")
         parent.nodes[key] = SequenceNode(items[0].location, items)
+
+
+_AGAIN = "\0"
+"""Marks a key that is in a step twice, until the step ends."""
+_VERBS = frozenset(Verb)
+_BEGIN_A_STEP = _VERBS | {"after", "at", "in", "unless"}
+
+
+def _plain(name: str) -> str:
+    return name.partition(_AGAIN)[0]
+
+
+def _said_twice(key: str, first: Location) -> str:
+    return f"“{key}” is said twice; the first is on line {first.line}"
+
+
+def _part_of_step(done: _Open, names: list[str]) -> MappingNode:
+    """The first value of each key."""
+    nodes: dict[str, Node] = {}
+    places: dict[str, Location] = {}
+    for name in names:
+        plain = _plain(name)
+        if plain not in nodes:
+            nodes[plain], places[plain] = done.nodes[name], done.keys[name]
+    return MappingNode(next(iter(places.values()), done.location), nodes, tuple(places.values()))
 
 
 def _is_empty(node: Node) -> bool:
