@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from dev.ports import LOOPBACK, free_ports
@@ -35,9 +36,12 @@ WORK = 61417
 
 @dataclass(frozen=True)
 class PolledSimulator:
+    """``database`` is a connection of the superuser."""
+
     service: IngestProcess
     session: aiohttp.ClientSession
     simulator: str
+    database: Any
 
     async def edit(self, path: str, method: str = "PATCH", **fields: Any) -> None:
         async with self.session.request(method, f"{self.simulator}/_simulator/{path}", json=fields) as answer:
@@ -51,11 +55,14 @@ class PolledSimulator:
         return events
 
     async def passes(self, count: int) -> None:
-        """Wait until so many more polls are complete."""
+        """Wait until so many more polls are complete, and Kafka has what they found."""
         wanted = await self._completed() + count
         async with asyncio.timeout(20):
-            while await self._completed() < wanted:
+            while await self._completed() < wanted or not await self._is_relayed():
                 await asyncio.sleep(0.05)
+
+    async def _is_relayed(self) -> bool:
+        return bool(await self.database.fetchval("select not exists (select from ingest.outbox)"))
 
     async def _completed(self) -> float:
         async with self.session.get(f"{self.service.health_url}/metrics") as answer:
@@ -80,10 +87,12 @@ async def opened(
     await declare_topics(service.bootstrap, service.prefix)
     try:
         await asyncio.gather(child.start(), service.start())
+        database = await asyncpg.connect(dsn)
         async with aiohttp.ClientSession() as session:
-            simulated = PolledSimulator(service, session, simulator)
+            simulated = PolledSimulator(service, session, simulator, database)
             await simulated.passes(2)
             yield simulated
+        await database.close()
     finally:
         await asyncio.gather(child.stop(), service.child.stop())
         print(service.child.tail(40))  # noqa: T201 -- shown where a test fails
