@@ -6,9 +6,9 @@ commit. So what comes while others run is one call, the next one. A call that co
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from services.ingest.deadlines import run_detachable
 from shared.contracts.errors import Unavailable
@@ -35,7 +35,7 @@ class BatchedCalls(Generic[T, R]):
 
     def __init__(
         self,
-        call: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        call: Callable[[Sequence[T]], Coroutine[Any, Any, Sequence[R]]],
         *,
         size: Callable[[T], int],
         most: int,
@@ -80,7 +80,7 @@ class BatchedCalls(Generic[T, R]):
     async def _call_together(self, batch: Sequence[_Waiting[T, R]]) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                results = await run_detachable(self._call_all([waiting.request for waiting in batch]))
+                results = await run_detachable(self._call([waiting.request for waiting in batch]))
         except Exception as fault:  # noqa: BLE001 -- each caller gets the fault of its own request
             still_waiting = [waiting for waiting in batch if not waiting.result.done()]
             if len(batch) > 1:
@@ -93,6 +93,3 @@ class BatchedCalls(Generic[T, R]):
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.result.done():
                 waiting.result.set_result(result)
-
-    async def _call_all(self, requests: Sequence[T]) -> Sequence[R]:
-        return await self._call(requests)

@@ -3,8 +3,8 @@
 The files of messages are queued here as well: what is acknowledged to WhatsApp will be fetched.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
 from services.ingest.identity import (
@@ -127,7 +127,7 @@ async def _change_people(
     return senders
 
 
-def _batched(call: Callable[[Sequence[_Request]], Awaitable[Sequence[R]]]) -> BatchedCalls[_Request, R]:
+def _batched(call: Callable[[Sequence[_Request]], Coroutine[Any, Any, Sequence[R]]]) -> BatchedCalls[_Request, R]:
     return BatchedCalls(
         call, size=lambda request: len(request.updates), most=_UPDATES_PER_TRANSACTION, seconds=_DATABASE_SECONDS
     )
