@@ -21,6 +21,7 @@ from services.ingest.fields import to_invalid_inputs
 from services.ingest.records import InvalidInput, to_parkable_json
 from services.ingest.settings import POLLED_KINDS
 from services.ingest.webhook_parser import parse_webhook
+from shared.contracts.consonance import ErasureRequested
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.topics import (
@@ -61,11 +62,15 @@ def _renamed(webhook: Any, suffix: str) -> Any:
 
 
 def pushed_bodies(seed: int, count: int) -> list[bytes]:
-    """Each with an id of its own, where it still has one: a repetition would count as a duplicate."""
-    mutator = Mutator(f"{seed}/live events", pushed())
+    """Each with an id of its own, where it still has one: a repetition would count as a duplicate.
+
+    None demands an erasure: from then on names of the contact are replaced, and the requests run side by side.
+    """
+    documents = [document for document in pushed() if document["type"] != ErasureRequested.kind]
+    mutator = Mutator(f"{seed}/live events", documents)
     bodies = []
     for number in range(count):
-        document = mutator.choose(pushed())
+        document = mutator.choose(documents)
         bodies.append(mutator.body({**document, "id": f"{seed}/{number}"}))
     return bodies
 
