@@ -15,10 +15,10 @@ from typing import assert_never
 from warnings import catch_warnings, simplefilter
 from zoneinfo import ZoneInfo, available_timezones
 
-import holidays
 import phonenumbers
 from phonenumbers import timezone
 
+from shared.clients.holidays_by_country import holidays
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Phone
 from shared.contracts.values import FIRST_DATE, LAST_DATE

@@ -50,3 +50,18 @@ runpy.run_module("{module}", run_name="__main__")
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 -- our own
     assert int(found.stdout) >= 10_000
+
+
+def test_a_check_of_rules_loads_the_holidays_of_the_countries_it_asks_for() -> None:
+    """The modules of all countries, and a second reader of YAML, are a tenth of what a check keeps in memory."""
+    code = """
+import sys
+from pathlib import Path
+from services.rules.scenario.folder_check import check_folder
+check_folder(Path("rules"))
+print("\\n".join(sys.modules))
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 -- our own
+    loaded = set(found.stdout.split())
+    countries = {name for name in loaded if name.startswith("holidays.countries.")}
+    assert (countries, "ruamel.yaml" in loaded) == ({"holidays.countries.united_kingdom"}, False)

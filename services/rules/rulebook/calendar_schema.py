@@ -5,7 +5,6 @@ from datetime import date, time
 from enum import StrEnum
 from typing import Annotated, Any
 
-import holidays
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from services.rules.rulebook.faults import FaultReport
@@ -25,6 +24,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.times import meant_clock
 from services.rules.rulebook.yaml_tree import Node, ScalarNode, SequenceNode
+from shared.clients.holidays_by_country import holidays
 from shared.clients.working_calendar import (
     CLOSES,
     MONDAY_TO_FRIDAY,

@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
+from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import TemplateText
+from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode, parse
 
 _PHRASES = Path(__file__).with_name("promotional_phrases.yaml")
 _EVERYWHERE = "any"  # the key of signs and words that are the same in every language
@@ -46,5 +46,13 @@ def _as_pattern(phrase: str) -> str:
 
 @lru_cache
 def _read_phrases() -> dict[str, list[str]]:
-    phrases: dict[str, list[str]] = YAML(typ="safe").load(_PHRASES.read_text("utf-8"))["phrases"]
-    return phrases
+    """By language. Read as the rule files are, since a check has that reader loaded already."""
+    tree = parse(_PHRASES.name, _PHRASES.read_text("utf-8"), FaultReport())
+    languages = tree.nodes["phrases"] if isinstance(tree, MappingNode) else None
+    if not isinstance(languages, MappingNode):
+        raise TypeError(f"{_PHRASES.name} has no “phrases” by language")
+    return {
+        language: [phrase.text for phrase in phrases.nodes if isinstance(phrase, ScalarNode)]
+        for language, phrases in languages.nodes.items()
+        if isinstance(phrases, SequenceNode)
+    }

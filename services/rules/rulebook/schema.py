@@ -173,6 +173,12 @@ def meant_key(written: str, missing: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+_NO_FIELDS: Final = set[str]()
+"""Shared by all sections in place of the names of their fields that pydantic was given, which nothing asks for: a set
+for each section would be a fifth of the memory of the stories.
+"""
+
+
 class Section(BaseModel):
     """One mapping of a rule file: its fields are the keys, ``label`` is its name in messages.
 
@@ -206,6 +212,7 @@ class Section(BaseModel):
         if isinstance(node, MappingNode):
             node = cls._with_meant_keys(node, label, report)
         section = handler(cls.read_keys(node, label, report))
+        object.__setattr__(section, "__pydantic_fields_set__", _NO_FIELDS)
         if node is not ABSENT:
             section.__dict__.update(_node=node, _label=label)
             if isinstance(node, MappingNode) or cls.shorthand is not None:

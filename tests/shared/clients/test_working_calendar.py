@@ -1,5 +1,8 @@
 """Working time for offices, people and countries."""
 
+import json
+import subprocess
+import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from time import process_time as time_of_process
@@ -16,8 +19,10 @@ from shared.clients.working_calendar import (
     PublisherCalendar,
     TimeUnit,
     WorkingCalendar,
+    countries_with_zones,
     country_calendar,
     find_zone,
+    public_holidays,
     resolve_zone,
 )
 from shared.contracts.errors import Misconfigured
@@ -248,3 +253,20 @@ def test_a_clock_time_that_is_skipped_or_shown_twice_is_one_instant() -> None:
 def test_a_week_is_seven_days_by_the_clock_and_in_dates() -> None:
     assert LONDON.add(utc("2027-03-24T10:00"), Duration(2, TimeUnit.WEEKS)) == utc("2027-04-07T10:00")
     assert LONDON.shift_date(date(2027, 3, 24), Duration(2, TimeUnit.WEEKS), -1) == date(2027, 3, 10)
+
+
+def test_each_country_has_the_holidays_that_the_library_gives_where_it_loads_all_countries() -> None:
+    """working_calendar loads the modules of single countries, some of which build on another's."""
+    code = """
+import json, holidays, sys
+def days(code):
+    try:
+        return sorted(str(day) for day in holidays.country_holidays(code, years=2027))
+    except (NotImplementedError, TypeError, AttributeError):
+        return []
+print(json.dumps({code: days(code) for code in json.loads(sys.argv[1])}))
+"""
+    codes = sorted(countries_with_zones())
+    command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(codes)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- our own
+    assert {code: sorted(map(str, public_holidays(code, None, 2027))) for code in codes} == json.loads(found.stdout)

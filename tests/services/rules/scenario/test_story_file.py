@@ -86,7 +86,7 @@ def test_a_step_is_recognised_by_its_key(written: str, kind: type, values: dict[
     found = only_story(written).steps[0]
     assert type(found) is kind
     assert found.location.line == 5
-    assert found.model_dump(exclude_unset=True) == values
+    assert found.model_dump(exclude_defaults=True) == values
 
 
 def only_effect(written: str) -> ExpectedEffect:
