@@ -34,7 +34,8 @@ from ops.timeline import IdKind, kind_of
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.fact_values import Consent, PersonFacts
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.recipients import exclusion_reason, find_ground, staff_roles
+from services.rules.conversation.people import staff_roles
+from services.rules.conversation.recipients import exclusion_reason, find_ground
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
 from services.rules.store import QUERIES as RULES

@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from services.rules import store, waiting_events
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
+    Decision,
     Effect,
     HeldStrangers,
     Reason,
@@ -22,10 +23,10 @@ from services.rules.conversation.context import (
     RequestedWithdrawal,
     RequestedWrite,
 )
-from services.rules.conversation.decider import Decision
 from services.rules.conversation.facts import Facts
+from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recurrence import Occurrence, latest_occurrence, period_events
-from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
+from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out
 from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.recorded_inputs import InputsRecorder
 from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout

@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from services.rules.conversation.context import (
     AnsweredQuestion,
+    Decision,
     ExcludedPerson,
     ExclusionReason,
     GivenReply,
@@ -19,7 +20,6 @@ from services.rules.conversation.context import (
     RequestedMessage,
     RequestedWrite,
 )
-from services.rules.conversation.decider import Decision
 from services.rules.conversation.question_lookup import ReplyPath, UnclearQuestion
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Revision

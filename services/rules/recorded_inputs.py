@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision
 from services.rules.conversation.decision_inputs import DecisionInputs, record_inputs
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event

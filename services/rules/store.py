@@ -12,6 +12,7 @@ import orjson
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.document import newest_data, read_data, start_data
+from services.rules.conversation.event_rules import start_key
 from services.rules.conversation.fact_values import (
     Absence,
     Consent,
@@ -28,7 +29,6 @@ from services.rules.conversation.facts import Facts
 from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts, is_opt_out, refuses_marketing
-from services.rules.conversation.triggers import start_key
 from services.rules.rulebook.model import MOST_STARTS, OnChange, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event

@@ -17,8 +17,7 @@ from io import StringIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from services.rules.conversation.context import RequestedMessage
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision, RequestedMessage
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
 from services.rules.rulebook.model import Condition, Rulebook

@@ -9,8 +9,7 @@ from services.rules.analysis.bundle import EVENT_KINDS
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS, is_personal
 from services.rules.analysis.replay import Documents, Replayer, with_button_of_bundle
 from services.rules.conversation.chain import NO_EVENT, Chain, ChainMessage, DeliveryState, StepStatus
-from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision, DecisionContext, ExclusionReason, Reason
 from services.rules.conversation.decision_inputs import DecisionInputs, effects_digest, facts_of
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, is_event_field
 from services.rules.conversation.facts import Facts

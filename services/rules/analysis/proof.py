@@ -11,6 +11,7 @@ from itertools import islice, product
 
 from services.rules.analysis.exploration import Exploration, Move, State, explore
 from services.rules.analysis.opening import Opening, opening_of, own_rules, read_step
+from services.rules.analysis.played_opening import LONG_WAIT, MOST_WITNESSES, alone, find_start, played_story
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage, RequestedWrite
 from services.rules.matching.conditions import names_recipient
@@ -36,9 +37,7 @@ from services.rules.rulebook.model import (
     answers_of,
     questions_of,
 )
-from services.rules.scenario.comparison import ObservedEffect
 from services.rules.scenario.player import StoryPlayer
-from services.rules.scenario.story_file import EffectKind
 from shared.contracts.errors import StetError
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
@@ -77,8 +76,6 @@ class Proof:
 
 _MOST_STATES, _AT_MOST, _FEWEST_STATES = 900, 80, 8
 """Over all rules with one opening each; of each opening of a rule, and the fewest of it."""
-_MOST_WITNESSES = 12
-_WAIT = "wait: 400 days"
 
 
 def prove(book: Rulebook) -> Iterator[Proof]:
@@ -104,11 +101,6 @@ def prove(book: Rulebook) -> Iterator[Proof]:
     yield proof
 
 
-def alone(book: Rulebook, *rules: Rule) -> Rulebook:
-    """The rulebook with these rules and no others."""
-    return replace(book, rules={rule.name: rule for rule in rules})
-
-
 # ------------------------------------------------------------------ every rule can start
 
 
@@ -128,27 +120,6 @@ def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Openin
         )
         proof.undecided.append(FileFault(_condition_location(rule), sentence))
     return opening
-
-
-def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
-    """The first opening in which the rule starts, and how many were tried."""
-    small, tried = alone(book, rule), 0
-    for values in islice(solutions(condition, event), _MOST_WITNESSES):
-        tried += 1
-        opening = opening_of(book, rule, event, values)
-        if _starts(small, rule, opening):
-            return opening, tried
-    return None, tried
-
-
-def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
-    try:
-        player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
-        for step in opening.steps:
-            player.play(read_step(step))
-    except (StetError, ValueError, TypeError, LookupError):
-        return False
-    return any(chain.rule == rule.name for chain in player.simulation.facts.chains.values())
 
 
 def _condition_location(rule: Rule) -> Location:
@@ -294,7 +265,7 @@ def _messages(state: State, rule: Rule) -> set[tuple[str, str, int]]:
 def _example(
     book: Rulebook, rule: Rule, opening: Opening, broken: Property, state: State, sentence: str
 ) -> Counterexample:
-    more = () if state.failed or _is_over(state, rule) else (_WAIT,)
+    more = () if state.failed or _is_over(state, rule) else (LONG_WAIT,)
     path = state.path[:-1] if state.failed else state.path
     location = rule.steps[0].location if rule.steps else rule.location
     return Counterexample(
@@ -309,29 +280,6 @@ def _is_over(state: State, rule: Rule) -> bool:
 def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str) -> str:
     """The story file of these moves, by which a promise is not kept."""
     return played_story(book, opening, path, f"does not keep to it that {promise}")
-
-
-def played_story(book: Rulebook, opening: Opening, path: Iterable[str], sentence: str) -> str:
-    """The story file of these moves, which expects what happens now; ``sentence`` says what the rule does."""
-    written: list[str] = []
-    player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
-    for step in (*opening.steps, *path):
-        player.play(read_step(step))
-        effects = player.observed()
-        written.append(step)
-        if effects or step == _WAIT:
-            written.append(f"expect: [{', '.join(map(_short, effects))}]" if effects else "expect: nothing")
-    return replace(opening, steps=()).text(sentence, tuple(written))
-
-
-def _short(effect: ObservedEffect) -> str:
-    match effect.kind:
-        case EffectKind.RECORD:
-            return f"{{record: {effect.record}}}"
-        case EffectKind.LEFT_OUT | EffectKind.END:
-            return str(effect)
-        case _:
-            return f"{{{effect.kind}: {effect.person}, say: {effect.template}, language: {effect.language}}}"
 
 
 # ------------------------------------------------------------------ languages
@@ -414,7 +362,7 @@ def _race(book: Rulebook, rule: Rule, other: Rule, operation: WriteOperation) ->
     event = next(event for event in rule.events if event in other.events)
     both_rules = alone(book, rule, other)
     try:
-        found = list(islice(solutions(both(rule.condition, other.condition), event), _MOST_WITNESSES))
+        found = list(islice(solutions(both(rule.condition, other.condition), event), MOST_WITNESSES))
     except TooManyValuesError:
         return None
     for values in found:

@@ -12,7 +12,8 @@ from services.rules.analysis.bundle import Bundle, BundleHead, RulebookLoader
 from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
 from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.context import Decision
+from services.rules.conversation.decider import Decider
 from services.rules.conversation.decision_inputs import DecisionInputs, record_inputs
 from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import Rulebook, StaffDirectory

@@ -17,7 +17,8 @@ from services.rules.analysis.bundle import EVENT_KINDS, Bundle, RecordedDecision
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS, Pseudonyms
 from services.rules.conversation import button_ids
 from services.rules.conversation.chain import NO_EVENT, Chain
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.context import Decision
+from services.rules.conversation.decider import Decider, decider_of
 from services.rules.conversation.decision_inputs import (
     DecisionInputs,
     digest_of,
@@ -27,11 +28,8 @@ from services.rules.conversation.decision_inputs import (
     state_digest,
 )
 from services.rules.conversation.fact_values import PersonFacts
-from services.rules.conversation.inbound import word_hash
-from services.rules.matching.matcher import RuleMatcher
+from services.rules.conversation.unsolicited import word_hash
 from services.rules.rulebook.model import Rulebook
-from shared.clients.working_calendar import resolve_zone
-from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import parse_event
 from shared.contracts.ids import Revision
 from shared.contracts.values import decode, encode
@@ -59,18 +57,10 @@ class Replayer:
 
     def _decider(self, revision: Revision) -> Decider:
         if revision not in self._deciders:
-            self._deciders[revision] = decider_of(self.rulebooks(revision), self.rulebooks)
+            self._deciders[revision] = decider_of(
+                self.rulebooks(revision), self.rulebooks, BUNDLE_KEYS, has_second_engine=False
+            )
         return self._deciders[revision]
-
-
-def decider_of(book: Rulebook, rulebook_at: Callable[[Revision], Rulebook]) -> Decider:
-    """A decider without the second engine; its buttons are those of a bundle."""
-
-    def zone_of(seen: PersonObserved) -> str | None:
-        return resolve_zone(seen.zone, seen.country, seen.addresses.phone, book.calendar.office.zone)
-
-    matcher = RuleMatcher(book.rules.values(), has_second_engine=False)
-    return Decider(book, rulebook_at, matcher, zone_of, BUNDLE_KEYS)
 
 
 # ------------------------------------------------------------------ replaying a bundle

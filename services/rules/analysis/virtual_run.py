@@ -14,16 +14,15 @@ from typing import NamedTuple
 
 from services.rules.analysis.bundle import Reaction
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS
-from services.rules.analysis.replay import decider_of
 from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
-from services.rules.conversation.context import RequestedMessage, RequestedWrite
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.context import Decision, RequestedMessage, RequestedWrite
+from services.rules.conversation.decider import Decider, decider_of
 from services.rules.conversation.decision_inputs import digest_of
 from services.rules.conversation.document import newest_data
 from services.rules.conversation.fact_values import Consent, PersonFacts
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.recipients import staff_roles
+from services.rules.conversation.people import staff_roles
 from services.rules.conversation.required_facts import find_required_facts
 from services.rules.rulebook.model import Rulebook
 from shared.contracts.envelope import Event, EventData
@@ -128,7 +127,7 @@ class VirtualRun:
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self.decider = decider_of(self.book, lambda _: self.book)
+        self.decider = decider_of(self.book, lambda _: self.book, BUNDLE_KEYS, has_second_engine=False)
         self.facts = Facts(self.tenant)
         self.now = datetime.min.replace(tzinfo=self.until.tzinfo)
 

@@ -11,16 +11,15 @@ from services.rules.conversation.context import DecisionContext, ExcludedPerson,
 from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.handover import OFFER_BUTTONS, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
-from services.rules.conversation.recipient_conditions import is_excepted
+from services.rules.conversation.people import is_staff, staff_people
 from services.rules.conversation.recipients import (
     Cover,
     Recipient,
     exclusion_reason,
     find_cover,
+    is_excepted,
     is_on_leave,
-    is_staff,
     next_absence,
-    staff_people,
 )
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import PersonId
@@ -34,14 +33,14 @@ def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceTe
     person = context.facts.people.get(context.facts.current_id(message.person_id))
     if message.message_kind is not MessageKind.TEXT or message.shared_with or person is None:
         return None
-    if not is_staff(context, person):
+    if not is_staff(context.rulebook, person):
         return None
     found = read_absence(message.text, _today(context), lambda: _colleagues(context, person.person_id))
     return None if found == "back" and not is_on_leave(context, person) else found
 
 
 def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, str]:
-    known = map(context.facts.people.get, staff_people(context))
+    known = map(context.facts.people.get, staff_people(context.rulebook, context.tenant))
     return {one.person_id: one.display_name for one in known if one is not None and one.person_id != person}
 
 

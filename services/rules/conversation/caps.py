@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import CountedMessage, CountedMessages, PersonFacts
-from services.rules.conversation.recipients import working_hours
+from services.rules.conversation.people import working_hours
 from services.rules.rulebook.model import Cap, CapPeriod
 from shared.contracts.ids import MessageId, PersonId
 
@@ -19,7 +19,7 @@ def has_room(context: DecisionContext, person: PersonFacts) -> bool:
 
 def next_room(context: DecisionContext, person: PersonFacts) -> datetime:
     """The first open hour of the person in which no cap is full any more."""
-    calendar, full = working_hours(context, person), _full_caps(context, person)
+    calendar, full = working_hours(context.rulebook, person), _full_caps(context, person)
     today = calendar.local_date(context.now)
     starts = max((_next_start(cap, today) for cap in full), default=today)
     return calendar.next_open(max(calendar.start_of_day(starts), context.now))
@@ -45,7 +45,7 @@ def _full_caps(context: DecisionContext, person: PersonFacts) -> list[Cap]:
     counted = context.facts.counted.get(person.person_id)
     if not caps or counted is None:
         return []
-    calendar = working_hours(context, person)
+    calendar = working_hours(context.rulebook, person)
     days, today = [calendar.local_date(one.at) for one in counted.messages], calendar.local_date(context.now)
     return [cap for cap in caps if sum(_start(cap, day) == _start(cap, today) for day in days) >= cap.count]
 

@@ -9,8 +9,8 @@ from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
-from services.rules.conversation.recipients import awaited_people
-from services.rules.conversation.rendering import UNTIL_ANSWER
+from services.rules.conversation.recipients import awaited_people, owner_team
+from services.rules.conversation.template_calls import UNTIL_ANSWER
 from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
 from shared.contracts.ids import PersonId
 
@@ -54,6 +54,15 @@ def finish_chain(context: DecisionContext, chain: Chain) -> Chain:
         chain = chain.close(Ending.DONE)
     context.effects.append(EndedChain(chain.chain_id, chain.closing or Ending.DONE))
     return chain.finish()
+
+
+def leave_with_owner(context: DecisionContext, chain: Chain) -> Chain:
+    """Tell the owner team that no person takes the matter, and close the chain."""
+    step = chain.handovers[-1].step
+    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "left_with_owner")
+    return close_chain(
+        context, outbound.send_draft(context, chain, owner_team(context, chain), draft), Ending.LEFT_WITH_OWNER
+    )
 
 
 def end_by_until(context: DecisionContext, chain: Chain, index: int, data: Raw | None = None) -> Chain:

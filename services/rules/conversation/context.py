@@ -1,4 +1,4 @@
-"""The context of one decision: the facts, the rulebook, the time, and the effects and reasons decided so far."""
+"""The context of one decision and the decision that comes of it: facts, rulebook and time; effects and reasons."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from services.rules.conversation.facts import Facts
 from services.rules.matching.conditions import FieldValues, holds
 from services.rules.rulebook.model import Condition, Rule, Rulebook, Severity, Verb
 from services.rules.rulebook.model import Field as FieldRef
+from shared.contracts.decisions import DecisionRecorded
+from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId
 from shared.contracts.messages import AmendMessage, SendMessage, WithdrawMessage
 from shared.contracts.writes import RequestWrite
@@ -281,3 +283,20 @@ def is_due(context: DecisionContext, chain: Chain, due: datetime | None) -> bool
     if due is None or due > context.now or context.facts.is_paused(chain.rule):
         return False
     return due <= context.facts.read_to(chain)
+
+
+class Decision(Struct, frozen=True):
+    """The result for one event or one due chain (``about``), with its reasons and the changed facts.
+
+    ``changes`` is a draft of the facts that were given, which stay as they are. ``record`` is None where nothing
+    follows, for one reason that is counted rather than recorded. ``observations`` are for the metrics alone,
+    ``evidence`` for the chains that writeback keeps.
+    """
+
+    about: str
+    effects: tuple[Effect, ...]
+    reasons: tuple[Reason, ...]
+    record: DecisionRecorded | None
+    changes: Facts
+    observations: tuple[Observation, ...] = ()
+    evidence: tuple[RecordEvidence, ...] = ()

@@ -7,19 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from services.rules.conversation import consent, inbound, merges, outcomes, received_files
+from services.rules.conversation import consent, inbound, merges, outcomes
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
+    Decision,
     DecisionContext,
-    Effect,
     ExcludedPerson,
     ExclusionReason,
     GivenReason,
-    Observation,
     Reason,
     RequestedAmendment,
     RequestedMessage,
@@ -36,9 +34,10 @@ from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
 from services.rules.matching.conditions import FieldValues, holds
-from services.rules.matching.matcher import Matcher
+from services.rules.matching.matcher import Matcher, RuleMatcher
 from services.rules.rulebook.model import Condition, Rule, Rulebook, until_id
 from services.rules.rulebook.periods import PeriodStarted
+from shared.clients.working_calendar import resolve_zone
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import (
@@ -52,30 +51,12 @@ from shared.contracts.consonance import (
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKind
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import Revision
 from shared.contracts.messages import MessageEventData, MessageFailed
 from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
 from shared.contracts.writes import WriteEventData, WriteOperation, WriteOutcome
 
 ZoneOf = Callable[[PersonObserved], str | None]
-
-
-class Decision(Struct, frozen=True):
-    """The result for one event or one due chain (``about``), with its reasons and the changed facts.
-
-    ``changes`` is a draft of the facts that were given, which stay as they are. ``record`` is None where nothing
-    follows, for one reason that is counted rather than recorded. ``observations`` are for the metrics alone,
-    ``evidence`` for the chains that writeback keeps.
-    """
-
-    about: str
-    effects: tuple[Effect, ...]
-    reasons: tuple[Reason, ...]
-    record: DecisionRecorded | None
-    changes: Facts
-    observations: tuple[Observation, ...] = ()
-    evidence: tuple[RecordEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +198,22 @@ class Decider:
         start_chains(context, trigger, [each for each in self._match_rules(trigger) if each is rule])
 
 
+def decider_of(
+    book: Rulebook,
+    rulebook_at: Callable[[Revision], Rulebook],
+    signing_keys: Keys,
+    *,
+    has_second_engine: bool = True,
+) -> Decider:
+    """The decider of a rulebook: people without a zone of their own get that of their country or phone number."""
+
+    def zone_of(seen: PersonObserved) -> str | None:
+        return resolve_zone(seen.zone, seen.country, seen.addresses.phone, book.calendar.office.zone)
+
+    matcher = RuleMatcher(book.rules.values(), has_second_engine=has_second_engine)
+    return Decider(book, rulebook_at, matcher, zone_of, signing_keys)
+
+
 def _of_current(event: Event, message: MessageReceived) -> Event:
     """The event with its message as written by the person's id of now."""
     return replace(event, data=message)
@@ -237,7 +234,7 @@ def _apply_report_on_person(
     elif isinstance(data, PreferenceChanged):
         consent.preference_changed(context, data)
     else:
-        received_files.apply_report(context, data)
+        outcomes.apply_file_report(context, data)
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:

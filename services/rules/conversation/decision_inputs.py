@@ -16,6 +16,7 @@ from msgspec import Raw, field
 
 from services.rules.conversation.chain import NO_EVENT, Chain
 from services.rules.conversation.context import (
+    Decision,
     Effect,
     EndedChain,
     ExcludedPerson,
@@ -24,7 +25,6 @@ from services.rules.conversation.context import (
     RequestedWithdrawal,
     RequestedWrite,
 )
-from services.rules.conversation.decider import Decision
 from services.rules.conversation.fact_values import (
     Absence,
     Consent,

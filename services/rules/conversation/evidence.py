@@ -12,7 +12,7 @@ from services.rules.conversation import writes
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, GivenAnswer
 from services.rules.conversation.context import DecisionContext, RequestedMessage
 from services.rules.conversation.document import Document
-from services.rules.conversation.replies import answer_of
+from services.rules.conversation.question_lookup import answer_of
 from services.rules.rulebook.model import AnswerAction, WriteAction
 from shared.contracts.envelope import EventData
 from shared.contracts.evidence import AnswerGiven, EvidenceContent, QuestionAsked, QuestionDelivery, RecordEvidence

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
-from services.rules.conversation import rendering, writes
+from services.rules.conversation import people, rendering, writes
 from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
@@ -33,14 +33,13 @@ from services.rules.conversation.outbound import (
 )
 from services.rules.conversation.recipients import Recipient
 from services.rules.conversation.template_calls import template_of
-from services.rules.rulebook.built_in import STOP_ALL, TYPED_FIELDS
+from services.rules.rulebook.built_in import STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.ids import MessageId, Wamid
 from shared.contracts.intents import ReplyIntent, classify, is_stop_keyword
 from shared.contracts.whatsapp import Media, MessageReceived
 
-SUMMARY = ("send", "change", "cancel")
 _RETRIES = 1
 
 
@@ -86,7 +85,7 @@ def _fitting(form: Form, defaults: Mapping[str, object], place: Place) -> dict[s
 
 def _place_of(context: DecisionContext, person: PersonFacts) -> Place:
     house = context.rulebook.calendar.office.country
-    return Place(rendering.language_of(context, person), person.country or house)
+    return Place(people.language_of(context.rulebook, person), person.country or house)
 
 
 def _read(context: DecisionContext, chain: Chain, form: Form, field: FormField, text: str) -> str | None:
@@ -231,7 +230,7 @@ def _filler(context: DecisionContext, chain: Chain) -> PersonFacts:
 
 
 def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldText]:
-    language = rendering.language_of(context, _filler(context, chain))
+    language = people.language_of(context.rulebook, _filler(context, chain))
     default = form.languages.get(context.rulebook.tenant.language) or next(iter(form.languages.values()))
     return dict(form.languages.get(language) or form.languages.get(language.partition("_")[0]) or default)
 
@@ -304,7 +303,7 @@ def _asked_times(chain: Chain, field: FormField) -> int:
 def _stop_title(context: DecisionContext, chain: Chain) -> str | None:
     """The title of the button that opts out, in the person's language; None where the house's template has none."""
     template = template_of(context, chain, "taken_as_answer")
-    language = rendering.language_of(context, _filler(context, chain))
+    language = people.language_of(context.rulebook, _filler(context, chain))
     chosen = rendering.choose_language(template, language, context.rulebook.tenant.language)
     return template.languages[chosen].buttons.get(STOP_ALL)
 

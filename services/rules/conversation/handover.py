@@ -1,21 +1,18 @@
-"""Hands a matter over to a person: offers it with Take and Not me, reminds, and leaves it with the owner team."""
+"""Hands a matter over to a person: offers it with the buttons Take and Not me, and reports that no person has it."""
 
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, HandoverOffer, StepStatus
-from services.rules.conversation.completion import close_chain
-from services.rules.conversation.context import DecisionContext, is_due
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus
+from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
-from services.rules.conversation.recipient_conditions import skips_everyone
-from services.rules.conversation.recipients import Recipient, resolve_recipients
-from services.rules.conversation.schedule import idle_due
+from services.rules.conversation.recipients import Recipient, owner_team, resolve_recipients, skips_everyone
+from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
 from shared.contracts.values import format_instant
 
-OFFER_BUTTONS = ("take", "not_me")
-ASSIGNEE_BUTTONS = ("done", "give_back")
+OFFER_BUTTONS, ASSIGNEE_BUTTONS = TAKE, FINISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +82,6 @@ def _inbox_team(context: DecisionContext) -> Addressees:
     return (Team(context.rulebook.people.inbox),)
 
 
-def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
-    return (Team(context.rule_of(chain).owner),)
-
-
 def is_offer(message: ChainMessage) -> bool:
     """Whether a message offers the matter: a hand-over, or the reminder of one."""
     return OFFER_BUTTONS[0] in message.buttons
@@ -131,46 +124,3 @@ def _offer_again(context: DecisionContext, chain: Chain, message: ChainMessage) 
         Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS
     )
     return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
-
-
-def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:
-    if not chain.active:
-        return chain
-    if not is_due(context, chain, idle_due(context, chain)):
-        return chain
-    holder = chain.assignment or chain.handovers[-1]
-    if holder.reminded:
-        return leave_with_owner(context, chain)
-    people = (chain.assignment.person_id,) if chain.assignment else chain.handovers[-1].people
-    last = {m.person_id: m for m in chain.messages if m.verb is Verb.HAND_OVER and m.person_id in people}
-    for message in last.values():
-        chain = _remind_of(
-            context,
-            chain,
-            message,
-            ASSIGNEE_BUTTONS if chain.assignment else OFFER_BUTTONS,
-            f"idle.{format_instant(holder.at)}",
-        )
-    if chain.assignment is not None:
-        return chain.replace(assignment=chain.assignment.replace(at=context.now, reminded=True))
-    handed = chain.handovers[-1].replace(at=context.now, reminded=True)
-    return chain.replace(handovers=(*chain.handovers[:-1], handed))
-
-
-def _remind_of(
-    context: DecisionContext, chain: Chain, message: ChainMessage, buttons: tuple[str, ...], key: str
-) -> Chain:
-    person = context.facts.people.get(message.person_id)
-    if person is None:
-        return chain
-    say = "taken" if buttons == ASSIGNEE_BUTTONS else message.say
-    draft = MessageDraft(Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons)
-    return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
-
-
-def leave_with_owner(context: DecisionContext, chain: Chain) -> Chain:
-    step = chain.handovers[-1].step
-    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "left_with_owner")
-    return close_chain(
-        context, outbound.send_draft(context, chain, owner_team(context, chain), draft), Ending.LEFT_WITH_OWNER
-    )

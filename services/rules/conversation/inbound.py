@@ -1,25 +1,21 @@
 """Handles an inbound message: opt-out first, then the question it answers, then the rules, then a person of the team.
 
-Unsolicited messages are limited (``limits.yaml``: ``brake``), against answering machines and floods: only so many are
-answered in a while, and repetitions are not. Taps on open questions and answers that a form accepts never count. Above
-the limit a message is kept with the reason ``braked``, and is reported to a colleague once a day. All strangers
-together are limited too, with the reason ``strangers_braked``, which is logged. Reactions, stickers, emoji and thanks
-that answer no question cause nothing.
+A message that no question and no form was waiting for is unsolicited, and such messages are limited
+(``unsolicited.py``); taps on open questions and answers that a form accepts never count. Above the limit a message is
+kept with the reason ``braked``, and is reported to a colleague once a day. Above the limit of all strangers together it
+is kept with the reason ``strangers_braked``, which is logged. Reactions, stickers, emoji and thanks that answer no
+question cause nothing.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from hashlib import blake2b
 
-from services.rules.conversation import absence, button_ids, consent, forms, strangers
+from services.rules.conversation import absence, button_ids, consent, forms
 from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
-from services.rules.conversation.document import MESSAGE_RECEIVED, start_data
-from services.rules.conversation.fact_values import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person, why_words
+from services.rules.conversation.people import is_staff
 from services.rules.conversation.question_lookup import (
     FoundQuestion,
     ReplyPath,
@@ -30,11 +26,17 @@ from services.rules.conversation.question_lookup import (
     find_question,
     is_button_tap,
 )
-from services.rules.conversation.recipients import is_staff
 from services.rules.conversation.release import show_digest
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
+from services.rules.conversation.unsolicited import (
+    count_strangers,
+    exceeded_limit,
+    is_stranger,
+    should_report,
+    strangers_have_room,
+)
 from services.rules.rulebook.built_in import (
     ABSENCE_RULE_PREFIX,
     INBOX_RULE_PREFIX,
@@ -42,155 +44,9 @@ from services.rules.rulebook.built_in import (
     WRONG_PERSON_RULE_PREFIX,
 )
 from services.rules.rulebook.model import Rule, Verb
-from shared.contracts.ids import ChainId, PersonId, RuleId
-from shared.contracts.intents import ReplyIntent, classify, has_words, is_login_code
+from shared.contracts.ids import PersonId, RuleId
+from shared.contracts.intents import ReplyIntent, classify, has_words
 from shared.contracts.whatsapp import MessageKind, MessageReceived
-
-_SENTENCE_KEPT = timedelta(days=7)
-"""An away message repeats its text for as long as its writer is away."""
-_REPORT_EVERY = timedelta(days=1)
-_MOST_TEXTS = 8
-_MOST_WORDS = 40
-_SENTENCE_WORDS = 5
-"""In words. A person may write “yes” to two questions, but does not write the same sentence twice by chance."""
-_ALIKE = 0.8
-"""The share of words that two sentences have in common; numbers do not count."""
-_WORD = re.compile(r"[^\W\d_]+")
-
-
-def exceeds_limit(
-    context: DecisionContext,
-    message: MessageReceived,
-    about: ChainId | None,
-    *,
-    starts: bool = False,
-    fills: bool = False,
-    opens: bool = False,
-) -> bool:
-    """Count an unsolicited message, and say whether it is above the limit or a repetition.
-
-    ``about`` is the chain it would answer. ``starts``: it would start rules, for which the limit is higher. ``fills``:
-    it is meant for a form, which explains again what it does not accept. ``opens``: it would open a chain.
-    """
-    limit, now = context.rulebook.tenant.unsolicited, context.now
-    known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
-    words = (_LOGIN_CODE,) if about is None and _is_login_code(message) else _word_hashes(message)
-    fingerprint = MessageFingerprint(words=words, about=about, at=now)
-    recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
-    most = limit.chains if starts else limit.answers
-    again = not fills and any(_is_repetition(fingerprint, before, limit.within) for before in known.recent)
-    counted = (*recent, now)[-most:]
-    known = known.replace(
-        recent=_with_fingerprint(known.recent, fingerprint), **{"started" if starts else "answered": counted}
-    )
-    context.facts.set_unsolicited(message.person_id, known)
-    return again or len(recent) >= most or (opens and _has_too_many_open(context, message.person_id))
-
-
-def _has_too_many_open(context: DecisionContext, person: PersonId) -> bool:
-    """Whether the person's own messages have opened as many chains as may be open; reports of the limit do not count.
-
-    Chains that wait for the morning are open, too: so a stranger cannot fill a night with them.
-    """
-    limit = context.rulebook.tenant.unsolicited
-    ids = context.facts.ids_of_person(person)
-    chains = {chain.chain_id: chain for one in sorted(ids) for chain in context.facts.chains_of(one)}
-    opened = [
-        chain
-        for chain in chains.values()
-        if chain.start_name == MESSAGE_RECEIVED
-        and not chain.rule.startswith(PAUSED_RULE_PREFIX)
-        and getattr(start_data(chain), "person_id", None) in ids
-    ]
-    return len(opened) >= (limit.strangers_open if strangers.is_stranger(context, person) else limit.open)
-
-
-def _limit_exceeded(
-    context: DecisionContext,
-    message: MessageReceived,
-    found: FoundQuestion | UnclearQuestion,
-    *,
-    starts: int = 0,
-    fills: bool = False,
-    opens: bool = False,
-) -> Reason | None:
-    """Count an unsolicited message, or say which limit it is above.
-
-    ``starts`` is how many rules it would start. While all strangers together are above their limit, one of them
-    starts nothing and gets no answer, and nothing is counted as theirs; chains that run go on.
-    """
-    about = found.chain if isinstance(found, FoundQuestion) else None
-    begins = strangers.is_stranger(context, message.person_id) and (about is None or not about.active)
-    if begins and not strangers.has_room(context, max(starts, 1)):
-        strangers.hold(context)
-        return Reason.STRANGERS_BRAKED
-    concerned = about.chain_id if about is not None else None
-    if exceeds_limit(context, message, concerned, starts=bool(starts), fills=fills, opens=opens):
-        return Reason.BRAKED
-    if begins:
-        strangers.count(context, max(starts, 1))
-    return None
-
-
-def should_report(context: DecisionContext, message: MessageReceived) -> bool:
-    """Whether to report it to a colleague now: at most once a day for each person."""
-    known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
-    if known.reported_at is not None and context.now < known.reported_at + _REPORT_EVERY:
-        return False
-    context.facts.set_unsolicited(message.person_id, known.replace(reported_at=context.now))
-    return True
-
-
-def _is_repetition(fingerprint: MessageFingerprint, before: MessageFingerprint, within: timedelta) -> bool:
-    """A sentence counts as a repetition for days; a few words only within the limit's span, to the same question.
-
-    One login code is like another, for months.
-    """
-    if not fingerprint.words:
-        return False
-    ago = fingerprint.at - before.at
-    if fingerprint.words == (_LOGIN_CODE,):
-        return before.words == fingerprint.words and ago < _LOGIN_CODE_KEPT
-    if min(len(fingerprint.words), len(before.words)) < _SENTENCE_WORDS:
-        return ago < within and (fingerprint.words, fingerprint.about) == (before.words, before.about)
-    mine, theirs = set(fingerprint.words), set(before.words)
-    alike = mine <= theirs or theirs <= mine or len(mine & theirs) >= _ALIKE * len(mine | theirs)
-    return ago < _SENTENCE_KEPT and alike
-
-
-def _with_fingerprint(
-    before: Iterable[MessageFingerprint], fingerprint: MessageFingerprint
-) -> tuple[MessageFingerprint, ...]:
-    others = (one for one in before if (one.words, one.about) != (fingerprint.words, fingerprint.about))
-    kept = (*others, fingerprint)
-    codes = tuple(one for one in kept[:-_MOST_TEXTS] if one.words == (_LOGIN_CODE,))
-    return (*codes, *kept[-_MOST_TEXTS:])
-
-
-def _is_login_code(message: MessageReceived) -> bool:
-    return message.message_kind is MessageKind.TEXT and is_login_code(message.text)
-
-
-def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
-    """Hashes of the words without digits, so that the text is not kept; for a file, the hash of its id.
-
-    A tap has none: machines do not tap, and people tap twice.
-    """
-    if message.media is not None:
-        return (word_hash(message.media.sha256 or message.media.media_id),)
-    if message.button_id is not None:
-        return ()
-    words = _WORD.findall((message.text or "").casefold())
-    return tuple(map(word_hash, words[:_MOST_WORDS] or [message.text or message.message_kind]))
-
-
-def word_hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest())
-
-
-_LOGIN_CODE = word_hash("a login code")
-"""Stands for the words of any text that is one."""
-_LOGIN_CODE_KEPT = timedelta(days=90)
 
 _IGNORED_KINDS = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
 _CLARIFICATIONS = {
@@ -237,7 +93,7 @@ def _apply_absence(
 
     A machine that repeats itself is answered once.
     """
-    is_limited = _limit_exceeded(context, message, UnclearQuestion.NOTHING) is not None
+    is_limited = exceeded_limit(context, message, UnclearQuestion.NOTHING) is not None
     absence.apply_notice(context, message, notice, answer=not is_limited)
     for chain in context.facts.chains_of(context.facts.current_id(message.person_id)):
         if chain.active:
@@ -259,7 +115,7 @@ def _is_of_wrong_person(
     if isinstance(found, FoundQuestion):
         return found.question.verb is not Verb.HAND_OVER
     person = context.facts.people.get(message.person_id)
-    if person is None or is_staff(context, person):
+    if person is None or is_staff(context.rulebook, person):
         return False
     return context.facts.last_rule.get(message.person_id) is not None
 
@@ -271,7 +127,7 @@ def _apply_wrong_person(
     found: FoundQuestion | UnclearQuestion,
 ) -> None:
     """Write there no more, tell them so once, and let the team correct the contact."""
-    is_limited = _limit_exceeded(context, message, UnclearQuestion.NOTHING) is not None
+    is_limited = exceeded_limit(context, message, UnclearQuestion.NOTHING) is not None
     team = _team_of(context, message.person_id)
     if isinstance(found, FoundQuestion):
         team = context.rule_of(found.chain).owner
@@ -321,7 +177,7 @@ def _handle_unsolicited(
     """Answer an unsolicited message, unless it is above the limit."""
     matched = list(match(unsolicited.trigger)) if unsolicited.may_start else []
     fills = fills_form(unsolicited.found)
-    exceeded = _limit_exceeded(
+    exceeded = exceeded_limit(
         context,
         unsolicited.message,
         unsolicited.found,
@@ -351,12 +207,12 @@ def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceed
     if exceeded is Reason.STRANGERS_BRAKED:
         return
     context.add_reason(Reason.BRAKED)
-    is_stranger = strangers.is_stranger(context, unsolicited.message.person_id)
-    if is_stranger and not strangers.has_room(context, 1):
+    from_stranger = is_stranger(context, unsolicited.message.person_id)
+    if from_stranger and not strangers_have_room(context, 1):
         return
     if should_report(context, unsolicited.message):
-        if is_stranger:
-            strangers.count(context, 1)
+        if from_stranger:
+            count_strangers(context, 1)
         rule = context.rulebook.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, unsolicited.message.person_id))]
         start_chain(context, unsolicited.trigger, rule, f"event={unsolicited.trigger.event.id}")
 

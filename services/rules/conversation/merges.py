@@ -8,14 +8,12 @@ ids of a person, and the stricter wins. Deciding only: what it changes are the f
 from services.rules.conversation.chain import Chain, Ending
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.event_rules import subjects_of
 from services.rules.conversation.fact_values import CountedMessages, PersonFacts, UnsolicitedMessages
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.forms import abandon_form
 from shared.contracts.ids import PersonId, RuleId
 from shared.contracts.whatsapp import MessageReceived
-
-SENDER_ID = "sender.person_id"
-"""The field by which rules are about the person who wrote."""
 
 _MOST_TEXTS = 8
 
@@ -28,11 +26,6 @@ def with_current_ids(facts: Facts, message: MessageReceived) -> MessageReceived:
     if (writer, shared) == (message.person_id, message.shared_with):
         return message
     return message.replace(person_id=writer, shared_with=shared)
-
-
-def subjects_of(*people: PersonId) -> list[str]:
-    """The subjects of chains that are about these people as writers."""
-    return [f"{SENDER_ID}={person}" for person in people]
 
 
 def follow_loaded_chains(facts: Facts) -> None:

@@ -11,23 +11,17 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
-from services.rules.conversation import attachments, button_ids, caps, rendering, schedule
+from services.rules.conversation import button_ids, caps, rendering, template_calls
 from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import start_data
+from services.rules.conversation.due_times import moment_of
 from services.rules.conversation.fact_values import PersonFacts
-from services.rules.conversation.recipient_conditions import is_excepted, judged_for_each
-from services.rules.conversation.recipients import (
-    Recipient,
-    exclusion_reason,
-    is_staff,
-    resolve_recipients,
-    working_hours,
-)
-from services.rules.conversation.rendering import language_of, template_values
-from services.rules.conversation.template_calls import fallback_call, render_call, template_of
+from services.rules.conversation.people import is_staff, language_of, working_hours
+from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
+from services.rules.conversation.template_calls import fallback_call, render_call, template_of, template_values
 from services.rules.rulebook.built_in import DIGEST, SHOW
-from services.rules.rulebook.model import Addressees, Rule, Severity, Verb
+from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb
 from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
@@ -72,15 +66,8 @@ def send_draft(
 
     ``but`` are people who have the same message already.
     """
-    step, before = context.rule_of(chain).steps[draft.step], chain
-    is_judged = draft.answer is None and judged_for_each(step) is not None
-    resolved = resolve_recipients(
-        context,
-        chain,
-        who,
-        sender=sender,
-        excepted=(lambda person, role: is_excepted(context, before, step, person, role)) if is_judged else None,
-    )
+    judged_by = context.rule_of(chain).steps[draft.step] if draft.answer is None else None
+    resolved = resolve_recipients(context, chain, who, sender=sender, step=judged_by)
     chain = _exclude(context, chain, resolved.left_out, draft.step)
     for recipient in resolved.recipients:
         if recipient.person.person_id not in but:
@@ -143,11 +130,20 @@ def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, d
     if draft.reply:
         return None
     step = context.rule_of(chain).steps[draft.step]
-    due = schedule.due_for(context, chain, step, person) if draft.answer is None else None
+    due = _own_due(context, chain, step, person) if draft.answer is None else None
     earliest = context.now if due is None else max(due, context.now)
     if _passes_quiet_hours(context, chain, person):
         return None if earliest == context.now else earliest
-    return _opening(working_hours(context, person), earliest)
+    return _opening(working_hours(context.rulebook, person), earliest)
+
+
+def _own_due(context: DecisionContext, chain: Chain, step: Step, person: PersonFacts) -> datetime | None:
+    """When a message of the step is due to this person, where that is a time of their own calendar."""
+    if not isinstance(step.timing, At) or not step.timing.theirs:
+        return None
+    return moment_of(
+        context.document(chain).get(step.timing.field), step.timing, working_hours(context.rulebook, person)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -162,7 +158,7 @@ def _expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
 
 
 def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFacts) -> bool:
-    return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context, person)
+    return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context.rulebook, person)
 
 
 def request_message(context: DecisionContext, chain: Chain, chain_message: ChainMessage) -> Chain:
@@ -171,7 +167,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     reason = exclusion_reason(context, person, chain_message.person_id, "", free=True)
     if person is None or reason is not None:
         return _drop(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
-    if attachments.is_missing(context, chain, chain_message):
+    if template_calls.lacks_document(context, chain, chain_message):
         return _drop(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
     if _is_counted(context, chain, chain_message, person):
         if not caps.has_room(context, person):
@@ -213,7 +209,7 @@ def _is_counted(context: DecisionContext, chain: Chain, message: ChainMessage, p
 def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
     """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
     since, until = message.waits_since or context.now, caps.next_room(context, person)
-    if until > _expiry(working_hours(context, person), since, context.rulebook.tenant.send_within):
+    if until > _expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
         return _drop(context, chain, message, ExclusionReason.CAPPED)
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))
     return chain.with_message(message.replace(held_until=until, waits_since=since))
@@ -222,7 +218,7 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
     fallback = fallback_call(context, chain, message, person, rendered.language) if template is not None else None
-    document = attachments.attached_document(context, chain, message)
+    document = template_calls.attached_document(context, chain, message)
     if document is None and template is not None and template.header is not None:
         template, fallback = fallback, None  # its header cannot go empty
     return SendMessage(
@@ -239,7 +235,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         fallback=fallback,
         lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
+        expires_at=_expiry(working_hours(context.rulebook, person), context.now, context.rulebook.tenant.send_within),
         marketing_consent=context.facts.allows_marketing(person.person_id),
         document=document,
     )
@@ -263,7 +259,7 @@ def build_digest(
     context: DecisionContext, person: PersonFacts, message_id: MessageId, first: Chain, items: tuple[int, str]
 ) -> SendMessage:
     """One message for several: ``items`` are their number and their texts in one line; ``first`` has one of them."""
-    tenant, language = context.rulebook.tenant, language_of(context, person)
+    tenant, language = context.rulebook.tenant, language_of(context.rulebook, person)
     count, texts = items
     values = {**_notice_values(context, person, None), "count": count, "items": texts}
     rendered, call = render_call(context, context.rulebook.templates[DIGEST], language, values)
@@ -283,7 +279,7 @@ def build_digest(
         buttons=(show,),
         template=call,
         resend=Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context, person), context.now, tenant.send_within),
+        expires_at=_expiry(working_hours(context.rulebook, person), context.now, tenant.send_within),
     )
 
 
@@ -302,7 +298,7 @@ def _buttons(
 def _render(
     context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts
 ) -> tuple[rendering.RenderedMessage, TemplateCall | None]:
-    language = language_of(context, person)
+    language = language_of(context.rulebook, person)
     if (body := message.words.get(BODY_VALUE)) is not None:
         return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=language), None
     template = template_of(context, chain, message.say)
@@ -328,7 +324,7 @@ def send_notice(
         return
     values = {**_notice_values(context, person, rule), **(words or {})}
     template = context.rulebook.templates[say]
-    rendered, call = render_call(context, template, language_of(context, person), values)
+    rendered, call = render_call(context, template, language_of(context.rulebook, person), values)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
@@ -338,7 +334,7 @@ def send_notice(
         body=rendered.body,
         template=call,
         resend=Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
+        expires_at=_expiry(working_hours(context.rulebook, person), context.now, context.rulebook.tenant.send_within),
         mandatory=after_opt_out,
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL))
@@ -348,7 +344,7 @@ def send_notice(
 
 
 def _notice_values(context: DecisionContext, person: PersonFacts, rule: Rule | None) -> dict[str, object]:
-    tenant, language = context.rulebook.tenant, language_of(context, person)
+    tenant, language = context.rulebook.tenant, language_of(context.rulebook, person)
     why = (rule.why.get(language) or rule.why.get(tenant.language, "")) if rule else ""
     publisher = tenant.publisher.get(language, tenant.publisher[tenant.language])
     return {"publisher": publisher, "person": person.display_name, "why": why}
@@ -364,20 +360,20 @@ def why_words(context: DecisionContext, chain: Chain, rule: Rule, person: Person
     if known is None or template is None or chain.rule not in context.rulebook_of(chain).rules:
         return {}
     zone = known.zone or context.rulebook.calendar.office.zone
-    values = rendering.chain_values(context, chain, known)
+    values = template_calls.chain_values(context, chain, known)
     actor = getattr(start_data(chain), "requested_by", None)
     values |= {
         "event": chain.start_name.rpartition(".")[2],
         "when": chain.started_at.astimezone(ZoneInfo(zone)),
         "asked_by": (actor.name if actor is not None else None) or values["publisher"],
     }
-    details = render_call(context, template, language_of(context, known), values)[0].body
+    details = render_call(context, template, language_of(context.rulebook, known), values)[0].body
     return {"why": f"{_notice_values(context, known, rule)['why']} {details}"}
 
 
 def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:
     """The text of a built-in template, to stand within another message to this person."""
-    return render_call(context, context.rulebook.templates[say], language_of(context, person), words)[0].body
+    return render_call(context, context.rulebook.templates[say], language_of(context.rulebook, person), words)[0].body
 
 
 def _titles(message: ChainMessage) -> dict[str, str]:
@@ -400,7 +396,7 @@ def send_copies(
     if not cc or not sent:
         return chain
     resolved = resolve_recipients(context, chain, cc)
-    for recipient in [one for one in resolved.recipients if not is_staff(context, one.person)]:
+    for recipient in [one for one in resolved.recipients if not is_staff(context.rulebook, one.person)]:
         resolved.recipients.remove(recipient)
         resolved.left_out[recipient.person.person_id] = ExclusionReason.NOT_STAFF
     chain = _exclude(context, chain, resolved.left_out, step)
@@ -422,7 +418,7 @@ def _copy_draft(
 ) -> MessageDraft:
     """The text is that of the first receiver, in the reader's language and in one line, as parameters must be."""
     people = [context.facts.people[message.person_id] for message in sent]
-    language = language_of(context, reader)
+    language = language_of(context.rulebook, reader)
     template = template_of(context, chain, sent[0].say)
     values = template_values(context, chain, sent[0], people[0].replace(language=language), template)
     said = " ".join(render_call(context, template, language, values)[0].body.split())

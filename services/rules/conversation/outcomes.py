@@ -1,6 +1,6 @@
-"""Applies what other services report: deliveries by the dispatcher, and outcomes of writes by writeback."""
+"""Applies what other services report: deliveries, outcomes of writes, and what became of the files people sent."""
 
-from services.rules.conversation import caps, outbound, writes
+from services.rules.conversation import caps, forms, outbound, writes
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
     UNSENT,
@@ -11,9 +11,10 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
-from services.rules.conversation.fact_values import NoticeOutcome
-from services.rules.conversation.handover import owner_team
+from services.rules.conversation.fact_values import FileReport, NoticeOutcome
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import MessageDraft, send_to_person
+from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Notification, Verb, WriteAction
 from shared.contracts.ids import PersonId
@@ -30,6 +31,7 @@ from shared.contracts.messages import (
     Resolution,
     WithdrawMessage,
 )
+from shared.contracts.whatsapp import MediaRefused, MediaStored
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
@@ -207,3 +209,24 @@ def _write_draft(write: ChainWrite, say: str, *, key: str = "") -> MessageDraft:
 
 def _sender(write: ChainWrite) -> PersonId | None:
     return write.answerers[-1] if write.answerers else None
+
+
+def apply_file_report(context: DecisionContext, data: MediaStored | MediaRefused) -> None:
+    """Judge a received file by the form that has it: a file that is not kept is taken out, and asked for again.
+
+    Where no form that is being filled has it, the report is kept: the message may be read after it.
+    """
+    report = FileReport.of(data)
+    chain = _chain_with_file(context.facts, context.facts.current_id(report.person_id), report.file_id)
+    if chain is None:
+        context.facts.add_file_report(report)
+    elif (refusal := forms.report_refusal(context, chain, report)) is not None:
+        context.add_reason(Reason.FILE_REFUSED, chain)
+        context.save_chain(advance(context, forms.give_up_file(context, chain, report.file_id, refusal)))
+        return
+    context.add_reason(Reason.FACTS_KEPT)
+
+
+def _chain_with_file(facts: Facts, person: PersonId, file_id: str) -> Chain | None:
+    """The chain whose form is being filled with this file."""
+    return next((chain for chain in facts.chains_of(person) if chain.active and forms.has_file(chain, file_id)), None)

@@ -5,7 +5,7 @@ one they mean. A quote of an unknown message is never guessed at.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -19,12 +19,9 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import MESSAGE_RECEIVED
-from services.rules.conversation.release import digest_item
 from services.rules.conversation.rendering import reference_code
-from services.rules.rulebook.model import (
-    Verb,
-)
-from shared.contracts.ids import PersonId
+from services.rules.rulebook.model import AnswerAction, Step, Verb, answer_path
+from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SENT = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.READ})
@@ -191,3 +188,26 @@ def _open_question(chain: Chain, person: PersonId) -> ChainMessage | None:
         return prompts[-1] if prompts else None
     mine = (m for m in reversed(chain.messages) if m.person_id == person and m.verb in _QUESTIONS)
     return next((m for m in mine if m.open and m.delivery in _SENT), None)
+
+
+def digest_item(
+    context: DecisionContext, digest: MessageId, codes: Collection[str]
+) -> tuple[Chain, ChainMessage] | None:
+    """The item of a digest that a reply names by its code, else the first."""
+    items = context.facts.chains_of_message(digest)
+    named = (one for one in items if reference_code(one[0].chain_id) in codes)
+    return next(named, items[0] if items else None)
+
+
+def answer_of(
+    context: DecisionContext, chain: Chain, question: ChainMessage, name: str
+) -> tuple[Step, AnswerAction | None]:
+    """The step and the action that a button of a question stands for; None where the step has no such answer.
+
+    A reminder has the answers of the question that it repeats.
+    """
+    steps = context.rule_of(chain).steps[: question.step + 1]
+    if question.answer is not None and question.verb in {Verb.ASK, Verb.REMIND}:
+        return steps[-1], steps[-1].answer_at(answer_path(question.answer, name))
+    asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
+    return asking, asking.answers.get(name)

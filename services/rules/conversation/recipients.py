@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, get_args
 
 from msgspec import Struct
@@ -18,10 +18,11 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.people import is_staff, language_of
 from services.rules.identity_cache import cached_by_identity
+from services.rules.matching.conditions import names_recipient
 from services.rules.rulebook.built_in import FINISH, TAKE
-from services.rules.rulebook.model import Addressees, ContactBasis, Rulebook, StaffDirectory, StandIn, Team, Verb
-from shared.clients.working_calendar import PublisherCalendar, WorkingCalendar
+from services.rules.rulebook.model import Addressees, Condition, ContactBasis, StandIn, Step, Team, Verb
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
@@ -86,12 +87,17 @@ def resolve_recipients(
     who: Addressees,
     *,
     sender: PersonId | None = None,
-    excepted: Callable[[PersonFacts, str], bool] | None = None,
+    step: Step | None = None,
 ) -> ResolvedRecipients:
     """All people that ``who`` addresses and who may be written to now, and why the others may not.
 
-    ``excepted`` says of a person in a role whether the step leaves them out, whether or not they may be written to.
+    Where the ``unless`` of ``step`` names ``recipient``, it is judged for each person before consent and address.
     """
+
+    def is_left_out(person: PersonFacts, role: str) -> bool:
+        return step is not None and is_excepted(context, chain, step, person, role)
+
+    excepted = is_left_out if step is not None and judged_for_each(step) is not None else None
     resolved = ResolvedRecipients()
     document = context.document(chain)
     for name in who:
@@ -104,6 +110,11 @@ def resolve_recipients(
             else:
                 _add_candidate(context, one, resolved, excepted, free=name in _ALREADY_ADMITTED)
     return resolved
+
+
+def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
+    """The team that owns the rule of a chain."""
+    return (Team(context.rule_of(chain).owner),)
 
 
 def _known_by_now(context: DecisionContext, meant: _Candidate) -> _Candidate:
@@ -193,6 +204,54 @@ def _add_candidate(
     resolved.add(Recipient(person, meant.role, meant.person_id if cover else None))
 
 
+# ------------------------------------------------------------------ the ``unless`` of a step, for each person
+
+_WITHOUT_ROLE = frozenset({"sender", "unanswered", "told", "awaited", "owner"})
+"""The words in place of a role for people whom the chain has reached, or heard of, before."""
+
+
+def judged_for_each(step: Step) -> Condition | None:
+    """The ``unless`` of a step if it is judged for each person; None where it is judged for the whole step."""
+    return step.unless if step.unless is not None and names_recipient(step.unless) else None
+
+
+def is_excepted(context: DecisionContext, chain: Chain, step: Step, person: PersonFacts, role: str | None) -> bool:
+    """Whether the step leaves this person out by its ``unless``."""
+    condition = judged_for_each(step)
+    if condition is None:
+        return False
+    return context.holds(condition, chain, _values_of_recipient(context, chain, person, role))
+
+
+def _values_of_recipient(
+    context: DecisionContext, chain: Chain, person: PersonFacts, role: str | None
+) -> Mapping[str, Any]:
+    return {
+        "person_id": person.person_id,
+        "country": person.country,
+        "subdivision": person.subdivision,
+        "language": language_of(context.rulebook, person).replace("-", "_"),
+        "role": _role_before(chain, person.person_id) if role in _WITHOUT_ROLE else role,
+        "roles": person.roles,
+        "staff": is_staff(context.rulebook, person),
+    }
+
+
+def _role_before(chain: Chain, person: PersonId) -> str | None:
+    """The role in which the chain has addressed the person first; None for one it knows by their own message only."""
+    roles = (message.role for message in chain.messages if message.person_id == person)
+    return next((role for role in roles if role and role not in _WITHOUT_ROLE), None)
+
+
+def skips_everyone(chain: Chain, step: int) -> bool:
+    """Whether all the people that the step left out are left out by its ``unless``: it is skipped, as by any other."""
+    reasons = set(chain.steps[step].left_out.values())
+    return reasons == {ExclusionReason.UNLESS}
+
+
+# ------------------------------------------------------------------ stand-ins
+
+
 class Cover(Struct, frozen=True):
     """``person_id``: the stand-in; None where there is none. ``absent``: the other is away for some days only."""
 
@@ -268,6 +327,9 @@ def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
     return min((day for day in days if day > today), default=None)
 
 
+# ------------------------------------------------------------------ who may be written to
+
+
 def exclusion_reason(
     context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, free: bool = False
 ) -> ExclusionReason | None:
@@ -308,7 +370,7 @@ def find_ground(
         return ExclusionReason.WRONG_PERSON
     if context.facts.opted_in(person_id):
         return ContactGround.OPT_IN
-    if is_staff(context, person):
+    if is_staff(context.rulebook, person):
         return ContactGround.STAFF
     match context.rulebook.tenant.basis.get(role):
         case ContactBasis.CONTRACT:
@@ -319,29 +381,7 @@ def find_ground(
             return ExclusionReason.NO_CONSENT
 
 
-def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
-    """Whether the person is in a team of people.yaml."""
-    return person.contact_id in _roles_of_staff(context.rulebook.people)
-
-
-def staff_people(context: DecisionContext) -> list[PersonId]:
-    """All people in the teams of people.yaml."""
-    contacts = _roles_of_staff(context.rulebook.people)
-    return sorted(person_id_of_contact(context.tenant, contact) for contact in contacts if contact is not None)
-
-
-def staff_roles(people: StaffDirectory, person: PersonFacts) -> frozenset[str]:
-    """The roles that people.yaml gives a member of staff."""
-    return _roles_of_staff(people).get(person.contact_id, _NONE)
-
-
-_NONE: frozenset[str] = frozenset()
-
-
-@lru_cache(maxsize=64)
-def _roles_of_staff(people: StaffDirectory) -> Mapping[ContactId | None, frozenset[str]]:
-    given = [(contact, role) for team in people.teams.values() for role, ids in team.items() for contact in ids]
-    return {contact: frozenset(role for one, role in given if one == contact) for contact, _ in given}
+# ------------------------------------------------------------------ people of a chain, and of an event
 
 
 def reached_people(chain: Chain) -> tuple[PersonId, ...]:
@@ -398,29 +438,3 @@ def awaited_people(chain: Chain) -> tuple[PersonId, ...]:
         return open_questions
     handed = (p for h in chain.handovers for p in h.people if p not in h.declined)
     return tuple(dict.fromkeys(handed))
-
-
-def working_hours(context: DecisionContext, person: PersonFacts) -> WorkingCalendar:
-    return _hours_of(context.rulebook, person)
-
-
-@lru_cache(maxsize=4096)
-def _hours_of(book: Rulebook, person: PersonFacts) -> WorkingCalendar:
-    own = staff_roles(book.people, person)
-    place = (person.country, person.subdivision)
-    return _hours(book.calendar, place, person.zone, own.union(person.roles), bool(own))
-
-
-@lru_cache(maxsize=4096)
-def _hours(
-    calendar: PublisherCalendar,
-    place: tuple[str | None, str | None],
-    zone: str | None,
-    roles: frozenset[str],
-    staff: bool,  # noqa: FBT001 -- a cached call is keyed by position
-) -> WorkingCalendar:
-    """People with the same country and part of it, zone and roles share their hours."""
-    country, subdivision = place
-    return calendar.calendar_of(
-        country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff, subdivision=subdivision
-    )

@@ -4,18 +4,17 @@ What waits for a person's morning or for their cap lies in several chains. It is
 judged again, tells up to the severity ``digest`` of limits.yaml become one message, and caps hold what is left over.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.rules.conversation import attachments, button_ids, caps, outbound
+from services.rules.conversation import button_ids, caps, outbound, template_calls
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
-from services.rules.conversation.recipient_conditions import is_excepted, judged_for_each
-from services.rules.conversation.recipients import Recipient, exclusion_reason
+from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, judged_for_each
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.built_in import SHOW
 from services.rules.rulebook.model import Severity, Verb
@@ -119,7 +118,7 @@ def _withdraw(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
 def _may_be_gathered(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """A message with a document goes by itself, since a digest has no room for it."""
     most = context.rulebook.tenant.digest
-    if attachments.attachment_of(context, chain, message) is not None:
+    if template_calls.attachment_of(context, chain, message) is not None:
         return False
     tells = message.verb is Verb.TELL and not message.buttons and not message.reply and BODY_VALUE not in message.words
     return tells and most is not None and _RANKS[context.severity(chain)] <= _RANKS[most]
@@ -199,12 +198,3 @@ def _show_item(context: DecisionContext, chain: Chain, item: ChainMessage) -> Ch
         Verb.TELL, item.say, item.step, item.answer or "digest", key, item.occurrence, reply=True, words=item.words
     )
     return outbound.send_to_recipient(context, chain, Recipient(person, "sender", item.on_behalf_of), draft)
-
-
-def digest_item(
-    context: DecisionContext, digest: MessageId, codes: Collection[str]
-) -> tuple[Chain, ChainMessage] | None:
-    """The item of a digest that a reply names by its code, else the first."""
-    items = context.facts.chains_of_message(digest)
-    named = (one for one in items if reference_code(one[0].chain_id) in codes)
-    return next(named, items[0] if items else None)

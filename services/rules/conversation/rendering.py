@@ -1,11 +1,11 @@
-"""Renders a template in a person's language, with the values of one message.
+"""Renders a template in a language, with given values. Pure: it knows no chain and no person.
 
 Dates are written in words, lists are joined, codes become readable. Only free text is shortened, and only where the
 body would be longer than WhatsApp accepts.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 
@@ -15,15 +15,10 @@ from babel.lists import format_list
 from babel.numbers import format_decimal
 from msgspec import Struct
 
-from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.document import Document
-from services.rules.conversation.fact_values import PersonFacts
 from services.rules.matching import conditions
 from services.rules.rulebook.model import PARAMETER, Template, TemplateText
 from shared.clients.whatsapp_limits import BODY_LENGTH
-from shared.contracts.contacts import PLACEHOLDER_NAME
-from shared.contracts.ids import ChainId, PersonId
+from shared.contracts.ids import ChainId
 
 ABSENT_VALUE = "—"  # an absent value; validation asks for a guard, so no message should show it
 
@@ -160,133 +155,8 @@ def locale_of(language: str, country: str | None) -> Locale:
     return _locale(language)
 
 
-UNTIL_ANSWER = "until"
-"""The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
-
-_LINK = "link_"
 _ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 """Without characters that are easily misread."""
-
-
-class _TemplateScope(Struct, frozen=True):
-    context: DecisionContext
-    chain: Chain
-    person: PersonFacts
-    language: str
-    holders: tuple[PersonId, ...] = ()
-
-
-def template_values(
-    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, template: Template
-) -> dict[str, object]:
-    """A value for every parameter in any language; an absent field may be a built-in value of the same path."""
-    scope = _TemplateScope(context, chain, person, language_of(context, person), message.holders)
-    document: Document | _GatheredDocument = context.document(chain)
-    if message.answer == UNTIL_ANSWER:
-        document = context.ended_document(chain)
-    elif chain.joined:
-        document = _GatheredDocument(context.documents(chain))
-    fields, words = template.fields, message.words
-    values = {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
-    return {**values, **_defaults(scope, template, document)} if template.defaults else values
-
-
-def _defaults(scope: _TemplateScope, template: Template, document: "Document | _GatheredDocument") -> dict[str, object]:
-    """The default of every field that has one and is absent, in the language in which the template is rendered."""
-    language = choose_language(template, scope.language, scope.context.rulebook.tenant.language)
-    absent = (name for name in template.defaults if document.get(template.fields[name]) in _ABSENT)
-    return {name: template.defaults[name][language] for name in absent}
-
-
-_ABSENT: tuple[object, ...] = ("", None, (), [])
-
-
-class _GatheredDocument(Struct, frozen=True):
-    """The documents of all events that a chain gathered, as one: a field has each of its different values once."""
-
-    documents: tuple[Document, ...]
-
-    def get(self, path: str) -> object:
-        found = tuple(dict.fromkeys(map(_hashable, (each.get(path) for each in self.documents))))
-        values = tuple(value for value in found if value is not None)
-        return values[0] if len(values) == 1 else values or None
-
-
-def _hashable(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-@lru_cache(maxsize=1024)
-def _template_parameters(template: Template) -> tuple[str, ...]:
-    return tuple({name: None for wording in template.languages.values() for name in parameter_names(wording.body)})
-
-
-def _value(
-    scope: _TemplateScope, words: Mapping[str, str], document: Document | _GatheredDocument, path: str | None, name: str
-) -> object:
-    if path is not None and (found := document.get(path)) is not None:
-        return found
-    source = path or name
-    if source in words:
-        return words[source]
-    if source.startswith(_LINK):
-        return scope.context.rulebook.tenant.links.get(source.removeprefix(_LINK), "")
-    built_in = _BUILT_IN_VALUES.get(source)
-    return built_in(scope) if built_in is not None else ""
-
-
-def language_of(context: DecisionContext, person: PersonFacts) -> str:
-    tenant = context.rulebook.tenant
-    return person.language or tenant.languages.get(person.country or "", tenant.language)
-
-
-def _publisher(scope: _TemplateScope) -> object:
-    tenant = scope.context.rulebook.tenant
-    return tenant.publisher.get(scope.language, tenant.publisher[tenant.language])
-
-
-def _why(scope: _TemplateScope) -> object:
-    why = scope.context.rule_of(scope.chain).why
-    return why.get(scope.language, why.get(scope.context.rulebook.tenant.language, ""))
-
-
-def _title(scope: _TemplateScope) -> object:
-    """The subject of the chain in a few words."""
-    document = _GatheredDocument(scope.context.documents(scope.chain))
-    for path in ("work.title", "document.title", "name", "line"):
-        if found := document.get(path):
-            return scope.context.rule_of(scope.chain).name.replace("-", " ") if isinstance(found, tuple) else found
-    return scope.context.rule_of(scope.chain).name.replace("-", " ")
-
-
-def _sender(scope: _TemplateScope) -> object:
-    """The name of the person who wrote, or a placeholder."""
-    person = scope.context.facts.people.get(scope.context.document(scope.chain).sender or PersonId(""))
-    return person.display_name if person else PLACEHOLDER_NAME
-
-
-def _holders(scope: _TemplateScope) -> object:
-    """The names of the people in whose name the receiver answers, in a list of the language."""
-    known = (scope.context.facts.people.get(holder) for holder in scope.holders)
-    return [person.display_name for person in known if person is not None] or scope.person.display_name
-
-
-_BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
-    "publisher": _publisher,
-    "person": lambda saying: saying.person.display_name,
-    "sender.display_name": _sender,
-    "reference": lambda saying: reference_code(saying.chain.chain_id),
-    "count": lambda scope: 1 + len(scope.chain.joined),
-    "title": _title,
-    "why": _why,
-    "on_behalf_of": _holders,
-}
-
-
-def chain_values(context: DecisionContext, chain: Chain, person: PersonFacts) -> dict[str, object]:
-    """The words that every message of a chain may say: the title, the reference, the publisher and the person."""
-    scope = _TemplateScope(context, chain, person, language_of(context, person))
-    return {name: _BUILT_IN_VALUES[name](scope) for name in ("publisher", "person", "reference", "count", "title")}
 
 
 def reference_code(chain_id: ChainId) -> str:

@@ -9,32 +9,29 @@ from services.rules.conversation.chain import (
     GivenAnswer,
     StepStatus,
 )
-from services.rules.conversation.completion import close_chain, conclude, is_decided, people_asked, send_answer_message
+from services.rules.conversation.completion import (
+    close_chain,
+    conclude,
+    is_decided,
+    leave_with_owner,
+    people_asked,
+    send_answer_message,
+)
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
 from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
     HandoverDraft,
     is_offer,
-    leave_with_owner,
     offer_handover,
     offer_withdrawn_again,
-    owner_team,
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
-from services.rules.conversation.recipients import awaited_people
+from services.rules.conversation.question_lookup import answer_of
+from services.rules.conversation.recipients import awaited_people, owner_team
 from services.rules.conversation.steps import advance, run_step
-from services.rules.rulebook.model import (
-    AnswerAction,
-    At,
-    HandoverAction,
-    Question,
-    Step,
-    Verb,
-    answer_path,
-    questions_of,
-)
+from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import MessageReceived
 
@@ -81,17 +78,6 @@ def _to_form(
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.FORM, chain)
     return advance(context, forms.fill_form(context, chain, message, name))
-
-
-def answer_of(
-    context: DecisionContext, chain: Chain, question: ChainMessage, name: str
-) -> tuple[Step, AnswerAction | None]:
-    """The step and the action of an answer. A reminder has the answers of the question it repeats."""
-    steps = context.rule_of(chain).steps[: question.step + 1]
-    if question.answer is not None and question.verb in {Verb.ASK, Verb.REMIND}:
-        return steps[-1], steps[-1].answer_at(answer_path(question.answer, name))
-    asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
-    return asking, asking.answers.get(name)
 
 
 def _given_answer(

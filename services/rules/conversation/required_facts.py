@@ -7,27 +7,16 @@ from typing import cast
 
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
+from services.rules.conversation.event_rules import rules_of_event, subjects_of
 from services.rules.conversation.facts import Facts, updates_facts, work_tag
-from services.rules.conversation.merges import subjects_of
+from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recipients import people_in
-from services.rules.conversation.triggers import rules_of_event
 from services.rules.rulebook.model import Rulebook
 from shared.contracts import consonance, messages, whatsapp, writes
 from shared.contracts.consonance import MetadataChanged
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import (
-    ChainId,
-    ContactId,
-    EventId,
-    MessageId,
-    PersonId,
-    TenantId,
-    Wamid,
-    WorkId,
-    WriteId,
-    person_id_of_contact,
-)
+from shared.contracts.ids import ChainId, EventId, MessageId, PersonId, TenantId, Wamid, WorkId, WriteId
 from shared.contracts.intents import ReplyIntent, classify
 from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
 
@@ -112,14 +101,6 @@ def find_required_facts(events: Iterable[Event], book: Rulebook, tenant: TenantI
     if len(required.idle) < len(events):
         required.people.update(staff_ids(book, tenant))
     return required
-
-
-def staff_ids(book: Rulebook, tenant: TenantId) -> Iterable[PersonId]:
-    """All people of people.yaml: teams, imprints and stand-ins."""
-    people = book.people
-    of_teams = (c for team in (*people.teams.values(), *people.imprints.values()) for ids in team.values() for c in ids)
-    for contact in (*of_teams, *(stand_in.who for stand_in in people.stands_in)):
-        yield person_id_of_contact(tenant, ContactId(contact))
 
 
 def _of_message(required: RequiredFacts, event: Event, book: Rulebook, no_facts: Facts, now: datetime) -> None:

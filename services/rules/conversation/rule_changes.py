@@ -13,12 +13,12 @@ from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepState, StepStatus
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason, RequestedAmendment, RequestedWithdrawal
+from services.rules.conversation.event_rules import tags_of
 from services.rules.conversation.outbound import BODY_VALUE
-from services.rules.conversation.rendering import language_of
+from services.rules.conversation.people import language_of
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call
-from services.rules.conversation.triggers import tags_of
 from services.rules.rulebook.model import OnChange, Rule, Step
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, TemplateCall
@@ -39,7 +39,7 @@ def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessag
     without_template = message.digest is not None or BODY_VALUE in message.words
     if message.delivery is not DeliveryState.REQUESTED or without_template or person is None:
         return None
-    call = fallback_call(context, chain, message, person, message.language or language_of(context, person))
+    call = fallback_call(context, chain, message, person, message.language or language_of(context.rulebook, person))
     return None if call is None or call.name == message.fallback else call
 
 

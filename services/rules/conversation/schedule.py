@@ -1,15 +1,15 @@
 """Which step of a chain is due now, and when something of the chain is due next. All in business time."""
 
-from datetime import date, datetime
+from datetime import datetime
 
 from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
 from services.rules.conversation.context import DecisionContext, is_due
-from services.rules.conversation.fact_values import PersonFacts
-from services.rules.conversation.recipients import awaited_people, resolve_recipients, working_hours
+from services.rules.conversation.due_times import add_duration, lapse_of, moment_of
+from services.rules.conversation.people import working_hours
+from services.rules.conversation.recipients import awaited_people, resolve_recipients
 from services.rules.rulebook.model import After, At, Step
-from shared.clients.working_calendar import TimeUnit, WorkingCalendar
+from shared.clients.working_calendar import WorkingCalendar
 from shared.contracts.ids import PersonId
-from shared.contracts.values import is_plausible_date, is_plausible_instant
 
 
 def runnable_step(context: DecisionContext, chain: Chain) -> Step | None:
@@ -73,29 +73,18 @@ def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
     if timing.clock is None and timing.duration.clock_time is not None:
         return chain.base_at + timing.duration.clock_time
     calendars = [
-        working_hours(context, p) for i in awaited_people(chain) if (p := context.facts.people.get(i)) is not None
+        working_hours(context.rulebook, p)
+        for i in awaited_people(chain)
+        if (p := context.facts.people.get(i)) is not None
     ]
-    return max(_after(chain.base_at, timing, c) for c in calendars or [context.rulebook.calendar.office])
-
-
-def _after(base: datetime, timing: After, calendar: WorkingCalendar) -> datetime:
-    if timing.clock is None:
-        return calendar.add(base, timing.duration)
-    return calendar.clock_time(calendar.day_after(base, timing.duration), timing.clock)
+    return max(add_duration(chain.base_at, timing, c) for c in calendars or [context.rulebook.calendar.office])
 
 
 def _due_at(context: DecisionContext, chain: Chain, step: Step, timing: At) -> datetime | None:
     """In the house's calendar, or in those of the receivers; then the earliest, and each message waits for its own."""
     value = context.document(chain).get(timing.field)
-    dues = (_moment(value, timing, calendar) for calendar in _calendars(context, chain, step, timing))
+    dues = (moment_of(value, timing, calendar) for calendar in _calendars(context, chain, step, timing))
     return min((due for due in dues if due is not None), default=None)
-
-
-def due_for(context: DecisionContext, chain: Chain, step: Step, person: PersonFacts) -> datetime | None:
-    """When a message of the step is due to this person, where that is a time of their own calendar."""
-    if not isinstance(step.timing, At) or not step.timing.theirs:
-        return None
-    return _moment(context.document(chain).get(step.timing.field), step.timing, working_hours(context, person))
 
 
 def _calendars(context: DecisionContext, chain: Chain, step: Step, timing: At) -> list[WorkingCalendar]:
@@ -103,43 +92,7 @@ def _calendars(context: DecisionContext, chain: Chain, step: Step, timing: At) -
     if not timing.theirs:
         return office
     receivers = resolve_recipients(context, chain, step.who).recipients
-    return [working_hours(context, receiver.person) for receiver in receivers] or office
-
-
-def _moment(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
-    """The instant in this calendar; the beginning of the day where it is a day without a time."""
-    if (day := _day(value, timing, calendar)) is not None:
-        return calendar.start_of_day(day) if timing.clock is None else calendar.clock_time(day, timing.clock)
-    instant = _instant(value, calendar)
-    if instant is None or timing.duration is None:
-        return instant
-    return calendar.add(instant, timing.duration, timing.sign or 1)
-
-
-def _instant(value: object, calendar: WorkingCalendar) -> datetime | None:
-    """A date is over when the house closes on it."""
-    if isinstance(value, datetime):
-        return value if is_plausible_instant(value) else None
-    return calendar.closing(value) if isinstance(value, date) and is_plausible_date(value) else None
-
-
-def _day(value: object, timing: At, calendar: WorkingCalendar) -> date | None:
-    """The day so many days before or after a date, or the day of a clock time; None for an instant of its own.
-
-    Messages of a day without a clock time are held until their people's opening hours.
-    """
-    if isinstance(value, datetime):
-        day = calendar.local_date(value) if timing.clock is not None and is_plausible_instant(value) else None
-    else:
-        day = value if isinstance(value, date) and is_plausible_date(value) else None
-    if day is None or (timing.duration is None and timing.clock is None):
-        return None
-    if timing.duration is None:
-        return day
-    return calendar.shift_date(day, timing.duration, timing.sign) if timing.duration.unit in _WHOLE_DAYS else None
-
-
-_WHOLE_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WEEKS, TimeUnit.WORKING_DAYS})
+    return [working_hours(context.rulebook, receiver.person) for receiver in receivers] or office
 
 
 def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
@@ -149,13 +102,8 @@ def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
         return False
     value = context.document(chain).get(timing.field)
     calendars = _calendars(context, chain, step, timing)
-    lapses = [lapse for calendar in calendars if (lapse := _lapse(value, timing, calendar)) is not None]
+    lapses = [lapse for calendar in calendars if (lapse := lapse_of(value, timing, calendar)) is not None]
     return bool(lapses) and max(lapses) < context.now
-
-
-def _lapse(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
-    day = None if timing.clock is not None else _day(value, timing, calendar)
-    return _moment(value, timing, calendar) if day is None else calendar.opening(day)
 
 
 def skip_past(context: DecisionContext, chain: Chain) -> Chain:
@@ -204,5 +152,5 @@ def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
 
 def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:
     span = context.rulebook.tenant.taken_for
-    calendars = [working_hours(context, p) for i in people if (p := context.facts.people.get(i)) is not None]
+    calendars = [working_hours(context.rulebook, p) for i in people if (p := context.facts.people.get(i)) is not None]
     return max(c.add(since, span) for c in calendars or [context.rulebook.calendar.office])

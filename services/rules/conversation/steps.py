@@ -1,20 +1,32 @@
-"""Runs the steps of a chain: sends what is released, runs what is due, and ends what is over."""
+"""Runs the steps of a chain: sends what is released, runs what is due, reminds of a hand-over, ends what is over."""
 
 from datetime import timedelta
 
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.absence import absence_due, reroute_absent
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus, earlier
-from services.rules.conversation.completion import close_chain, finish_chain
+from services.rules.conversation.completion import close_chain, finish_chain, leave_with_owner
 from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
-from services.rules.conversation.handover import HandoverDraft, offer_handover, remind_assignee, report_unclaimed
+from services.rules.conversation.handover import (
+    ASSIGNEE_BUTTONS,
+    OFFER_BUTTONS,
+    HandoverDraft,
+    offer_handover,
+    report_unclaimed,
+)
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
-from services.rules.conversation.recipient_conditions import is_excepted, judged_for_each, skips_everyone
-from services.rules.conversation.recipients import Recipient, unanswered_people
+from services.rules.conversation.recipients import (
+    Recipient,
+    is_excepted,
+    judged_for_each,
+    skips_everyone,
+    unanswered_people,
+)
 from services.rules.conversation.release import release_messages
-from services.rules.conversation.schedule import next_due, runnable_step
+from services.rules.conversation.schedule import idle_due, next_due, runnable_step
 from services.rules.rulebook.model import Rule, Step, Verb
+from shared.contracts.values import format_instant
 
 _MOST_ROUNDS = 100  # a fault in the code may keep a chain due forever
 
@@ -36,7 +48,7 @@ def _once(context: DecisionContext, chain: Chain) -> Chain:
     chain = _settle_steps(release_messages(context, reroute_absent(context, chain)))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
-    return finish_chain(context, remind_assignee(context, _settle_steps(chain)))
+    return finish_chain(context, _remind_assignee(context, _settle_steps(chain)))
 
 
 def _settle_steps(chain: Chain) -> Chain:
@@ -184,3 +196,37 @@ _VERBS = {
     Verb.RECORD: _record,
     Verb.GIVE_UP: _give_up,
 }
+
+
+def _remind_assignee(context: DecisionContext, chain: Chain) -> Chain:
+    """Remind the person who has the matter, or those who were offered it, once; then leave it with the owner team."""
+    if not chain.active or not is_due(context, chain, idle_due(context, chain)):
+        return chain
+    holder = chain.assignment or chain.handovers[-1]
+    if holder.reminded:
+        return leave_with_owner(context, chain)
+    people = (chain.assignment.person_id,) if chain.assignment else chain.handovers[-1].people
+    last = {m.person_id: m for m in chain.messages if m.verb is Verb.HAND_OVER and m.person_id in people}
+    for message in last.values():
+        chain = _remind_of(
+            context,
+            chain,
+            message,
+            ASSIGNEE_BUTTONS if chain.assignment else OFFER_BUTTONS,
+            f"idle.{format_instant(holder.at)}",
+        )
+    if chain.assignment is not None:
+        return chain.replace(assignment=chain.assignment.replace(at=context.now, reminded=True))
+    handed = chain.handovers[-1].replace(at=context.now, reminded=True)
+    return chain.replace(handovers=(*chain.handovers[:-1], handed))
+
+
+def _remind_of(
+    context: DecisionContext, chain: Chain, message: ChainMessage, buttons: tuple[str, ...], key: str
+) -> Chain:
+    person = context.facts.people.get(message.person_id)
+    if person is None:
+        return chain
+    say = "taken" if buttons == ASSIGNEE_BUTTONS else message.say
+    draft = MessageDraft(Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons)
+    return send_to_recipient(context, chain, Recipient(person, "owner"), draft)

@@ -1,18 +1,151 @@
-"""The call of a message's template, and of the one that goes where Meta does not let it go.
+"""The content of a message: the values of its template, the call of that template, and the document that goes with it.
 
-A chain keeps the rules that it began with; which template may stand in is the exception, since a template that Meta
-refuses is mended in a later revision. The newest revision that names one decides.
+A chain keeps the rules that it began with. Which template may stand in where Meta does not let the own one go is the
+exception: a template that Meta refuses is mended in a later revision. The newest revision that names one decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
-from services.rules.conversation import attachments, rendering
+from msgspec import Struct
+
+from services.rules.conversation import rendering
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext
+from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
-from services.rules.conversation.rendering import RenderedMessage, template_values
-from services.rules.rulebook.model import Template
-from shared.contracts.messages import TemplateCall
+from services.rules.conversation.people import language_of
+from services.rules.conversation.rendering import RenderedMessage
+from services.rules.rulebook.model import AttachAction, Field, Template
+from shared.contracts.contacts import PLACEHOLDER_NAME
+from shared.contracts.ids import PersonId
+from shared.contracts.messages import AttachedDocument, TemplateCall
+
+UNTIL_ANSWER = "until"
+"""The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
+
+_LINK = "link_"
+
+
+class _TemplateScope(Struct, frozen=True):
+    context: DecisionContext
+    chain: Chain
+    person: PersonFacts
+    language: str
+    holders: tuple[PersonId, ...] = ()
+
+
+def template_values(
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, template: Template
+) -> dict[str, object]:
+    """A value for every parameter in any language; an absent field may be a built-in value of the same path."""
+    scope = _TemplateScope(context, chain, person, language_of(context.rulebook, person), message.holders)
+    document: Document | _GatheredDocument = context.document(chain)
+    if message.answer == UNTIL_ANSWER:
+        document = context.ended_document(chain)
+    elif chain.joined:
+        document = _GatheredDocument(context.documents(chain))
+    fields, words = template.fields, message.words
+    values = {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
+    return {**values, **_defaults(scope, template, document)} if template.defaults else values
+
+
+@lru_cache(maxsize=1024)
+def _template_parameters(template: Template) -> tuple[str, ...]:
+    return tuple(
+        {name: None for wording in template.languages.values() for name in rendering.parameter_names(wording.body)}
+    )
+
+
+def _defaults(scope: _TemplateScope, template: Template, document: "Document | _GatheredDocument") -> dict[str, object]:
+    """The default of every field that has one and is absent, in the language in which the template is rendered."""
+    language = rendering.choose_language(template, scope.language, scope.context.rulebook.tenant.language)
+    absent = (name for name in template.defaults if document.get(template.fields[name]) in _ABSENT)
+    return {name: template.defaults[name][language] for name in absent}
+
+
+_ABSENT: tuple[object, ...] = ("", None, (), [])
+
+
+class _GatheredDocument(Struct, frozen=True):
+    """The documents of all events that a chain gathered, as one: a field has each of its different values once."""
+
+    documents: tuple[Document, ...]
+
+    def get(self, path: str) -> object:
+        found = tuple(dict.fromkeys(map(_hashable, (each.get(path) for each in self.documents))))
+        values = tuple(value for value in found if value is not None)
+        return values[0] if len(values) == 1 else values or None
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _value(
+    scope: _TemplateScope, words: Mapping[str, str], document: Document | _GatheredDocument, path: str | None, name: str
+) -> object:
+    if path is not None and (found := document.get(path)) is not None:
+        return found
+    source = path or name
+    if source in words:
+        return words[source]
+    if source.startswith(_LINK):
+        return scope.context.rulebook.tenant.links.get(source.removeprefix(_LINK), "")
+    built_in = _BUILT_IN_VALUES.get(source)
+    return built_in(scope) if built_in is not None else ""
+
+
+def _publisher(scope: _TemplateScope) -> object:
+    tenant = scope.context.rulebook.tenant
+    return tenant.publisher.get(scope.language, tenant.publisher[tenant.language])
+
+
+def _why(scope: _TemplateScope) -> object:
+    why = scope.context.rule_of(scope.chain).why
+    return why.get(scope.language, why.get(scope.context.rulebook.tenant.language, ""))
+
+
+def _title(scope: _TemplateScope) -> object:
+    """The subject of the chain in a few words."""
+    document = _GatheredDocument(scope.context.documents(scope.chain))
+    for path in ("work.title", "document.title", "name", "line"):
+        if found := document.get(path):
+            return scope.context.rule_of(scope.chain).name.replace("-", " ") if isinstance(found, tuple) else found
+    return scope.context.rule_of(scope.chain).name.replace("-", " ")
+
+
+def _sender(scope: _TemplateScope) -> object:
+    """The name of the person who wrote, or a placeholder."""
+    person = scope.context.facts.people.get(scope.context.document(scope.chain).sender or PersonId(""))
+    return person.display_name if person else PLACEHOLDER_NAME
+
+
+def _holders(scope: _TemplateScope) -> object:
+    """The names of the people in whose name the receiver answers, in a list of the language."""
+    known = (scope.context.facts.people.get(holder) for holder in scope.holders)
+    return [person.display_name for person in known if person is not None] or scope.person.display_name
+
+
+_BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
+    "publisher": _publisher,
+    "person": lambda saying: saying.person.display_name,
+    "sender.display_name": _sender,
+    "reference": lambda saying: rendering.reference_code(saying.chain.chain_id),
+    "count": lambda scope: 1 + len(scope.chain.joined),
+    "title": _title,
+    "why": _why,
+    "on_behalf_of": _holders,
+}
+
+
+def chain_values(context: DecisionContext, chain: Chain, person: PersonFacts) -> dict[str, object]:
+    """The words that every message of a chain may say: the title, the reference, the publisher and the person."""
+    scope = _TemplateScope(context, chain, person, language_of(context.rulebook, person))
+    return {name: _BUILT_IN_VALUES[name](scope) for name in ("publisher", "person", "reference", "count", "title")}
+
+
+# ------------------------------------------------------------------ the call
 
 
 def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
@@ -61,7 +194,7 @@ def _call(
 ) -> TemplateCall | None:
     """None for a template whose header cannot go empty, where the message has no document."""
     template, language = chosen
-    if template.header is not None and attachments.attached_document(context, chain, message) is None:
+    if template.header is not None and attached_document(context, chain, message) is None:
         return None
     return render_call(context, template, language, template_values(context, chain, message, person, template))[1]
 
@@ -73,3 +206,40 @@ def _has_same_buttons(template: Template, other: Template, language: str) -> boo
     """
     texts = template.languages.get(language), other.languages.get(language)
     return all(texts) and len({tuple(text.buttons) for text in texts if text is not None}) == 1
+
+
+# ------------------------------------------------------------------ the document
+
+_LONGEST_ADDRESS, _LONGEST_NAME = 2048, 200
+
+
+def attachment_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> AttachAction | None:
+    """That of the step or of the answer which says this message; a copy and a notice of the house have none."""
+    steps = context.rule_of(chain).steps
+    if message.step >= len(steps):
+        return None
+    step = steps[message.step]
+    if message.answer is None:
+        return step.attach if message.say == step.say else None
+    answer = step.answer_at(message.answer)
+    told = answer.tell if answer is not None else None
+    return told.attach if told is not None and told.say == message.say else None
+
+
+def lacks_document(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    """Whether the event names no address of a document without which the message does not go."""
+    attach = attachment_of(context, chain, message)
+    return attach is not None and not attach.optional and attached_document(context, chain, message) is None
+
+
+def attached_document(context: DecisionContext, chain: Chain, message: ChainMessage) -> AttachedDocument | None:
+    attach = attachment_of(context, chain, message)
+    if attach is None:
+        return None
+    document = context.document(chain)
+    address = document.get(attach.file.name)
+    name = document.get(attach.name.name) if isinstance(attach.name, Field) else attach.name
+    if not isinstance(address, str) or not 0 < len(address) <= _LONGEST_ADDRESS:
+        return None
+    shown = name[:_LONGEST_NAME] if isinstance(name, str) and name else attach.file.name
+    return AttachedDocument(address=address, name=shown, optional=attach.optional)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from services.rules.conversation.context import Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
 from services.rules.conversation.facts import Facts
 from services.rules.rollout.activations import TrialKind
 from services.rules.rulebook.model import Rule, Rulebook

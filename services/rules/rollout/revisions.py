@@ -4,13 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.rules.conversation.button_ids import Keys
-from services.rules.conversation.decider import Decider
-from services.rules.matching.matcher import RuleMatcher
+from services.rules.conversation.decider import Decider, decider_of
 from services.rules.rollout.activations import Activation, SwitchPoints, Trial, TrialKind, read_log
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.registry import RulebookRegistry
-from shared.clients.working_calendar import resolve_zone
-from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Revision, TenantId
 from shared.runtime.postgres import Connection
@@ -81,7 +78,7 @@ class Engines:
     def of(self, book: Rulebook) -> Decider:
         """The decider of a rulebook that has the built-in rules."""
         if book.revision not in self._deciders:
-            self._deciders[book.revision] = decider_of(book, self.registry, self.signing_keys)
+            self._deciders[book.revision] = decider_of(book, self.registry.of_revision, self.signing_keys)
         return self._deciders[book.revision]
 
     @property
@@ -93,21 +90,6 @@ class Engines:
         """Let go of the engines of all other revisions."""
         for revision in self._deciders.keys() - set(revisions):
             self._disagreements_before += self._deciders.pop(revision).matcher.disagreements
-
-
-def decider_of(book: Rulebook, registry: RulebookRegistry, signing_keys: Keys) -> Decider:
-    """The decider of a rulebook: people without a zone of their own get that of their country or phone number."""
-
-    def zone_of(seen: PersonObserved) -> str | None:
-        return resolve_zone(seen.zone, seen.country, seen.addresses.phone, book.calendar.office.zone)
-
-    return Decider(
-        rulebook=book,
-        rulebook_at=registry.of_revision,
-        matcher=RuleMatcher(book.rules.values()),
-        zone_of=zone_of,
-        signing_keys=signing_keys,
-    )
 
 
 class Rollout:

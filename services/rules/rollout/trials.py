@@ -14,7 +14,7 @@ from functools import partial
 import orjson
 
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import is_opt_out

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.rules.conversation.chain import Chain, StepStatus
-from services.rules.conversation.context import ExcludedPerson, ExclusionReason, RequestedMessage
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import Document
 from services.rules.matching.conditions import FieldValues, holds
 from services.rules.matching.matcher import Matcher

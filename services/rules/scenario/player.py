@@ -16,8 +16,8 @@ from msgspec import ValidationError
 
 from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.context import Decision, Effect, RequestedMessage, RequestedWrite
+from services.rules.conversation.decider import Decider
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.form_answers import CONTENT_TYPES

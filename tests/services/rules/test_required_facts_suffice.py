@@ -18,10 +18,12 @@ import pytest
 
 from services.rules import store
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.context import Decision
+from services.rules.conversation.decider import Decider
 from services.rules.conversation.decision_inputs import DOCUMENTS, WORDS
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, staff_ids
+from services.rules.conversation.people import staff_ids
+from services.rules.conversation.required_facts import RequiredFacts, find_required_facts
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.periods import PeriodStarted
 from services.rules.scenario.player import StoryPlayer

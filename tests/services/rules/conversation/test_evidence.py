@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.context import Decision
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
 from services.rules.rulebook.model import Condition

@@ -8,13 +8,14 @@ import pytest
 
 from services.rules.conversation.chain import Chain, ChainState, DeliveryState, Ending, StepStatus
 from services.rules.conversation.context import (
+    Decision,
     EndedChain,
     Reason,
     RequestedAmendment,
     RequestedMessage,
     RequestedWithdrawal,
 )
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.decider import Decider
 from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules

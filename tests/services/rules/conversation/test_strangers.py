@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from services.rules.conversation import strangers
-from services.rules.conversation.context import DecisionContext, HeldStrangers, Reason, RequestedMessage
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation import unsolicited
+from services.rules.conversation.context import Decision, DecisionContext, HeldStrangers, Reason, RequestedMessage
+from services.rules.conversation.decider import Decider
 from services.rules.conversation.decision_inputs import facts_of, record_inputs
 from services.rules.conversation.document import MESSAGE_RECEIVED, start_data
 from services.rules.conversation.fact_values import PersonFacts
@@ -224,8 +224,8 @@ def test_a_message_that_starts_more_chains_than_the_limit_has_room_where_nothing
     counted: int, room: list[int]
 ) -> None:
     context = DecisionContext(Facts(TENANT), decider().rulebook, lambda _: decider().rulebook, NOW, KEYS)
-    strangers.count(context, counted)
-    assert [chains for chains in (1, 4, 5, 9) if strangers.has_room(context, chains)] == room
+    unsolicited.count_strangers(context, counted)
+    assert [chains for chains in (1, 4, 5, 9) if unsolicited.strangers_have_room(context, chains)] == room
 
 
 def test_a_decision_about_a_stranger_can_be_made_again() -> None:

@@ -13,12 +13,13 @@ import pytest
 
 from dev.postgres import login_of
 from services.rules.conversation.context import Reason
+from services.rules.conversation.decider import decider_of
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import latest_occurrence, period_events
 from services.rules.rollout.activations import Activation, Trial, TrialKind, in_share
 from services.rules.rollout.differences import DifferenceKind, untried_rules
-from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision, decider_of
+from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision
 from services.rules.rollout.trials import TrialDecider
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
@@ -61,7 +62,8 @@ def force_of(kind: TrialKind, old: str, new: str) -> RevisionsInForce:
     files = good_files() | read_folder(RECURRING)
     changed = files | {"report.rule.yaml": files["report.rule.yaml"].replace(old, new)}
     active, tried = (
-        Engine(decider_of(book, RulebookRegistry(book), (b"key",)), None) for book in map(load_good, (files, changed))
+        Engine(decider_of(book, RulebookRegistry(book).of_revision, (b"key",)), None)
+        for book in map(load_good, (files, changed))
     )
     trial = Trial(1, kind, tried.revision, None, 1.0, ())
     one = TriedRevision(trial, tried)
@@ -161,7 +163,7 @@ def test_a_canary_without_the_recurring_rule_does_not_keep_it_from_starting() ->
     assert force.canary is not None
     book = force.canary.engine.rulebook
     gone = replace(book, rules={name: rule for name, rule in book.rules.items() if name != "report"})
-    engine = Engine(decider_of(gone, RulebookRegistry(gone), (b"key",)), None)
+    engine = Engine(decider_of(gone, RulebookRegistry(gone).of_revision, (b"key",)), None)
     assert engine.decider.decide(period_of(force, facts), facts, NOW).reasons == (Reason.NOTHING_MATCHED,)
     canary = TriedRevision(force.canary.trial, engine)
     used, decision = TrialDecider(replace(force, canary=canary)).decide(period_of(force, facts), facts, NOW)
