@@ -1,6 +1,5 @@
 """The schema of conditions, as in ``if`` and ``unless``: fields with the values they must have."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -8,12 +7,14 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.meant_conditions import MeantCondition, meant_comparison, meant_condition
 from services.rules.rulebook.model import (
     ALWAYS,
     AllOf,
     AnyOf,
     Compare,
     Condition,
+    Location,
     NoneOf,
     Operator,
 )
@@ -25,11 +26,12 @@ from services.rules.rulebook.schema import (
     Section,
     Text,
     build_value,
+    is_reported,
     node_kind,
     read_flag,
     value,
 )
-from services.rules.rulebook.yaml_tree import Faulty, MappingNode, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 
 _WRITTEN_ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("gt", ">", "greater_than", "above", "after"), "{more_than: …}"),
@@ -112,8 +114,6 @@ def _one_line_each(node: Any) -> Any:
     return SequenceNode(node.location, tuple(lines))
 
 
-_EQUATION = re.compile(r"([a-z][\w.]*)\s*(?:={1,2}|\bis\b|\bequals\b)\s*[\"'‘’“”]?([\w.-]+)[\"'‘’“”]?")
-"""A condition as other languages write it."""
 _JOINED_BY = {"and": "all", "or": "any", "both": "all", "either": "any", "none": "not", "except": "not"}
 
 
@@ -134,9 +134,27 @@ class ConditionSection(Section):
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
         if node is ABSENT:
             return
-        found = _EQUATION.fullmatch(node.text) if isinstance(node, ScalarNode) else None
-        like = f"; write {{{found[1]}: {found[2]}}}" if found else ", like {to_stage_key: typesetting}"
+        meant = meant_condition(node.text) if isinstance(node, ScalarNode) else None
+        value = "" if meant is None else meant.value or ("true" if meant.comparison == "exists" else "")
+        like = f"; write {{{meant.written(value)}}}" if meant and value else ", like {to_stage_key: typesetting}"
         report.add(node.location, f"{label} names a field and its value{like}")
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Reports conditions that are written as elsewhere, and takes them as they are meant."""
+        if not any(map(meant_condition, node.nodes)):
+            return super()._with_meant_keys(node, label, report)
+        nodes: dict[str, Node] = {}
+        places: dict[str, Location] = {}
+        for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+            name, value = key, each
+            if (meant := meant_condition(key)) is not None:
+                name, value = _as_meant(meant, each)
+                report.add(place, f"“{key}” is no field; write {meant.written(_shown(meant, each))}")
+                _close_line(place, report)
+            if name not in nodes:
+                nodes[name], places[name] = value, place
+        return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
 
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
@@ -149,6 +167,9 @@ class ConditionSection(Section):
         for key, each in entries.items():
             if isinstance(each, SequenceNode):
                 _report_list(key, each, report)
+            elif isinstance(each, ScalarNode) and (meant := meant_comparison(each.text)) and not is_reported(each):
+                report.refuse(each.location, f"“{each.text}” is no comparison; write {key}: {meant}")
+                _close_line(each.location, report)
         for key in [key for key, each in entries.items() if isinstance(each, ScalarNode) and each.value is None]:
             report.add(entries.pop(key).location, f"“{key}” is compared with nothing; say {{exists: false}}")
         return entries
@@ -178,6 +199,38 @@ class ConditionSection(Section):
                 return Compare(name, Operator.ONE_OF, compared, locations, self.key_location(name))
             case _:
                 return Compare(name, Operator.IS, compared, (node.location,), self.key_location(name))
+
+
+def _close_line(place: Location, report: FaultReport) -> None:
+    """Leave out what follows on that line from the way the condition is written."""
+    report.spoil(place.file, range(place.line, place.line + 1))
+
+
+def _shown(meant: MeantCondition, node: Node) -> str:
+    """The value of a condition whose key is written as elsewhere."""
+    if meant.value:
+        return meant.value
+    if isinstance(node, SequenceNode) and all(isinstance(each, ScalarNode) for each in node.nodes):
+        return f"[{', '.join(each.text for each in node.nodes if isinstance(each, ScalarNode))}]"
+    text = node.text if isinstance(node, ScalarNode) else ""
+    return text or ("true" if meant.comparison == "exists" else "…")
+
+
+def _as_meant(meant: MeantCondition, node: Node) -> tuple[str, Node]:
+    """Its key and value. A value that is read from a key is not judged: it was reported with it."""
+    if meant.comparison == "exists":
+        value: Node = (
+            node if isinstance(node, ScalarNode) and node.text else ScalarNode(node.location, "true", value=True)
+        )
+    elif meant.value or (isinstance(node, ScalarNode) and not node.text):
+        value = ScalarNode(node.location, meant.value, Faulty(meant.value))
+    else:
+        value = node
+    if not meant.comparison:
+        return meant.field, value
+    inner = meant.field if meant.comparison == "not" else meant.comparison
+    within = MappingNode(node.location, {inner: value}, (node.location,))
+    return ("not", within) if meant.comparison == "not" else (meant.field, within)
 
 
 def _report_list(key: str, written: SequenceNode, report: FaultReport) -> None:

@@ -68,7 +68,9 @@ def nearest_word(word: str, right: Iterable[str]) -> str | None:
     if len(word) > _LONGEST_WORD:
         return None
     words = sorted(right)
-    close = get_close_matches(word, words, n=1, cutoff=0.6)
+    close = get_close_matches(word, words, n=1, cutoff=0.6) or get_close_matches(
+        word.casefold(), words, n=1, cutoff=0.6
+    )
     if close:
         return close[0]
     ends = [each for each in words if each.rpartition(".")[2] == word.rpartition(".")[2]]

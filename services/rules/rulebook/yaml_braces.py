@@ -2,6 +2,7 @@
 
 import re
 
+from services.rules.rulebook.meant_conditions import BRACKETED_PATH, meant_by_sign, meant_condition, without_brackets
 from services.rules.rulebook.yaml_lines import (
     CLOSING,
     COLON,
@@ -156,11 +157,13 @@ def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: in
     end = begun + len(part)
     if part[0] in "\"'":
         return _bad_quoted_part(text, number, bare, begun, end)
-    if (key := _key_in_part(text, number, begun, part)) is not None:
-        return key
-    if part[0] in "@`%*&!|>?" and (len(part) == 1 or part[0] in "@`%|>" or part[1] == " "):
-        sentence = f'a text that begins with “{part[0]}” stands in quotes: "{shortened(part)}"'
-        return Mistake(number + 1, begun + 1, sentence, with_range_in_quotes(text, number, begun, end))
+    found = (
+        _key_in_part(text, number, begun, part)
+        or _key_as_elsewhere(text, number, begun, bare)
+        or _sign_first(text, number, begun, part)
+    )
+    if found is not None:
+        return found
     if (colon := COLON.search(part)) is not None:
         return _colon_in_part(text, number, begun, part, colon.start())
     if (brace := re.search(r"[{\[]", part)) is not None:
@@ -182,6 +185,38 @@ def _key_in_part(text: FileText, number: int, begun: int, part: str) -> Mistake 
     return None
 
 
+def _sign_first(text: FileText, number: int, begun: int, part: str) -> Mistake | None:
+    """A text that begins with a sign that means something else there."""
+    if part[0] not in "@`%*&!|>?" or not (len(part) == 1 or part[0] in "@`%|>" or part[1] == " "):
+        return None
+    sentence = f'a text that begins with “{part[0]}” stands in quotes: "{shortened(part)}"'
+    if (meant := meant_by_sign(part)) is not None:
+        sentence = f"“{shortened(part)}” is no comparison; write {meant}"
+    return Mistake(number + 1, begun + 1, sentence, with_range_in_quotes(text, number, begun, begun + len(part)))
+
+
+def _key_as_elsewhere(text: FileText, number: int, begun: int, bare: str) -> Mistake | None:
+    """The key of a condition with brackets in it, or with a comparison and nothing behind its colon."""
+    if (found := _KEY_WITH_BRACKETS.match(bare, begun)) is not None:
+        key, plain = found["key"], without_brackets(found["key"])
+        sentence = f"a key has no brackets; write {plain}: …"
+        mended = with_replacement(text, number, begun, len(key), plain.ljust(len(key)))
+        return Mistake(number + 1, begun + 1, sentence, mended)
+    if (found := _KEY_BEHIND_SIGN.match(bare, begun)) is not None:
+        written, plain = found["written"], found["key"]
+        sentence = f"a key has no “{found['sign']}”; write {plain}: …"
+        mended = with_replacement(text, number, begun, len(written), plain.ljust(len(written)))
+        return Mistake(number + 1, begun + 1, sentence, mended)
+    end = re.compile(r":(?=\s*[,}])").search(bare, begun)
+    meant = None if end is None else meant_condition(bare[begun : end.start()])
+    if end is None or meant is None or not meant.value:
+        return None
+    sentence = f"“{bare[begun : end.start()]}” is no field; write {meant.written(meant.value)}"
+    return Mistake(number + 1, begun + 1, sentence, with_insertion(text, number, end.end(), " ~"))
+
+
+_KEY_WITH_BRACKETS = re.compile(rf"(?P<key>{BRACKETED_PATH.pattern})[ ]*:(?=\s|$)")
+_KEY_BEHIND_SIGN = re.compile(r"(?P<written>(?P<sign>[@`%*&$#])\{?[ ]?(?P<key>[A-Za-z_][\w.]*)\}?`?)[ ]*:(?=\s|$)")
 _KEY_ALONE = re.compile(r"(?P<key>[a-z0-9_]+):")
 _KEY_BEFORE_LIST = re.compile(r"(?P<key>[a-z0-9_]+) [\[{][\w ]*")
 

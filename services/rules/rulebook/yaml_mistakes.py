@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from yaml.error import MarkedYAMLError
 
+from services.rules.rulebook.meant_conditions import meant_by_sign
 from services.rules.rulebook.yaml_braces import find_in_braces
 from services.rules.rulebook.yaml_characters import also_on_lines
 from services.rules.rulebook.yaml_lines import (
@@ -415,6 +416,9 @@ def _bad_block_text(text: FileText, lines: list[str], number: int) -> Mistake | 
         return None
     if _MISTYPED_BLOCK.fullmatch(line.value):
         return _mistyped_block(text, line)
+    if line.key not in KEYS and (meant := meant_by_sign(line.value)) is not None:
+        sentence = f"“{shortened(line.value)}” is no comparison; write {line.key}: {meant}"
+        return Mistake(number + 1, line.start + 1, sentence, with_quotes(text, lines, line, line.start))
     sign = line.value[0]
     sentence = f"behind “{sign}” nothing may stand on the line: begin the text on the next one, or put it in quotes"
     return Mistake(number + 1, line.start + 1, sentence, with_replacement(text, number, line.start, 1, " "))

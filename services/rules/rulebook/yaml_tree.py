@@ -18,9 +18,10 @@ from yaml._yaml import CParser
 from yaml.error import MarkedYAMLError, YAMLError
 
 from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
-from services.rules.rulebook.yaml_lines import FileText, Mistake, lines_of_item, quote_value
+from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, lines_of_item, quote_value
 from services.rules.rulebook.yaml_mistakes import find_mistake
 
 # ------------------------------------------------------------------ the tree
@@ -299,9 +300,7 @@ class _Builder:
     def _key(self, parent: _Open, node: Node, event: Any) -> None:
         parent.awaits_value, parent.key, parent.key_end = True, None, event.end_mark
         if type(node) is not ScalarNode:
-            twice = parent.in_braces and type(node) is MappingNode and not parent.nodes
-            sentence = "rule files have no placeholders like {{ … }}" if twice else "a key is a single word"
-            self._report.add(node.location, f"{sentence}; a text that begins so stands in quotes")
+            self._key_in_signs(parent, node)
         elif node.text in parent.keys and self._is_step():
             parent.key = f"{node.text}{_AGAIN}{len(parent.keys)}"
             parent.keys[parent.key] = node.location
@@ -310,6 +309,22 @@ class _Builder:
         else:
             parent.key = node.text
             parent.keys[node.text] = node.location
+
+    def _key_in_signs(self, parent: _Open, node: Node) -> None:
+        """A key between braces or brackets: the word within is taken for it. One of no word was reported already."""
+        is_mapping = type(node) is MappingNode
+        words = [*node.nodes] if isinstance(node, MappingNode) else _words_of(node)
+        if is_mapping and not words:
+            return
+        if parent.in_braces and is_mapping and not parent.nodes:
+            sentence = "rule files have no placeholders like {{ … }}; a text that begins so stands in quotes"
+        elif len(words) == 1 and words[0] not in parent.keys:
+            (parent.key,) = words
+            parent.keys[parent.key] = node.location
+            sentence = f"a key has no {'braces' if is_mapping else 'brackets'}; write {parent.key}: …"
+        else:
+            sentence = "a key is a single word; a text that begins so stands in quotes"
+        self._report.add(node.location, sentence)
 
     def _is_step(self) -> bool:
         """Whether the innermost mapping is an item of “steps” on lines of its own."""
@@ -381,6 +396,9 @@ class _Builder:
             )
             return
         before, known = next(reversed(parent.nodes.items()))
+        if before not in KEYS and (meant := meant_condition(key)) is not None and meant.value:
+            parent.keys[key], parent.nodes[key] = location, node  # said where conditions are read
+            return
         if isinstance(known, ScalarNode) and not known.text and _NAME.fullmatch(key) and _NAME.fullmatch(before):
             parent.keys[key], parent.nodes[key] = location, node  # a list in braces: said once, at its end
         elif isinstance(known, ScalarNode) and known.text.isdigit() and _THOUSANDS.fullmatch(key):
@@ -429,6 +447,11 @@ def _part_of_step(done: _Open, names: list[str]) -> MappingNode:
         if plain not in nodes:
             nodes[plain], places[plain] = done.nodes[name], done.keys[name]
     return MappingNode(next(iter(places.values()), done.location), nodes, tuple(places.values()))
+
+
+def _words_of(node: Node) -> list[str]:
+    items = node.nodes if isinstance(node, SequenceNode) else ()
+    return [each.text for each in items if isinstance(each, ScalarNode) and each.text]
 
 
 def _is_empty(node: Node) -> bool:
