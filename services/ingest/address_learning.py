@@ -1,7 +1,7 @@
 """Learns the addresses that messages of ours arrived at: the number and the BSUID that WhatsApp's statuses name.
 
-Beside the webhook's requests, which never wait for it: statuses need no database to be accepted. What is lost with a
-process is learnt from the next status of the same person.
+It runs beside the requests of the webhook, which never wait for it: statuses are accepted without the database. What is
+lost with a process is learnt from the next status of the same person.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _RETRY_SECONDS = 5.0
 
 
 class AddressLearner:
-    """``offer`` from the event loop of ``run``. Each address of a person's state is looked at once by each process."""
+    """Call ``offer`` in the event loop of ``run``. A process looks once at each address of a person's state."""
 
     def __init__(self, pool: Pool, clock: Clock, tenant: TenantId, people: PersonStore, metrics: IngestMetrics) -> None:
         self._pool = pool
@@ -43,7 +43,7 @@ class AddressLearner:
         return len(self._pending)
 
     def offer(self, reached: Iterable[ReachedAddress]) -> None:
-        """Those beyond a limit are left to a later status, so that memory stays flat while the database is away."""
+        """Addresses beyond a limit are left to a later status, so that memory stays flat while the database is away."""
         for one in reached:
             if one in self._known or one in self._pending or len(self._pending) >= _MOST_PENDING:
                 continue

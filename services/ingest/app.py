@@ -237,7 +237,7 @@ async def _delete_old(received: ReceivedEventStore) -> None:
         await asyncio.sleep(_DELETE_INTERVAL_SECONDS)
 
 
-# ------------------------------------------------------------------ for a stack on a driven clock
+# ------------------------------------------------------------------ for a stack on a virtual clock
 
 
 def request_idle_check(router: Router, metrics: IngestMetrics) -> IdleCheck:

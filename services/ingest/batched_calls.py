@@ -1,7 +1,7 @@
-"""Calls of the database that concurrent requests make are made together: a group commit, and the like for reading.
+"""Joins the database calls of concurrent requests into batches: a group commit, and the same for reading.
 
-Most of the price of a small query or transaction is its own: its planning, its ways to the database and back, its
-commit. So what comes while others run is one call, the next one. A call that comes alone waits for no other.
+Most of the cost of a small query or transaction is fixed: its planning, its way to the database and back, its commit.
+So requests that come while batches run are called together in the next one. A request that comes alone waits for none.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class BatchedCalls(Generic[T, R]):
             await self._call_together(batch)
 
     def _take(self) -> list[_Waiting[T, R]]:
-        """The longest waiting, without those whose callers have gone."""
+        """The requests that wait longest, without those whose callers have gone."""
         taken: list[_Waiting[T, R]] = []
         size = 0
         while self._waiting and (not taken or size + self._size(self._waiting[0].request) <= self._most):
@@ -86,9 +86,9 @@ class BatchedCalls(Generic[T, R]):
             if len(batch) > 1:
                 await asyncio.gather(*(self._call_together([waiting]) for waiting in still_waiting))
             else:
-                told = Unavailable("PostgreSQL: too slow") if isinstance(fault, TimeoutError) else fault
+                error = Unavailable("PostgreSQL: too slow") if isinstance(fault, TimeoutError) else fault
                 for waiting in still_waiting:
-                    waiting.result.set_exception(told)
+                    waiting.result.set_exception(error)
             return
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.result.done():

@@ -184,7 +184,7 @@ def readers_of(topic: str) -> list[str]:
 
 
 def deletable_offset(end: int, committed: Sequence[int | None]) -> int:
-    """Up to where the records of a partition are needed by no reader; without readers, up to its end."""
+    """The offset before which no reader needs a record of the partition any more; its end where it has no reader."""
     return min([end, *(offset or 0 for offset in committed)])
 
 
@@ -218,7 +218,7 @@ class TopicEraser:
         return Counter(behind)
 
     async def _until_read(self, admin: Any, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Up to where each partition may go; waits a while for readers that are not at these ends yet."""
+        """The offset up to which each partition may be deleted. Waits a while for readers that are behind."""
         began = time.monotonic()
         while True:
             committed = {
@@ -266,5 +266,5 @@ class FilesAndTopics:
         return {"media_files": files} if files else {}
 
     async def erase_together(self) -> LeftOver:
-        """Delete from the topics what every service has read, of all people. Raises Unavailable."""
+        """Delete the records of all people that every service has read from the topics. Raises Unavailable."""
         return await self.topics.delete_read_records()

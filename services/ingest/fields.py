@@ -1,8 +1,8 @@
 """Reads single fields from outside: names, days, countries, languages, numbers, texts.
 
-A value means what it says, or is absent, or cannot be read. A value that cannot be read counts as absent and is
-reported with its record, its field and the reason; the value itself is kept only with the parked row. Each such value
-is reported once: the snapshot of the record keeps digests of those reported.
+A value that cannot be read counts as absent. It is reported with its record, its field and the reason; the value itself
+is kept only with the parked row. Each such value is reported once: the snapshot of the record keeps digests of those
+reported.
 """
 
 import re

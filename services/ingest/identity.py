@@ -253,7 +253,7 @@ def _add_addresses(
 
 
 def _is_free(directory: PersonDirectory, person: PersonObserved, number: Phone | None) -> bool:
-    """Whether no other contact has the number: of those who share one, each keeps what Consonance has."""
+    """Whether no other contact has the number. Contacts that share a number keep what Consonance has of each."""
     owner = directory.by_phone(number)
     return owner is None or owner.person_id == person.person_id or owner.contact_id is None
 

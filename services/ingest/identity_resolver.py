@@ -45,7 +45,7 @@ class _Sender(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """Updates of one webhook, with the keys of their addresses, and the people they would be of if unknown."""
+    """Updates of one webhook. ``addresses`` are their senders', ``visitors`` the ids of senders who are not known."""
 
     updates: Sequence[PersonUpdate]
     context: WebhookContext
@@ -99,7 +99,7 @@ class IdentityResolver:
     async def _store_changes(self, requests: Sequence[_Request]) -> list[list[_Sender]]:
         """Identify the senders again under lock: another process may have changed the people meanwhile.
 
-        One transaction does what one for each request would do, one after the other.
+        The result is the same as with a transaction for each request, one after the other.
         """
         addresses, visitors = _addresses_and_visitors(requests)
         locks = address_locks(self._people.tenant, [*addresses, *visitors])

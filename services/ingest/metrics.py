@@ -109,7 +109,7 @@ _updates_of = cache(_UPDATES.labels)
 
 
 class IngestMetrics:
-    """``updates_counted`` is the number of updates since the start, for the idle report of a driven clock."""
+    """``updates_counted`` is the number of updates since the start, for the idle report on a virtual clock."""
 
     def __init__(self) -> None:
         self.updates_counted = 0

@@ -44,8 +44,8 @@ def _renumberings() -> tuple[_Rewriting, ...]:
 
 
 @lru_cache(maxsize=1)
-def _untold() -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(one["untold"]) for one in read_exceptions() if "untold" in one)
+def _mixed_numbers() -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(one["mixed"]) for one in read_exceptions() if "mixed" in one)
 
 
 @lru_cache(maxsize=65_536)
@@ -61,7 +61,7 @@ def renumbered(phone: str) -> str:
 
 @lru_cache(maxsize=16_384)
 def is_landline(phone: Phone) -> bool:
-    """Whether a numbering plan gives it to landlines alone. Some plans, like that of the United States, do not tell."""
-    if any(pattern.fullmatch(phone) for pattern in _untold()):
+    """Whether a numbering plan gives it to landlines alone. Some plans, like that of the United States, do not say."""
+    if any(pattern.fullmatch(phone) for pattern in _mixed_numbers()):
         return False
     return phonenumbers.number_type(phonenumbers.parse(phone)) == PhoneNumberType.FIXED_LINE

@@ -1,6 +1,6 @@
-"""The conservation audit: what a service took over has its end in time, or it is a gap: a row, a reason and a metric.
+"""The conservation audit: what a service took over must end in time; otherwise it is a gap: a row, a reason, a metric.
 
-A service audits its own schema, hop by hop: an event it entered has a decision, a message it took over has an end, a
+A service audits its own schema, hop by hop: an event of its inbox has a decision, a message it took over has an end, a
 write has an outcome. Each hop names how late an end may be (its budget). One replica audits, every minute, with a
 bounded number of rows; the gaps are in the table ``audit_gaps``, open until a later run does not find them again.
 
@@ -97,7 +97,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HopState:
-    """A hop before a run. ``business`` and ``machine`` are now."""
+    """A hop before a run. ``business`` and ``machine`` are the time of now by the two clocks."""
 
     business: datetime
     machine: datetime
@@ -118,7 +118,7 @@ class HopResult:
 
 
 class ControlMissed(Exception):
-    """The audit did not find the gap that it had planted: it proves nothing."""
+    """The audit did not find the gap that it had planted, so its result proves nothing."""
 
 
 class Hop(Protocol):

@@ -1,7 +1,8 @@
 """The two clocks: business time comes from a ``Clock`` and reaches deciders as ``now``; machine time is the real one.
 
 A development clock is a file of eight bytes (microseconds since 1970, little-endian) that every process of a stack maps
-into memory: reading it costs nothing, and all processes see one instant. Only the stack's conductor writes it.
+into memory: reading it costs nothing, and all processes see one instant. Only the process that runs the stack writes
+it.
 """
 
 import mmap
@@ -27,7 +28,7 @@ class SystemClock:
 
 
 class DevelopmentClock:
-    """Business time as the conductor of a development stack last set it."""
+    """Business time as the process that runs a development stack last set it."""
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:

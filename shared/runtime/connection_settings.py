@@ -247,7 +247,7 @@ class PostgresSettings(Settings):
 
 
 def check_dsn(dsn: str) -> None:
-    """Raises ValueError for a parameter that is misspelt, or that lets no safe connection come about."""
+    """Raises ValueError for a parameter that is misspelt, or that allows no safe connection."""
     address = urlsplit(dsn)
     if address.scheme not in {"postgresql", "postgres"}:
         raise ValueError("it must begin with postgresql://")

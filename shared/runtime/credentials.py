@@ -1,7 +1,8 @@
 """Types for secrets, checked at start, and the keyed hash that stands for personal data in ids, keys and logs.
 
-A secret that cannot be right would start, and then refuse or admit every request. No error quotes a secret. Meta
-documents no format of its app secrets (32 hexadecimal digits today), so only what none of them can be is refused.
+With a secret that cannot be right, a service would start, and then refuse or accept every request. No error quotes a
+secret. Meta documents no format of its app secrets (32 hexadecimal digits today), so only a value that cannot be one is
+refused.
 """
 
 import base64
@@ -81,7 +82,7 @@ PseudonymKey = Annotated[SecretStr, AfterValidator(_of_length(32, 256))]
 
 
 def hmac_sha256(key: bytes, content: bytes) -> str:
-    """HMAC-SHA256 in hex: as ``hmac.digest``, at two thirds of its price, since each key is prepared once."""
+    """HMAC-SHA256 in hex: as ``hmac.digest``, at two thirds of its cost, since each key is prepared once."""
     keyed = _keyed_hash(key).copy()
     keyed.update(content)
     return keyed.hexdigest()

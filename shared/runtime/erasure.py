@@ -156,7 +156,7 @@ class SchemaEraser:
     service: str
 
     async def erase(self, tenant: str, person: PersonWords) -> dict[str, int]:
-        """Returns the rows that must stay for now, by table: what they belong to is under way."""
+        """Returns the rows that must stay for now, by table: they belong to work that is under way."""
         left_over = {}
         async with self.pool.acquire() as connection:
             searches = await searches_of(connection, self.service)
@@ -270,7 +270,7 @@ def redact_value(value: Any, kind: str, person: PersonWords, *, in_own_row: bool
 
 
 class ErasingHandler:
-    """A handler that notes whose erasure ``contacts`` demands before the service's own handler forgets the person."""
+    """Notes the people whose erasure ``contacts`` demands, before the service's own handler forgets them."""
 
     def __init__(self, service: str, handler: Handler) -> None:
         self._service = service
@@ -334,7 +334,7 @@ class ErasureWorker:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def run_due(self) -> int:
-        """The number of passes that were due. One that fails is due again in ten minutes, and holds no other up."""
+        """The number of passes that were due. One that fails is due again in ten minutes; the others go on."""
         now = self.clock.now()
         rows = await self.pool.fetch(QUERIES.claim_passes, now, now + RETRY_AFTER)
         erased: list[tuple[Mapping[str, Any], LeftOver]] = []
@@ -370,7 +370,7 @@ class ErasureWorker:
 
 @contextmanager
 def _one_erasure() -> Iterator[None]:
-    """A failure within holds no other erasure up; the pass is due again in ten minutes."""
+    """A failure within does not delay other erasures; the pass is due again in ten minutes."""
     try:
         yield
     except _RETRIED as error:

@@ -1,7 +1,7 @@
 """Classifies errors: whether to park the record, wait for a dependency, repeat the transaction, or stop the process.
 
 An unforeseen error counts as the record's: bisection finds that record and parks it with the place of the error, and
-the rest goes on. Where every record fails so, the consumer halts.
+the rest goes on. Where every record fails like this, the consumer halts.
 """
 
 import asyncio

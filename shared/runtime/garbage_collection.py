@@ -1,7 +1,7 @@
-"""How often Python looks for garbage that holds itself: seldom, as next to nothing here does.
+"""Sets how often Python looks for objects in reference cycles: seldom, since this code makes nearly none.
 
-It is set by the entry points before they import anything else. At Python's own thresholds, the looks at objects that
-imports make, and that stay, are a fifth of the CPU of a start.
+The entry points set it before they import anything else. With Python's own thresholds, looking at the objects that
+imports make, and that stay, takes a fifth of the CPU of a start.
 """
 
 import gc
@@ -14,5 +14,5 @@ def collect_seldom() -> None:
 
 
 def keep_what_was_started() -> None:
-    """Objects that are there now live as long as the process, and are not visited again."""
+    """The objects of now live as long as the process, so the collector does not look at them again."""
     gc.freeze()

@@ -1,8 +1,8 @@
 """Serves ``/healthz``, ``/readyz``, ``/metrics`` on a port of their own; with a virtual clock also ``/development/…``.
 
-It answers from the moment the process begins to wait for its dependencies. ``/healthz`` asks no neighbour: it answers
-for as long as the event loop runs, on which it runs itself. ``/readyz`` asks them all at once and answers before a
-probe gives up; docs/decisions/0065-probes.md says what follows from each.
+It answers from the moment the process begins to wait for its dependencies. ``/healthz`` asks no dependency: it answers
+as long as the event loop runs. ``/readyz`` asks all of them at once and answers before a probe gives up;
+docs/decisions/0065-probes.md says what follows from each.
 """
 
 import asyncio

@@ -193,7 +193,7 @@ class Producer:
 
         The records of these that travel in one batch share a future, and each is written straight into the batch that
         aiokafka fills next: its ``send`` makes a future for each record and looks its topic up anew, at six times the
-        price. aiokafka has no public way to.
+        cost. aiokafka has no public function for it.
         """
         accumulator = self._producer._message_accumulator  # noqa: SLF001 -- see above
         partitions: dict[str, list[int]] = {}
@@ -284,7 +284,7 @@ def _append(
 
 
 async def discard_producer(producer: Any) -> None:
-    """Close a producer without delivering what it holds; aiokafka has no public way to, and would wait for ever.
+    """Close a producer without delivering what it holds: aiokafka has no public function for it, and would wait.
 
     Its sender may fail meanwhile: aiokafka looks for the batch of a failed request among those just discarded. That
     error has no consequence.
@@ -299,7 +299,7 @@ async def discard_producer(producer: Any) -> None:
 
 
 async def discard_consumer(consumer: Any) -> None:
-    """Close a consumer that does not stop by itself; aiokafka has no public way to, and may wait for minutes.
+    """Close a consumer that does not stop by itself; aiokafka has no public function for it, and may wait for minutes.
 
     Without its tasks and its connection it leaves the group when its session ends.
     """

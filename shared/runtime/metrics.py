@@ -30,7 +30,7 @@ NO_RULE = "none"
 """The value of the label ``rule`` where no rule is concerned."""
 
 OTHER = "other"
-"""The value of a label whose other values are as many as a process keeps."""
+"""The value of a label for every value beyond the number that a process keeps apart."""
 
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -136,7 +136,7 @@ def _names(labels: Iterable[Label]) -> tuple[str, ...]:
 
 
 class Histogram(prometheus_client.Histogram):
-    """A histogram that takes the observations of a batch at once, at a tenth of the price of one by one."""
+    """A histogram that takes the observations of a batch at once, at a tenth of the cost of one by one."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """Negative amounts, which clocks that differ can give, count as 0."""

@@ -2,8 +2,8 @@
 
 What a transaction publishes is sent if, and only if, it commits. The relay sends in the order of ids, decisions last,
 and deletes what the broker acknowledged. A record that the broker will never take is parked, and a topic that it
-refuses is left alone for a while: neither holds up the others. One process of a service relays at a time; a new leader
-waits until nothing that a lost one sent can still arrive, as a late copy of an old state must not overtake a newer one.
+refuses is left alone for a while: neither holds up the others. One process of a service relays at a time. A new leader
+first waits until no record of the last one can still arrive: a late copy of an old state must not overtake a newer one.
 """
 
 import asyncio
@@ -344,7 +344,7 @@ class Relay:
     async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         """For each row its future, done, or the error that kept it back; decisions go once all others have arrived.
 
-        Who reads a decision finds what it asks of other services, or takes back, in their topics already.
+        So a reader of a decision finds the commands that it names in their topics already.
         """
         results: dict[int, Any] = {}
         for stage in _stages(rows):
@@ -383,7 +383,7 @@ class Relay:
 
 
 def _stages(rows: Sequence[Any]) -> list[list[Any]]:
-    """The rows that are sent together: first what asks and tells, then the decisions, which say so."""
+    """The rows that are sent together: commands and reports first, then the decisions that name them."""
     decisions = [row for row in rows if row["topic"] == DECISIONS.name]
     others = [row for row in rows if row["topic"] != DECISIONS.name]
     return [stage for stage in (others, decisions) if stage]

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: murmur2, as Java's clients have it, at under half the price of aiokafka's own.
+"""Which partition a key belongs to: murmur2, as Java's clients have it, at under half the cost of aiokafka's own.
 
 https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/utils/Utils.java (murmur2)
 """

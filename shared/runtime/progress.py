@@ -1,4 +1,4 @@
-"""Keeps in PostgreSQL how far a service has read, beside the state it read it into, and measures how far it lags.
+"""Keeps in PostgreSQL how far a service has read, together with the state that came of it, and measures its lag.
 
 Kafka's own committed offsets only serve Kafka's tools. A partition read to its end is "caught up" to the business time
 at which its end was looked up; timers wait for that.
@@ -35,7 +35,7 @@ Partition = tuple[str, int]
 
 
 class Fenced(Unavailable):
-    """Another replica has read on, or will: this replica's batch is void, through no fault of a record."""
+    """Another replica reads this partition now, so the batch of this replica does not count. No record is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ async def advance_progress(connection: Connection, ranges: Mapping[Partition, Of
 
 
 async def record_caught_up(pool: Pool, read_to_end: Mapping[Partition, int], now: datetime) -> set[Partition]:
-    """Record that these partitions hold nothing beyond what was read; ``now`` was taken before their ends were.
+    """Record that these partitions hold nothing beyond what was read; ``now`` was read before their ends.
 
     Returns the partitions that are caught up to ``now``.
     """
@@ -334,7 +334,7 @@ class LagMonitor:
         self._show_ages()
 
     def _show_ages(self) -> None:
-        """An age grows too while the broker does not say where a partition ends: that all was read is not known."""
+        """An age also grows while the broker does not answer, since it is not known then whether all was read."""
         now = time.monotonic()
         ages: dict[str, float] = dict.fromkeys(self._topics, 0.0)
         for partition in self._positions:

@@ -105,8 +105,8 @@ def base64_fragments(raw: bytes) -> tuple[str, ...]:
 def redact(document: Any, person: PersonWords, *, is_own: bool = False, in_own_row: bool = False) -> Any:
     """A copy without what identifies the person. ``is_own``: it is a part of an object about the person.
 
-    ``in_own_row``: the row that it is in is about the person. Whom another object is about stays named, since two
-    people may have one name.
+    ``in_own_row``: the row that it is in is about the person. The name of the person whom another object is about
+    stays, since two people may have one name.
     """
     if isinstance(document, str):
         return redact_text(document, person, in_own_row=in_own_row)
@@ -131,7 +131,7 @@ def _names_another(document: Mapping[str, Any], person: PersonWords) -> bool:
 
 
 def is_about(document: Mapping[str, Any], person: PersonWords, *, is_own: bool) -> bool:
-    """Whether an object is about the person: it says so itself, or its evidence does, or what it stands in is."""
+    """Whether an object is about the person: it says so itself, or its evidence does, or the object around it is."""
     named = document.get("person_id")
     if isinstance(named, str):
         return named == person.person_id
@@ -155,7 +155,7 @@ def blank(value: Any) -> Any:
 
 
 def redact_text(text: str, person: PersonWords, *, in_own_row: bool = False) -> str:
-    """A text of one word may be one of a closed set, so in it an address or a longer name alone is replaced."""
+    """A text of one word may be one of a closed set, so in it only an address or a longer name is replaced."""
     pattern = person.own_pattern if in_own_row and any(map(str.isspace, text)) else person.pattern
     if pattern is not None:
         text = pattern.sub(ERASED, text)

@@ -1,4 +1,4 @@
-"""Deletes what is older than its class of data is kept: in small batches, by a task of each service."""
+"""Deletes data that has been kept for as long as its class is kept: in small batches, by a task of each service."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -60,7 +60,7 @@ async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:
 async def delete_expired_once(now: datetime, expiries: Sequence[Expiry]) -> int:
     """Delete everything that has expired at ``now``, a batch a transaction; returns how much.
 
-    A class that cannot be deleted now is left for the next time, and holds no other up.
+    A class that cannot be deleted now is left for the next time, and does not delay the others.
     """
     deleted = 0
     for expiry in expiries:

@@ -16,7 +16,7 @@ log = get_logger()
 
 
 class SecretFilesWatch:
-    """``files``: those that were read at the start; ``folder``: all of whose files count, too."""
+    """``files`` were read at the start; of ``folder`` every file counts too."""
 
     def __init__(self, folder: Path | None, files: Iterable[Path]) -> None:
         self._folder = folder
@@ -30,7 +30,7 @@ class SecretFilesWatch:
             await self.check()
 
     async def check(self) -> None:
-        """Log what changed since the last check; what is as it was at the start again counts as unchanged."""
+        """Log what changed since the last check. A file that is again as it was at the start counts as unchanged."""
         changed = _differences(self._first, await asyncio.to_thread(self._digests))
         for name in sorted(changed - self._changed):
             log.warning("secret.changed", name=name, hint="restart this service")

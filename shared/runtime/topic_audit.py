@@ -1,4 +1,4 @@
-"""Audits that what a service entered is on a topic, by reading the topic back: the events of its inbox have decisions.
+"""Audits by reading a topic back: rows of a table must have their records there, as events of the inbox have decisions.
 
 The rows of a table and the records of the topic are read once each, in the order of their time, and matched in memory;
 what has no match after its budget is a gap. A replica that begins to audit reads the topic from before the oldest row
@@ -19,7 +19,7 @@ from shared.runtime.postgres import Connection
 from shared.runtime.settings import ServiceSettings
 
 NamesIn = Callable[[bytes], Iterable[str]]
-"""Reads the name that the value of a record carries."""
+"""Reads the names in the value of a record."""
 
 EVENT_CONTROL = " ".join([CONTROL] * 3)
 """The subject of a planted event: a subject is tenant, source and id of an event, with spaces between them."""
@@ -88,7 +88,7 @@ class TopicReader:
 class TopicHop:
     """Events of a table that a record of a topic must name within the budget; machine time.
 
-    ``names_in`` a record's value are the names that ``name_of`` gives subjects.
+    ``names_in`` gives the names in the value of a record, ``name_of`` that of a subject; both are compared.
     ``rows`` takes a window (from, to) and a number, and gives subjects with their instants; ``owed`` takes subjects,
     and gives those of them that still exist, and whether they are ``excused`` now: not due yet, for a reason that the
     table shows. ``plant`` takes an instant.

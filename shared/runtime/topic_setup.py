@@ -22,7 +22,7 @@ from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _RETRY_SECONDS = 1.0
-_SURE_AFTER = 30
+_MAX_TRIES = 30
 MISSING, NOT_ALLOWED = "missing", "this login may not see it"
 
 
@@ -77,7 +77,7 @@ async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: S
 
 
 async def create_topics(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
-    """Make what is missing and wait until every partition has a leader; the names made."""
+    """Create missing topics and wait until every partition has a leader; returns their names."""
     missing = {
         prefix + name for name, lack in (await topic_problems(admin, prefix, ALL_TOPICS)).items() if lack == MISSING
     }
@@ -92,11 +92,11 @@ async def create_topics(admin: AIOKafkaAdminClient, prefix: str, replication: in
         failed = [e for e in response.topic_errors if e[1] not in {0, TopicAlreadyExistsError.errno}]
         if failed:
             raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"the broker refused {failed[0][0]}: {failed[0][-1]}")
-        await _led(admin, [topic.name for topic in new])
+        await _wait_for_leaders(admin, [topic.name for topic in new])
     return sorted(missing)
 
 
-async def _led(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
     names = list(names)
     while True:
         described = await admin.describe_topics(names)
@@ -120,7 +120,7 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
             logged = fault.sentence
             log.warning("dependency.awaited", dependency="kafka", setting=fault.setting, state=logged)
         tries += fault.is_known
-        if tries >= _SURE_AFTER:
+        if tries >= _MAX_TRIES:
             raise Misconfigured(fault.setting, fault.sentence)
         await asyncio.sleep(_RETRY_SECONDS)
 

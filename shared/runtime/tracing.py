@@ -103,8 +103,8 @@ def end_traces() -> None:
 # ------------------------------------------------------------------ sampling
 
 # A trace is recorded whole or not at all: the share is drawn where it begins, and travels in the flags of
-# ``traceparent``. What is not recorded makes no span: OpenTelemetry's own samplers are asked after most of the price of
-# a span is paid.
+# ``traceparent``. What is not recorded makes no span: OpenTelemetry's own samplers are asked when most of the cost of a
+# span is spent.
 
 _SAMPLED = 1
 _sample_ratio = 1.0  # set once, by configure_traces

@@ -1,7 +1,7 @@
 """Fetches the files that wait: looked up, downloaded, checked and scanned while they flow into the store.
 
 Memory holds a few chunks of each file. A file appears in the store only when its size, type, digest and scan are
-fine; whatever may be different later is tried again, until WhatsApp has deleted the file.
+fine. A failure that may pass is tried again, until WhatsApp has deleted the file.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class _Measured:
 
 
 class MediaFetcher:
-    """``settled`` counts files since the start, for the idle report of a driven clock."""
+    """``settled`` counts files since the start, for the idle report on a virtual clock."""
 
     def __init__(
         self,

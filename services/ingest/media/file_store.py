@@ -34,7 +34,7 @@ class FileStore:
         return f"{self._base}/{key}"
 
     async def put(self, key: str, mime: str, chunks: AsyncIterator[bytes]) -> None:
-        """Returns when the file is there, whole; memory holds a few parts of it. It appears only at the end.
+        """Returns when the whole file is there; it appears only at the end. Memory holds a few parts of it.
 
         What ``chunks`` raises is raised, and nothing is kept. Raises Unavailable where the store is away.
         """
@@ -53,7 +53,7 @@ class FileStore:
             raise Unavailable(f"the file store: {type(error).__name__}") from error
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Returns when none of these is there any more; raises Unavailable where the store is away."""
+        """Returns when all of these are gone; raises Unavailable where the store is away."""
         for key in keys:
             self._remove_remains(key)
             try:
@@ -64,7 +64,7 @@ class FileStore:
                 raise Unavailable(f"the file store: {type(error).__name__}") from error
 
     def _remove_remains(self, key: str) -> None:
-        """Remove the parts that an attempt left which was killed; of a bucket, its own rule removes them."""
+        """Remove the parts that a killed attempt left. In a bucket, the bucket's own rule removes them."""
         if self._folder is not None:
             path = self._folder / key
             for remains in path.parent.glob(f"{path.name}#*"):

@@ -1,4 +1,4 @@
-"""WhatsApp's side of a file: its id names a link for five minutes, and the link gives the bytes to our token.
+"""Finds and downloads a file at WhatsApp: its id gives a link for five minutes, and the link the bytes, with our token.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media. A link is followed only to hosts that the
 settings name, never through a redirect, and never to a private address: the address that was checked is the one that
@@ -51,7 +51,7 @@ class MediaLink:
 
 
 class MediaClient:
-    """An async context. Both calls raise Unavailable for whatever may be different at the next attempt."""
+    """An async context. Both calls raise Unavailable for every failure that the next attempt may not meet."""
 
     def __init__(self, endpoint: MediaEndpoint, resolver: AbstractResolver | None = None) -> None:
         self._endpoint = endpoint

@@ -94,7 +94,7 @@ class MediaQueue:
         return await self._settle(file, "stored", stored, *found)
 
     async def settle_refused(self, file: WaitingFile, refused: MediaRefused) -> bool:
-        """False as above."""
+        """False where another process settled it, or began a new attempt."""
         found = (refused.reason.value, None, refused.mime, None, None, None)
         return await self._settle(file, "refused", refused, *found)
 

@@ -1,4 +1,4 @@
-"""Scans files for malware while they are read: the hook, and clamd behind it.
+"""Scans files for malware while they are read: the interface of a scanner, and clamd.
 
 clamd's INSTREAM: https://docs.clamav.net/manual/Usage/Scanning.html#clamd
 """
@@ -39,7 +39,7 @@ class Scanner(Protocol):
 
 class _Unscanned:
     async def feed(self, chunk: bytes) -> None:
-        """Nothing looks at it."""
+        """No scanner reads it."""
 
     async def verdict(self) -> ScanVerdict:
         return ScanVerdict.NOT_SCANNED

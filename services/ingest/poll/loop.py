@@ -1,6 +1,6 @@
 """Runs the polls one after another, with a pause of machine time between, longer while Consonance is unavailable.
 
-Of all replicas that poll, one leads and does; another takes over when that one ends or stands still.
+Of the replicas that may poll, only the leader polls; another takes over when the leader ends or hangs.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class PollLoop:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, connection: Connection) -> None:
-        """Poll until the lease is lost, then raise why. Each page is one transaction, so a poll may end anywhere."""
+        """Poll until the lease is lost, then raise the error. A page is one transaction, so a poll may end anywhere."""
         _log.info("leader.elected", task="polling")
         self._is_leader, self._completed_at = True, time.monotonic()
         polling = asyncio.ensure_future(self.run_forever())
