@@ -177,7 +177,7 @@ def grounds_of(facts: Facts, book: Rulebook, person_id: PersonId, now: datetime)
     """
     person = facts.people[person_id]
     context = DecisionContext(facts, book, lambda _: book, now, ())
-    barred = exclusion_reason(context, person, person_id, "", free=True)
+    barred = exclusion_reason(context, person, person_id, "", is_admitted=True)
     roles = sorted({*person.roles, *staff_roles(book.people, person)}) or ["(no role)"]
     grounds = []
     for role in roles:

@@ -66,7 +66,7 @@ class PollingLoops:
                 await asyncio.sleep(_REVIEW_SECONDS)
 
     async def release_waiting(self) -> None:
-        """Release forever the events whose facts have arrived, or whose patience is over."""
+        """Release forever the events whose facts have arrived, or whose wait is over."""
         while True:
             if not await self._try_once(self._release_once):
                 await asyncio.sleep(self.tick)

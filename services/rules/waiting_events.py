@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.question_lookup import QUOTE_PATIENCE
+from services.rules.conversation.question_lookup import QUOTE_WAIT
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import is_opt_out
 from services.rules.store import QUERIES
@@ -54,7 +54,7 @@ class MissingFacts:
 
     @property
     def patience(self) -> timedelta:
-        return QUOTE_PATIENCE if self.wamid is not None else PATIENCE
+        return QUOTE_WAIT if self.wamid is not None else PATIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def absence_due(context: DecisionContext, chain: Chain) -> datetime | None:
 def reroute_absent(context: DecisionContext, chain: Chain) -> Chain:
     """Move the open questions and hand-overs of people who are away to those who cover for them.
 
-    Without a stand-in, the person is left out and the others, or the next step, have to do.
+    Without a stand-in, the person is left out, and the answers of the others, or the next step, must be enough.
     """
     if not chain.active or not (context.rulebook.people.stands_in or context.facts.absences):
         return chain
@@ -109,12 +109,12 @@ def reroute_absent(context: DecisionContext, chain: Chain) -> Chain:
 def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
     """The messages that wait for an answer, and those still held for working hours; the first to a person first.
 
-    What one has taken is not offered to others.
+    A matter that a person has taken is not offered to others.
     """
     answered = {given.person_id for given in chain.answers if given.final}
     declined = {(offer.step, person) for offer in chain.handovers for person in offer.declined}
     for message in chain.messages:
-        if message.person_id in answered or message.reply or message.closed or message.role in _THEMSELVES:
+        if message.person_id in answered or message.reply or message.closed or message.role in _WITHOUT_STAND_IN:
             continue
         if message.verb is Verb.HAND_OVER and chain.assignment is not None:
             continue
@@ -123,7 +123,7 @@ def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
             yield message
 
 
-_THEMSELVES = frozenset({"sender", "told"})
+_WITHOUT_STAND_IN = frozenset({"sender", "told"})
 """The roles of people who wrote themselves, or are told of something they know: they have no stand-in."""
 
 
@@ -197,10 +197,10 @@ def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, c
             offer = offer.replace(people=people, declined=declined)  # noqa: PLW2901
         offers.append(offer)
     chain = chain.replace(handovers=tuple(offers))
-    return chain if cover else _unless_others(context, chain, message.step)
+    return chain if cover else _go_on_without_takers(context, chain, message.step)
 
 
-def _unless_others(context: DecisionContext, chain: Chain, step: int) -> Chain:
+def _go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
     """When no person is left to take it, the next step does not wait, or the owner team is told."""
     last = chain.handovers[-1] if chain.handovers else None
     if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):

@@ -80,7 +80,7 @@ _KEPT_AS = {
 class ChainMessage(Value):
     """One message to one person. ``step`` is the step's index, ``answer`` the path of the answer it follows, if any.
 
-    ``reply`` frees it of quiet hours; ``rendered`` is the text of a question, for the evidence of its answer. Where
+    A ``reply`` goes at any hour; ``rendered`` is the text of a question, for the evidence of its answer. Where
     one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
     in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is the message that it
     was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.

@@ -1,4 +1,4 @@
-"""When a chain is over: answers that decide, people who are excluded, ``until`` lines, and closing.
+"""Ends chains: by answers that decide, by people who are excluded, by ``until`` lines, and by closing.
 
 A person who was asked counts for the quorum, also while the question is held; an excluded person does not.
 """
@@ -89,7 +89,7 @@ def _last_begun(chain: Chain) -> int:
 
 
 def recount(context: DecisionContext, chain: Chain) -> Chain:
-    """A person who was asked is excluded: the others may all have given the same answer already."""
+    """Conclude the chain where the answers given are enough, now that a person who was asked is excluded."""
     for step in context.rule_of(chain).steps:
         for answer in answers_of(step):
             is_given = any(g.final and g.answer == answer.path for g in chain.answers)

@@ -18,7 +18,7 @@ from shared.contracts.messages import MessageFailed, WithdrawMessage
 from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageReceived, Preference, PreferenceChanged
 
 
-def stop(context: DecisionContext, message: MessageReceived) -> None:
+def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
     """Opt out everyone who is reached at the address: withdraw their messages, and leave them out of their chains.
 
     They get one confirmation, and nothing after it.
@@ -33,10 +33,10 @@ def stop(context: DecisionContext, message: MessageReceived) -> None:
         )
     if context.facts.opted_out(message.person_id) and not before:
         send_notice(context, message, "stopped", after_opt_out=True)
-    _leave_all(context, writers)
+    _exclude_opted_out(context, writers)
 
 
-def start(context: DecisionContext, message: MessageReceived, *, answer: bool = True) -> None:
+def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: bool = True) -> None:
     context.add_reason(Reason.OPTED_IN)
     for person in (message.person_id, *message.shared_with):
         known = context.facts.consent.get(person, Consent())
@@ -47,7 +47,7 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
         send_notice(context, message, "started")
 
 
-def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
+def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> None:
     """The address is another person's: nothing more goes there, and the questions are for others.
 
     No consent is assumed of that address until it changes, or a message from there asks for messages.
@@ -56,14 +56,14 @@ def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
     known = context.facts.consent.get(message.person_id, Consent())
     disputed = known.replace(opted_in_at=None, wrong_person_at=message.at, evidence=message.message_id)
     _enter_message(context, ConsentChange.WRONG_PERSON, message, message.person_id, disputed)
-    _take_back(context, message.person_id, ExclusionReason.WRONG_PERSON)
+    _withdraw_outside_chains(context, message.person_id, ExclusionReason.WRONG_PERSON)
     written_to = [c for c in context.facts.chains_of(message.person_id) if c.wrote_to(message.person_id)]
     for chain in written_to:
         context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WRONG_PERSON))
-    _leave_chains(context, message.person_id, ExclusionReason.WRONG_PERSON)
+    _exclude_from_chains(context, message.person_id, ExclusionReason.WRONG_PERSON)
 
 
-def address_changed(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
+def apply_changed_address(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
     """The address that was another person's has changed. One that went over to another id is the same still."""
     if known is None or known.address_mark is None or seen.merged_into is not None:
         return
@@ -75,13 +75,13 @@ def address_changed(context: DecisionContext, known: PersonFacts | None, seen: P
             _enter_identity(context, ConsentChange.ADDRESS_CHANGED, one, consent.replace(wrong_person_at=None))
 
 
-def merged(context: DecisionContext, person: PersonId) -> None:
+def apply_merge(context: DecisionContext, person: PersonId) -> None:
     """A person was merged into another id: an opt-out of either counts for both."""
     if context.facts.current_id(person) != person:
-        _leave_all(context, (person,))
+        _exclude_opted_out(context, (person,))
 
 
-def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
+def apply_separation(context: DecisionContext, known: PersonFacts | None) -> None:
     """A merge is undone: an opt-out that counted for both ids is kept on both."""
     if known is None or known.merged_into is None or not context.facts.opted_out(known.person_id):
         return
@@ -94,7 +94,7 @@ def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
         _enter_identity(context, ConsentChange.SEPARATED, one, kept)
 
 
-def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None:
+def apply_identity_change(context: DecisionContext, changed: IdentityChanged) -> None:
     """A changed BSUID may belong to another person: the opt-in lapses, an opt-out stays."""
     if changed.change is IdentityChange.BSUID:
         for one in sorted(context.facts.ids_of_person(changed.person_id)):
@@ -104,14 +104,14 @@ def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None
     context.add_reason(Reason.FACTS_KEPT)
 
 
-def preference_changed(context: DecisionContext, changed: PreferenceChanged) -> None:
+def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> None:
     """WhatsApp's switch for offers and announcements; it says nothing about other messages."""
     allowed = changed.value is not Preference.STOP
     _enter_marketing(context, changed.person_id, changed.at, changed.line, allowed=allowed)
     context.add_reason(Reason.FACTS_KEPT)
 
 
-def marketing_refused(context: DecisionContext, failed: MessageFailed) -> None:
+def apply_marketing_refusal(context: DecisionContext, failed: MessageFailed) -> None:
     """WhatsApp refused an offer since the person has turned offers off."""
     _enter_marketing(context, failed.person_id, failed.at, None, allowed=False)
 
@@ -154,15 +154,15 @@ def _enter(context: DecisionContext, entry: ConsentEntry) -> None:
         context.facts.enter_consent(entry)
 
 
-def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:
+def _exclude_opted_out(context: DecisionContext, people: Collection[PersonId]) -> None:
     """Leave opted-out people out of every chain, by whatever id the chain knows them."""
     for person in sorted(context.facts.ids_of_person(*people)):
         if context.facts.opted_out(person):
-            _take_back(context, person, ExclusionReason.OPTED_OUT)
-            _leave_chains(context, person, ExclusionReason.OPTED_OUT)
+            _withdraw_outside_chains(context, person, ExclusionReason.OPTED_OUT)
+            _exclude_from_chains(context, person, ExclusionReason.OPTED_OUT)
 
 
-def _take_back(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
+def _withdraw_outside_chains(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
     """Withdraw the unsent messages of ended chains, and those that belong to no chain."""
     for ended in context.facts.ended_chains_of(person):
         context.save_chain(
@@ -173,7 +173,7 @@ def _take_back(context: DecisionContext, person: PersonId, reason: ExclusionReas
             context.request_withdrawal(WithdrawMessage(message_id=message, person_id=person, reason=str(reason)))
 
 
-def _leave_chains(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
+def _exclude_from_chains(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
     for found in context.facts.chains_of(person):
         chain = outbound.withdraw_messages(context, found, str(reason), lambda m: m.person_id == person, replies=True)
         mine = [m for m in chain.messages if m.person_id == person]

@@ -133,7 +133,7 @@ class _CachedDocument(Struct):
 
 
 class GivenReply(Struct, frozen=True):
-    """For the metrics: how the question of a message was found, or why none was (a word of ``replies``)."""
+    """For the metrics: ``path`` says how the question was found (``ReplyPath``), or why not (``UnclearQuestion``)."""
 
     path: str
 
@@ -197,7 +197,7 @@ class DecisionContext:
         return self.rulebook if chain.revision == self.rulebook.revision else self.rulebook_at(chain.revision)
 
     def holds(self, condition: Condition | None, chain: Chain, recipient: Mapping[str, Any] | None = None) -> bool:
-        """Whether the ``unless`` of a step holds now, for every event that the chain gathered; none never does.
+        """Whether the ``unless`` of a step holds now, for every event that the chain gathered. Without one it does not.
 
         ``recipient`` has the values of the person for whom it is judged, where it is judged for each.
         """

@@ -82,7 +82,9 @@ class Decider:
             self._apply_person(context, data)
         elif isinstance(data, MessageReceived):
             current = merges.with_current_ids(context.facts, data)
-            trigger = self._message_trigger(context, event if current is data else _of_current(event, current), current)
+            trigger = self._message_trigger(
+                context, event if current is data else _with_message(event, current), current
+            )
             inbound.handle_inbound(context, current, trigger, self._match_rules, as_sent=data)
         elif isinstance(data, MessageEventData):
             _apply_delivery(context, data)
@@ -150,13 +152,13 @@ class Decider:
             context.add_reason(Reason.STALE)
             return
         context.add_reason(Reason.FACTS_KEPT)
-        consent.before_known(context, known)
+        consent.apply_separation(context, known)
         person = PersonFacts.of(seen, self.zone_of(seen))
-        consent.address_changed(context, known, person)
+        consent.apply_changed_address(context, known, person)
         merges.undo_merge(context, known, person)
         context.facts.set_person(person)
         merges.follow_merge(context, known, seen.person_id)
-        consent.merged(context, seen.person_id)
+        consent.apply_merge(context, seen.person_id)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
@@ -214,7 +216,7 @@ def decider_of(
     return Decider(book, rulebook_at, matcher, zone_of, signing_keys)
 
 
-def _of_current(event: Event, message: MessageReceived) -> Event:
+def _with_message(event: Event, message: MessageReceived) -> Event:
     """The event with its message as written by the person's id of now."""
     return replace(event, data=message)
 
@@ -222,7 +224,7 @@ def _of_current(event: Event, message: MessageReceived) -> Event:
 def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
     outcomes.apply_delivery(context, data)
     if isinstance(data, MessageFailed) and refuses_marketing(data):
-        consent.marketing_refused(context, data)
+        consent.apply_marketing_refusal(context, data)
 
 
 def _apply_report_on_person(
@@ -230,9 +232,9 @@ def _apply_report_on_person(
 ) -> None:
     """Apply what WhatsApp says of a person, or ingest of a file of theirs."""
     if isinstance(data, IdentityChanged):
-        consent.identity_changed(context, data)
+        consent.apply_identity_change(context, data)
     elif isinstance(data, PreferenceChanged):
-        consent.preference_changed(context, data)
+        consent.apply_preference(context, data)
     else:
         outcomes.apply_file_report(context, data)
 

@@ -1,6 +1,6 @@
 """The inputs of one decision, as a value that is kept, so that the same decision can be made again.
 
-The facts are named by the digest of their JSON: a fact that many decisions read is kept once. What came of the
+The facts are named by the digest of their JSON: a fact that many decisions read is kept once. The outcome of the
 decision is kept as a digest, too; the signatures of buttons do not count, since only a service has their key.
 """
 
@@ -157,7 +157,7 @@ def _value_of(kind: type[Value], raw: bytes) -> Value:
     return decode(kind, raw)
 
 
-# ------------------------------------------------------------------ what came of it
+# ------------------------------------------------------------------ digests of the outcome
 
 
 def effects_digest(decision: Decision) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from services.rules.conversation.fact_values import FileReport
-from services.rules.conversation.form_values import SOMEWHERE, Place, read_value
+from services.rules.conversation.form_values import NO_PLACE, Place, read_value
 from services.rules.rulebook.model import FieldText, Form, FormField
 from shared.clients.file_types import is_one_of
 from shared.contracts.intents import has_words
@@ -54,7 +54,7 @@ ASK_AGAIN = Refusal("")
 """The question itself says what is accepted."""
 
 
-def read_answer(asked: FormField, text: str, words: FieldText | None, place: Place = SOMEWHERE) -> str | None:
+def read_answer(asked: FormField, text: str, words: FieldText | None, place: Place = NO_PLACE) -> str | None:
     """The value that a text stands for; None where it does not fit the field, or consists of emoji only.
 
     Options are answered by title, number or name; a typed value is read as people of ``place`` write it.

@@ -35,7 +35,7 @@ class Place:
         return locale_of(self.language, self.country)
 
 
-SOMEWHERE = Place("en")
+NO_PLACE = Place("en")
 _LONGEST_READ = 200
 """Characters; a longer text is no such value."""
 _LARGEST = Decimal(10) ** 15
@@ -146,7 +146,7 @@ def _iso_date(text: str) -> date | None:
 
 
 def _written_date(text: str, place: Place) -> date | None:
-    """A part that is not written is taken from two different days; a date that differs then lacks a part."""
+    """Read with two different default days: where the results differ, the text lacks a part of the date."""
     from dateutil.parser import ParserError, parse  # noqa: PLC0415 -- most forms ask for no date
 
     months = _month_names(place.locale)

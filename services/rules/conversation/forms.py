@@ -91,7 +91,7 @@ def _place_of(context: DecisionContext, person: PersonFacts) -> Place:
 def _read(context: DecisionContext, chain: Chain, form: Form, field: FormField, text: str) -> str | None:
     """The value that a text of the person who fills the form stands for."""
     words = _field_wordings(context, chain, form).get(field.name)
-    return read_answer(field, text, words, _place_of(context, _filler(context, chain)))
+    return read_answer(field, text, words, _place_of(context, _person_of(context, chain)))
 
 
 def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
@@ -225,12 +225,12 @@ def _form_of(context: DecisionContext, chain: Chain) -> Form:
     return context.rulebook_of(chain).forms[_form_state(chain).form]
 
 
-def _filler(context: DecisionContext, chain: Chain) -> PersonFacts:
+def _person_of(context: DecisionContext, chain: Chain) -> PersonFacts:
     return context.facts.people[_form_state(chain).person_id]
 
 
 def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldText]:
-    language = people.language_of(context.rulebook, _filler(context, chain))
+    language = people.language_of(context.rulebook, _person_of(context, chain))
     default = form.languages.get(context.rulebook.tenant.language) or next(iter(form.languages.values()))
     return dict(form.languages.get(language) or form.languages.get(language.partition("_")[0]) or default)
 
@@ -284,7 +284,7 @@ def _wrong_value(context: DecisionContext, chain: Chain, field: FormField) -> Re
     name = TYPED_FIELDS.get(field.kind)
     if name is None or name not in context.rulebook.templates:
         return ASK_AGAIN
-    return Refusal(name, {"example": example_value(field.kind, _place_of(context, _filler(context, chain)))})
+    return Refusal(name, {"example": example_value(field.kind, _place_of(context, _person_of(context, chain)))})
 
 
 def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> str | None:
@@ -293,7 +293,7 @@ def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> 
         return None
     if refusal.say not in context.rulebook.templates:  # those of files that are not kept are optional
         refusal = Refusal("form_wrong_file", {"kinds": accepted_kinds(_form_of(context, chain))})
-    return notice_text(context, _filler(context, chain), refusal.say, **refusal.words)
+    return notice_text(context, _person_of(context, chain), refusal.say, **refusal.words)
 
 
 def _asked_times(chain: Chain, field: FormField) -> int:
@@ -303,7 +303,7 @@ def _asked_times(chain: Chain, field: FormField) -> int:
 def _stop_title(context: DecisionContext, chain: Chain) -> str | None:
     """The title of the button that opts out, in the person's language; None where the house's template has none."""
     template = template_of(context, chain, "taken_as_answer")
-    language = people.language_of(context.rulebook, _filler(context, chain))
+    language = people.language_of(context.rulebook, _person_of(context, chain))
     chosen = rendering.choose_language(template, language, context.rulebook.tenant.language)
     return template.languages[chosen].buttons.get(STOP_ALL)
 
@@ -393,7 +393,7 @@ def _spoken_values(context: DecisionContext, chain: Chain, form: Form) -> dict[s
     values = _form_state(chain).values
     texts = {f.name: values.get(f.name) or "—" for f in form.fields}
     options = {f.name: words[f.name].options.get(texts[f.name], texts[f.name]) for f in form.fields if f.choose}
-    place = _place_of(context, _filler(context, chain))
+    place = _place_of(context, _person_of(context, chain))
     typed = {f.name: spoken_value(f.kind, values[f.name], place) for f in form.fields if values.get(f.name)}
     return {**texts, **typed, **options, "reference": _form_state(chain).reference}
 
@@ -412,7 +412,7 @@ def _send(
         Verb.COLLECT, say, state.step, field or "form", str(state.prompts), 0, buttons, reply=True, words=words or {}
     )
     chain = chain.replace(form=state.replace(prompts=state.prompts + 1))
-    return send_to_recipient(context, _close_prompts(chain), Recipient(_filler(context, chain), "sender"), draft)
+    return send_to_recipient(context, _close_prompts(chain), Recipient(_person_of(context, chain), "sender"), draft)
 
 
 def _close_prompts(chain: Chain) -> Chain:

@@ -54,7 +54,7 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
 
     A later step that hands over, or writes to a team, makes this needless.
     """
-    if chain.unclaimed or any(_goes_on(chain, each) for each in context.rule_of(chain).steps):
+    if chain.unclaimed or any(_reaches_staff_later(chain, each) for each in context.rule_of(chain).steps):
         return chain
     team = {
         recipient.person.person_id
@@ -71,7 +71,7 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
     return chain.replace(unclaimed=True)
 
 
-def _goes_on(chain: Chain, step: Step) -> bool:
+def _reaches_staff_later(chain: Chain, step: Step) -> bool:
     if chain.steps[step.index].status is not StepStatus.PENDING:
         return False
     addressed = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
@@ -98,7 +98,7 @@ def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:
     return chain.replace(handovers=tuple(offer for offer in offers if offer.people))
 
 
-def offer_withdrawn_again(context: DecisionContext, chain: Chain) -> Chain:
+def repeat_withdrawn_offers(context: DecisionContext, chain: Chain) -> Chain:
     """Offer the matter to those whose offer was withdrawn before it left, because another person had taken it."""
     last = {m.person_id: m for m in chain.messages if is_offer(m)}
     declined = {person for handed in chain.handovers for person in handed.declined}
@@ -107,7 +107,7 @@ def offer_withdrawn_again(context: DecisionContext, chain: Chain) -> Chain:
         known = {m.message_id for m in chain.messages}
         for message in missed:
             if message.step == step:
-                chain = _offer_again(context, chain, message)
+                chain = _repeat_offer(context, chain, message)
         people = tuple(m.person_id for m in chain.messages if m.message_id not in known)
         if people:
             again = HandoverOffer(step=step, answer=None, people=people, at=context.now)
@@ -115,7 +115,7 @@ def offer_withdrawn_again(context: DecisionContext, chain: Chain) -> Chain:
     return chain
 
 
-def _offer_again(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
     person = context.facts.people.get(message.person_id)
     if person is None:
         return chain

@@ -73,7 +73,7 @@ def handle_inbound(
     context.observations.append(GivenReply(found.path if isinstance(found, FoundQuestion) else found))
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
-        consent.stop(context, as_sent)
+        consent.apply_opt_out(context, as_sent)
     elif not fills_form(found) and (notice := absence.read_notice(context, message)) is not None:
         _apply_absence(context, message, trigger, notice)
     elif intent is ReplyIntent.WRONG_PERSON and _is_of_wrong_person(context, message, found):
@@ -131,7 +131,7 @@ def _apply_wrong_person(
     team = _team_of(context, message.person_id)
     if isinstance(found, FoundQuestion):
         team = context.rule_of(found.chain).owner
-    consent.wrong_person(context, message)
+    consent.apply_wrong_person(context, message)
     if not is_limited:
         send_notice(context, message, "wrong_person")
         rule = context.rulebook.rules[RuleId(WRONG_PERSON_RULE_PREFIX + team)]
@@ -186,11 +186,11 @@ def _handle_unsolicited(
         opens=unsolicited.may_start,
     )
     if unsolicited.intent is ReplyIntent.START:
-        consent.start(context, unsolicited.as_sent, answer=exceeded is None)
+        consent.apply_opt_in(context, unsolicited.as_sent, answer=exceeded is None)
     if exceeded is not None:
         _hold_unanswered(context, unsolicited, exceeded)
     elif unsolicited.intent is ReplyIntent.WHY:
-        _why(context, unsolicited.message)
+        _answer_why(context, unsolicited.message)
     elif unsolicited.intent is ReplyIntent.START:
         return
     elif isinstance(unsolicited.found, FoundQuestion):
@@ -297,7 +297,7 @@ def _team_of(context: DecisionContext, person: PersonId) -> str:
     return rule.owner if rule else context.rulebook.people.inbox
 
 
-def _why(context: DecisionContext, message: MessageReceived) -> None:
+def _answer_why(context: DecisionContext, message: MessageReceived) -> None:
     """Answer with the ``why`` of the rule of the quoted message, else of the rule that last wrote to the person.
 
     Where its chain is known, also with the event that began it, when, for which title, and who asked.

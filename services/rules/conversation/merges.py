@@ -49,10 +49,10 @@ def follow_merge(context: DecisionContext, before: PersonFacts | None, person: P
     if current == person:
         return
     if current not in facts.people and before is not None:
-        facts.set_person(_stand_in(before, current))
+        facts.set_person(_placeholder(before, current))
     for former in sorted(facts.ids_of_person(current) - {current}):
         _move_chains(context, former, current)
-        _move_memory(facts, former, current)
+        _move_facts(facts, former, current)
 
 
 def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
@@ -63,13 +63,13 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
     for chain in facts.chains_of(other):
         own = chain.with_former_id(seen.person_id)
         if own is not chain:
-            context.save_chain(_about(facts, own, other, seen.person_id))
+            context.save_chain(_with_subject(facts, own, other, seen.person_id))
     if known.brought is not None and facts.acquisitions.get(other) == known.brought:
         facts.set_acquisition(other, None)
         facts.set_acquisition(seen.person_id, known.brought)
 
 
-def _stand_in(before: PersonFacts, current: PersonId) -> PersonFacts:
+def _placeholder(before: PersonFacts, current: PersonId) -> PersonFacts:
     """The other id's own state is still on its way; until then it is who the merged one was. Any state is newer."""
     return before.replace(person_id=current, version=0, merged_into=None, merged_at=None, brought=None)
 
@@ -79,7 +79,7 @@ def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) 
     concerned = {chain.chain_id: chain for chain in facts.chains_with_tags(subjects_of(former)) if chain.live}
     concerned.update((chain.chain_id, chain) for chain in facts.chains_of(former))
     for chain in concerned.values():
-        moved = _about(facts, chain.with_current_id(former, current), former, current)
+        moved = _with_subject(facts, chain.with_current_id(former, current), former, current)
         if moved is not chain:
             context.save_chain(moved)
     _keep_one_form(context, current)
@@ -106,7 +106,7 @@ def _keep_one_form(context: DecisionContext, person: PersonId) -> None:
             context.save_chain(close_chain(context, abandon_form(chain), Ending.REPLACED))
 
 
-def _about(facts: Facts, chain: Chain, former: PersonId, current: PersonId) -> Chain:
+def _with_subject(facts: Facts, chain: Chain, former: PersonId, current: PersonId) -> Chain:
     """The chain with the other id in its subject and tags; the subject stays where a chain about that id is active."""
     (old,), (new,) = subjects_of(former), subjects_of(current)
     if old not in chain.tags:
@@ -116,7 +116,7 @@ def _about(facts: Facts, chain: Chain, former: PersonId, current: PersonId) -> C
     return chain.replace(tags=tags, subject=new if chain.subject == old and not taken else chain.subject)
 
 
-def _move_memory(facts: Facts, former: PersonId, current: PersonId) -> None:
+def _move_facts(facts: Facts, former: PersonId, current: PersonId) -> None:
     """Facts that the other id has already stay."""
     reference, known = facts.acquisitions.get(former), facts.people.get(former)
     if reference is not None:

@@ -1,4 +1,4 @@
-"""The one way out: turns a draft and its recipients into held or requested messages, and withdraws them.
+"""Sends messages: turns a draft and its recipients into held or requested messages, and withdraws them.
 
 A message to a person outside working hours is held as a draft without text. When it is released it is checked again
 and rendered with the facts of that moment.
@@ -60,17 +60,17 @@ def send_draft(
     draft: MessageDraft,
     *,
     sender: PersonId | None = None,
-    but: Collection[PersonId] = (),
+    without: Collection[PersonId] = (),
 ) -> Chain:
     """Send a draft to everyone that ``who`` addresses; excluded people are kept on the step with the reason.
 
-    ``but`` are people who have the same message already.
+    ``without`` are people who have the same message already.
     """
     judged_by = context.rule_of(chain).steps[draft.step] if draft.answer is None else None
     resolved = resolve_recipients(context, chain, who, sender=sender, step=judged_by)
     chain = _exclude(context, chain, resolved.left_out, draft.step)
     for recipient in resolved.recipients:
-        if recipient.person.person_id not in but:
+        if recipient.person.person_id not in without:
             chain = _send(context, chain, recipient, draft)
     return chain
 
@@ -164,7 +164,7 @@ def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFa
 def request_message(context: DecisionContext, chain: Chain, chain_message: ChainMessage) -> Chain:
     """Render a message and request it from the dispatcher, or drop it where its person may not be written to."""
     person = context.facts.people.get(chain_message.person_id)
-    reason = exclusion_reason(context, person, chain_message.person_id, "", free=True)
+    reason = exclusion_reason(context, person, chain_message.person_id, "", is_admitted=True)
     if person is None or reason is not None:
         return _drop(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
     if template_calls.lacks_document(context, chain, chain_message):
@@ -319,7 +319,7 @@ def send_notice(
     ``after_opt_out``: also to a person who has just opted out. ``words`` are further values for the template.
     """
     person = context.facts.people.get(context.facts.current_id(message.person_id))
-    refused = exclusion_reason(context, person, person.person_id, "", free=True) if person else None
+    refused = exclusion_reason(context, person, person.person_id, "", is_admitted=True) if person else None
     if person is None or refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
         return
     values = {**_notice_values(context, person, rule), **(words or {})}
@@ -431,7 +431,7 @@ def withdraw_messages(
     context: DecisionContext,
     chain: Chain,
     reason: str,
-    takes: Callable[[ChainMessage], bool] = lambda _: True,
+    is_meant: Callable[[ChainMessage], bool] = lambda _: True,
     *,
     replies: bool = False,
 ) -> Chain:
@@ -442,7 +442,7 @@ def withdraw_messages(
     """
     for chain_message in chain.messages:
         delivery = chain_message.delivery
-        if (delivery not in MAY_GO and delivery is not DeliveryState.ACCEPTED) or not takes(chain_message):
+        if (delivery not in MAY_GO and delivery is not DeliveryState.ACCEPTED) or not is_meant(chain_message):
             continue
         if delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))

@@ -193,7 +193,7 @@ def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainW
     tell = answer.tell if answer else None
     who = tell.who if tell else owner_team(context, chain)
     draft = _write_draft(write, say, key="owner")
-    return outbound.send_draft(context, chain, who, draft, sender=_sender(write), but=write.answerers)
+    return outbound.send_draft(context, chain, who, draft, sender=_sender(write), without=write.answerers)
 
 
 def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:

@@ -27,7 +27,7 @@ from shared.contracts.whatsapp import MessageKind, MessageReceived
 _SENT = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.READ})
 _QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})
 _CODE = re.compile(r"\b[A-HJKMNP-Z2-9]{6}\b")
-QUOTE_PATIENCE = timedelta(minutes=1)
+QUOTE_WAIT = timedelta(minutes=1)
 """How long a reply waits until rules knows the message that it quotes."""
 
 

@@ -108,7 +108,7 @@ def resolve_recipients(
             if name == "told" and _is_away(context, one.person_id):
                 resolved.left_out[one.person_id] = ExclusionReason.ABSENT
             else:
-                _add_candidate(context, one, resolved, excepted, free=name in _ALREADY_ADMITTED)
+                _add_candidate(context, one, resolved, excepted, is_admitted=name in _ALREADY_ADMITTED)
     return resolved
 
 
@@ -185,9 +185,9 @@ def _add_candidate(
     resolved: ResolvedRecipients,
     excepted: Callable[[PersonFacts, str], bool] | None,
     *,
-    free: bool,
+    is_admitted: bool,
 ) -> None:
-    cover = None if free else find_cover(context, meant.person_id, meant.contact_id, meant.role)
+    cover = None if is_admitted else find_cover(context, meant.person_id, meant.contact_id, meant.role)
     if cover is not None and cover.absent:
         resolved.left_out[meant.person_id] = ExclusionReason.ABSENT
     if cover is not None and cover.person_id is None:
@@ -197,7 +197,7 @@ def _add_candidate(
     if person is not None and excepted is not None and excepted(person, meant.role):
         resolved.add_excepted(person_id)
         return
-    reason = exclusion_reason(context, person, person_id, meant.role, free=free)
+    reason = exclusion_reason(context, person, person_id, meant.role, is_admitted=is_admitted)
     if reason is not None or person is None:
         resolved.left_out[person_id] = reason or ExclusionReason.UNKNOWN_PERSON
         return
@@ -331,9 +331,9 @@ def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
 
 
 def exclusion_reason(
-    context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, free: bool = False
+    context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, is_admitted: bool = False
 ) -> ExclusionReason | None:
-    """Why this person may not be written to now, or None. ``free``: the person wrote first, and gets a reply."""
+    """Why this person may not be written to now, or None. ``is_admitted``: no ground is needed any more."""
     if person is None:
         return ExclusionReason.UNKNOWN_PERSON
     if person.erased:
@@ -342,7 +342,7 @@ def exclusion_reason(
         return ExclusionReason.NO_ADDRESS
     if context.facts.opted_out(person_id):
         return ExclusionReason.OPTED_OUT
-    return None if free else _consent_missing(context, person, person_id, role)
+    return None if is_admitted else _consent_missing(context, person, person_id, role)
 
 
 def _consent_missing(

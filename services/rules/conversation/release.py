@@ -1,7 +1,8 @@
-"""Releases held messages when their hour has come, the most severe first, and gathers tells into a digest.
+"""Releases held messages when their time has come, the most severe first, and joins several into a digest.
 
-What waits for a person's morning or for their cap lies in several chains. It is released together: each message is
-judged again, tells up to the severity ``digest`` of limits.yaml become one message, and caps hold what is left over.
+Messages that wait for the working hours or the cap of one person are in several chains, and are released together.
+Each is judged again. Those of the verb ``tell`` up to the severity ``digest`` of limits.yaml become one message, and
+caps hold the others that they leave no room for.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ class HeldMessage:
 
 
 def release_messages(context: DecisionContext, chain: Chain) -> Chain:
-    """Request the held messages of one chain whose hour has come."""
+    """Request the held messages of one chain whose time has come."""
     for held in chain.messages:
         message = chain.message(held.message_id) or held  # an earlier one may have ended the chain
         if is_released(context, chain, message):
@@ -69,7 +70,7 @@ def _release_to(context: DecisionContext, person: PersonId) -> list[ChainId]:
         message = current.message(one.message.message_id)
         if message is None or not is_released(context, current, message):
             continue
-        if _may_be_gathered(context, current, message) and not _is_void(context, current, message):
+        if _may_join_digest(context, current, message) and not _unless_holds(context, current, message):
             gathered.append(HeldMessage(current, message))
         else:
             context.save_chain(_release(context, current, message))
@@ -83,7 +84,7 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
 
     If its person may not be written to any more, the others may be enough.
     """
-    if _is_void(context, chain, message):
+    if _unless_holds(context, chain, message):
         return _withdraw(context, chain, message)
     chain = outbound.request_message(context, chain, message)
     sent = chain.message(message.message_id)
@@ -91,7 +92,7 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
     return recount_after_exclusion(context, chain, message) if gone else chain
 
 
-def _is_void(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+def _unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     step = context.rule_of(chain).steps[message.step]
     if message.answer is not None or step.unless is None:
         return False
@@ -115,7 +116,7 @@ def _withdraw(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
 # ------------------------------------------------------------------ digests
 
 
-def _may_be_gathered(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+def _may_join_digest(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """A message with a document goes by itself, since a digest has no room for it."""
     most = context.rulebook.tenant.digest
     if template_calls.attachment_of(context, chain, message) is not None:
@@ -125,9 +126,9 @@ def _may_be_gathered(context: DecisionContext, chain: Chain, message: ChainMessa
 
 
 def _release_gathered(context: DecisionContext, person_id: PersonId, gathered: Sequence[HeldMessage]) -> None:
-    """One tell goes as itself, several go as a digest. Where the person cannot get one now, each is held or dropped."""
+    """Send one message as it is, several as a digest. Where the person cannot get one now, each is held or dropped."""
     person = context.facts.people.get(person_id)
-    refused = person is None or exclusion_reason(context, person, person_id, "", free=True) is not None
+    refused = person is None or exclusion_reason(context, person, person_id, "", is_admitted=True) is not None
     if len(gathered) > 1 and person is not None and not refused and caps.has_room(context, person):
         _send_digest(context, person, gathered)
         return

@@ -24,7 +24,7 @@ from services.rules.conversation.handover import (
     HandoverDraft,
     is_offer,
     offer_handover,
-    offer_withdrawn_again,
+    repeat_withdrawn_offers,
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
@@ -42,7 +42,7 @@ def apply_button_answer(
     """Apply a tap. One answer is final for each question and person; a later one is an addendum."""
     chain = _mark_sent(chain, question)
     if question.verb is Verb.COLLECT:
-        return _to_form(context, chain, question, name, message)
+        return _apply_to_form(context, chain, question, name, message)
     if set(question.buttons) in ({*OFFER_BUTTONS}, {*ASSIGNEE_BUTTONS}):
         return (
             _HANDOVER_ANSWERS[name](context, chain, question, message)
@@ -60,7 +60,7 @@ def apply_button_answer(
     chain = chain.replace(answers=(*chain.answers, given))
     if not answer.final:
         context.add_reason(Reason.ANSWERED, chain, str(step.index))
-        return advance(context, _act_and_go_on(context, chain, step, answer, message))
+        return advance(context, _apply_intermediate_answer(context, chain, step, answer, message))
     return advance(context, _apply_final_answer(context, chain, step, answer, given))
 
 
@@ -71,7 +71,7 @@ def _mark_sent(chain: Chain, question: ChainMessage) -> Chain:
     return chain.with_message(question.replace(delivery=DeliveryState.ACCEPTED))
 
 
-def _to_form(
+def _apply_to_form(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
 ) -> Chain:
     if question.closed or chain.form is None or chain.form.over or not chain.active:
@@ -116,7 +116,7 @@ def _miss_quorum(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     return report_unclaimed(context, chain, step.index)
 
 
-def _act_and_go_on(
+def _apply_intermediate_answer(
     context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, message: MessageReceived
 ) -> Chain:
     if answer.record is not None:
@@ -129,17 +129,17 @@ def _act_and_go_on(
     if answer.form is not None:
         return forms.begin_form(context, chain, answer.form, step.index, source=message)
     if answer.hand_over is not None:
-        chain = _hand_to_person(context, chain, step, answer.hand_over, message, answer)
+        chain = _hand_over(context, chain, step, answer.hand_over, message, answer)
         return send_to_person(context, chain, message.person_id, notice_draft("handed_over", step.index, message))
     if answer.ask is not None:
-        chain = _ask_next(context, chain, step, answer.ask, message.person_id)
+        chain = _ask_follow_up(context, chain, step, answer.ask, message.person_id)
     if answer.tell is None or answer.tell.who != ("sender",):
         chain = send_to_person(context, chain, message.person_id, notice_draft("noted", step.index, message))
     return chain
 
 
-def _ask_next(context: DecisionContext, chain: Chain, step: Step, question: Question, sender: PersonId) -> Chain:
-    """Ask what an answer asks next, once for each occurrence of its step. If it reaches no person, the owner hears."""
+def _ask_follow_up(context: DecisionContext, chain: Chain, step: Step, question: Question, sender: PersonId) -> Chain:
+    """Ask what an answer asks next, once for each occurrence of its step; else report that it reached no person."""
     occurrence, buttons = chain.steps[step.index].occurrence, tuple(question.answers)
     draft = MessageDraft(Verb.ASK, question.say, step.index, question.within, occurrence=occurrence, buttons=buttons)
     chain = outbound.send_draft(context, chain, question.who, draft, sender=sender)
@@ -150,7 +150,7 @@ def _ask_next(context: DecisionContext, chain: Chain, step: Step, question: Ques
 _LOST = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 
 
-def _hand_to_person(
+def _hand_over(
     context: DecisionContext,
     chain: Chain,
     step: Step,
@@ -186,7 +186,7 @@ def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessa
     given = _given_answer(question, "free_text", message, final=False)
     chain = chain.replace(answers=(*chain.answers, given))
     step = context.rule_of(chain).steps[question.step]
-    chain = _hand_to_person(context, chain, step, HandoverAction(owner_team(context, chain)), message)
+    chain = _hand_over(context, chain, step, HandoverAction(owner_team(context, chain)), message)
     chain = send_to_person(context, chain, message.person_id, notice_draft("handed_over", question.step, message))
     return advance(context, chain)
 
@@ -194,7 +194,7 @@ def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessa
 def _add_addendum(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
 ) -> Chain:
-    """Keep a later answer; the owner team hears of it only if it differs from the final one."""
+    """Keep a later answer; the owner team is told of it only if it differs from the final one."""
     context.add_reason(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
     _, answer = answer_of(context, chain, question, name)
@@ -244,45 +244,37 @@ def _take(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """A person declines. When all have declined, the next step runs now, unless it has an ``at`` time."""
     context.add_reason(Reason.ANSWERED, chain, "not_me")
-    chain = _declined(chain, question, message.person_id)
+    chain = _with_decline(chain, question, message.person_id)
     chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
-    if not _by_all(chain, question):
+    if not _all_declined(chain, question):
         return advance(context, chain)
-    following = _following(context, chain)
+    following = _next_pending_step(context, chain)
     if following is None:
         return advance(context, leave_with_owner(context, chain))
     chain = report_unclaimed(context, chain, question.step)
     return advance(context, chain if isinstance(following.timing, At) else run_step(context, chain, following))
 
 
-def _declined(chain: Chain, question: ChainMessage, person: PersonId) -> Chain:
-    handed = (h.replace(declined=(*h.declined, person)) if _offered(h.step, question) else h for h in chain.handovers)
+def _with_decline(chain: Chain, question: ChainMessage, person: PersonId) -> Chain:
+    handed = (h.replace(declined=(*h.declined, person)) if h.step == question.step else h for h in chain.handovers)
     return chain.replace(handovers=tuple(handed))
 
 
-def _by_all(chain: Chain, question: ChainMessage) -> bool:
+def _all_declined(chain: Chain, question: ChainMessage) -> bool:
     """Whether everyone who got the latest offer has declined it."""
-    last = next((h for h in reversed(chain.handovers) if _offered(h.step, question)), None)
-    if last is None or chain.assignment is not None or last.step < _latest_offer(chain):
+    last = next((h for h in reversed(chain.handovers) if h.step == question.step), None)
+    if last is None or chain.assignment is not None or last.step < chain.handovers[-1].step:
         return False
     return set(last.people) <= set(last.declined)
 
 
-def _following(context: DecisionContext, chain: Chain) -> Step | None:
+def _next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
     steps = context.rule_of(chain).steps
     return next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
 
 
-def _offered(step: int, question: ChainMessage) -> bool:
-    return step == question.step
-
-
-def _latest_offer(chain: Chain) -> int:
-    return chain.handovers[-1].step
-
-
-def _done(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+def _finish(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "done")
@@ -298,16 +290,16 @@ def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, m
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "give_back")
-    chain = _declined(chain.give_back(context.now), question, message.person_id)
+    chain = _with_decline(chain.give_back(context.now), question, message.person_id)
     chain = withdraw_messages(context, chain, "given_back", lambda m: ASSIGNEE_BUTTONS[0] in m.buttons)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     offers = len(chain.handovers)
-    chain = offer_withdrawn_again(context, chain)
-    if len(chain.handovers) > offers or not _by_all(chain, question):
+    chain = repeat_withdrawn_offers(context, chain)
+    if len(chain.handovers) > offers or not _all_declined(chain, question):
         return advance(context, chain)
-    if _following(context, chain) is None:
+    if _next_pending_step(context, chain) is None:
         return advance(context, leave_with_owner(context, chain))
     return advance(context, report_unclaimed(context, chain, question.step))
 
 
-_HANDOVER_ANSWERS = {"take": _take, "not_me": _not_me, "done": _done, "give_back": _give_back}
+_HANDOVER_ANSWERS = {"take": _take, "not_me": _not_me, "done": _finish, "give_back": _give_back}

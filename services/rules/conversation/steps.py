@@ -37,14 +37,14 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
     ``next_due`` is then in the future or None, or lies before events that are not applied yet (``is_due``).
     """
     for _ in range(_MOST_ROUNDS):
-        before, chain = chain, _once(context, chain)
+        before, chain = chain, _advance_once(context, chain)
         due = earlier(next_due(context, chain), absence_due(context, chain) if chain.active else None)
         if chain is before or not is_due(context, chain, due):
             break
     return context.save_chain(chain if due == chain.next_due else chain.replace(next_due=due))
 
 
-def _once(context: DecisionContext, chain: Chain) -> Chain:
+def _advance_once(context: DecisionContext, chain: Chain) -> Chain:
     chain = _settle_steps(release_messages(context, reroute_absent(context, chain)))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
@@ -55,7 +55,7 @@ def _settle_steps(chain: Chain) -> Chain:
     """Complete the running steps of which nothing is held or pending any more."""
     for index, state in enumerate(chain.steps):
         if state.status is StepStatus.RUNNING and not _holds_back(chain, index):
-            chain = _done(chain, index)
+            chain = _complete_step(chain, index)
     return chain
 
 
@@ -69,7 +69,7 @@ def _holds_back(chain: Chain, index: int) -> bool:
     return held or write or filling
 
 
-def _done(chain: Chain, index: int) -> Chain:
+def _complete_step(chain: Chain, index: int) -> Chain:
     sent = [m.requested_at for m in chain.messages if m.step == index and m.answer is None and m.requested_at]
     state = chain.steps[index]
     at = max(sent, default=state.done_at or chain.base_at)
@@ -135,7 +135,7 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
         return forms.remind_form(context, chain, step_draft(context, chain, step, step.say or ""))
     people = unanswered_people(chain)
     if not people and step.index and chain.steps[step.index - 1].unreached:
-        return _left_out_too(chain, step)
+        return _leave_out_the_same(chain, step)
     for person_id in people:
         asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open and m.verb in _ASKING)
         person = context.facts.people.get(person_id)
@@ -160,7 +160,7 @@ def _reminder(context: DecisionContext, chain: Chain, step: Step, asked: ChainMe
     return step_draft(context, chain, step, step.say or "", asked.buttons)
 
 
-def _left_out_too(chain: Chain, step: Step) -> Chain:
+def _leave_out_the_same(chain: Chain, step: Step) -> Chain:
     """A reminder of a question that reached no person leaves out the same people."""
     return chain.exclude(step.index, {who: why for state in chain.steps for who, why in state.left_out.items()})
 

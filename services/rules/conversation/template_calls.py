@@ -129,9 +129,9 @@ def _holders(scope: _TemplateScope) -> object:
 
 _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
     "publisher": _publisher,
-    "person": lambda saying: saying.person.display_name,
+    "person": lambda scope: scope.person.display_name,
     "sender.display_name": _sender,
-    "reference": lambda saying: rendering.reference_code(saying.chain.chain_id),
+    "reference": lambda scope: rendering.reference_code(scope.chain.chain_id),
     "count": lambda scope: 1 + len(scope.chain.joined),
     "title": _title,
     "why": _why,

@@ -184,7 +184,7 @@ def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -
     chain = chain.replan(trigger.data_json())
     context.add_reason(Reason.REPLANNED, chain)
     if _shown_values(context, chain) != shown:
-        chain = _ask_afresh(context, chain)
+        chain = _ask_again(context, chain)
     late = []
     for step in context.rule_of(chain).steps:
         if not isinstance(step.timing, At) or due_of(context, chain, step) is None:
@@ -218,7 +218,7 @@ def _shown_values(context: DecisionContext, chain: Chain) -> dict[PersonId, tupl
     return shown
 
 
-def _ask_afresh(context: DecisionContext, chain: Chain) -> Chain:
+def _ask_again(context: DecisionContext, chain: Chain) -> Chain:
     """Close the questions, and ask them again at once unless their step has a time of its own."""
     chain = outbound.withdraw_messages(context, chain, "replaced").close_questions()
     for step in context.rule_of(chain).steps:
