@@ -4,13 +4,15 @@ It reads the tables of all services, the broker's ends, and the metrics of repli
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
+import aiohttp
 import typer
 from aiokafka.errors import KafkaError
+from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +28,6 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.environment import current_stack
-from ops.replicas import ReplicaMetrics, fetch_metrics
 from ops.topic_reader import Position, end_offsets
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, SERVICES
@@ -36,6 +37,7 @@ from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_qu
 QUERIES = load_queries(__file__, "status.sql")
 _LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop itself takes less than a second
 _SLOW_OUTBOX = timedelta(seconds=30)
+_METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,53 @@ class StatusLine:
             "wrong": self.wrong,
             "hint": self.hint,
         }
+
+
+# ------------------------------------------------------------------ metrics of running replicas
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaMetrics:
+    """Read from the ``/metrics`` of health ports. ``samples``: name, labels and value of each, over all replicas.
+
+    ``away``: the addresses that did not answer.
+    """
+
+    asked: int = 0
+    samples: Sequence[tuple[str, Mapping[str, str], float]] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
+        return ((labels, value) for sample, labels, value in self.samples if sample == name)
+
+    def total(self, name: str) -> float:
+        return sum(value for _, value in self.values(name))
+
+
+async def _fetch_metrics(urls: Sequence[str]) -> ReplicaMetrics:
+    """Ask all at once; one that does not answer is named, and the others count."""
+    async with aiohttp.ClientSession(timeout=_METRICS_TIMEOUT) as session:
+        pages = await asyncio.gather(*(_fetch_page(session, url) for url in urls), return_exceptions=True)
+    samples, away = [], {}
+    for url, page in zip(urls, pages, strict=True):
+        if isinstance(page, BaseException):
+            away[url] = type(page).__name__
+        else:
+            samples += [
+                (sample.name, sample.labels, sample.value)
+                for family in text_string_to_metric_families(page)
+                for sample in family.samples
+            ]
+    return ReplicaMetrics(len(urls), samples, away)
+
+
+async def _fetch_page(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(f"{url.rstrip('/').removesuffix('/metrics')}/metrics") as answer:
+        answer.raise_for_status()
+        return await answer.text()
+
+
+# ------------------------------------------------------------------ the command
 
 
 MetricsUrls = Annotated[
@@ -89,7 +138,7 @@ def status_command(metrics: MetricsUrls = None, output: Format = OutputFormat.TE
 
 async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Sequence[str] = ()) -> list[StatusLine]:
     now = settings.clock().now()
-    replicas, lag = await asyncio.gather(fetch_metrics(metrics_urls), _lag_lines(pool, settings))
+    replicas, lag = await asyncio.gather(_fetch_metrics(metrics_urls), _lag_lines(pool, settings))
     async with pool.acquire() as connection:
         return [
             *await _pause_lines(connection, settings.tenant),
