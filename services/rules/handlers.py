@@ -67,6 +67,11 @@ class Cause(Struct, frozen=True):
         correlation = event.correlationid or event.id
         return cls(event.tenantid, event.id, event.partitionkey, correlation, event.traceparent, now)
 
+    @classmethod
+    def of_chain(cls, chain: Chain, about: str, now: datetime) -> "Cause":
+        """``about`` names the due instant, or the changed rulebook."""
+        return cls(chain.tenant, about, chain.key, chain.correlation or chain.chain_id, chain.traceparent, now)
+
 
 def outgoing_events(cause: Cause, decision: Decision, commit: str | None = None) -> Iterator[tuple[Topic, Event]]:
     """The events of a decision, evidence before the writes it proves; its record names the commit of the rules."""
@@ -220,17 +225,8 @@ class RulesHandlers:
             began = time.time_ns()
             engine, decision = work.trials.decide_due(chain, facts, tx.now)
             work.recorder.add(decision, chain, tx.now)
-            facts.apply_changes(decision.changes)
-            facts.message_expiries.update(_message_expiries(decision))
-            cause = Cause(
-                self.tenant,
-                decision.about,
-                chain.key,
-                chain.correlation or chain.chain_id,
-                chain.traceparent,
-                tx.now,
-            )
-            work.tally.add(decision)
+            _apply(decision, facts, work)
+            cause = Cause.of_chain(chain, decision.about, tx.now)
             self._publish(tx, _with_span(cause, decision, began), decision, engine)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
@@ -245,12 +241,8 @@ class RulesHandlers:
         for chain_id in sorted(required.chains & facts.chains.keys()):
             chain = facts.chains[chain_id]
             decision = force.active.decider.decide_change(chain, facts, tx.now)
-            facts.apply_changes(decision.changes)
-            facts.message_expiries.update(_message_expiries(decision))
-            correlation = chain.correlation or chain.chain_id
-            cause = Cause(self.tenant, decision.about, chain.key, correlation, chain.traceparent, tx.now)
-            work.tally.add(decision)
-            self._publish(tx, cause, decision, force.active)
+            _apply(decision, facts, work)
+            self._publish(tx, Cause.of_chain(chain, decision.about, tx.now), decision, force.active)
         await self._save(tx, facts, work)
 
     async def start_period(self, tx: Transaction, name: RuleId, occurrence: Occurrence) -> bool:
@@ -341,11 +333,9 @@ class RulesHandlers:
         began = time.time_ns()
         engine, decision = work.trials.decide(event, facts, tx.now)
         work.recorder.add(decision, event, tx.now)
-        facts.apply_changes(decision.changes)
-        work.tally.add(decision)
+        _apply(decision, facts, work)
         work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
         _log_held_strangers(tx, decision)
-        facts.message_expiries.update(_message_expiries(decision))
         self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision, engine)
         if decision.record is None:
             work.tally.silent[decision.reasons[0], engine.revision].append(event.id)
@@ -365,6 +355,13 @@ class RulesHandlers:
         for (reason, revision), ids in work.tally.silent.items():
             cause, commit = Cause.of(events[0], tx.now), work.force.commit_of(revision)
             tx.publish(*silence_event(cause, ids, revision, reason, commit))
+
+
+def _apply(decision: Decision, facts: Facts, work: _Work) -> None:
+    """Take over what a decision changes, for those that follow it in the same transaction."""
+    facts.apply_changes(decision.changes)
+    facts.message_expiries.update(_message_expiries(decision))
+    work.tally.add(decision)
 
 
 def _log_held_strangers(tx: Transaction, decision: Decision) -> None:
