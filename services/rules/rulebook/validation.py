@@ -21,7 +21,7 @@ from services.rules.rulebook.model import (
     Step,
     answers_of,
 )
-from services.rules.rulebook.rule_folder import RULE, read_folder, stem
+from services.rules.rulebook.rule_folder import RULE, TEMPLATE, read_folder, stem
 from services.rules.rulebook.rule_validation import check_rule
 from services.rules.rulebook.template_validation import (
     built_in_uses,
@@ -45,6 +45,7 @@ class Validation:
     notes: tuple[FileFault, ...] = ()
     unread_rules: frozenset[str] = frozenset()
     """Names of rules whose file is no YAML, or of no known kind."""
+    unread_templates: frozenset[str] = frozenset()
     has_people: bool = True
     """Whether people.yaml could be read."""
 
@@ -61,9 +62,9 @@ def validate(files: Mapping[str, str]) -> Validation:
         check_rule(context, rule)
     for use in built_in_uses(context):
         check_use(context, use)
-    unread = frozenset(stem(file) for file in loaded.unread(RULE))
+    unread, unread_templates = (frozenset(map(stem, loaded.unread(kind))) for kind in (RULE, TEMPLATE))
     faults, notes = tuple(loaded.report.sorted()), tuple(size_notes(context))
-    return Validation(context.book, faults, notes, unread, context.reads_people)
+    return Validation(context.book, faults, notes, unread, unread_templates, context.reads_people)
 
 
 def validate_folder(folder: Path) -> tuple[Validation, dict[str, str]]:
@@ -137,17 +138,16 @@ def _check_role_names(context: ValidationContext) -> None:
 def _named_roles(context: ValidationContext) -> frozenset[str]:
     """The names of people in rules, and of roles in the publisher's files."""
     book = context.book
-    notifications = (tell for rule in book.rules.values() for tell in _notifications(rule))
+    files = (*book.people.milestones.values(), book.tenant.basis)
+    return names_of_addressees(book) | {name for names in files for name in names}
+
+
+def names_of_addressees(book: Rulebook) -> frozenset[str]:
+    """The names of people in rules: roles, party fields, and words like “sender”."""
+    notifications = (tell.who for rule in book.rules.values() for tell in _notifications(rule))
     people = (each.who for rule in book.rules.values() for each in _addressing_parts(rule))
     copies = (step.cc for rule in book.rules.values() for step in rule.steps)
-    lists = (
-        *(tell.who for tell in notifications),
-        *people,
-        *copies,
-        *book.people.milestones.values(),
-        book.tenant.basis,
-    )
-    return frozenset(name for who in lists for name in who if isinstance(name, str))
+    return frozenset(name for who in (*notifications, *people, *copies) for name in who if isinstance(name, str))
 
 
 def _notifications(rule: Rule) -> Iterator[Notification]:

@@ -14,6 +14,7 @@ from services.rules.rulebook.rule_folder import STORIES, read_folder, stem
 from services.rules.rulebook.validation import Validation, validate
 from services.rules.rulebook.validation_context import known_roles
 from services.rules.scenario.story_file import Story, read_stories
+from services.rules.scenario.story_validation import StoryValidation
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool 
     Without ``circles``, rules may start themselves.
     """
     validation, report = validate(files), FaultReport()
-    stories, story_faults = read_stories(files)
+    stories, story_faults = read_stories(files, lambda found: StoryValidation(validation, found).check)
     report.faults += [*validation.faults, *story_faults]
     if validation.has_people:
         _check_people(validation.rulebook, stories, report)

@@ -418,7 +418,7 @@ class StoryPlayer:
 
 
 def _play_event(player: StoryPlayer, step: EventStep) -> None:
-    data = event_data(step, player.people)
+    data = event_data(step.event, step.values, player.people)
     player.facts.apply_event(data, player.simulation.now)
     player.simulation.publish(data, partition_key(TENANT, "story"))
 

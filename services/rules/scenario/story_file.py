@@ -3,7 +3,7 @@
 A story has people, and steps in order; an ``expect`` covers all effects since the previous one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
@@ -485,9 +485,15 @@ class Story(Section):
         return stem(self.location.file)
 
 
-def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[FileFault]]:
-    """The stories of all ``*.test.yaml`` files, and every fault of theirs."""
+def read_stories(
+    files: Mapping[str, str], check_with: Callable[[FaultReport], Callable[[Story], None]] | None = None
+) -> tuple[tuple[Story, ...], list[FileFault]]:
+    """The stories of all ``*.test.yaml`` files, and every fault of theirs.
+
+    ``check_with`` gives a further check of a story that adds to a report; it sees all nodes, which are forgotten then.
+    """
     report = FaultReport()
+    check = check_with(report) if check_with is not None else None
     found: list[Story] = []
     known: dict[tuple[str, str], int] = {}
     for file in sorted(files):
@@ -497,6 +503,9 @@ def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[File
         if isinstance(tree, SequenceNode):
             stories = [Story.read(node, report) for node in tree.nodes]
             _report_same_names(stories, known, report)
+            if check is not None:
+                for story in stories:
+                    check(story)
             _forget_nodes(stories)
             found += stories
         else:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import orjson
@@ -15,10 +16,10 @@ from msgspec import ValidationError
 
 from services.rules.conversation.fact_values import Consent, PersonFacts, RightsFacts, WorkFacts
 from services.rules.conversation.facts import Facts
-from services.rules.rulebook.catalogue import STAFF_ROLES, party_fields
+from services.rules.rulebook.catalogue import STAFF_ROLES, fields_of_model, party_fields
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.model import Rulebook, StaffDirectory, StandIn
-from services.rules.scenario.story_file import EventStep, Story, StoryPerson, UnplayableStep
+from services.rules.scenario.story_file import Story, StoryPerson, UnplayableStep
 from shared.clients.working_calendar import WorkingCalendar, resolve_zone
 from shared.contracts import consonance
 from shared.contracts.consonance import (
@@ -66,8 +67,10 @@ def _put(document: Any, path: Sequence[str], value: object) -> Any:
     return entries
 
 
-def golden_data(kind: str) -> dict[str, Any]:
-    data: dict[str, Any] = orjson.loads(golden(kind))["data"]
+@cache
+def golden_data(kind: str) -> Mapping[str, Any]:
+    """Read once, as most stories begin with one; not to be changed."""
+    data: Mapping[str, Any] = orjson.loads(golden(kind))["data"]
     return data
 
 
@@ -181,15 +184,15 @@ def _person(number: ContactId, each: StoryPerson, book: Rulebook) -> PersonFacts
 # ------------------------------------------------------------------ events
 
 
-def event_data(step: EventStep, people: StoryPeople) -> EventData:
+def event_data(event: str, values: Mapping[str, object], people: StoryPeople) -> EventData:
     """Raises UnplayableStep where the values make no such event."""
-    kind = f"{consonance.PREFIX}{step.event}{consonance.SUFFIX}"
+    kind = f"{consonance.PREFIX}{event}{consonance.SUFFIX}"
     model = consonance.KINDS[kind]
-    for path in step.values:
-        _refuse_unknown(step.event, path, model.__struct_encode_fields__)
+    for path in values:
+        _refuse_unknown(event, path, model.__struct_encode_fields__)
     like = golden_data(kind)
-    document: dict[str, Any] = overlay(like, step.values)
-    for name in party_fields(step.event):
+    document: dict[str, Any] = {**overlay(like, values)}
+    for name in party_fields(event):
         if name in document:
             document[name] = _parties(document[name], like.get(name), people)
     try:
@@ -255,6 +258,24 @@ _LARGEST_COUNT = 3650
 _WORK_STATE = ("stage_key", "cancelled", "embargo_until")
 _LAUNCH = (Component.FRONT_COVER, Component.JACKET_COPY, Component.METADATA)
 _OTHER_FACTS = ("rights", "sender")
+
+
+@cache
+def known_facts() -> Mapping[str, tuple[str, ...]]:
+    """The facts that a story can set, by path, with the values of those that have a closed set of them."""
+    work = {f"work.{spec.path}": spec.values for spec in fields_of_model(WorkRef)}
+    state = {f"work.{spec.path}": spec.values for spec in fields_of_model(WorkObserved) if spec.path in _WORK_STATE}
+    components = {f"launch.{component}": tuple(ComponentState) for component in Component}
+    rights = {f"rights.{spec.path}": spec.values for spec in fields_of_model(RightsFacts)}
+    others = ("work.open_blocks", "days_to.pub_date", "days_to.planned_pub_date", "launch.complete")
+    return {**work, **state, **components, **rights, **dict.fromkeys((*others, "sender.open_acquisition"), ())}
+
+
+def refuse_fact(path: str, value: object, book: Rulebook, now: datetime) -> None:
+    """Raises UnplayableStep where no work, rights record or person can have this value."""
+    facts = Facts(TENANT)
+    facts.set_work(WorkFacts(state=convert(WorkObserved, golden_data(WorkObserved.kind))))
+    StoryFacts(StoryPeople(book, {}, {}, ()), facts).set_facts({path: value}, now)
 
 
 @dataclass(slots=True)
@@ -375,7 +396,11 @@ def _set_rights_facts(facts: Facts, changes: Mapping[str, object]) -> None:
     record_id = str(golden_data("consonance.rights.approval_requested.v1")["rights_record_id"])
     for each in {record_id, *facts.records} if rights else ():
         known = to_builtins(facts.records.get(each, RightsFacts()))
-        facts.set_rights_record(each, convert(RightsFacts, {**known, **rights}))
+        try:
+            facts.set_rights_record(each, convert(RightsFacts, {**known, **rights}))
+        except ValidationError as error:
+            sentence = _in_plain_words(describe_error(error, RightsFacts))
+            raise UnplayableStep(f"“rights” cannot be that: {sentence}") from None
 
 
 # ------------------------------------------------------------------ the state that an event changes

@@ -73,7 +73,7 @@ def _bundle(*reactions: Reaction) -> Bundle:
     people = make_people(told, own_rulebook())
     asking = story(PEOPLE, "event: rights.approval_requested\n      with: {rights_holder: 820}").steps[0]
     assert isinstance(asking, EventStep)
-    data = event_data(asking, people)
+    data = event_data(asking.event, asking.values, people)
     known = [
         state_event(TENANT, person_state(one, START), START, "persons", one.person_id) for one in people.people.values()
     ]

@@ -70,3 +70,38 @@ def test_an_impossible_step_is_a_fault_at_once(step: str) -> None:
 def test_an_instant_outside_the_known_years_is_a_fault(instant: str) -> None:
     _, faults = read_stories({"a.test.yaml": story("812: {}", f"wait until: {instant}")})
     assert [str(fault) for fault in faults] == ["a.test.yaml:6:19: this instant lies outside of 1970 to 2199"]
+
+
+def test_the_names_in_a_story_are_looked_up_at_once_and_beside_other_faults() -> None:
+    steps = (
+        "event: rights.approval_requested\n      with: {respnd_by: 2027-03-19}",
+        "expect: [{ask: 813, say: permision_request}]",
+        "reply: {from: 812, button: aprove}",
+        "wait until: 2026-01-01T10:00:00Z",
+    )
+    files = good_files() | {
+        "rights/permission.test.yaml": story("812: {roles: [rights_holder]}", *steps),
+        "calendar.yaml": good_files()["calendar.yaml"].replace("GB", "UK"),
+    }
+    reported = [fault for fault in check_files(files).faults if fault.location.file.endswith(".test.yaml")]
+    assert [(fault.location.line, fault.hint) for fault in reported] == [
+        (7, "respond_by"),
+        (8, "812"),
+        (8, "permission_request"),
+        (9, "approve"),
+        (10, None),
+    ]
+
+
+def test_a_name_is_not_looked_up_where_the_files_that_may_declare_it_have_faults() -> None:
+    steps = (
+        "event: rights.approval_requested",
+        "expect: [{ask: 812, say: permission_request}]",
+        "reply: {from: 812, button: approve}",
+    )
+    files = good_files() | {
+        "rights/permission.test.yaml": story("812: {roles: [rights_holder]}", *steps),
+        "rights/permission_request.template.yaml": "template: [",
+    }
+    reported = {fault.location.file for fault in check_files(files).faults}
+    assert reported == {"rights/permission_request.template.yaml"}
