@@ -27,6 +27,7 @@ from services.dispatcher.store import (
     DueMessage,
     LaneCapacity,
     MessageStore,
+    RequestOrigin,
     UnreadableMessage,
 )
 from services.dispatcher.template_cache import TemplateCache
@@ -66,7 +67,7 @@ class SendIntent(Struct, frozen=True):
     wording: MessageForm
     body: bytes
     lease_until: datetime
-    traceparent: str | None = None
+    origin: RequestOrigin
     lane: Lane = Lane.NORMAL
 
 
@@ -240,7 +241,7 @@ class Claimer:
             sendable = self._sendable(due, send.wording)
             self.budget.reserve(message.message_id, attempt, sendable, moment.business)
         batch.intents[message.message_id] = SendIntent(
-            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.traceparent,
+            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.origin,
             message.lane,
         )  # fmt: skip
         self._count_turn(message.line, message.lane)

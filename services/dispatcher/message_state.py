@@ -61,7 +61,7 @@ _ON_THE_WAY = _ATTEMPTED | {MessageState.WAITING}
 INITIAL = MessageState.WAITING
 TRANSITIONS: Mapping[Transition, tuple[frozenset[MessageState], MessageState]] = {
     Transition.BEGIN: (frozenset({MessageState.WAITING}), MessageState.INTENT),  # by the query begin_attempts
-    Transition.ACCEPT: (frozenset({MessageState.INTENT}), MessageState.ACCEPTED),
+    Transition.ACCEPT: (frozenset({MessageState.INTENT}), MessageState.ACCEPTED),  # also by the query accept_attempts
     Transition.DELIVER: (frozenset({MessageState.ACCEPTED}), MessageState.DELIVERED),
     Transition.READ: (frozenset({MessageState.ACCEPTED, MessageState.DELIVERED}), MessageState.READ),
     Transition.MARK_UNCERTAIN: (frozenset({MessageState.INTENT, MessageState.UNCERTAIN}), MessageState.UNCERTAIN),

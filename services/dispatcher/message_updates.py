@@ -1,10 +1,12 @@
 """The one way to change messages: lock them, let the state machine apply each update, save, and publish the events.
 
-Handlers, the sender and the reconciliation all come through here, so a row and its event never differ.
+Handlers, the sender and the reconciliation all come through here, so a row and its event never differ. The transition
+of nearly every message, from its intent to ``accepted``, is made by one query for a batch where nothing came between:
+to read the rows, change them one by one and write them again cost three times as much.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -19,8 +21,8 @@ from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import SendTarget
 from shared.contracts.envelope import Event
-from shared.contracts.ids import EventId, TenantId, derive_id, partition_key
-from shared.contracts.messages import MessageEventData, MessageForm, MessageResolved
+from shared.contracts.ids import EventId, MessageId, PersonId, TenantId, Wamid, derive_id, partition_key
+from shared.contracts.messages import MessageAccepted, MessageEventData, MessageForm, MessageResolved
 from shared.contracts.topics import MESSAGES_EVENTS
 from shared.runtime.outbox import Transaction
 from shared.runtime.tracing import past_span
@@ -44,6 +46,16 @@ class MessageUpdate(Struct, frozen=True):
     message_id: str
     apply: ApplyUpdate
     cause: EventId | None = None
+
+
+class AcceptedSend(Struct, frozen=True):
+    """An attempt that WhatsApp accepted, with what was known of its message when it began."""
+
+    message_id: MessageId
+    attempt: int
+    wording: MessageForm
+    wamid: Wamid
+    origin: RequestOrigin
 
 
 @dataclass(slots=True)
@@ -108,6 +120,27 @@ class MessageUpdater:
         tx.on_commit(tally.publish)
         await self._save(tx, unit)
         return unit.messages
+
+    async def accept(self, tx: Transaction, sends: Sequence[AcceptedSend]) -> Collection[str]:
+        """Accept those of the sends to whose messages nothing else happened since they began; returns their ids."""
+        if not sends:
+            return ()
+        attempts = [(send.message_id, send.attempt, send.wamid) for send in sends]
+        people = await self.store.accept_attempts(tx.connection, attempts, tx.now)
+        tally = MessageTally()
+        for send in sends:
+            if (person_id := people.get(send.message_id)) is not None:
+                data = MessageAccepted(
+                    message_id=send.message_id,
+                    person_id=PersonId(person_id),
+                    at=tx.now,
+                    wamid=send.wamid,
+                    wording=send.wording,
+                )
+                tx.publish(MESSAGES_EVENTS, message_event(data, send.attempt, send.origin, self.tenant, tx.now))
+                tally.add(data, send.origin)
+        tx.on_commit(tally.publish)
+        return people.keys()
 
     async def _save(self, tx: Transaction, unit: _UnitOfWork) -> None:
         if unit.changed:

@@ -7,7 +7,7 @@ process that dies leaves intents; their leases end, and they become uncertain.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,12 +20,13 @@ from services.dispatcher.claimer import ClaimedBatch, Claimer, Moment, SendInten
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.delivery_reports import apply_outcome
 from services.dispatcher.message_state import RetryTime, drop
-from services.dispatcher.message_updates import SERVICE, ApplyUpdate, MessageUpdate, MessageUpdater
+from services.dispatcher.message_updates import SERVICE, AcceptedSend, ApplyUpdate, MessageUpdate, MessageUpdater
 from services.dispatcher.provider_responses import SendAccepted, SendError, SendOutcome
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import ThrottleChanges, Throttles
 from services.dispatcher.whatsapp_client import WhatsAppClient
+from shared.contracts.ids import MessageId
 from shared.contracts.messages import Lane
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
@@ -134,9 +135,11 @@ class ResultRecorder:
     async def record(self, results: Sequence[SendResult], throttles: ThrottleChanges) -> None:
         """Outcomes and the throttles they caused, in one transaction."""
         async with transaction(self.pool, self.clock, SERVICE) as tx:
-            await self.updater.apply(tx, [_outcome_update(result) for result in results])
-            accepted = [result.outcome.wamid for result in results if isinstance(result.outcome, SendAccepted)]
-            await self.evidence.apply_early_statuses(tx, accepted)
+            sends = list(_accepted_sends(results))
+            accepted = await self.updater.accept(tx, sends)
+            others = [_outcome_update(result) for result in results if result.intent.message_id not in accepted]
+            await self.updater.apply(tx, others)
+            await self.evidence.apply_early_statuses(tx, [send.wamid for send in sends])
             await self.throttles.save(tx.connection, throttles)
 
     async def drop(self, drops: Sequence[tuple[str, MessageReason]]) -> None:
@@ -321,7 +324,7 @@ class Sender:
     async def _send(self, intent: SendIntent) -> SendOutcome:
         line = intent.target.line
         attributes = {"stet.line": line, "stet.wording": intent.wording.value, "stet.attempt": intent.attempt}
-        with effect_span("dispatcher.send", intent.traceparent, attributes):
+        with effect_span("dispatcher.send", intent.origin.traceparent, attributes):
             began = time.perf_counter()
             outcome = await self._whatsapp.send(line, intent.body, partial(self._may_write, intent))
             metrics.REQUEST_DURATION.observe(time.perf_counter() - began, current_exemplar())
@@ -358,7 +361,7 @@ class Sender:
     async def _record_batch(self, batch: list[SendResult]) -> None:
         """A result that cannot be recorded is found by bisection and left out; its lease ends, so it gets uncertain."""
         left = {result.intent.message_id: result for result in batch}
-        traces = [result.intent.traceparent for result in batch]
+        traces = [result.intent.origin.traceparent for result in batch]
         while left:
             try:
                 with loop_span("dispatcher.record", traces, len(left)):
@@ -389,6 +392,13 @@ class Sender:
             self.in_flight.remove(result.intent)
             del left[result.intent.message_id]
         self.recorded += len(part)
+
+
+def _accepted_sends(results: Iterable[SendResult]) -> Iterator[AcceptedSend]:
+    for result in results:
+        if isinstance(result.outcome, SendAccepted):
+            intent, wamid = result.intent, result.outcome.wamid
+            yield AcceptedSend(MessageId(intent.message_id), intent.attempt, intent.wording, wamid, intent.origin)
 
 
 def _outcome_update(result: SendResult) -> MessageUpdate:

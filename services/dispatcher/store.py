@@ -68,7 +68,7 @@ class DueMessage(Struct, frozen=True):
     address: RecipientAddress | None
     window_opened_at: datetime | None
     template: TemplateState
-    traceparent: str | None
+    origin: RequestOrigin
     category: str | None = None
     place: int = 0
 
@@ -277,6 +277,19 @@ class MessageStore:
         ]
         await connection.execute(QUERIES.end_attempts, self.tenant, now, *zip(*rows, strict=True))
 
+    async def accept_attempts(
+        self, connection: Connection, accepted: Sequence[tuple[str, int, str]], now: datetime
+    ) -> dict[str, str]:
+        """End (message id, attempt, wamid) as accepted where nothing else happened to the message meanwhile.
+
+        Returns the person of each of those messages.
+        """
+        columns = map(list, zip(*accepted, strict=True))
+        rows = await connection.fetch(QUERIES.accept_attempts, self.tenant, now, *columns)
+        if rows and rows[0]["are_any_held"]:
+            await self.release_followers(connection, {(row["person_id"], row["line"]) for row in rows})
+        return {row["message_id"]: row["person_id"] for row in rows}
+
     async def attempts_of_wamids(self, connection: Connection, wamids: Collection[str]) -> dict[str, tuple[str, int]]:
         """(message id, attempt) by wamid."""
         rows = await connection.fetch(QUERIES.attempts_of_wamids, self.tenant, list(wamids))
@@ -402,7 +415,14 @@ def _read_due_message(row: Any) -> DueMessage:
         address=RecipientAddress(*address) if has_address else None,
         window_opened_at=row["opened_at"],
         template=TemplateState(row["template_state"] or TemplateState.USABLE),
-        traceparent=row["traceparent"],
+        origin=RequestOrigin(
+            row["request_event"],
+            row["correlation_id"],
+            row["traceparent"],
+            row["rule"],
+            _LANE_OF_NUMBER[row["asked_lane"]],
+            queued.requested_at,
+        ),
         category=row["template_category"],
         place=row["place"],
     )

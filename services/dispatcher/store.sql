@@ -108,7 +108,8 @@ from (
             from (
                 select one.tenant, one.message_id, one.sequence, one.person_id, one.line, one.lane, one.content,
                     one.requested_at, one.expires_at, one.not_before, one.template_only, one.attempts,
-                    one.template_name, one.template_language, one.traceparent, one.mandatory, one.chain
+                    one.template_name, one.template_language, one.traceparent, one.mandatory, one.chain,
+                    one.request_event, one.correlation_id, one.rule, coalesce(one.requested_lane, one.lane) as asked_lane
                 from messages one
                 where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
                     and one.not_before <= $6 and (one.hold_until is null or one.hold_until <= $7) and one.tenant = $1
@@ -409,6 +410,34 @@ set ending = e.ending, wamid = coalesce(e.wamid, a.wamid), code = e.code, ended_
 from unnest($3::text[], $4::integer[], $5::text[], $6::text[], $7::integer[])
     as e (message_id, attempt, ending, wamid, code)
 where a.tenant = $1 and a.message_id = any ($3::text[]) and a.message_id = e.message_id and a.attempt = e.attempt;
+
+-- name: accept_attempts
+-- Ends these attempts as accepted, and their messages with them, where each is its message's newest and nothing else has
+-- happened to the message since it began; says so of each, and whether anything is held behind an earlier message. The others
+-- are left to load_messages, in whose order these are locked.
+with locked as materialized (
+    select m.message_id from messages m
+    where m.tenant = $1 and m.message_id = any ($3::text[]) and case when m.state = 'intent' then true end
+    order by m.message_id
+    for no key update
+), accepted as (
+    update messages m
+    set state = 'accepted', reason = null, wamid = a.wamid, rank = 0, changed_at = $2
+    from unnest($3::text[], $4::integer[], $5::text[]) as a (message_id, attempt, wamid)
+    where m.tenant = $1 and m.message_id = any (array(select message_id from locked)) and m.message_id = a.message_id
+        and m.attempts = a.attempt and case when m.state = 'intent' then true end and m.withdrawal is null
+    returning m.message_id, m.person_id, m.line
+), ended as (
+    update attempts t
+    set ending = 'accepted', wamid = a.wamid, code = null, ended_at = $2
+    from unnest($3::text[], $4::integer[], $5::text[]) as a (message_id, attempt, wamid)
+    where t.tenant = $1 and t.message_id = any (array(select message_id from accepted)) and t.message_id = a.message_id
+        and t.attempt = a.attempt
+)
+select message_id, person_id, line, exists (
+    select from messages where tenant = $1 and state = 'waiting' and reason = 'earlier_message'
+) as are_any_held
+from accepted;
 
 -- name: attempts_of_wamids
 -- The attempt that each wamid belongs to.

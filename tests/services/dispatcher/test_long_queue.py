@@ -57,6 +57,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
         _TENANT, _NOW, ["m0"], ["accepted"], [None], [_NOW], [None], ["w"], [0], [0], [None], [False], [None], [0],
     ),
     "store: end_attempts": (_TENANT, _NOW, ["e0"], [1], ["accepted"], ["w0"], [None]),
+    "store: accept_attempts": (_TENANT, _NOW, ["m0", "m2"], [1, 1], ["w0", "w2"]),
     "store: attempts_of_wamids": (_TENANT, ["w1", "w2"]),
     "store: expired_leases": (_TENANT, _NOW, [], 500),
     "store: settled_by_silence": (_TENANT, _NOW, _AGO, _NOW, 500),
@@ -150,6 +151,13 @@ _POSTPONE_FIRST = """
 _POSTPONE_ALL = """
     update messages set reason = 'template_paused', not_before = not_before + interval '1 hour' where state = 'waiting'
 """
+_BEGIN_FIRST = """
+    with begun as (
+        update messages set state = 'intent', attempts = 1 where sequence <= 200 returning message_id
+    )
+    insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
+    select 't', message_id, 1, 'template', now(), now(), now() from begun
+"""
 _AS_REQUESTED = "select"
 
 
@@ -227,11 +235,15 @@ def _compared(node: dict[str, Any]) -> int:
     return int(own) + sum(map(_compared, node.get("Plans", [])))
 
 
-@pytest.mark.parametrize("name", ["begin_attempts", "postpone", "load_messages", "save_messages", "end_attempts"])
+@pytest.mark.parametrize(
+    "name", ["begin_attempts", "postpone", "load_messages", "save_messages", "end_attempts", "accept_attempts"]
+)
 async def test_the_messages_of_a_batch_are_not_compared_with_each_other(postgres_database: str, name: str) -> None:
     """Where nearly no message waits, PostgreSQL expects none of them, and might go through the whole batch for each."""
     await _fill(postgres_database, 0, 20_000)
     await _prepare(postgres_database, "update messages set state = 'accepted' where sequence > 200", analyse=True)
+    if name == "accept_attempts":
+        await _prepare(postgres_database, _BEGIN_FIRST, analyse=False)
     ids, ended = [f"m{number}" for number in range(200)], [f"e{number}" for number in range(200)]
     parameters: dict[str, Sequence[Any]] = {
         "begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ids, ["template"] * len(ids), ["t"] * len(ids)),
@@ -239,6 +251,7 @@ async def test_the_messages_of_a_batch_are_not_compared_with_each_other(postgres
         "load_messages": (_TENANT, ids),
         "save_messages": [_TENANT, _NOW, ids, *(one * len(ids) for one in _PERIODIC["store: save_messages"][3:])],
         "end_attempts": [_TENANT, _NOW, ended, *(one * len(ids) for one in _PERIODIC["store: end_attempts"][3:])],
+        "accept_attempts": [_TENANT, _NOW, ids, [1] * len(ids), ids],
     }
     connection = await connect(postgres_database, "dispatcher")
     explained = f"explain (analyze, format json) {_statements()[f'store: {name}']}"

@@ -63,7 +63,7 @@ async def test_a_result_that_cannot_be_recorded_is_left_out_and_its_message_set_
     async with running_dispatcher(
         postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1
     ) as dispatcher:
-        await _add_two_messages(dispatcher, "resend = 'sometimes'")
+        await _add_two_messages(dispatcher, "resend = 'sometimes', withdrawal = 'answered'")
         await dispatcher.start()
         await dispatcher.wait_for_state("accepted", "m2")
         await wait_until(lambda: _left(dispatcher))

@@ -1,4 +1,4 @@
-"""A withdrawal wins as long as the request has not begun, and is reported as too late afterwards."""
+"""A message while its request is under way: a withdrawal wins until the request has begun, and a status counts once."""
 
 import asyncio
 from collections.abc import Callable
@@ -110,3 +110,35 @@ async def test_a_message_withdrawn_twice_is_reported_once(dispatcher: Dispatcher
     slow.open.set()
     await dispatcher.wait_for_state("withdrawn")
     assert await dispatcher.published() == ["withdrawn"]
+
+
+async def test_a_status_that_comes_before_the_response_is_recorded_counts_once(dispatcher: DispatcherUnderTest) -> None:
+    slow = await _claimed(dispatcher, SlowResponse)
+    await dispatcher.handle_statuses()
+    assert await dispatcher.state() == "delivered"
+    slow.open.set()
+    await dispatcher.wait_until_idle()
+    assert await dispatcher.state() == "delivered"
+    assert await dispatcher.published() == ["accepted", "delivered"]
+
+
+async def test_the_response_of_an_attempt_that_was_given_up_changes_nothing_of_the_next(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    slow = await _claimed(dispatcher, SlowResponse)
+    await dispatcher.pool.execute("update messages set attempts = 2")
+    slow.open.set()
+    await dispatcher.wait_until_idle()
+    assert await dispatcher.state() == "intent"
+    assert await dispatcher.published() == []
+
+
+async def test_an_accepted_message_is_told_of_the_person_whom_its_own_was_merged_into(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    slow = await _claimed(dispatcher, SlowResponse)
+    merged = person_observed().replace(version=2, merged_into=PersonId("p2"))
+    await dispatcher.handle(person_observed("p2", "+441632960002"), merged)
+    slow.open.set()
+    await dispatcher.wait_for_state("accepted")
+    assert [event["data"]["person_id"] for event in await dispatcher.events()] == ["p2"]
