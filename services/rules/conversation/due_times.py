@@ -28,7 +28,7 @@ def moment_of(value: object, timing: At, calendar: WorkingCalendar) -> datetime 
 
 
 def _instant(value: object, calendar: WorkingCalendar) -> datetime | None:
-    """A date is over when the house closes on it."""
+    """A date is over when the office closes on it."""
     if isinstance(value, datetime):
         return value if is_plausible_instant(value) else None
     return calendar.closing(value) if isinstance(value, date) and is_plausible_date(value) else None
@@ -54,6 +54,6 @@ _WHOLE_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WEEKS, TimeUnit.WORKING_DAYS})
 
 
 def lapse_of(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
-    """From when on an ``at`` time has passed: a day without a time, once the house has opened on it."""
+    """From when on an ``at`` time has passed: a day without a time, once the office has opened on it."""
     day = None if timing.clock is not None else _day(value, timing, calendar)
     return moment_of(value, timing, calendar) if day is None else calendar.opening(day)

@@ -1,4 +1,4 @@
-"""A person as the house sees them: their language, their place in people.yaml, and their working hours.
+"""A person in the terms of the rulebook: their language, their roles in people.yaml, and their working hours.
 
 All of it follows from the person and the rulebook of now, so no decision is needed to ask.
 """
