@@ -10,6 +10,7 @@ from services.rules.rulebook.addressee_validation import check_team
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
 from services.rules.rulebook.loader import read_rulebook
+from services.rules.rulebook.marketing_consent import marketing_notes
 from services.rules.rulebook.model import (
     HandoverAction,
     Location,
@@ -63,7 +64,7 @@ def validate(files: Mapping[str, str]) -> Validation:
     for use in built_in_uses(context):
         check_use(context, use)
     unread, unread_templates = (frozenset(map(stem, loaded.unread(kind))) for kind in (RULE, TEMPLATE))
-    faults, notes = tuple(loaded.report.sorted()), tuple(size_notes(context))
+    faults, notes = tuple(loaded.report.sorted()), (*size_notes(context), *marketing_notes(context))
     return Validation(context.book, faults, notes, unread, unread_templates, context.reads_people)
 
 

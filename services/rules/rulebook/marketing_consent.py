@@ -1,0 +1,115 @@
+"""Warnings of marketing templates that a rule sends to people whom the publisher does not write to by their opt-in.
+
+It is no fault: a person's consent to offers is one of its own (docs/decisions/0083-consent-is-a-ledger.md), and such a
+template goes to those who gave it. The category is the one that the file declares; Meta may move others.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.rules.rulebook.addressee_validation import ANSWERING, SENDER
+from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.model import (
+    Addressees,
+    Category,
+    ContactBasis,
+    Location,
+    Rule,
+    Step,
+    Team,
+    Template,
+    Verb,
+    answers_of,
+)
+from services.rules.rulebook.validation_context import ValidationContext
+from shared.contracts.vocabulary import Role
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """``say`` goes to ``who``; ``location`` is that of the template's name in the rule."""
+
+    say: str
+    who: Addressees
+    location: Location
+
+
+def marketing_notes(context: ValidationContext) -> Iterator[FileFault]:
+    marketing = {name: found for name in context.book.templates if (found := _marketing_of(context, name)) is not None}
+    if not marketing or not context.reads_whole("house.yaml"):
+        return
+    for rule in context.book.rules.values():
+        for sending in _sendings(context, rule):
+            if sending.say in marketing and (people := _not_by_opt_in(context, rule, sending.who)):
+                yield FileFault(sending.location, _sentence(context, sending.say, marketing[sending.say], people))
+
+
+def _marketing_of(context: ValidationContext, name: str) -> Template | None:
+    """The template itself, or the one that goes in its place where Meta does not let it go."""
+    template = context.book.templates[name]
+    fallback = context.book.templates.get(template.fallback or "")
+    return next((each for each in (template, fallback) if each and each.category is Category.MARKETING), None)
+
+
+def _sentence(context: ValidationContext, say: str, template: Template, people: list[str]) -> str:
+    place = context.loaded.location(template.location.file, "category")
+    named = f"“{say}”" if template.name == say else f"“{template.name}”, the fallback of “{say}”,"
+    return (
+        f"note: {named} is a marketing template ({place.file}:{place.line}:{place.column}), and it goes to"
+        f" {', '.join(people)}; of them it reaches only those who agreed to offers, the messages to the others wait"
+        " until they expire"
+    )
+
+
+def _sendings(context: ValidationContext, rule: Rule) -> Iterator[_Sending]:
+    for until in rule.until:
+        if until.tell is not None:
+            yield _Sending(until.tell.say, until.tell.who, until.location)
+    for step in rule.steps:
+        yield from _of_step(context, rule, step)
+
+
+def _of_step(context: ValidationContext, rule: Rule, step: Step) -> Iterator[_Sending]:
+    at = context.location(rule, "steps", step.index, "say")
+    if step.say is not None:
+        yield _Sending(step.say, step.who, at)
+    if step.tell is not None:
+        yield _Sending(step.tell.say, step.tell.who, at)
+    for answer in answers_of(step):
+        path = [key for name in answer.path.split(".") for key in ("answers", name)]
+        inner = context.location(rule, "steps", step.index, *path, "say")
+        for part in (answer.tell, answer.hand_over, answer.ask):
+            if part is not None and part.say:
+                yield _Sending(part.say, part.who, inner)
+    form = context.book.forms.get(step.form or "")
+    if form is not None:
+        at = context.location(rule, "steps", step.index, "form")
+        yield from (_Sending(say, step.who, at) for say in (form.welcome, form.confirm, form.done))
+
+
+def _not_by_opt_in(context: ValidationContext, rule: Rule, who: Addressees) -> list[str]:
+    """Those addressed whom the publisher writes to on another ground, each with it. A sender wrote first."""
+    found: dict[str, None] = {}
+    for name in who:
+        if isinstance(name, Team):
+            found[f"the team “{name.name}”"] = None
+        elif name in ANSWERING - {SENDER}:
+            before = (each for step in rule.steps if step.verb is not Verb.GIVE_UP for each in step.who)
+            earlier = tuple(each for each in before if each not in ANSWERING)
+            found |= dict.fromkeys(_not_by_opt_in(context, rule, earlier))
+        elif name != SENDER and (ground := _other_ground(context, name)) is not None:
+            found[f"“{name}” ({ground})"] = None
+    return list(found)
+
+
+def _other_ground(context: ValidationContext, name: str) -> str | None:
+    """The ground for a role that is no opt-in; that of people whom an event names is known by their roles alone."""
+    basis = context.book.tenant.basis
+    if name in basis:
+        return None if basis[name] is ContactBasis.OPT_IN else str(basis[name]).replace("_", " ")
+    if name in context.staffed:
+        return "staff"
+    if name in set(Role):
+        return None  # there is no ground at all, which is a fault
+    others = sorted({str(each).replace("_", " ") for each in basis.values() if each is not ContactBasis.OPT_IN})
+    return " or ".join(others) or None
