@@ -17,7 +17,7 @@ from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
 from services.dispatcher.media_uploads import WhatsAppUploads
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
-from services.dispatcher.reconciliation import Reconciler
+from services.dispatcher.reconciliation import EVERY_SECONDS, EVERY_SECONDS_ON_VIRTUAL_CLOCK, Reconciler
 from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.store import MessageStore, PeopleStore
@@ -92,7 +92,15 @@ def compose(
             whatsapp.display_number,
             partial(Budget, charges, settings.card, settings.monthly_budget),
         ),
-        reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
+        reconciler=Reconciler(
+            sender,
+            recorder,
+            store,
+            account,
+            lines,
+            settings.unproven_after,
+            every=EVERY_SECONDS if settings.development_clock is None else EVERY_SECONDS_ON_VIRTUAL_CLOCK,
+        ),
         monitor=Monitor(pool, store, account, evidence, sender, lines, settings.unproven_after),
         charges=ChargeCounter(
             pool, clock, charges, BudgetTerms(settings.card, settings.monthly_budget, settings.budget_warning_percent)

@@ -45,7 +45,8 @@ from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
-_EVERY = 0.25  # seconds
+EVERY_SECONDS = 1.0
+EVERY_SECONDS_ON_VIRTUAL_CLOCK = 0.25
 _BATCH = 500
 _REST = 20  # times as long as a look took at the attempts since throttles began
 _LONGEST_REST = 30.0  # seconds
@@ -57,7 +58,8 @@ _LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by thi
 class Reconciler:
     """Runs on the leader only. ``unproven_after`` must pass on both clocks before silence counts.
 
-    Where there may be many, each round looks at some, and the next one goes on from there.
+    Where there may be many, each round looks at some, and the next one goes on from there. ``every`` is the pause
+    between two rounds, in seconds.
     """
 
     sender: Sender
@@ -66,13 +68,14 @@ class Reconciler:
     account: AccountStore
     lines: Collection[str]
     unproven_after: timedelta
+    every: float = EVERY_SECONDS
     _crossed_after: int = field(default=0, init=False)
     _statuses_after: str = field(default="", init=False)
     _rests_until: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(self.every)
             if self.sender.claimer is not None:
                 await self.run_once(self.sender.moment())
 

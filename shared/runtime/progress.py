@@ -242,7 +242,7 @@ class LagMonitor:
             except Exception:
                 await self.stop()  # a client in an unforeseen state is not used again
                 raise
-            await asyncio.sleep(_REFRESH_SECONDS_ON_VIRTUAL_CLOCK if driven else _REFRESH_SECONDS / 4)
+            await asyncio.sleep(_REFRESH_SECONDS_ON_VIRTUAL_CLOCK if driven else _REFRESH_SECONDS)
 
     @property
     def is_caught_up(self) -> bool:

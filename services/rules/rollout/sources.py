@@ -114,8 +114,7 @@ def _entries(folder: str, above: frozenset[str]) -> Iterator[tuple[str, int, int
                 yield entry.path, 0, 0, 0, 0
                 continue
             yield entry.path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-            real = os.path.realpath(entry.path)
-            if entry.is_dir() and real not in above:
+            if entry.is_dir() and (real := os.path.realpath(entry.path)) not in above:
                 yield from _entries(real, above | {real})
 
 
