@@ -32,7 +32,11 @@ WORKS = 1_000
 MATCHING_EVERY = 10
 """One event in so many matches a rule."""
 
+SAMPLED_EVERY = 100
+"""One event in so many belongs to a trace that is recorded: what one ingest lets through of 5,000 a second."""
+
 _TENANT = TenantId(TENANT)
+_COPRIME = 7919  # to SAMPLED_EVERY
 
 
 def person_id(number: int) -> PersonId:
@@ -80,8 +84,15 @@ def stage_change_records(first: int, count: int, rules: int, now: datetime) -> I
         work = _work(number // MATCHING_EVERY % WORKS if rest == 0 else number % WORKS)
         key = _work_key(work.work_id)
         stage = stage_of(match % rules) if rest == 0 else f"elsewhere-{number % 97}"
+        own = {"id": f"change-{number}", "partitionkey": key, "traceparent": _traceparent(number)}
         data = {**sample["data"], "work": to_builtins(work), "to_stage": stage}
-        yield key, orjson.dumps({**sample, "id": f"change-{number}", "partitionkey": key, "data": data})
+        yield key, orjson.dumps({**sample, **own, "data": data})
+
+
+def _traceparent(number: int) -> str:
+    """Of a trace of its own; one in so many is recorded, among the matching events as well."""
+    is_sampled = number * _COPRIME % SAMPLED_EVERY == 0
+    return f"00-{number + 1:032x}-{number + 1:016x}-{is_sampled:02x}"
 
 
 def stage_of(rule: int) -> str:

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from services.ingest.records import KafkaRecord
 from shared.contracts.errors import Unavailable
 from shared.runtime.kafka import OutgoingRecord, Producer
-from shared.runtime.tracing import is_recording, publish_span, traceparent_in
+from shared.runtime.tracing import is_recorded_here, publish_span, traceparent_in
 
 _METADATA_SECONDS = 2.0
 
@@ -49,6 +49,6 @@ class KafkaPublisher:
 
 def _publish_span(records: Sequence[KafkaRecord]) -> AbstractContextManager[object]:
     """All records of a request have its trace."""
-    if not is_recording():
+    if not is_recorded_here():
         return nullcontext()
     return publish_span({one.topic.name for one in records}, [traceparent_in(records[0].headers)], len(records))

@@ -45,7 +45,7 @@ from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import try_acquire_locks
 from shared.runtime.telemetry import get_logger
-from shared.runtime.tracing import is_recording, past_span
+from shared.runtime.tracing import is_recorded, past_span
 
 SOURCE = "stet/rules"
 _STRANGERS_HINT = "docs/operations/runbooks/StetStrangersBraked.md"
@@ -379,7 +379,7 @@ def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:
 
     A reply begins a trace of its own: its decision is linked to the trace of the question, by the chain of both.
     """
-    if not decision.effects or not is_recording():
+    if not decision.effects or not is_recorded(cause.traceparent):
         return cause
     rules = {verdict.rule for verdict in decision.record.verdicts if verdict.rule} if decision.record else set()
     attributes = {"stet.effects": len(decision.effects)} | ({"stet.rule": min(rules)} if len(rules) == 1 else {})

@@ -8,10 +8,14 @@ No span holds personal data: no address, text, name or id of WhatsApp, and of an
 https://opentelemetry.io/docs/specs/semconv/
 """
 
+import math
 import random
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +59,8 @@ def configure_traces(service: str, settings: TelemetrySettings) -> None:
             trace.NoOpTracerProvider()
         )  # unset, it would be looked up in the environment each time
         return
-    global _sample_ratio, _provider  # noqa: PLW0603 -- as the tracer provider, which is global too
-    _sample_ratio = settings.otlp_sample_ratio
+    global _sampler, _provider  # noqa: PLW0603 -- as the tracer provider, which is global too
+    _sampler = Sampler(settings.otlp_sample_ratio, settings.otlp_traces_per_second)
     _provider = _provider_for(settings.otlp_endpoint, service, settings)
     trace.set_tracer_provider(_provider)
 
@@ -102,25 +106,45 @@ def end_traces() -> None:
 
 # ------------------------------------------------------------------ sampling
 
-# A trace is recorded whole or not at all: the share is drawn where it begins, and travels in the flags of
-# ``traceparent``. What is not recorded makes no span: OpenTelemetry's own samplers are asked when most of the cost of a
-# span is spent.
+# A trace is recorded whole or not at all: that is decided where it begins, and travels in the flags of ``traceparent``.
+# What is not recorded makes no span: OpenTelemetry's own samplers are asked when most of the cost is spent.
 
 _SAMPLED = 1
-_sample_ratio = 1.0  # set once, by configure_traces
+_ODD_DIGITS = frozenset("13579bdf")
+
+
+@dataclass(slots=True)
+class Sampler:
+    """Chooses a share of the traces that begin, and of these at most so many a second; a second's worth at once."""
+
+    ratio: float
+    per_second: float
+    _left: float = field(init=False, default=0.0)
+    _at: float = field(init=False, default=-math.inf)
+
+    def is_chosen(self, now: float) -> bool:
+        """``now`` are the seconds of a monotonic clock."""
+        if random.random() >= self.ratio or self.per_second == 0:
+            return False
+        self._left = min(max(self.per_second, 1.0), self._left + (now - self._at) * self.per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+_sampler = Sampler(ratio=0.0, per_second=0.0)  # set once, by configure_traces
 
 
 def _is_drawn() -> bool:
     """For a trace that begins here."""
-    return _recording() and random.random() < _sample_ratio
+    return _recording() and _sampler.is_chosen(time.monotonic())
 
 
 def _is_sampled(traceparent: str | None) -> bool:
-    """https://www.w3.org/TR/trace-context/#sampled-flag"""
-    try:
-        return traceparent is not None and bool(int(traceparent[-2:], 16) & _SAMPLED)
-    except ValueError:
-        return False
+    """https://www.w3.org/TR/trace-context/#sampled-flag: the last bit of its last hexadecimal digit."""
+    return traceparent is not None and traceparent[-1:] in _ODD_DIGITS
 
 
 def _is_recorded(traceparents: Iterable[str | None]) -> bool:
@@ -234,9 +258,14 @@ def annotate(attributes: SpanAttributes, error: str | None = None) -> None:
         span.set_status(StatusCode.ERROR, error)
 
 
-def is_recording() -> bool:
-    """Whether a collector gets the spans of this process; to spare work that only a span needs."""
-    return _recording()
+def is_recorded(traceparent: str | None) -> bool:
+    """Whether spans of this trace are recorded; to spare work that only a span needs."""
+    return _recording() and _is_sampled(traceparent)
+
+
+def is_recorded_here() -> bool:
+    """Whether the current span is recorded; to spare work that only a span needs."""
+    return trace.get_current_span().is_recording()
 
 
 def traceparent_in(headers: Iterable[tuple[str, bytes]]) -> str | None:
@@ -300,7 +329,13 @@ def _recording() -> bool:
 
 
 def _tracer() -> trace.Tracer:
-    return trace.get_tracer("stet")
+    return _tracer_of(trace.get_tracer_provider())
+
+
+@lru_cache(maxsize=1)
+def _tracer_of(provider: trace.TracerProvider) -> trace.Tracer:
+    """Kept, since making one costs as much as a span."""
+    return provider.get_tracer("stet")
 
 
 def _parent(traceparent: str | None) -> Context:

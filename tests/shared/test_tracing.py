@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from shared.runtime import tracing
 from shared.runtime.tracing import (
+    Sampler,
     annotate,
     batch_span,
     client_span,
@@ -39,7 +40,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, ratio: float) -> Iterator[InMemory
     exporter, provider = InMemorySpanExporter(), TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(tracing, "_recording", lambda: True)
-    monkeypatch.setattr(tracing, "_sample_ratio", ratio)
+    monkeypatch.setattr(tracing, "_sampler", Sampler(ratio, per_second=1000))
     monkeypatch.setattr(tracing, "_tracer", lambda: provider.get_tracer("stet"))
     yield exporter
     provider.shutdown()
@@ -47,6 +48,31 @@ def recorded(monkeypatch: pytest.MonkeyPatch, ratio: float) -> Iterator[InMemory
 
 def spans(recorded: InMemorySpanExporter) -> list[ReadableSpan]:
     return list(recorded.get_finished_spans())
+
+
+def chosen(sampler: Sampler, first: float, last: float, count: int) -> int:
+    """How many of so many traces, begun at equal intervals from the first second to the last, are recorded."""
+    return sum(sampler.is_chosen(first + (last - first) * number / count) for number in range(count))
+
+
+def test_of_a_burst_a_second_s_worth_of_traces_is_recorded() -> None:
+    sampler = Sampler(ratio=1, per_second=50)
+    assert chosen(sampler, 1000.0, 1000.0, 5000) == 50
+    assert abs(chosen(sampler, 1001.0, 1011.0, 50_000) - 550) <= 1
+
+
+def test_all_traces_are_recorded_where_few_begin() -> None:
+    assert chosen(Sampler(ratio=1, per_second=50), 0.0, 10.0, 490) == 490
+
+
+def test_a_share_of_the_traces_counts_against_their_number_a_second() -> None:
+    assert 400 < chosen(Sampler(ratio=0.5, per_second=50), 0.0, 20.0, 1000) < 600
+    assert chosen(Sampler(ratio=0.5, per_second=50), 0.0, 20.0, 100_000) <= 1050
+
+
+@pytest.mark.parametrize(("per_second", "recorded_traces"), [(0.0, 0), (0.5, 5)])
+def test_less_than_one_trace_a_second_is_recorded(per_second: float, recorded_traces: int) -> None:
+    assert abs(chosen(Sampler(1, per_second), 0.0, 10.0, 1000) - recorded_traces) <= (1 if per_second else 0)
 
 
 def test_a_trace_goes_on_from_span_to_span(recorded: InMemorySpanExporter) -> None:
