@@ -136,7 +136,7 @@ def suspended(*children: Child) -> Iterator[None]:
 
 
 async def wait_until_reached(
-    read: Callable[[], Awaitable[int]], target: int, *children: Child, seconds: float = 120
+    read: Callable[[], Awaitable[int]], target: int, *children: Child, seconds: float = 120, poll: float = _POLL_SECONDS
 ) -> None:
     """Polls ``read`` until it returns ``target`` or more. Raises ProcessFailed when time or a process ends first."""
     loop = asyncio.get_running_loop()
@@ -146,7 +146,7 @@ async def wait_until_reached(
             child.check()
         if loop.time() > deadline:
             raise ProcessFailed("bench", f"reached {value} of {target} within {seconds:.0f} s", Path("-"), "")
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(poll)
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

@@ -1,9 +1,10 @@
-"""A provider that accepts every message, at once or after a delay, and keeps only their number and the last body.
+"""A provider that accepts every message, at once or after a delay, and keeps their number, the last body and its time.
 
 ``Provider`` can also run inside another process, which gets each message by a callback.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, cast
@@ -22,6 +23,7 @@ class Provider:
         self.delay = delay
         self.count = 0
         self.last = b"{}"
+        self.last_at = 0.0  # by the machine's monotonic clock, which all its processes share
         self._on_message = on_message
 
     async def serve(self, port: int) -> asyncio.Server:
@@ -30,11 +32,12 @@ class Provider:
     def answer(self, line: bytes, body: bytes) -> bytes:
         if line.startswith(b"POST"):
             return _reply(self._accept(body))
-        return _reply(self.last if line.startswith(b"GET /last") else orjson.dumps({"count": self.count}))
+        counted = {"count": self.count, "last_at": self.last_at}
+        return _reply(self.last if line.startswith(b"GET /last") else orjson.dumps(counted))
 
     def _accept(self, body: bytes) -> bytes:
         self.count += 1
-        self.last = body
+        self.last, self.last_at = body, time.monotonic()
         wamid = f"wamid.PROVIDER{self.count:012d}"
         if self._on_message is not None:
             self._on_message(body, wamid)
