@@ -84,7 +84,7 @@ def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Chang
             changes.append(Change(ChangeKind.MOVED, one, other))
         if (one.text, one.language, one.say) != (other.text, other.language, other.say):
             changes.append(Change(ChangeKind.REWORDED, one, other))
-        if one.document != other.document:
+        if (one.document, one.needs_document) != (other.document, other.needs_document):
             changes.append(Change(ChangeKind.DOCUMENT_CHANGED, one, other))
     return changes
 

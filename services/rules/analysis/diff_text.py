@@ -93,9 +93,8 @@ _COLUMNS = {
 def _sentence(counts: Mapping[ChangeKind, int]) -> str:
     parts = [f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind)]
     first, *rest = parts
-    number = sum(counts.values())
-    noun = "message" if number == 1 else "messages"
     amount, _, word = first.partition(" ")
+    noun = "message" if amount == "1" else "messages"
     return ", ".join([f"{amount} {noun} {word}", *rest])
 
 
@@ -249,7 +248,7 @@ def _example(change: Change) -> str:
         case ChangeKind.REWORDED:
             return f"{_moment(message)}: other words to {what}: {_rewording(change)}"
         case ChangeKind.DOCUMENT_CHANGED:
-            return f"{_noun(message)} `{message.say}` to {what}: {_attached(change)}"
+            return f"{_noun(message)} `{message.say}` to {what}: {_ATTACHED[_document_change(change) or 'changed']}"
 
 
 def _noun(message: Message) -> str:
@@ -272,13 +271,23 @@ def _rewording(change: Change) -> str:
     return f"`{after.say}`"
 
 
-def _attached(change: Change) -> str:
+_ATTACHED = {
+    "added": "goes with a document now",
+    "removed": "goes without its document now",
+    "changed": "goes with another document now",
+    "needed": "waits for its document now, and does not go without it",
+    "optional": "goes also without its document now, where that cannot be had",
+}
+
+
+def _document_change(change: Change) -> str | None:
+    """A word for what happened to the document of a message; None where nothing did, or the whole message is new."""
     before, after = change.before, change.after
-    if before is None or after is None:
-        return ""
-    if not before.document:
-        return "goes with a document now"
-    return "goes with another document now" if after.document else "goes without its document now"
+    if change.kind is not ChangeKind.DOCUMENT_CHANGED or before is None or after is None:
+        return None
+    if before.document == after.document:
+        return "needed" if after.needs_document else "optional"
+    return "added" if not before.document else "changed" if after.document else "removed"
 
 
 def _shift(change: Change) -> str:
@@ -324,4 +333,5 @@ def rows_of(difference: Difference) -> Iterator[dict[str, object]]:
             "before": before.at if before else None,
             "after": after.at if after else None,
             "said_before": before.say if before else None,
+            "document": _document_change(change),
         }

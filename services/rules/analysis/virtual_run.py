@@ -40,6 +40,7 @@ class Message(NamedTuple):
     """A message of a run. ``case`` is the story it belongs to; ``country`` the recipient's.
 
     ``text`` is a digest, and so is ``document``: of the address and the name of the attached one, empty without one.
+    With ``needs_document`` the message goes only with it.
     """
 
     case: str
@@ -56,6 +57,7 @@ class Message(NamedTuple):
     category: str
     at: datetime
     document: str = ""
+    needs_document: bool = False
 
 
 class EndedCase(NamedTuple):
@@ -94,6 +96,7 @@ def message_of(case: str, book: Rulebook, facts: Facts, effect: RequestedMessage
         category=str(template.category) if template else "service",
         at=at,
         document="" if send.document is None else digest_of(f"{send.document.address}\n{send.document.name}".encode()),
+        needs_document=send.document is not None and not send.document.optional,
     )
 
 

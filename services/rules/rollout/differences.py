@@ -14,7 +14,7 @@ from services.rules.conversation.facts import Facts
 from services.rules.rollout.activations import TrialKind
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.ids import ChainId, RuleId
-from shared.contracts.messages import SendMessage
+from shared.contracts.messages import AttachedDocument, SendMessage
 from shared.runtime.telemetry import error_location, get_logger
 
 log = get_logger()
@@ -32,6 +32,7 @@ class DifferenceKind(StrEnum):
     MESSAGE_GAINED = "message gained"
     MESSAGE_LOST = "message lost"
     MESSAGE_REWORDED = "message reworded"
+    DOCUMENT_CHANGED = "message with another document"
     WRITE_GAINED = "write gained"
     WRITE_LOST = "write lost"
     WITHDRAWAL_GAINED = "withdrawal gained"
@@ -105,8 +106,8 @@ def compare_decisions(acting: Decision, proposed: Decision) -> set[DifferenceKey
     ):
         found.update((rule, gained) for rule, *_ in after - before)
         found.update((rule, lost) for rule, *_ in before - after)
-    both = old.messages.keys() & new.messages.keys()
-    found.update((key[0], DifferenceKind.MESSAGE_REWORDED) for key in both if old.messages[key] != new.messages[key])
+    for key in old.messages.keys() & new.messages.keys():
+        found.update((key[0], kind) for kind in _compare_contents(old.messages[key], new.messages[key]))
     moved = (old.due[chain] for chain in old.due.keys() & new.due.keys() if old.due[chain] != new.due[chain])
     found.update((rule, DifferenceKind.MOVED) for rule, _ in moved)
     return found
@@ -116,13 +117,25 @@ _Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class _Content:
+    """A message as its person gets it; empty while it is held, and not worded yet."""
+
+    wording: str = ""
+    document: AttachedDocument | None = None
+
+
+def _compare_contents(old: _Content, new: _Content) -> Iterator[DifferenceKind]:
+    if old.wording != new.wording:
+        yield DifferenceKind.MESSAGE_REWORDED
+    if old.document != new.document and bool(old.wording) is bool(new.wording):
+        yield DifferenceKind.DOCUMENT_CHANGED
+
+
+@dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The effects of a decision, by what two revisions have in common: each key begins with a rule.
+    """The effects of a decision, by what two revisions have in common: each key begins with a rule."""
 
-    The value of a message is its wording and document; None while it is held, and not worded yet.
-    """
-
-    messages: dict[_Key, str | None] = field(default_factory=dict)
+    messages: dict[_Key, _Content] = field(default_factory=dict)
     writes: set[_Key] = field(default_factory=set)
     withdrawals: set[_Key] = field(default_factory=set)
     started: set[_Key] = field(default_factory=set)
@@ -134,7 +147,7 @@ class _Outcome:
         facts = decision.changes
         chains = [facts.chains[ChainId(str(key))] for kind, key in facts.changed if kind == "chain"]
         rules: dict[str, str] = {message.message_id: chain.rule for chain in chains for message in chain.messages}
-        planned: dict[_Key, str | None] = {(rule, message): None for message, rule in rules.items()}
+        planned: dict[_Key, _Content] = {(rule, message): _Content() for message, rule in rules.items()}
         return cls(
             messages=planned | dict(_requested(decision, rules)),
             writes={
@@ -153,15 +166,16 @@ class _Outcome:
         )
 
 
-def _requested(decision: Decision, rules: dict[str, str]) -> Iterator[tuple[_Key, str]]:
+def _requested(decision: Decision, rules: dict[str, str]) -> Iterator[tuple[_Key, _Content]]:
     for effect in decision.effects:
         if isinstance(effect, RequestedMessage):
             send = effect.send
-            yield (rules.get(send.message_id, send.rule or NO_RULE), send.message_id), _wording(send)
+            content = _Content(_wording(send), send.document)
+            yield (rules.get(send.message_id, send.rule or NO_RULE), send.message_id), content
 
 
 def _wording(send: SendMessage) -> str:
-    return str((send.body, [button.title for button in send.buttons], send.template, send.lane, send.document))
+    return str((send.body, [button.title for button in send.buttons], send.template, send.lane))
 
 
 def _chains_with(decision: Decision, reason: Reason) -> Iterator[_Key]:
