@@ -28,7 +28,7 @@ from tests.services.rules.rules_service import TENANT, RulesUnderTest, person_ob
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-SWITCHES = int(os.environ.get("STET_SWITCHES", "100"))
+SWITCHES = int(os.environ.get("STET_SWITCHES", "12"))
 WRITERS = (11, 12, 21)
 """Who writes, one to each partition."""
 
