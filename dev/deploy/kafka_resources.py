@@ -16,6 +16,7 @@ Resource = dict[str, Any]
 
 REPLICAS, IN_SYNC = 3, 2
 CLUSTER = "stet"
+NAMESPACE = "stet"
 SCALED_BY_LAG = ("rules", "writeback")
 
 
@@ -87,7 +88,8 @@ def _allow(kind: str, name: str, *operations: str) -> Resource:
 
 def _lag_trigger(service: str, topic: str, records_per_replica: int) -> Resource:
     metadata = {
-        "bootstrapServers": f"{CLUSTER}-kafka-bootstrap:9093",
+        # KEDA asks from its own namespace, where the bare name of the Service means nothing
+        "bootstrapServers": f"{CLUSTER}-kafka-bootstrap.{NAMESPACE}.svc:9093",
         "consumerGroup": f"stet.{service}",
         "topic": topic,
         "lagThreshold": str(records_per_replica),

@@ -1,6 +1,8 @@
 """Policies of every set of manifests, beyond its schemas. Each function returns its objections as sentences."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from services.ingest.settings import IngestRole
 from shared.contracts.topics import PARTITIONS
 from shared.runtime import consumer
 from shared.runtime.setting_names import KNOWN_SETTINGS, OTHER_SETTINGS, PREFIX
+from shared.runtime.settings import ServiceSettings
 from tests.deploy.manifests import Manifest, of_kind, place
 from tests.deploy.workloads import SETTINGS, Workload, matches, selected, workloads
 
@@ -212,6 +215,23 @@ def own_secrets(manifests: Sequence[Manifest]) -> Objections:
             yield f"{workload.place}: it logs in to PostgreSQL as {login}"
 
 
+def optional_job_secrets(manifests: Sequence[Manifest]) -> Objections:
+    """A Job starts without a Secret that has no keys beside the operators' own, and none waits for such a Secret.
+
+    External Secrets makes no Secret of an entry without keys.
+    """
+    made = {one["metadata"]["name"] for one in of_kind(manifests, "ExternalSecret")}
+    for workload in workloads(manifests):
+        if workload.manifest["kind"] != "Job" or not workload.is_ours:
+            continue
+        name = f"stet-{workload.name}"
+        for source in workload.secret_sources():
+            if source["name"].startswith(name) and source.get("optional") is not True:
+                yield f"{workload.place}: it does not start without the Secret {name}"
+        if name in made:
+            yield f"ExternalSecret {name}: its entry needs no key"
+
+
 def immutable_config(manifests: Sequence[Manifest]) -> Objections:
     """A ConfigMap is never changed: another content is another name, and the pods are replaced."""
     there = {one["metadata"]["name"]: one for one in of_kind(manifests, "ConfigMap")}
@@ -321,6 +341,49 @@ def _ports_of(selector: Any, manifests: Sequence[Manifest]) -> set[str | int]:
     return found | ({"no port"} if selected(manifests, selector) else set())
 
 
+def both_ends(manifests: Sequence[Manifest]) -> Objections:
+    """What one policy lets out to pods of the namespace, another lets in there."""
+    pods = [one.labels for one in workloads(manifests)] + [{key: value} for key, value in OPERATOR_PORTS]
+    policies = [one for one in of_kind(manifests, "NetworkPolicy") if one["metadata"]["name"] not in FOR_DEVELOPMENT]
+    for policy, rule, peer in _inner_egress(policies):
+        for sender, receiver in product(pods, pods):
+            if not matches(policy["spec"]["podSelector"], sender) or not matches(peer["podSelector"], receiver):
+                continue
+            refused = [
+                p["port"] for p in rule["ports"] if not _is_let_in(policies, sender, receiver, p["port"], manifests)
+            ]
+            for port in refused if not _HAS_OWN_POLICY.items() <= receiver.items() else ():
+                yield f"{place(policy)}: the pods of {peer['podSelector']} let nothing in on {port} from {sender}"
+
+
+_HAS_OWN_POLICY = {"strimzi.io/cluster": "stet"}
+"""Strimzi writes what may come in at its pods; the Kafka resource says who else (networkPolicyPeers)."""
+
+
+def _inner_egress(policies: Sequence[Manifest]) -> Iterator[tuple[Manifest, Any, Any]]:
+    for policy in policies:
+        for rule in policy["spec"].get("egress", ()):
+            for peer in rule.get("to", ()):
+                if "podSelector" in peer and "namespaceSelector" not in peer:
+                    yield policy, rule, peer
+
+
+def _is_let_in(
+    policies: Sequence[Manifest], sender: Any, receiver: Any, port: str | int, manifests: Sequence[Manifest]
+) -> bool:
+    names = {
+        name: number for one in workloads(manifests) if one.labels == receiver for name, number in one.ports.items()
+    }
+    return any(
+        names.get(str(allowed["port"]), allowed["port"]) == names.get(str(port), port)
+        for policy in policies
+        if matches(policy["spec"]["podSelector"], receiver)
+        for rule in policy["spec"].get("ingress", ())
+        if any("podSelector" in peer and matches(peer["podSelector"], sender) for peer in rule.get("from", ()))
+        for allowed in rule.get("ports", ())
+    )
+
+
 # ------------------------------------------------------------------ numbers
 
 
@@ -343,6 +406,39 @@ def scaling(manifests: Sequence[Manifest]) -> Objections:
             yield f"{place(scaler)}: {most} replicas for {PARTITIONS} partitions"
         if least < 2:
             yield f"{place(scaler)}: a single replica is away while it is replaced"
+        for trigger in spec.get("triggers", ()):
+            host = trigger["metadata"]["bootstrapServers"].partition(":")[0]
+            if not host.endswith(f".{scaler['metadata']['namespace']}.svc"):
+                yield f"{place(scaler)}: KEDA asks from its own namespace, where {host} is no name"
+
+
+_BESIDE_THE_POOL = 3
+"""Connections of a process outside its pool: the leader's lock, the relay's, the one that listens."""
+
+
+def database_connections(manifests: Sequence[Manifest]) -> Objections:
+    """A login may open what its most replicas need, and one more that a rollout adds; the server takes all logins."""
+    most = {
+        scaler["spec"]["scaleTargetRef"]["name"]: scaler["spec"].get(
+            "maxReplicas", scaler["spec"].get("maxReplicaCount")
+        )
+        for scaler in of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
+    }
+    needed: Counter[str] = Counter()
+    for workload in _services(manifests):
+        spec, variables = workload.manifest["spec"], workload.variables()
+        count = most.get(workload.name, spec.get("replicas", 1))
+        count += spec.get("strategy", {}).get("rollingUpdate", {}).get("maxSurge", 0)
+        each = int(variables.get("STET_POSTGRES_POOL", ServiceSettings.model_fields["postgres_pool"].default))
+        needed[f"stet_{workload.service}"] += count * (each + _BESIDE_THE_POOL)
+    for cluster in of_kind(manifests, "Cluster"):
+        limits = {role["name"]: role.get("connectionLimit", 0) for role in cluster["spec"]["managed"]["roles"]}
+        for login, count in needed.items():
+            if limits[login] < count:
+                yield f"{place(cluster)}: {login} may open {limits[login]} connections, and may need {count}"
+        server = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+        if server < sum(limits.values()):
+            yield f"{place(cluster)}: {server} connections, and its logins may open {sum(limits.values())}"
 
 
 def replicas(manifests: Sequence[Manifest]) -> Objections:
@@ -382,7 +478,7 @@ def _secret_names(cls: Any) -> set[str]:
 
 ALL = (
     restricted_pods, versioned_images, bounded_resources, accounts_without_tokens, meaningful_probes, patient_ends,
-    disruption_budgets, known_settings, secrets_apart, own_secrets, immutable_config, restarts_on_change,
-    ports_of_listeners, network_policies, scaling, replicas,
+    disruption_budgets, known_settings, secrets_apart, own_secrets, optional_job_secrets, immutable_config,
+    restarts_on_change, ports_of_listeners, network_policies, both_ends, scaling, database_connections, replicas,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

@@ -59,6 +59,10 @@ def of(kind: str, name: str) -> Callable[[list[Manifest]], Any]:
     return lambda manifests: one(manifests, kind, name)
 
 
+def _trigger(manifests: list[Manifest]) -> Any:
+    return one(manifests, "ScaledObject", "rules")["spec"]["triggers"][0]
+
+
 def secret_variable(manifests: list[Manifest]) -> None:
     container(manifests)["env"] = [{"name": "STET_WHATSAPP_TOKEN", "value": "EAAG"}]
 
@@ -132,6 +136,23 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
             "StatefulSet rules: it logs in to PostgreSQL as stet_ingest",
         ),
     ],
+    policies.optional_job_secrets: [
+        (
+            put(
+                lambda m: pod(m, "Job", "topics"),
+                "volumes",
+                0,
+                "projected",
+                "sources",
+                0,
+                "secret",
+                "optional",
+                to=None,
+            ),
+            "Job topics: it does not start without the Secret stet-topics",
+        ),
+        (put(of("ExternalSecret", "stet-rules"), "metadata", "name", to="stet-migrate"), "its entry needs no key"),
+    ],
     policies.immutable_config: [
         (put(config("rules"), "immutable", to=None), "can be changed under the pods"),
         (put(container, "envFrom", 1, "configMapRef", "name", to="elsewhere"), "no ConfigMap elsewhere"),
@@ -155,12 +176,27 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(policy("dispatcher"), "egress", 0, "ports", to=[]), "it lets out to every port"),
         (put(policy("dispatcher"), "podSelector", to={"matchLabels": {"a": "b"}}), "it is for no pod"),
     ],
+    policies.both_ends: [
+        (put(policy("postgres"), "ingress", 1, "ports", 0, "port", to=8001), "let nothing in on 8000"),
+        (put(policy("postgres"), "ingress", 0, "from", to=[]), "NetworkPolicy to-postgres: the pods of"),
+    ],
     policies.scaling: [
         (put(of("Deployment", "ingest-web"), "spec", "replicas", to=2), "an apply sets the number of replicas back"),
         (put(of("HorizontalPodAutoscaler", "ingest-web"), "spec", "minReplicas", to=1), "a single replica is away"),
         (
             put(of("HorizontalPodAutoscaler", "ingest-web"), "spec", "scaleTargetRef", "name", to="x"),
             "nothing to scale",
+        ),
+        (
+            put(_trigger, "metadata", "bootstrapServers", to="stet-kafka-bootstrap:9093"),
+            "where stet-kafka-bootstrap is no name",
+        ),
+    ],
+    policies.database_connections: [
+        (put(of("ScaledObject", "writeback"), "spec", "maxReplicaCount", to=14), "stet_writeback may open 170"),
+        (
+            put(of("Cluster", "stet-db"), "spec", "postgresql", "parameters", "max_connections", to="100"),
+            "100 connections, and its logins may open",
         ),
     ],
     policies.replicas: [
@@ -178,7 +214,7 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
     [(broken, change, sentence) for broken, cases in CASES.items() for change, sentence in cases],
 )
 def test_a_policy_objects_to_what_breaks_it(broken: Any, change: Break, sentence: str) -> None:
-    manifests = deepcopy(list(base_with(())))
+    manifests = deepcopy(list(base_with(("strimzi", "cloudnative-pg", "keda", "external-secrets"))))
     change(manifests)
     assert [objection for objection in broken(manifests) if sentence in objection]
 
