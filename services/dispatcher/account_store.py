@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.dispatcher.account_limits import LimitReport, StoredLimit
+from services.dispatcher.releases import PORTION, PortionedRelease
 from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateReport, TemplateState, state_of
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import AccountReported
@@ -36,7 +37,7 @@ class AccountStore:
             return
         await self._save_reports(connection, reports)
         names, languages = [report.name for report in reports], [report.language for report in reports]
-        await connection.execute(QUERIES.release_for_templates, self.tenant, names, languages, now)
+        await connection.execute(QUERIES.release_for_templates, self.tenant, names, languages, now, PORTION)
         await connection.execute("select pg_notify($1, '')", notify)
 
     async def save_listing(
@@ -48,7 +49,7 @@ class AccountStore:
         names, languages = [report.name for report in listed], [report.language for report in listed]
         await connection.execute(QUERIES.mark_missing_templates, self.tenant, began, names, languages)
         await connection.execute(QUERIES.save_template_reading, self.tenant, account, began, len(listed))
-        await connection.execute(QUERIES.release_for_listing, self.tenant, began)
+        await connection.execute(QUERIES.release_for_listing, self.tenant, began, PORTION)
         await connection.execute("select pg_notify($1, '')", notify)
 
     async def load_templates(self, connection: Connection) -> TemplateKnowledge:
@@ -91,9 +92,9 @@ class AccountStore:
         rows = await connection.fetch(QUERIES.load_account_limits, self.tenant)
         return [StoredLimit(**row) for row in rows]
 
-    async def release_limited(self, connection: Connection, now: datetime) -> None:
-        """Messages that wait for a limit or a restriction are judged anew."""
-        await connection.execute(QUERIES.release_limited, self.tenant, now)
+    def release_of_limited(self) -> PortionedRelease:
+        """By which messages that wait for a limit or a restriction are judged anew."""
+        return PortionedRelease(QUERIES.release_limited, self.tenant)
 
     async def people_outside_windows(self, connection: Connection, since: datetime) -> list[tuple[str, datetime]]:
         """People to whom a template may have gone, and when the last one did (business time); longest ago first."""

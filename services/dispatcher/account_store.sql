@@ -1,25 +1,39 @@
 -- The tables templates, account_limits and webhook_coverage, and the messages that wait for them.
 
 -- name: release_for_templates
--- Messages that waited for these templates, or whose fallback is one of them, are planned anew.
+-- The first $5 of the messages that waited for these templates, or whose fallback is one of them, are planned anew. The rest is
+-- found by release_crossed, or looked at when its wait of an hour is over.
+with first as materialized (
+    select m.message_id from messages m
+    where m.tenant = $1 and m.state = 'waiting' and m.reason in (
+            'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
+            'template_disabled'
+        )
+        and exists (
+            select from unnest($2::text[], $3::text[]) as t (name, language)
+            where m.template_language = t.language
+                and t.name in (m.template_name, m.content -> 'template' -> 'fallback' ->> 'name')
+        )
+    order by m.sequence limit $5
+)
 update messages m set not_before = $4, reason = null
-where m.tenant = $1 and m.state = 'waiting' and m.reason in (
+where m.tenant = $1 and m.message_id = any (array(select message_id from first)) and (m.state = 'waiting') is true
+    and (m.reason like 'template\_%') is true;
+
+-- name: release_for_listing
+-- The first $3 of the messages that waited for a template are planned anew: the account's list was read. The rest is found as
+-- above.
+with first as materialized (
+    select m.message_id from messages m
+    where m.tenant = $1 and m.state = 'waiting' and m.reason in (
         'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
         'template_disabled'
     )
-    and exists (
-        select from unnest($2::text[], $3::text[]) as t (name, language)
-        where m.template_language = t.language
-            and t.name in (m.template_name, m.content -> 'template' -> 'fallback' ->> 'name')
-    );
-
--- name: release_for_listing
--- Every message that waited for a template is planned anew: the account's list was read.
-update messages set not_before = $2, reason = null
-where tenant = $1 and state = 'waiting' and reason in (
-    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
-    'template_disabled'
-);
+    order by m.sequence limit $3
+)
+update messages m set not_before = $2, reason = null
+where m.tenant = $1 and m.message_id = any (array(select message_id from first)) and (m.state = 'waiting') is true
+    and (m.reason like 'template\_%') is true;
 
 -- name: save_template_reports
 -- What WhatsApp reported of templates: for the state and for the category, each, the newest report counts. Where only the
@@ -103,9 +117,18 @@ where account_limits.reported_at <= excluded.reported_at;
 select account, kind, name, value, until, reported_at from account_limits where tenant = $1;
 
 -- name: release_limited
--- Messages that waited for a limit or a restriction of the account are judged anew.
-update messages set not_before = $2, reason = null
-where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted');
+-- The next $4 messages after $3 that wait for a limit or a restriction of the account are judged anew. Returns where to go on, 0
+-- at the end.
+with looked_at as materialized (
+    select m.message_id, m.sequence from messages m
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason in ('portfolio_limit', 'account_restricted')
+    order by m.sequence limit $4
+), released as (
+    update messages m set not_before = $2, reason = null
+    where m.tenant = $1 and m.message_id = any (array(select message_id from looked_at))
+        and (m.state = 'waiting') is true and (m.reason in ('portfolio_limit', 'account_restricted')) is true
+)
+select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
 -- name: people_outside_windows
 -- The people to whom a template may have gone since then, and when the last one did; the longest ago first.

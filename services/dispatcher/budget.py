@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from services.dispatcher.charges import QUERIES, ChargeStore, month_of
+from services.dispatcher.releases import PortionedRelease
 from shared.clients.rate_card import RateCard, Tally, spending_of
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.postgres import Connection
@@ -50,6 +51,7 @@ class Budget:
 
     def __init__(self, store: ChargeStore, card: RateCard | None, amount: Decimal | None) -> None:
         self._store = store
+        self._release = PortionedRelease(QUERIES.release_budgeted, store.tenant)
         self._card = card
         self._amount = amount
         self._spent = Decimal(0)
@@ -114,15 +116,18 @@ class Budget:
         """Where two seconds have passed, or the month has turned: read what is spent, release what may go again."""
         machine = time.monotonic()
         is_current = self._has_read and now < self._month_end and machine - self._read_at < _EVERY_SECONDS
-        if is_current or (self._has_read and not self.is_set):
-            return
+        if not is_current and (self.is_set or not self._has_read):
+            await self._read(connection, now)
+            self._has_read, self._read_at = True, machine
+        await self._release.go_on(connection)
+
+    async def _read(self, connection: Connection, now: datetime) -> None:
         if self._amount is not None and self._card is not None:
             if not self._has_read:
                 await self._load_on_its_way(connection, now)
             await self._settle(connection, now)
             await self._read_spent(connection, self._card, now)
-        await self._release_held(connection, now)
-        self._has_read, self._read_at = True, machine
+        self._release_held(now)
 
     async def _load_on_its_way(self, connection: Connection, now: datetime) -> None:
         """The sends of an earlier leader."""
@@ -149,14 +154,14 @@ class Budget:
         self._tally = Tally.of(card, charged)
         self._spent, self._month_end = spending_of(self._tally.priced).cost, end
 
-    async def _release_held(self, connection: Connection, now: datetime) -> None:
+    def _release_held(self, now: datetime) -> None:
         if self._amount is None or self._card is None:
-            await connection.execute(QUERIES.release_budgeted, self._store.tenant, now)
+            self._release.begin(now)
             return
         room = self._amount - self.committed
         if self._room_when_held is not None and room > self._room_when_held + self._amount / _NOTABLE_SHARE:
             self._room_when_held = None
-            await connection.execute(QUERIES.release_budgeted, self._store.tenant, now)
+            self._release.begin(now)
             log.info("budget.freed")
 
 

@@ -79,9 +79,17 @@ where a.tenant = $1 and a.begun_at > $2 and m.state in ('intent', 'uncertain', '
     ) is null;
 
 -- name: release_budgeted
--- Messages that the budget held are judged anew.
-update messages set not_before = $2, reason = null
-where tenant = $1 and state = 'waiting' and reason = 'budget_spent';
+-- The next $4 messages after $3 that the budget holds are judged anew. Returns where to go on, 0 at the end.
+with looked_at as materialized (
+    select m.message_id, m.sequence from messages m
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason = 'budget_spent'
+    order by m.sequence limit $4
+), released as (
+    update messages m set not_before = $2, reason = null
+    where m.tenant = $1 and m.message_id = any (array(select message_id from looked_at))
+        and (m.state = 'waiting') is true and (m.reason = 'budget_spent') is true
+)
+select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
 -- name: count_budgeted
 -- How many messages the budget holds.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from services.dispatcher.reasons import MessageReason
+from services.dispatcher.releases import PORTION
 from services.dispatcher.store import document_id
 from shared.clients.whatsapp_limits import UPLOAD_DAYS
 from shared.contracts.messages import SendMessage
@@ -122,9 +123,9 @@ class DocumentStore:
         await connection.execute(QUERIES.save_upload, self.tenant, line, *file, media_id, machine + _UPLOAD_LIFE)
 
     async def release(self, connection: Connection, document: WaitingDocument, business: datetime) -> int:
-        """How many messages waited for this document, which is settled, and are planned anew."""
+        """How many of the messages that waited for this document, which is settled, are planned anew at once."""
         key = (document.line, document.document_id)
-        return len(await connection.fetch(QUERIES.release_for_document, self.tenant, business, *key))
+        return len(await connection.fetch(QUERIES.release_for_document, self.tenant, business, *key, PORTION))
 
     async def waiting(self, connection: Connection, machine: datetime) -> WaitingDocuments:
         row = await connection.fetchrow(QUERIES.waiting_documents, self.tenant, machine)

@@ -60,10 +60,17 @@ on conflict (tenant, line, sha256) do update
 set mime = excluded.mime, media_id = excluded.media_id, expires_at = excluded.expires_at;
 
 -- name: release_for_document
--- Messages that waited for a document which is settled now are planned anew.
-update messages set not_before = $2, reason = null
-where tenant = $1 and line = $3 and document_id = $4 and state = 'waiting' and reason = 'document_pending'
-returning message_id;
+-- The first $5 of the messages that waited for a document which is settled now are planned anew; the rest is found by
+-- release_crossed.
+with first as materialized (
+    select m.message_id from messages m
+    where m.tenant = $1 and m.line = $3 and m.document_id = $4 and m.state = 'waiting' and m.reason = 'document_pending'
+    order by m.sequence limit $5
+)
+update messages m set not_before = $2, reason = null
+where m.tenant = $1 and m.message_id = any (array(select message_id from first)) and (m.state = 'waiting') is true
+    and (m.reason = 'document_pending') is true
+returning m.message_id;
 
 -- name: waiting_documents
 -- How many documents wait, how many of them are due, and since when the oldest does.

@@ -31,6 +31,7 @@ class LearnedLimits:
     ) -> None:
         self.current = AccountLimits()
         self._store = store
+        self._release = store.release_of_limited()
         self._usage = usage
         self._lines = lines
         self._fetch_display_number = fetch_display_number
@@ -42,8 +43,11 @@ class LearnedLimits:
     async def refresh(self, connection: Connection, business: datetime) -> None:
         """Where a second has passed: read the limits; where they changed, apply them and judge anew who waits."""
         now = time.monotonic()
-        if self._rows is not None and now - self._read_at < _EVERY_SECONDS:
-            return
+        if self._rows is None or now - self._read_at >= _EVERY_SECONDS:
+            await self._read(connection, business, now)
+        await self._release.go_on(connection)
+
+    async def _read(self, connection: Connection, business: datetime, now: float) -> None:
         rows = await self._store.load_limits(connection)
         self._read_at = now
         if rows != self._rows:
@@ -66,7 +70,7 @@ class LearnedLimits:
             )
         portfolio.limit = limits.messaging
         self.current = limits
-        await self._store.release_limited(connection, business)
+        self._release.begin(business)
 
     async def _set_rates(self, now: float) -> None:
         if not self.current.throughput:

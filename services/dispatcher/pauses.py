@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from services.dispatcher.releases import PortionedRelease
 from services.dispatcher.store import QUERIES, MessageStore
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
@@ -45,14 +46,19 @@ class OperatorPauses:
     def __init__(self, store: MessageStore) -> None:
         self.names = PausedNames()
         self._store = store
+        self._release = PortionedRelease(QUERIES.release_resumed, store.tenant)
         self._read_at = 0.0
         self._has_read = False
 
     async def refresh(self, connection: Connection, business: datetime) -> None:
         """Where a second has passed: read the pauses, release what was resumed, hold what is due and paused."""
         now = time.monotonic()
-        if self._has_read and now - self._read_at < _EVERY_SECONDS:
-            return
+        if not self._has_read or now - self._read_at >= _EVERY_SECONDS:
+            await self._read(connection, business)
+            self._read_at = now
+        await self._release.go_on(connection)
+
+    async def _read(self, connection: Connection, business: datetime) -> None:
         names = _names_of(await connection.fetch(QUERIES.load_pauses, self._store.tenant))
         if names != self.names:
             log.info(
@@ -62,16 +68,19 @@ class OperatorPauses:
                 templates=sorted(names.templates),
             )
         if names != self.names or not self._has_read:
-            await connection.execute(
-                QUERIES.release_resumed,
-                *(self._store.tenant, names.everything, list(names.lines), business),
-            )
+            self._begin_release(names, business)
         if names.everything or names.lines:
             await connection.execute(
                 QUERIES.hold_paused,
                 *(self._store.tenant, names.everything, list(names.lines), business, business + _HELD_FOR, _MOST),
             )
-        self.names, self._read_at, self._has_read = names, now, True
+        self.names, self._has_read = names, True
+
+    def _begin_release(self, names: PausedNames, business: datetime) -> None:
+        if names.everything:
+            self._release.stop()
+        else:
+            self._release.begin(business, list(names.lines))
 
 
 def _names_of(rows: list[dict[str, str]]) -> PausedNames:

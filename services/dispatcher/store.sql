@@ -676,10 +676,18 @@ where tenant = $1 and message_id = any (array(
 )) and (state = 'waiting') is true;
 
 -- name: release_resumed
--- Messages held by a pause wait no longer, unless their line or the tenant is still paused; a template that is still
--- paused holds them anew.
-update messages set not_before = $4, reason = null
-where tenant = $1 and state = 'waiting' and reason = 'paused_by_operator' and not $2 and line <> all ($3::text[]);
+-- Of the next $4 messages after $3 that a pause holds, those wait no longer whose line is not among $5; a template that is still
+-- paused holds them anew. Returns where to go on, 0 at the end.
+with looked_at as materialized (
+    select m.message_id, m.sequence, m.line from messages m
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason = 'paused_by_operator'
+    order by m.sequence limit $4
+), released as (
+    update messages m set not_before = $2, reason = null
+    where m.tenant = $1 and m.message_id = any (array(select message_id from looked_at where line <> all ($5::text[])))
+        and (m.state = 'waiting') is true and (m.reason = 'paused_by_operator') is true
+)
+select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
 -- ------------------------------------------------------------------ throttles
 

@@ -50,7 +50,11 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "store: find_expired": (_TENANT, _NOW, 500),
     "store: find_on_unknown_lines": (_TENANT, ["main"], _NOW, 500),
     "store: hold_paused": (_TENANT, True, [], _NOW, _NOW, 1000),
-    "store: release_resumed": (_TENANT, False, ["another"], _NOW),
+    "store: release_resumed": (_TENANT, _NOW, 0, 500, ["another"]),
+    "charges: release_budgeted": (_TENANT, _NOW, 0, 500),
+    "account_store: release_limited": (_TENANT, _NOW, 0, 500),
+    "account_store: release_for_templates": (_TENANT, ["t"], ["en"], _NOW, 500),
+    "account_store: release_for_listing": (_TENANT, _NOW, 500),
     "store: count_set_aside": (_TENANT,),
     "store: load_messages": (_TENANT, ["m0", "m1"]),
     "store: save_messages": (
@@ -84,7 +88,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "charges: settled_sends": (_TENANT, ["m0", "e0"], [1, 1]),
     "documents: find_documents": (_TENANT, ["main"], ["d1"], _NOW),
     "documents: claim_documents": (_TENANT, _NOW, _NOW, 8),
-    "documents: release_for_document": (_TENANT, _NOW, "main", "d1"),
+    "documents: release_for_document": (_TENANT, _NOW, "main", "d1", 500),
     "documents: waiting_documents": (_TENANT, _NOW),
     "documents: delete_old_uploads": (_TENANT, _AGO),
     "retention: delete_old_messages": (_NOW, 500),
@@ -116,10 +120,10 @@ _ON_A_CHANGE = {
         release_for_windows lock_throttles save_throttles delete_throttles
     """,
     "account_store": """
-        release_for_templates release_for_listing save_template_reports mark_missing_templates save_template_reading
-        save_account_limits release_limited people_outside_windows save_coverage save_gap
+        save_template_reports mark_missing_templates save_template_reading
+        save_account_limits people_outside_windows save_coverage save_gap
     """,
-    "charges": "record_charges unsettled_sends release_budgeted",
+    "charges": "record_charges unsettled_sends",
     "documents": "request_documents reopen_documents postpone_document settle_document find_upload save_upload",
     "retention": "",
     "audit": "plant_waiting_message plant_attempt plant_uncertain_send plant_accepted_send",
@@ -157,6 +161,11 @@ _BEGIN_FIRST = """
     )
     insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
     select 't', message_id, 1, 'template', now(), now(), now() from begun
+"""
+_HOLD_ALL = """
+    update messages set reason = (array['paused_by_operator', 'budget_spent', 'portfolio_limit'])[1 + sequence % 3],
+        not_before = not_before + interval '1 hour'
+    where state = 'waiting'
 """
 _AS_REQUESTED = "select"
 
@@ -208,7 +217,11 @@ def test_every_statement_is_either_bounded_or_not_asked_again_and_again() -> Non
 
 
 @pytest.mark.parametrize("analyse", [True, False], ids=["analysed", "not analysed"])
-@pytest.mark.parametrize("change", [_AS_REQUESTED, _POSTPONE_FIRST, _POSTPONE_ALL], ids=["due", "behind", "waiting"])
+@pytest.mark.parametrize(
+    "change",
+    [_AS_REQUESTED, _POSTPONE_FIRST, _POSTPONE_ALL, _HOLD_ALL],
+    ids=["due", "behind", "waiting for a template", "held"],
+)
 async def test_no_statement_of_a_loop_costs_more_with_a_longer_queue(
     postgres_database: str, change: str, *, analyse: bool
 ) -> None:

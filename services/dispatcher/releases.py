@@ -1,0 +1,47 @@
+"""Releases of held messages: what a pause, the month's budget or a limit of the account held goes on, in portions.
+
+A million rows in one statement would be locked for a quarter of a minute, in which nothing of them could go. The leader
+releases a portion between two claims instead. All portions have the same instant, and go through the messages in the
+order in which they were requested, so the queue has them in that order again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.runtime.postgres import Connection
+
+PORTION = 1000
+"""Messages that one statement looks at."""
+
+
+@dataclass(slots=True)
+class PortionedRelease:
+    """One release under way at most, kept in memory: a new leader begins each anew, for those that are still held.
+
+    ``query`` takes the tenant, the instant (business time), where to go on, how many to look at, and what ``begin`` was
+    given. It returns where to go on, 0 at the end.
+    """
+
+    query: str
+    tenant: str
+    _at: datetime | None = field(default=None, init=False)
+    _after: int = field(default=0, init=False)
+    _parameters: Sequence[object] = field(default=(), init=False)
+
+    def begin(self, at: datetime, *parameters: object) -> None:
+        """From the first message on, in place of a release that is under way."""
+        self._at, self._after, self._parameters = at, 0, parameters
+
+    def stop(self) -> None:
+        """What is not released yet stays as it is."""
+        self._at = None
+
+    async def go_on(self, connection: Connection) -> None:
+        """Release the next portion, if a release is under way; after an error the same portion is next."""
+        if self._at is None:
+            return
+        after = await connection.fetchval(self.query, self.tenant, self._at, self._after, PORTION, *self._parameters)
+        self._after = after
+        if not after:
+            self._at = None

@@ -1,0 +1,116 @@
+"""Held messages go on in portions: bounded, in order, each once, and to the end whichever leader does it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+
+import bench.backlog
+from services.dispatcher.account_store import AccountStore
+from services.dispatcher.budget import Budget
+from services.dispatcher.charges import ChargeStore
+from services.dispatcher.learned_limits import LearnedLimits
+from services.dispatcher.pauses import OperatorPauses
+from services.dispatcher.rate_limits import RateUsage, SendLimits
+from services.dispatcher.releases import PORTION
+from services.dispatcher.store import MessageStore
+from shared.runtime.postgres import Connection, connect, load_queries
+
+pytestmark = pytest.mark.integration
+
+_TENANT, _NOW = "t", datetime(2027, 3, 3, 10, tzinfo=UTC)
+_LATER = _NOW + timedelta(hours=1)
+_HELD = 2 * PORTION + 300
+_IN_ORDER = "select not_before < $1 from messages where state = 'waiting' order by sequence"
+
+Refresh = Callable[[Connection, datetime], Awaitable[None]]
+"""A look of a leader, which releases a portion."""
+
+
+def _pauses() -> Refresh:
+    return OperatorPauses(MessageStore(_TENANT)).refresh
+
+
+def _budget() -> Refresh:
+    return Budget(ChargeStore(_TENANT, ZoneInfo("UTC")), None, None).refresh
+
+
+def _limits() -> Refresh:
+    async def no_number(_: str) -> str | None:
+        return None
+
+    return LearnedLimits(AccountStore(_TENANT), RateUsage(SendLimits()), [], no_number).refresh
+
+
+_RELEASES = pytest.mark.parametrize(
+    ("reason", "new_leader"),
+    [("paused_by_operator", _pauses), ("budget_spent", _budget), ("portfolio_limit", _limits)],
+)
+
+
+@pytest.fixture
+async def held(postgres_database: str) -> AsyncIterator[Connection]:
+    """A queue of which every message is held for an hour."""
+    owner = await asyncpg.connect(postgres_database)
+    insert = load_queries(bench.backlog.__file__, "backlog.sql").insert_waiting
+    await owner.execute(insert, _TENANT, _NOW - timedelta(minutes=1), 1, _HELD, 500)
+    await owner.close()
+    connection = await connect(postgres_database, "dispatcher")
+    yield connection
+    await connection.close()
+
+
+async def _hold_all(connection: Connection, reason: str) -> None:
+    await connection.execute("update messages set not_before = $1, reason = $2", _LATER, reason)
+
+
+async def _released(connection: Connection) -> int:
+    """How many are; none of them stands behind one that is held."""
+    are_due = [row[0] for row in await connection.fetch(_IN_ORDER, _LATER)]
+    assert are_due == sorted(are_due, reverse=True)
+    return sum(are_due)
+
+
+@_RELEASES
+async def test_a_portion_is_bounded_and_all_are_released_in_their_order(
+    held: Connection, reason: str, new_leader: Callable[[], Refresh]
+) -> None:
+    await _hold_all(held, reason)
+    refresh, released = new_leader(), []
+    for _ in range(4):
+        await refresh(held, _NOW)
+        released.append(await _released(held))
+    assert released == [PORTION, 2 * PORTION, _HELD, _HELD]
+    assert await held.fetchval("select count(*) from messages where reason is null and not_before = $1", _NOW) == _HELD
+
+
+@_RELEASES
+async def test_a_leader_that_follows_one_that_died_between_portions_releases_the_rest_and_nothing_twice(
+    held: Connection, reason: str, new_leader: Callable[[], Refresh]
+) -> None:
+    await _hold_all(held, reason)
+    await new_leader()(held, _NOW)
+    first, refresh = await _released(held), new_leader()
+    for _ in range(3):
+        await refresh(held, _NOW + timedelta(minutes=1))
+    assert (first, await _released(held)) == (PORTION, _HELD)
+    assert await held.fetchval("select count(*) from messages where not_before = $1", _NOW) == PORTION
+
+
+async def test_a_pause_during_a_release_holds_what_is_not_released_yet(held: Connection) -> None:
+    await _hold_all(held, "paused_by_operator")
+    pauses = OperatorPauses(MessageStore(_TENANT))
+    await pauses.refresh(held, _NOW)
+    await held.execute("insert into pauses values ($1, 'tenant', '', $2, 'an operator', 'a reason')", _TENANT, _NOW)
+    pauses._read_at = 0.0
+    for _ in range(3):
+        await pauses.refresh(held, _NOW - timedelta(minutes=2))  # nothing is due then that would be held anew
+    assert await _released(held) == PORTION
+
+
+async def test_what_a_template_released_is_bounded(held: Connection) -> None:
+    await _hold_all(held, "template_missing")
+    await AccountStore(_TENANT).save_listing(held, "a", [], _NOW, "templates")
+    assert await _released(held) == PORTION
