@@ -34,7 +34,7 @@ class PortionedRelease:
         self._at, self._after, self._parameters = at, 0, parameters
 
     def stop(self) -> None:
-        """What is not released yet stays as it is."""
+        """Leave the rest held."""
         self._at = None
 
     async def go_on(self, connection: Connection) -> None:
