@@ -1,6 +1,6 @@
-"""Opt-out and opt-in (STOP and START), and both where two ids turn out to be one person.
+"""Opt-out and opt-in (STOP and START), both where two ids turn out to be one person, and who is left out of chains.
 
-An opt-out counts at once, for every id and every chain of the person.
+An opt-out counts at once, for every id and every chain of the person; so does an erasure.
 """
 
 from collections.abc import Collection
@@ -56,11 +56,15 @@ def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> No
     known = context.facts.consent.get(message.person_id, Consent())
     disputed = known.replace(opted_in_at=None, wrong_person_at=message.at, evidence=message.message_id)
     _enter_message(context, ConsentChange.WRONG_PERSON, message, message.person_id, disputed)
-    _withdraw_outside_chains(context, message.person_id, ExclusionReason.WRONG_PERSON)
-    written_to = [c for c in context.facts.chains_of(message.person_id) if c.wrote_to(message.person_id)]
-    for chain in written_to:
-        context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WRONG_PERSON))
-    _exclude_from_chains(context, message.person_id, ExclusionReason.WRONG_PERSON)
+    _leave_out(context, message.person_id, ExclusionReason.WRONG_PERSON)
+
+
+def apply_erasure(context: DecisionContext, person: PersonId) -> None:
+    """The person is erased: no answer and no value of a form is awaited any more, and the chains go on without them.
+
+    The state comes several times; only the first one is to be applied.
+    """
+    _leave_out(context, person, ExclusionReason.ERASED)
 
 
 def apply_changed_address(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
@@ -160,6 +164,15 @@ def _exclude_opted_out(context: DecisionContext, people: Collection[PersonId]) -
         if context.facts.opted_out(person):
             _withdraw_outside_chains(context, person, ExclusionReason.OPTED_OUT)
             _exclude_from_chains(context, person, ExclusionReason.OPTED_OUT)
+
+
+def _leave_out(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
+    """Leave one id out of every chain, and withdraw what waits for it."""
+    _withdraw_outside_chains(context, person, reason)
+    for chain in context.facts.chains_of(person):
+        if chain.wrote_to(person):
+            context.effects.append(ExcludedPerson(chain.chain_id, person, reason))
+    _exclude_from_chains(context, person, reason)
 
 
 def _withdraw_outside_chains(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:

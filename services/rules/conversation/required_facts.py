@@ -43,9 +43,9 @@ def refuses_marketing(data: object) -> bool:
 class RequiredFacts:
     """The facts to load. ``senders`` are people whose live chains are all needed: their message may answer any of them.
 
-    ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``strangers``: how many chains
-    strangers have started. ``idle`` events need nothing:
-    they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.
+    ``stops``: some of them opt out, are erased or turn out to be one who has, so unsent messages of ended chains are
+    needed too. ``strangers``: how many chains strangers have started. ``idle`` events need nothing: they start no rule,
+    end no chain and change no fact. They are kept by id, with their names and documents.
     ``starts`` are keys by which chains are counted, ``files`` those of messages whose files may have been reported on.
     ``written_works`` are works whose metadata changed: chains that wrote to it are needed, ended ones too.
     """
@@ -154,6 +154,7 @@ def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
         required.people.update(concerned)
         required.senders.update(concerned)
         required.tags.update(subjects_of(*concerned))
+        required.stops |= data.erased or data.merged_into is not None
 
 
 def _of_delivery(required: RequiredFacts, event: Event, *_: object) -> None:

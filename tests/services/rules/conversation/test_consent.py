@@ -290,6 +290,27 @@ async def test_a_merged_person_who_opted_out_gets_no_message(service: RulesUnder
 
 
 @pytest.mark.integration
+async def test_a_merge_into_a_person_who_opted_out_withdraws_an_answer_that_belongs_to_no_chain(
+    service: RulesUnderTest,
+) -> None:
+    await service.receive(said(Word(CONTACT, "STOP", 1)))
+    await service.receive(said(Word(VISITORS[0], "why", 2)))
+    (answer,) = [one["message_id"] for one in await service.messages() if one.get("say") == "why_unknown"]
+    await service.receive(MERGES[0])
+    assert await service.withdrawn() == [answer]
+
+
+@pytest.mark.integration
+async def test_an_erasure_withdraws_what_still_waits(service: RulesUnderTest) -> None:
+    question = await asks_the_contact(service)
+    await service.receive(said(Word(CONTACT, "why", 2)))
+    (notice,) = [one["message_id"] for one in await service.messages() if one.get("say") == "why_answer"]
+    gone = PersonObserved(person_id=CONTACT, erased=True, observed_at=NOW, version=2)
+    await service.receive(gone)
+    assert sorted(await service.withdrawn()) == sorted([question, notice])
+
+
+@pytest.mark.integration
 async def test_an_opt_out_from_a_shared_number_counts_for_everyone_reached_there(service: RulesUnderTest) -> None:
     question = await asks_the_contact(service)
     await service.receive(person_observed(815))

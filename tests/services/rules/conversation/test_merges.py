@@ -11,15 +11,16 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.fact_values import PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
 from shared.contracts.consonance import WorkObserved
-from shared.contracts.contacts import Addresses
+from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import Line, Phone
+from shared.contracts.ids import Line, PersonId, Phone
 from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.conversation.test_consent import (
     CONTACT,
     EVERYBODY,
     MERGES,
+    NOW,
     VISITORS,
     Word,
     apply,
@@ -199,3 +200,36 @@ def test_the_order_of_a_chain_of_merges_does_not_matter(merged_first: bool) -> N
     merges = [MERGES[1], over] if merged_first else [over, MERGES[1]]
     facts = facts_after([pitched(FIRST, "A history of tide mills", 1), *merges])
     assert open_questions(facts) == [("pitch-intake", CONTACT)]
+
+
+# ------------------------------------------------------------------ erasure
+
+
+def erased(person: PersonId, version: int, into: PersonId | None = None) -> PersonObserved:
+    return PersonObserved(person_id=person, erased=True, observed_at=NOW, version=version, merged_into=into)
+
+
+def test_an_erasure_ends_the_question_and_the_chain_goes_on_as_without_an_answer() -> None:
+    facts = facts_after([ASKED])
+    (chain,) = facts.chains.values()
+    facts.add_chain(chain.with_message(chain.messages[0].replace(delivery=DeliveryState.DELIVERED)))
+    sent = apply(facts, erased(CONTACT, 2), 10)
+    assert open_questions(facts) == []
+    assert {(each.send.say, each.send.person_id in EVERYBODY) for each in sent} == {("rights_unanswered", False)}
+    (chain,) = facts.chains.values()
+    assert chain.steps[0].left_out == {CONTACT: "erased"}
+
+
+def test_an_erasure_ends_the_form_that_is_being_filled() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0]])
+    apply(facts, erased(FIRST, 3, CONTACT), 10)
+    apply(facts, erased(CONTACT, 2), 11)
+    assert open_questions(facts) == []
+    assert not [chain for chain in facts.chains.values() if chain.active]
+
+
+def test_an_erased_state_that_comes_again_changes_nothing_more() -> None:
+    facts = facts_after([ASKED, erased(CONTACT, 2)])
+    before = dict(facts.chains)
+    assert apply(facts, erased(CONTACT, 3), 10) == []
+    assert facts.chains == before
