@@ -1,7 +1,9 @@
 """Commands that are imported when they are called: one that needs no broker does not wait for its client to load."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -56,9 +58,38 @@ class LazyCommands(TyperGroup):
             return None
         return command.summary() if self._is_helping else command.load()
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Names the nearest command in place of an unknown one; typer looks among those that are loaded."""
+        name = args[0]
+        near = get_close_matches(name, self.known, 1)
+        if name not in self.known and near:
+            ctx.fail(f"There is no command “{name}” (did you mean “{near[0]}”?)")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """An argument that is refused is said without words of programming."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _in_plain_words(error.message)
+            raise
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._is_helping = True
         try:
             super().format_help(ctx, formatter)
         finally:
             self._is_helping = False
+
+
+_NOT_ONE_OF = re.compile(r"(?:Value error, )?'(.*)' is not one of (.+?)\.?", re.DOTALL)
+
+
+def _in_plain_words(message: str) -> str:
+    found = _NOT_ONE_OF.fullmatch(message)
+    if found is None:
+        return message.removeprefix("Value error, ")
+    known = found[2].replace("'", "").split(", ")
+    near = get_close_matches(found[1], known, 1)
+    hint = f" (did you mean “{near[0]}”?)" if near else ""
+    return f"“{found[1]}” is none of {', '.join(known)}{hint}"

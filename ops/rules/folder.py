@@ -1,5 +1,6 @@
 """The folder of rules that a verb is about: an argument of every verb that reads rule files."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -23,5 +24,23 @@ DEFAULT_FOLDER = Path("rules")
 def require_folder(folder: Path) -> Path:
     """Exits with code 2 where there is no such folder."""
     if not folder.is_dir():
-        raise typer.Exit(print_error(f"{folder}: there is no such folder", code=ExitCode.CANNOT_RUN))
+        raise typer.Exit(print_error(_fault_of(folder), code=ExitCode.CANNOT_RUN))
     return folder
+
+
+def _fault_of(folder: Path) -> str:
+    if folder.exists():
+        return f"{folder} is a file; name the folder that it is in: {folder.parent}"
+    beside = [each.name for each in _children(folder.parent) if each.is_dir() and not each.name.startswith(".")]
+    if (near := get_close_matches(folder.name, beside, 1)) != []:
+        return f"{folder}: there is no such folder (did you mean “{folder.parent / near[0]}”?)"
+    if folder == DEFAULT_FOLDER:
+        return f"{folder}: there is no such folder in {Path.cwd()}; go to the folder that has it, or name another one"
+    return f"{folder}: there is no such folder; name the one that has house.yaml and people.yaml, or one above them"
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

@@ -19,9 +19,9 @@ def read_source(source: str, folder: Path) -> dict[str, str]:
     path = Path(source)
     if path.is_dir():
         return read_folder(path)
-    top = _git("rev-parse", "--show-toplevel", cwd=_existing(folder)).strip()
-    within = folder.resolve().relative_to(Path(top).resolve())
-    packed = _git_bytes("archive", "--format=tar", source, "--", within.as_posix(), cwd=Path(top))
+    top = Path(_git(source, "rev-parse", "--show-toplevel", cwd=_existing(folder)).decode().strip())
+    within = folder.resolve().relative_to(top.resolve())
+    packed = _git(source, "archive", "--format=tar", source, "--", within.as_posix(), cwd=top)
     files: dict[str, str] = {}
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         for member in archive.getmembers():
@@ -37,17 +37,21 @@ def _existing(folder: Path) -> Path:
     return next((each for each in (folder, *folder.resolve().parents) if each.is_dir()), Path())
 
 
-def _git(*arguments: str, cwd: Path) -> str:
-    return _git_bytes(*arguments, cwd=cwd).decode()
-
-
-def _git_bytes(*arguments: str, cwd: Path) -> bytes:
+def _git(source: str, *arguments: str, cwd: Path) -> bytes:
     try:
         done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, check=True)  # noqa: S603, S607
     except FileNotFoundError:
         raise typer.Exit(print_error("git is not installed: name a folder", code=ExitCode.CANNOT_RUN)) from None
     except subprocess.CalledProcessError as error:
         sentence = next(iter(error.stderr.decode("utf-8", "replace").strip().splitlines()), "")
-        said = f"{arguments[-3] if len(arguments) > 3 else ''}: neither a folder nor a revision of Git: {sentence}"
-        raise typer.Exit(print_error(said, code=ExitCode.CANNOT_RUN)) from None
+        raise typer.Exit(print_error(_fault_of(source, sentence), code=ExitCode.CANNOT_RUN)) from None
     return done.stdout
+
+
+def _fault_of(source: str, said: str) -> str:
+    """The sentence about a source, by what Git said."""
+    if "not a git repository" in said:
+        return f"{source}: there is no such folder, and it is no revision, since this is no repository of Git"
+    if "did not match any files" in said:
+        return f"{source}: this revision of Git has no such folder of rules; name it by --folder"
+    return f"{source}: neither a folder nor a revision of Git: {said}"

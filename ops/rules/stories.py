@@ -97,6 +97,8 @@ def _case(result: StoryResult, output: ReportFormat, *, verbose: bool) -> Report
 
 
 def _summary(results: Sequence[StoryResult], found: CoverageResult | None, least: float | None) -> str:
+    if not results:
+        return "there is no story to play"
     failed = sum(not result.passed for result in results)
     words = [counted(len(results), "story"), f"{failed:,} failed" if failed else "all passed"]
     if found is not None:

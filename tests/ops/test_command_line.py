@@ -56,6 +56,27 @@ def test_a_wrong_argument_ends_with_code_2(runner: CliRunner, arguments: list[st
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rule", "check"], "There is no command “rule” (did you mean “rules”?)"),
+        (["rules", "chekc"], "There is no command “chekc” (did you mean “check”?)"),
+        (["rules", "xyzzy"], "No such command 'xyzzy'."),
+        (
+            ["rules", "check", "rules", "--format", "jsn"],
+            "Invalid value for '--format': “jsn” is none of text, json, markdown, junit, github (did you mean “json”?)",
+        ),
+        (["rules", "graph", "x", "--format", "png"], "“png” is none of mermaid, svg"),
+        (["parked", "list", "--service", "rulez"], "“rulez” is none of ingest, rules, dispatcher, writeback"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_wrong_word_is_said_with_the_right_ones(runner: CliRunner, arguments: list[str], said: str) -> None:
+    printed = runner.invoke(app, arguments).output
+    assert said in " ".join(printed.replace("│", "").split())
+    assert "Value error" not in printed
+
+
+@pytest.mark.parametrize(
     "arguments",
     [["parked", "list", "--service", "rules"], ["sends", "list"], ["tasks", "list"], ["chains", "list"], ["migrate"]],
     ids=" ".join,

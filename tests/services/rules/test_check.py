@@ -106,6 +106,34 @@ def test_the_command_needs_a_folder(
     assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
+def test_a_wrong_folder_is_said_with_what_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house" / "people.yaml").touch()
+
+    def said(*arguments: str) -> str:
+        assert run_stet("rules", *arguments) == ExitCode.CANNOT_RUN
+        return capsys.readouterr().err.strip()
+
+    assert said("check", "hosue") == "hosue: there is no such folder (did you mean “house”?)"
+    assert said("check", "house/people.yaml") == "house/people.yaml is a file; name the folder that it is in: house"
+    assert said("check").endswith("; go to the folder that has it, or name another one")
+    assert said("diff", "nowhere") == (
+        "nowhere: there is no such folder, and it is no revision, since this is no repository of Git"
+    )
+
+
+def test_a_folder_without_stories_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, text in good_files().items():
+        if not name.endswith(STORIES):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text, "utf-8")
+    assert run_stet("rules", "test", f"{tmp_path}") == ExitCode.FINE
+    assert capsys.readouterr().out == "there is no story to play\n"
+
+
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_the_schema_of_a_kind_of_file_names_its_keys_for_editors(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_stet("rules", "schema", kind) == ExitCode.FINE
