@@ -32,10 +32,14 @@ def comment_command(
     try:
         text = "\n\n".join(filter(None, (_text_of(file).strip() for file in files)))
         written = asyncio.run(write_comment(forge_of(os.environ, forge), marker, text + "\n"))
-    except (Misconfigured, Unavailable, OSError) as error:
+    except (Misconfigured, Unavailable) as error:
         raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
     sys.stdout.write(f"the comment was {written}\n" if written != "unchanged" else "the comment says this already\n")
 
 
 def _text_of(file: Path) -> str:
-    return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    """Raises Misconfigured for a file that cannot be read."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except OSError as error:
+        raise Misconfigured(str(file), f"it cannot be read: {error.strerror}") from None

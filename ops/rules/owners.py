@@ -81,6 +81,9 @@ def code_owners(folder: Path, handles: Path, prefix: str) -> str:
 def _read_handles(file: Path) -> Mapping[str, tuple[str, ...]]:
     try:
         read = YAML(typ="safe").load(file.read_text("utf-8"))
+    except FileNotFoundError:
+        sentence = 'there is no such file; it has a line for each team of people.yaml, such as rights: "@team"'
+        raise Misconfigured(str(file), sentence) from None
     except OSError as error:
         raise Misconfigured(str(file), f"it cannot be read: {error.strerror}") from None
     except YAMLError as error:

@@ -153,7 +153,11 @@ def read_bundle(path: Path) -> Bundle:
                     found = Bundle(_read_head(line))
                 else:
                     _READERS[section.kind](found, section)
-    except (OSError, EOFError, KeyError, Malformed, *DECODE_ERRORS) as error:
+    except gzip.BadGzipFile:
+        raise UnreadableBundle(str(path), "this is no bundle; stet rules bundle writes one") from None
+    except OSError as error:
+        raise UnreadableBundle(str(path), f"it cannot be read: {error.strerror or error}") from None
+    except (EOFError, KeyError, Malformed, *DECODE_ERRORS) as error:
         raise UnreadableBundle(str(path), f"line {number} is not one of a bundle: {error}") from None
     if found is None:
         raise UnreadableBundle(str(path), "it is empty")

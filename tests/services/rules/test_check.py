@@ -125,6 +125,27 @@ def test_a_wrong_folder_is_said_with_what_was_meant(
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("replay", "gone"), "gone: it cannot be read: No such file or directory"),
+        (("replay", "plain"), "plain: this is no bundle; stet rules bundle writes one"),
+        (("comment", "gone"), "gone: it cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_is_none_is_said_in_plain_words(
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain").write_text("a text")
+    assert run_stet("rules", *arguments) == ExitCode.CANNOT_RUN
+    assert capsys.readouterr().err.strip() == said
+
+
 def test_a_folder_without_stories_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in good_files().items():
         if not name.endswith(STORIES):
