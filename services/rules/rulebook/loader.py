@@ -30,7 +30,7 @@ from services.rules.rulebook.rule_schema import RuleFile
 from services.rules.rulebook.schema import Section
 from services.rules.rulebook.template_schema import TemplateFile
 from services.rules.rulebook.validation_context import LoadedFiles
-from services.rules.rulebook.yaml_tree import MappingNode, Node, parse
+from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, parse
 from shared.contracts.ids import RuleId
 
 SCHEMAS: Mapping[str, type[Section]] = {
@@ -63,7 +63,7 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     read = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
     trees = {name: tree for name, tree in read.items() if not _is_of_another_kind(name, tree, report)}
     report.close_lines()
-    _report_unknown_files(texts, report)
+    _report_unknown_files(texts, read, report)
     singles = {name: _find_single(name, texts, trees, report) for name in SINGLES}
     limits = LimitsFile.read(singles["limits.yaml"], report)
     rules = _read_named(RULE, trees, lambda node: RuleFile.read(node, report).build(), report)
@@ -125,14 +125,26 @@ def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node],
     return trees.get(at[0]) if at else None
 
 
-def _report_unknown_files(texts: Mapping[str, str], report: FaultReport) -> None:
+def _report_unknown_files(texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> None:
     for file in texts:
         if is_unknown(file):
             name = base_name(file)
+            if (kind := _kind_of(trees.get(file))) is not None:
+                what = _FIRST_KEYS.get(kind, "list of stories")
+                report.add(Location(file, 1, 1), f"this is a {what}; name the file {stem(file)}{kind}")
+                continue
             kinds = (*(f"*{suffix}" for suffix in KINDS), *SINGLES)
             sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
             meant = _meant_single(name) or f"*.{name.partition('.')[2]}"
             report.unknown(Location(file, 1, 1), sentence, meant, kinds)
+
+
+def _kind_of(tree: Node | None) -> str | None:
+    """The end of the name that a file should have by what is in it; None where that does not tell."""
+    if isinstance(tree, SequenceNode) and tree.nodes and isinstance(tree.nodes[0], MappingNode):
+        return STORIES if "it" in tree.nodes[0].nodes else None
+    keys = tree.nodes if isinstance(tree, MappingNode) else {}
+    return next((suffix for suffix, key in _FIRST_KEYS.items() if key in keys), None)
 
 
 def _meant_single(name: str) -> str | None:

@@ -48,6 +48,7 @@ from services.rules.rulebook.template_validation import check_languages, check_u
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.write_validation import check_write
+from services.rules.rulebook.yaml_tree import MappingNode, SequenceNode
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.vocabulary import Role
 
@@ -66,16 +67,24 @@ def check_steps(context: ValidationContext, rule: Rule) -> None:
     _check_end(context, rule)
     check_order(rule, context.report)
     check_never_done(rule, context.report)
-    if rule.steps and rule.steps[-1].verb not in _LAST:
-        last = rule.steps[-1]
+    last = rule.steps[-1] if rule.steps else None
+    if last is not None and last.verb not in _LAST and not _is_followed(context, rule, last):
         context.report.add(
             last.location, f"the last step is “{last.verb}”; a rule ends with {', '.join(sorted(_LAST))}"
         )
 
 
+def _is_followed(context: ValidationContext, rule: Rule, step: Step) -> bool:
+    """Whether the file has a further step, which could not be read."""
+    tree = context.loaded.trees.get(rule.location.file)
+    steps = tree.nodes.get("steps") if isinstance(tree, MappingNode) else None
+    return isinstance(steps, SequenceNode) and len(steps.nodes) > step.index + 1
+
+
 def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     before = [each for each in rule.steps if each.index < step.index]
-    if step.verb is Verb.REMIND and not any(each.verb in _ASKING for each in before):
+    are_read = len(before) == step.index  # a step without a verb is none, which is reported
+    if step.verb is Verb.REMIND and are_read and not any(each.verb in _ASKING for each in before):
         context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
     if step.verb is Verb.HAND_OVER and step.say is None and set(rule.events) != {MESSAGE_RECEIVED}:
         location = context.loaded.key_location(rule.location.file, "steps", step.index, "hand_over")
