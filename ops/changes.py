@@ -27,6 +27,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
+from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool, load_queries
 
@@ -64,10 +65,15 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def current_person() -> str:
-    """The person that runs this command: STET_OPERATOR, else the login of the operating system and the machine."""
-    named = os.environ.get("STET_OPERATOR")
+    """The person that runs this command: STET_OPERATOR, else the login of the operating system and the machine.
+
+    Raises Misconfigured in a pod without STET_OPERATOR, since every person has the same login there.
+    """
+    named = os.environ.get("STET_OPERATOR", "").strip()
     if named:
         return named
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        raise Misconfigured("STET_OPERATOR", "say who you are: in a pod every person has the same login")
     try:
         login = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

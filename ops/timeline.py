@@ -16,28 +16,12 @@ from services.rules.conversation.chain import Chain
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
-from shared.contracts.topics import (
-    CONSONANCE_EVENTS,
-    CONTACTS,
-    DECISIONS,
-    MESSAGES_EVENTS,
-    MESSAGES_REQUESTED,
-    METADATA_APPROVED,
-    SERVICES,
-    WHATSAPP_MESSAGES,
-    WHATSAPP_STATUSES,
-    WRITES_EVENTS,
-    WRITES_REQUESTED,
-)
+from shared.contracts.topics import CONTACTS, SERVICES, TRACED
 from shared.contracts.values import DECODE_ERRORS, decode, to_builtins
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.postgres import Pool, load_queries
 
 QUERIES = load_queries(__file__, "trace.sql")
-TOPICS = (
-    CONSONANCE_EVENTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, DECISIONS, MESSAGES_REQUESTED, MESSAGES_EVENTS,
-    WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED,
-)  # fmt: skip
 _MOST_CHAINS = 20
 _SAFE_FIELDS = (
     "rule", "say", "line", "lane", "reason", "code", "resolution", "evidence", "wording", "status", "message_kind",
@@ -119,7 +103,7 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
     if kafka is not None:
         own = [known_as] if kind is IdKind.PERSON else [known_as, correlation, *messages]
         needles = {*own, *chain_ids, *(row["write_id"] for row in writes)}
-        scan = TopicScan(kafka, (*TOPICS, CONTACTS) if kind is IdKind.PERSON else TOPICS)
+        scan = TopicScan(kafka, (*TRACED, CONTACTS) if kind is IdKind.PERSON else TRACED)
         entries += _topic_entries(await scan.find(needles, since_ms))
         read, seconds = scan.read, scan.seconds
     return Life(kind, known_as, sorted(entries, key=lambda entry: entry.at), read, seconds)

@@ -6,7 +6,15 @@ from typing import Any
 
 import yaml
 
-from dev.deploy.kafka_resources import SCALED_BY_LAG, Resource, kafka_topics, kafka_users, lag_reader, lag_triggers
+from dev.deploy.kafka_resources import (
+    SCALED_BY_LAG,
+    Resource,
+    kafka_topics,
+    kafka_users,
+    lag_reader,
+    lag_triggers,
+    operator_user,
+)
 from dev.layout import ROOT
 from shared.contracts.topics import PARTITIONS
 
@@ -24,6 +32,7 @@ def generated_files() -> dict[Path, str]:
         COMPONENTS / "strimzi/topics.yaml": _text(topics, kafka_topics()),
         COMPONENTS / "strimzi/users.yaml": _text(topics, kafka_users()),
         COMPONENTS / "keda/kafkauser.yaml": _text(topics, [lag_reader()]),
+        COMPONENTS / "operator/kafkauser.yaml": _text(topics, [operator_user()]),
         COMPONENTS / "keda/scaledobjects.yaml": _text(topics, map(_scaled_object, SCALED_BY_LAG)),
     }
 

@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.contracts.personal_data import DELETED_TOPICS
-from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, READ_BACK, SERVICES, Topic
+from shared.contracts.topics import (
+    ALL_TOPICS,
+    CONSUMED,
+    CONTACTS,
+    PARTITIONS,
+    PRODUCED,
+    READ_BACK,
+    SERVICES,
+    TRACED,
+    Topic,
+)
 from shared.runtime.topic_setup import config_of
 
 Resource = dict[str, Any]
@@ -51,6 +61,16 @@ def lag_reader() -> Resource:
     groups = [f"stet.{service}" for service in SCALED_BY_LAG]
     rules = [_allow("topic", name, "Describe") for name in topics] + [_allow("group", g, "Describe") for g in groups]
     return _kafka_user("kafka-keda", rules)
+
+
+def operator_user() -> Resource:
+    """The login of people who run ``stet``: it traces what has happened, and compares topics; it writes nothing."""
+    read = {topic.name for topic in (*TRACED, CONTACTS)}
+    rules = [
+        _allow("topic", topic.name, *(["Read"] if topic.name in read else []), "Describe", "DescribeConfigs")
+        for topic in ALL_TOPICS
+    ]
+    return _kafka_user("kafka-operator", rules)
 
 
 def lag_triggers(service: str, records_per_replica: int) -> list[Resource]:

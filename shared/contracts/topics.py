@@ -87,3 +87,9 @@ PRODUCED: dict[str, tuple[Topic, ...]] = {
 
 READ_BACK: dict[str, tuple[Topic, ...]] = {"ingest": (CONSONANCE_EVENTS,), "rules": (DECISIONS,)}
 """By service: what it writes and its conservation audit reads again; it needs the right to."""
+
+TRACED = (
+    CONSONANCE_EVENTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, DECISIONS, MESSAGES_REQUESTED, MESSAGES_EVENTS,
+    WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED,
+)  # fmt: skip
+"""Read by people who look for an id, and for a person CONTACTS too; their login needs the right to."""

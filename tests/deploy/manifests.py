@@ -23,6 +23,7 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("strimzi",),
     ("cloudnative-pg",),
     ("strimzi", "keda"),
+    ("strimzi", "cloudnative-pg", "operator"),
     ("tracing",),
     ("prometheus-operator",),
     ("prometheus-operator", "grafana"),
@@ -36,7 +37,16 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("ingress", "cert-manager"),
     ("dev",),
     (
-        *("strimzi", "cloudnative-pg", "keda", "prometheus-operator", "grafana", "tracing", "rules-git-sync"),
+        *(
+            "strimzi",
+            "cloudnative-pg",
+            "operator",
+            "keda",
+            "prometheus-operator",
+            "grafana",
+            "tracing",
+            "rules-git-sync",
+        ),
         *("media", "external-secrets", "external-secrets-database", "ingress", "ingress-meta-mtls", "cert-manager"),
     ),
 )

@@ -342,7 +342,7 @@ def _ports_of(selector: Any, manifests: Sequence[Manifest]) -> set[str | int]:
 
 
 def both_ends(manifests: Sequence[Manifest]) -> Objections:
-    """What one policy lets out to pods of the namespace, another lets in there."""
+    """Traffic that one policy lets out to pods of the namespace, another lets in there."""
     pods = [one.labels for one in workloads(manifests)] + [{key: value} for key, value in OPERATOR_PORTS]
     policies = [one for one in of_kind(manifests, "NetworkPolicy") if one["metadata"]["name"] not in FOR_DEVELOPMENT]
     for policy, rule, peer in _inner_egress(policies):

@@ -7,14 +7,14 @@ import pytest
 
 from dev.deploy.generated import outdated_files
 from shared.contracts.personal_data import DELETED_TOPICS
-from shared.contracts.topics import ALL_TOPICS, CONSUMED, PRODUCED, READ_BACK, SERVICES
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, CONTACTS, PRODUCED, READ_BACK, SERVICES, TRACED
 from tests.deploy.manifests import Manifest, base_with, of_kind
 
 DAY = timedelta(days=1).total_seconds() * 1000
 
 
 def built() -> tuple[Manifest, ...]:
-    return base_with(("strimzi", "keda"))
+    return base_with(("strimzi", "cloudnative-pg", "operator", "keda"))
 
 
 def users() -> dict[str, set[tuple[str, str, str]]]:
@@ -66,7 +66,15 @@ def test_a_service_may_do_what_its_code_does_and_nothing_else(service: str) -> N
 def test_keda_and_the_job_read_and_write_nothing() -> None:
     operations = {operation for name in ("kafka-keda", "kafka-topics") for _, _, operation in users()[name]}
     assert operations == {"Describe", "DescribeConfigs"}
-    assert users().keys() == {*(f"kafka-{service}" for service in SERVICES), "kafka-keda", "kafka-topics"}
+    more = {"kafka-keda", "kafka-operator", "kafka-topics"}
+    assert users().keys() == {*(f"kafka-{service}" for service in SERVICES), *more}
+
+
+def test_people_read_what_a_trace_shows_and_write_nothing() -> None:
+    allowed = users()["kafka-operator"]
+    assert {name for _, name, operation in allowed if operation == "Read"} == {t.name for t in (*TRACED, CONTACTS)}
+    assert {operation for _, _, operation in allowed} == {"Read", "Describe", "DescribeConfigs"}
+    assert {name for _, name, operation in allowed if operation == "Describe"} == {topic.name for topic in ALL_TOPICS}
 
 
 @pytest.mark.parametrize("service", ["rules", "writeback"])
@@ -82,7 +90,7 @@ def test_a_service_is_scaled_by_the_lag_of_each_topic_that_it_consumes(service: 
 def test_a_login_has_the_certificate_that_its_pods_show() -> None:
     for workload in of_kind(built(), "Deployment", "StatefulSet", "Job"):
         command = workload["spec"]["template"]["spec"]["containers"][0]["command"]
-        login = command[2].removeprefix("services.") if command[0] == "python" else command[1]
+        login = command[2].removeprefix("services.") if command[0] == "python" else workload["metadata"]["name"]
         (volume,) = [one for one in workload["spec"]["template"]["spec"]["volumes"] if one["name"] == "secrets"]
         certificates = {one["secret"]["name"] for one in volume["projected"]["sources"]} & users().keys()
         assert certificates == (set() if login == "migrate" else {f"kafka-{login}"})

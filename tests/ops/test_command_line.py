@@ -4,7 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import COMMANDS, app
+from ops.changes import current_person
 from ops.lazy_commands import LazyCommand
+from shared.contracts.errors import Misconfigured
 
 CALLS = [
     ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
@@ -85,6 +87,16 @@ def test_a_missing_setting_ends_with_code_2_and_is_named(runner: CliRunner, argu
     result = runner.invoke(app, arguments)
     assert result.exit_code == 2
     assert "STET_" in result.output
+
+
+def test_in_a_pod_a_change_needs_the_name_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    for none in ("", " "):
+        monkeypatch.setenv("STET_OPERATOR", none)
+        with pytest.raises(Misconfigured, match="STET_OPERATOR: say who you are"):
+            current_person()
+    monkeypatch.setenv("STET_OPERATOR", "ada")
+    assert current_person() == "ada"
 
 
 def test_an_unreachable_database_ends_with_code_2_and_its_setting(

@@ -9,10 +9,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 from pydantic import SecretStr
 
+from dev.deploy.kafka_resources import operator_user
 from dev.kafka import EmbeddedKafka
+from ops.topic_reader import TopicScan, end_offsets
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
-from shared.contracts.topics import CONSUMED, CONTACTS, PRODUCED, Topic
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, CONTACTS, PRODUCED, TRACED, Topic
 from shared.runtime import topic_setup as topics_check
 from shared.runtime.connection_settings import SaslMechanism, SecurityProtocol
 from shared.runtime.kafka import client_options
@@ -20,9 +22,10 @@ from shared.runtime.settings import ServiceSettings
 from shared.runtime.topic_setup import NOT_ALLOWED, create_topics, topic_differences, topic_problems, wait_for_topics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-_USERS = {"rules": "password-of-rules", "stranger": "password-of-a-stranger"}
+_USERS = {"rules": "password-of-rules", "operator": "password-of-people", "stranger": "password-of-a-stranger"}
 _TOPIC, _LITERAL, _ALLOW = 2, 3, 3
 _READ, _WRITE = 3, 4
+_OPERATIONS = {"Read": _READ, "Describe": 8, "DescribeConfigs": 10}
 
 
 @pytest.fixture
@@ -85,6 +88,20 @@ async def test_rights_on_its_own_topics_are_enough_for_a_service(
     assert not [line for line in found if "missing" in line or f"{CONTACTS.name}: this login" in line]
     async with connected(client(broker, "stranger")) as admin:
         assert set((await topic_problems(admin, "", CONSUMED["rules"])).values()) == {NOT_ALLOWED}
-    monkeypatch.setattr(topics_check, "_SURE_AFTER", 1)
+    monkeypatch.setattr(topics_check, "_MAX_TRIES", 1)
     with pytest.raises(Misconfigured, match=r"this login may not see it.*; let the login of rules read and write"):
         await wait_for_topics(login(broker, "stranger"), "rules")
+
+
+async def test_the_login_of_people_is_enough_for_the_lag_a_trace_and_a_comparison(broker: EmbeddedKafka) -> None:
+    topics = {topic.name: topic for topic in ALL_TOPICS}
+    async with administrator(broker) as admin:
+        for rule in operator_user()["spec"]["authorization"]["acls"]:
+            for operation in rule["operations"]:
+                await allow(admin, "operator", [topics[rule["resource"]["name"]]], _OPERATIONS[operation])
+    settings = login(broker, "operator")
+    assert {name for name, _ in await end_offsets(settings)} == {t.name for read in CONSUMED.values() for t in read}
+    scan = TopicScan(settings, (*TRACED, CONTACTS))
+    assert await scan.find(["any"]) == []
+    async with connected(client(broker, "operator")) as admin:
+        assert await topic_differences(admin, "") == []
