@@ -175,13 +175,14 @@ def apply_contact(
 ) -> None:
     """Put a contact's state in Consonance into ``directory``; a visitor with its number or BSUID is merged into it.
 
-    A number learnt from WhatsApp stays until Consonance has another number than in ``old``.
+    A number learnt from WhatsApp stays until Consonance has another number than in ``old``; so does a BSUID, unless the
+    other number is known as the person's own already.
     """
     person_id = person_id_of_contact(tenant, new.contact_id)
     known = directory.get(person_id)
     has_new_phone = old is None or old.phone != new.phone
     addresses = known.addresses if known else Addresses()
-    bsuid = new.bsuid or addresses.bsuid
+    bsuid = new.bsuid or (None if has_new_phone and _is_elsewhere(addresses, new.phone) else addresses.bsuid)
     visitors = [one for one in (directory.by_phone(new.phone), directory.by_bsuid(new.bsuid)) if one is not None]
     person = PersonObserved(
         person_id=person_id,
@@ -200,6 +201,15 @@ def apply_contact(
     for visitor in visitors:
         if visitor.contact_id is None:
             person = directory.merge(directory.get(visitor.person_id) or visitor, person)
+
+
+def _is_elsewhere(known: Addresses, phone: Phone | None) -> bool:
+    """Whether a person whose number is ``phone`` by now is another WhatsApp user than the one at the known addresses.
+
+    A BSUID belongs to a user at their number: WhatsApp gives another one to who changes it.
+    """
+    numbers = {phone_key(number) for number in (known.phone, known.wa_id) if number}
+    return bool(numbers) and (phone is None or phone_key(phone) not in numbers)
 
 
 def _change_addresses(

@@ -14,9 +14,11 @@ from services.ingest.identity import (
     visitor_id,
 )
 from services.ingest.poll.snapshot_parser import parse_contact
+from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_id_of_contact
+from shared.contracts.vocabulary import PartyKind
 from shared.contracts.whatsapp import IdentityChange
 from tests.services.ingest.payloads import PSEUDONYMS
 
@@ -250,3 +252,54 @@ def test_a_bsuid_written_into_a_phone_field_of_consonance_is_the_contact_s() -> 
     person = person_id_of_contact(TENANT, ContactId(8))
     assert addresses_in(directory, person) == ("GB.ABC123", P)
     assert identify(directory, observed("GB.ABC123"), VISITOR, NOW) == person
+
+
+def snapshot(phone: str | None, bsuid: str | None = None) -> ContactSnapshot:
+    return ContactSnapshot(
+        contact_id=ContactId(8), kind=PartyKind.PERSON, name="Ada", phone=numbered(phone), bsuid=named(bsuid)
+    )
+
+
+@pytest.mark.parametrize(
+    ("known_numbers", "before", "after", "reached_at"),
+    [
+        ((P, None), snapshot(P), snapshot(Q), (None, Q)),
+        ((P, None), snapshot(P), snapshot(None), (None, None)),
+        ((P, None), snapshot(P), snapshot(Q, "GB.2"), ("GB.2", Q)),
+        ((P, Q), snapshot(P), snapshot(Q), ("GB.1", Q)),
+        ((Q, None), snapshot(P), snapshot(Q), ("GB.1", Q)),
+        ((None, None), snapshot(None), snapshot(Q), ("GB.1", Q)),
+        ((P, None), None, snapshot(P), ("GB.1", P)),
+        ((P, None), None, snapshot(Q), (None, Q)),
+    ],
+    ids=[
+        "other",
+        "none",
+        "Consonance names one",
+        "WhatsApp's number",
+        "changed in WhatsApp",
+        "first",
+        "again",
+        "unread",
+    ],
+)
+def test_a_bsuid_learnt_at_a_number_goes_with_that_number(
+    known_numbers: tuple[str | None, str | None],
+    before: ContactSnapshot | None,
+    after: ContactSnapshot,
+    reached_at: tuple[str | None, str | None],
+) -> None:
+    """The number may have been another person's, whose messages and taps would count as the contact's."""
+    phone, wa_id = known_numbers
+    person = contact(8).replace(addresses=Addresses(phone=numbered(phone), wa_id=numbered(wa_id), bsuid=Bsuid("GB.1")))
+    directory = PersonDirectory([person])
+    apply_contact(directory, after, before, TENANT, NOW)
+    assert addresses_in(directory, person.person_id) == reached_at
+
+
+def test_a_stranger_whose_number_stood_in_consonance_by_mistake_is_not_the_contact() -> None:
+    person = contact(8, P)
+    directory = PersonDirectory([person])
+    learn_address(directory, reached(person, P, "GB.1"))
+    apply_contact(directory, snapshot(Q), snapshot(P), TENANT, NOW)
+    assert identify(directory, observed("GB.1", P), VISITOR, NOW) == VISITOR
