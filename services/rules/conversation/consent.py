@@ -21,11 +21,11 @@ from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageRe
 def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
     """Opt out everyone who is reached at the address: withdraw their messages, and leave them out of their chains.
 
-    They get one confirmation, and nothing after it.
+    They get one confirmation, and nothing after it; an opt-out within the hour after another one is not confirmed again.
     """
     context.add_reason(Reason.OPTED_OUT)
     writers = (message.person_id, *message.shared_with)
-    before = context.facts.opted_out(message.person_id)
+    before = context.facts.opted_out(message.person_id) or _opted_out_lately(context, message)
     for person in writers:
         known = context.facts.consent.get(person, Consent())
         _enter_message(
@@ -34,6 +34,13 @@ def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
     if context.facts.opted_out(message.person_id) and not before:
         send_notice(context, message, "stopped", after_opt_out=True)
     _exclude_opted_out(context, writers)
+
+
+def _opted_out_lately(context: DecisionContext, message: MessageReceived) -> bool:
+    """Whether the last opt-out before this one is within the time in which answers are limited (``brake``)."""
+    known = (context.facts.consent.get(one) for one in context.facts.ids_of_person(message.person_id))
+    last = max((one.opted_out_at for one in known if one is not None and one.opted_out_at is not None), default=None)
+    return last is not None and message.at - last < context.rulebook.tenant.unsolicited.within
 
 
 def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: bool = True) -> None:

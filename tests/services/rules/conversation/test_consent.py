@@ -184,6 +184,20 @@ def test_an_undone_merge_keeps_the_opt_out_of_both_ids() -> None:
     assert facts.opted_out(VISITORS[0])
 
 
+def test_stop_and_start_again_and_again_are_believed_and_confirmed_once() -> None:
+    facts, answers = after([]), list[tuple[int, str]]()
+    for minute in range(120):
+        word = "START" if minute % 2 else "STOP"
+        answers += [(minute, one.send.say) for one in apply(facts, said(Word(CONTACT, word, minute)), minute)]
+        assert facts.opted_out(CONTACT) is (word == "STOP")
+    assert [minute for minute, say in answers if say == "stopped"] == [0]
+
+
+def test_a_stop_after_a_quiet_hour_is_confirmed_again() -> None:
+    facts = after([said(Word(CONTACT, "STOP", 1)), said(Word(CONTACT, "START", 2))])
+    assert [one.send.say for one in apply(facts, said(Word(CONTACT, "STOP", 62)), 9)] == ["stopped"]
+
+
 def test_each_change_is_entered_in_the_ledger_with_its_evidence() -> None:
     facts = after([said(Word(CONTACT, "STOP", 1)), said(Word(CONTACT, "START", 2)), said(Word(CONTACT, "STOP", 1))])
     entries = [(each.change, each.at, each.evidence, each.line) for each in facts.consent_entries]
