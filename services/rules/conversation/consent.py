@@ -21,7 +21,7 @@ from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageRe
 def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
     """Opt out everyone who is reached at the address: withdraw their messages, and leave them out of their chains.
 
-    They get one confirmation, and nothing after it; an opt-out within the hour after another one is not confirmed again.
+    They get one confirmation, and nothing after it; another one within the hour is not confirmed again.
     """
     context.add_reason(Reason.OPTED_OUT)
     writers = (message.person_id, *message.shared_with)
@@ -86,6 +86,12 @@ def apply_changed_address(context: DecisionContext, known: PersonFacts | None, s
             _enter_identity(context, ConsentChange.ADDRESS_CHANGED, one, consent.replace(wrong_person_at=None))
 
 
+def apply_changed_user(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
+    """WhatsApp shows another BSUID of the person, perhaps without having said that it changed: the opt-in lapses."""
+    if known is not None and None not in {known.bsuid_mark, seen.bsuid_mark} and known.bsuid_mark != seen.bsuid_mark:
+        _lapse_opt_ins(context, seen.person_id)
+
+
 def apply_merge(context: DecisionContext, person: PersonId) -> None:
     """A person was merged into another id: an opt-out of either counts for both."""
     if context.facts.current_id(person) != person:
@@ -108,11 +114,14 @@ def apply_separation(context: DecisionContext, known: PersonFacts | None) -> Non
 def apply_identity_change(context: DecisionContext, changed: IdentityChanged) -> None:
     """A changed BSUID may belong to another person: the opt-in lapses, an opt-out stays."""
     if changed.change is IdentityChange.BSUID:
-        for one in sorted(context.facts.ids_of_person(changed.person_id)):
-            consent = context.facts.consent.get(one, Consent())
-            lapsed = consent.replace(opted_in_at=None, marketing_in_at=None)
-            _enter_identity(context, ConsentChange.LAPSED, one, lapsed)
+        _lapse_opt_ins(context, changed.person_id)
     context.add_reason(Reason.FACTS_KEPT)
+
+
+def _lapse_opt_ins(context: DecisionContext, person: PersonId) -> None:
+    for one in sorted(context.facts.ids_of_person(person)):
+        consent = context.facts.consent.get(one, Consent())
+        _enter_identity(context, ConsentChange.LAPSED, one, consent.replace(opted_in_at=None, marketing_in_at=None))
 
 
 def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> None:

@@ -155,6 +155,7 @@ class Decider:
         consent.apply_separation(context, known)
         person = PersonFacts.of(seen, self.zone_of(seen))
         consent.apply_changed_address(context, known, person)
+        consent.apply_changed_user(context, known, person)
         merges.undo_merge(context, known, person)
         context.facts.set_person(person)
         merges.follow_merge(context, known, seen.person_id)

@@ -24,8 +24,10 @@ class PersonFacts(Value):
 
     ``brought`` is the open submission that went over to another id when this one was merged.
 
-    ``address_mark`` tells whether the address has changed: two bytes of a hash, too few to find an address by.
+    ``address_mark`` tells whether the address has changed: two bytes of a hash, too few to find an address by. It is of
+    the number, where there is one: that a BSUID becomes known beside it changes nothing.
     ``address_marks`` are three bytes of a hash of each address, for the question whether two people had one in common.
+    ``bsuid_mark`` tells whether WhatsApp shows another user at the address.
     """
 
     person_id: PersonId
@@ -44,6 +46,7 @@ class PersonFacts(Value):
     subdivision: str | None = None
     brought: str | None = None
     address_marks: tuple[int, ...] = ()
+    bsuid_mark: int | None = None
 
     @classmethod
     def of(cls, seen: PersonObserved, zone: str | None) -> "PersonFacts":
@@ -61,15 +64,16 @@ class PersonFacts(Value):
             reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
             merged_into=seen.merged_into,
             merged_at=seen.observed_at if seen.merged_into else None,
-            address_mark=_mark(seen),
+            address_mark=_mark(seen, seen.addresses.phone or seen.addresses.bsuid),
             address_marks=_marks(seen),
             subdivision=seen.subdivision,
+            bsuid_mark=_mark(seen, seen.addresses.bsuid) if seen.addresses.bsuid else None,
         )
 
 
-def _mark(seen: PersonObserved) -> int:
-    """Of the number, where there is one: that a BSUID becomes known beside it changes nothing."""
-    written = f"{seen.person_id} {seen.addresses.phone or seen.addresses.bsuid}"
+def _mark(seen: PersonObserved, address: str | None) -> int:
+    """Two bytes of a hash, which differs from person to person."""
+    written = f"{seen.person_id} {address}"
     return int.from_bytes(blake2b(written.encode(), digest_size=2).digest())
 
 

@@ -354,6 +354,31 @@ def test_a_wrong_person_is_written_to_again_once_the_number_is_another(seen: Per
     assert facts.consent[CONTACT].is_wrong_person is still
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "lapses"),
+    [
+        ("GB.1", "GB.2", True),
+        ("GB.1", "GB.1", False),
+        (None, "GB.1", False),
+        ("GB.1", None, False),
+    ],
+)
+def test_an_opt_in_lapses_where_the_number_shows_another_user(
+    before: str | None, now: str | None, lapses: bool,  # noqa: FBT001 -- a table
+) -> None:  # fmt: skip
+    """WhatsApp does not always say that a number went over to another user."""
+    phone = "+447700900806"
+    facts = after([observed(2, phone, before), said(Word(CONTACT, "START", 1)), observed(3, phone, now)])
+    assert facts.opted_in(CONTACT) is not lapses
+    assert (ConsentChange.LAPSED in [entry.change for entry in facts.consent_entries]) is lapses
+
+
+def test_an_opt_out_stays_where_the_number_shows_another_user() -> None:
+    phone = "+447700900806"
+    facts = after([observed(2, phone, "GB.1"), said(Word(CONTACT, "STOP", 1)), observed(3, phone, "GB.2")])
+    assert facts.opted_out(CONTACT)
+
+
 def test_a_consent_given_at_a_wrong_address_counts_no_more() -> None:
     facts = after([said(Word(CONTACT, "START", 10))])
     facts.set_last_rule(CONTACT, RuleId("rights-approval"))
