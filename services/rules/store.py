@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.rules.conversation.button_ids import claimed_message
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.document import newest_data, read_data, start_data
 from services.rules.conversation.event_rules import start_key
@@ -77,7 +78,8 @@ def shared_locks(people: Iterable[PersonId]) -> set[SharedLock]:
 def _changed(event: Event) -> tuple[PersonId, ...]:
     data = event.data
     if isinstance(data, MessageReceived):
-        decides = is_opt_out(data) or (data.button_id is None and classify(data.text) in _CONSENT)
+        in_words = data.button_id is None or claimed_message(data.button_id) is None
+        decides = is_opt_out(data) or (in_words and classify(data.text) in _CONSENT)
         return (data.person_id, *data.shared_with) if decides else ()
     if isinstance(data, PersonObserved):
         return (data.person_id, data.merged_into) if data.merged_into else (data.person_id,)

@@ -22,10 +22,13 @@ from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored
 
 
 def is_opt_out(data: object) -> bool:
-    """Whether a person opts out, in words or by our button. Such a message waits for nothing that it can do without."""
+    """Whether a person opts out, in words or by a button. Such a message waits for nothing that it can do without.
+
+    The title of a button that is not ours is read like words.
+    """
     if not isinstance(data, MessageReceived):
         return False
-    if data.button_id is not None:
+    if data.button_id is not None and button_ids.claimed_message(data.button_id) is not None:
         return button_ids.claims_opt_out(data.button_id)
     return classify(data.text) is ReplyIntent.STOP
 

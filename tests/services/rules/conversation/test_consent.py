@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.rules import store
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.fact_values import ConsentChange, PersonFacts
@@ -312,6 +313,18 @@ async def test_a_merge_into_a_person_who_opted_out_withdraws_an_answer_that_belo
     (answer,) = [one["message_id"] for one in await service.messages() if one.get("say") == "why_unknown"]
     await service.receive(MERGES[0])
     assert await service.withdrawn() == [answer]
+
+
+@pytest.mark.integration
+async def test_a_stop_button_that_is_not_ours_withdraws_what_still_waits(service: RulesUnderTest) -> None:
+    """One of a template that was sent by hand, or by the product before this one."""
+    question = await asks_the_contact(service)
+    await service.receive(said(Word(CONTACT, "why", 2)))
+    (notice,) = [one["message_id"] for one in await service.messages() if one.get("say") == "why_answer"]
+    tap = said(Word(CONTACT, "Stop", 3)).replace(message_kind=MessageKind.BUTTON, button_id="unsubscribe")
+    assert store.exclusive_locks([service.event(tap)])
+    await service.receive(tap)
+    assert sorted(await service.withdrawn()) == sorted([question, notice])
 
 
 @pytest.mark.integration
