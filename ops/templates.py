@@ -165,7 +165,10 @@ def status_command(output: Format = OutputFormat.TEXT) -> None:
 
 _APPLIED = frozenset({TemplateAction.CREATE, TemplateAction.EDIT})
 _REFUSED = "refused"
-_NEVER_READ = "the account's list was never read: STET_WHATSAPP_BUSINESS_ACCOUNT names the account to the dispatcher"
+_NEVER_READ = (
+    "the account's list was never read: STET_WHATSAPP_BUSINESS_ACCOUNT names the account to the dispatcher, and with "
+    "STET_WHATSAPP_TEMPLATES_SECONDS at 0 it reads none"
+)
 _USABLE = frozenset({"APPROVED", "USABLE", "FLAGGED", "REINSTATED"})
 
 

@@ -102,8 +102,10 @@ def show_command(record: Record) -> None:
     async def command() -> int:
         async with operator_pool(settings, SERVICE) as pool:
             chain = await _fetch(pool, settings.tenant, record)
+        if not chain:
+            return print_error(f"there is no evidence of {record}")
         print_json({**each.header, "content": each.document(), "unreadable": each.unreadable} for each in chain)
-        return ExitCode.FINE if chain else ExitCode.FINDINGS
+        return ExitCode.FINE
 
     run(command())
 
@@ -141,6 +143,10 @@ def hold_command(record: Record, *, reason: ReasonOption, yes: Yes = False, outp
             f", {gone} of them not readable any more" if gone else ""
         )
         print_result(sentence, {"record": record, "entries": len(chain), "unreadable": gone}, output)
+        if not chain:
+            print_error(
+                f"there is no evidence of {record} yet; if the name is misspelt: stet evidence release {record}"
+            )
         return ExitCode.FINE
 
     run(command())

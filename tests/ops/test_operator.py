@@ -325,6 +325,7 @@ def test_a_legal_hold_is_placed_once_listed_and_released(stet: CliRunner) -> Non
     record, why = "works/61421", ["--reason", "a claim", "--yes"]
     held = stet.invoke(app, ["evidence", "hold", record, *why])
     assert (held.exit_code, "is held: 0 entries" in held.output) == (0, True), held.output
+    assert "there is no evidence of works/61421 yet" in held.stderr  # a misspelt record is held like any other
     assert stet.invoke(app, ["evidence", "hold", record, *why]).exit_code == 1
     (listed,) = map(json.loads, stet.invoke(app, ["evidence", "holds", "--format", "json"]).stdout.splitlines())
     assert (listed["record"], listed["reason"]) == (record, "a claim")
@@ -398,6 +399,8 @@ def test_evidence_is_written_signed_verified_and_noted(
 def test_a_record_without_evidence_writes_nothing(stet: CliRunner, tmp_path: Path) -> None:
     found = stet.invoke(app, ["evidence", "export", "works/1", "--to", str(tmp_path / "court")])
     assert (found.exit_code, "there is no evidence of works/1" in found.stderr) == (1, True)
+    shown = stet.invoke(app, ["evidence", "show", "works/1"])
+    assert (shown.exit_code, shown.stdout, "there is no evidence of works/1" in shown.stderr) == (1, "", True)
     assert not (tmp_path / "court").exists()
 
 
