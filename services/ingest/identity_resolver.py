@@ -3,7 +3,8 @@
 The files of messages are queued here as well: what is acknowledged to WhatsApp will be fetched.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
@@ -26,9 +27,11 @@ from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import Clock
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
+from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import database_span
 
 R = TypeVar("R")
+_log = get_logger()
 
 _UPDATES_PER_TRANSACTION = 200
 """Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
@@ -38,9 +41,9 @@ _DATABASE_SECONDS = 4.0
 
 
 class _Sender(NamedTuple):
-    """``shared_with`` are other people with the same address."""
+    """``shared_with`` are other people with the same address. ``person`` None: the person asked to be erased since."""
 
-    person: PersonId
+    person: PersonId | None
     shared_with: tuple[PersonId, ...]
 
 
@@ -90,7 +93,11 @@ class IdentityResolver:
         elif files := _messages_with_files(updates, senders):
             with raises_unavailable():
                 await add_files(self._pool, context.tenant, files, context.traceparent)
-        return [_to_record(update, sender, context) for update, sender in zip(updates, senders, strict=True)]
+        return [
+            _to_record(update, sender.person, sender.shared_with, context)
+            for update, sender in zip(updates, senders, strict=True)
+            if sender.person is not None
+        ]
 
     async def _load(self, requests: Sequence[_Request]) -> list[PersonDirectory]:
         directory = await self._people.load(self._pool, *_addresses_and_visitors(requests))
@@ -106,18 +113,31 @@ class IdentityResolver:
         changed: dict[PersonId, PersonObserved] = {}
         async with write_transaction(self._pool, self._clock, locks) as tx:
             directory = await self._people.load_for_update(tx.connection, addresses, visitors)
-            senders = [await _change_people(request, directory, changed, tx) for request in requests]
+            erased = await self._people.being_erased(tx.connection, _shown_addresses(requests))
+            senders = [await _change_people(request, directory, changed, erased, tx) for request in requests]
             await self._people.save(tx.connection, [*changed.values()])
         return senders
 
 
 async def _change_people(
-    request: _Request, directory: PersonDirectory, changed: dict[PersonId, PersonObserved], tx: Transaction
+    request: _Request,
+    directory: PersonDirectory,
+    changed: dict[PersonId, PersonObserved],
+    erased: Mapping[str, datetime],
+    tx: Transaction,
 ) -> list[_Sender]:
-    """Adds the new states to ``directory`` and to ``changed``, and publishes them."""
+    """Adds the new states to ``directory`` and to ``changed``, and publishes them.
+
+    An update from before the person asked to be erased (``erased``, by address) is not taken in: it would bring back
+    what is being erased.
+    """
     updates, context = request.updates, request.context
     own = directory.part(request.addresses, request.visitors)
-    senders = _identify_senders(own, updates, context)
+    left = [update for update in updates if not _came_too_late(update, erased)]
+    found = iter(_identify_senders(own, left, context))
+    senders = [_NO_SENDER if _came_too_late(update, erased) else next(found) for update in updates]
+    if len(left) < len(updates):
+        _log.info("message.ignored", reason="erased", times=len(updates) - len(left))
     for person in own.changed(context.now):
         directory.put(person)
         changed[person.person_id] = person
@@ -125,6 +145,21 @@ async def _change_people(
     if files := _messages_with_files(updates, senders):
         await add_files(tx.connection, context.tenant, files, context.traceparent)
     return senders
+
+
+_NO_SENDER = _Sender(None, ())
+
+
+def _shown_addresses(requests: Sequence[_Request]) -> set[str]:
+    """As they are written, and not as they are looked up."""
+    shown = (update.identity for request in requests for update in request.updates)
+    return {address for identity in shown for address in (identity.bsuid, identity.phone) if address}
+
+
+def _came_too_late(update: PersonUpdate, erased: Mapping[str, datetime]) -> bool:
+    """WhatsApp's instants are whole seconds: the second of the request counts as after it."""
+    asked = (erased.get(address) for address in (update.identity.bsuid, update.identity.phone) if address)
+    return any(at is not None and update.at < at.replace(microsecond=0) for at in asked)
 
 
 def _batched(call: Callable[[Sequence[_Request]], Coroutine[Any, Any, Sequence[R]]]) -> BatchedCalls[_Request, R]:
@@ -154,7 +189,10 @@ def _messages_with_files(updates: Sequence[PersonUpdate], senders: Sequence[_Sen
     return [
         update.draft.replace(person_id=sender.person)
         for update, sender in zip(updates, senders, strict=True)
-        if isinstance(update.draft, MessageReceived) and update.draft.media and update.draft.media.file_id
+        if sender.person is not None
+        and isinstance(update.draft, MessageReceived)
+        and update.draft.media
+        and update.draft.media.file_id
     ]
 
 
@@ -162,10 +200,12 @@ def _visitor_id(update: PersonUpdate, context: WebhookContext) -> PersonId:
     return visitor_id(update.identity, context.tenant, context.pseudonyms)
 
 
-def _to_record(update: PersonUpdate, sender: _Sender, context: WebhookContext) -> KafkaRecord:
-    key = partition_key(context.tenant, "persons", sender.person)
-    draft = update.draft.replace(person_id=sender.person)
+def _to_record(
+    update: PersonUpdate, person: PersonId, shared_with: tuple[PersonId, ...], context: WebhookContext
+) -> KafkaRecord:
+    key = partition_key(context.tenant, "persons", person)
+    draft = update.draft.replace(person_id=person)
     if isinstance(draft, MessageReceived):
-        draft = draft.replace(shared_with=sender.shared_with)
+        draft = draft.replace(shared_with=shared_with)
     event = context.event(draft, id=update.id, key=key, at=update.at)
     return KafkaRecord.of(WHATSAPP_MESSAGES, event, update.kind)

@@ -76,6 +76,11 @@ class PersonStore:
         rows = await connection.fetch(queries.people_at_for_update, self.tenant, list(addresses), list(persons))
         return _to_directory(rows)
 
+    async def being_erased(self, connection: Connection, addresses: Collection[str]) -> Mapping[str, datetime]:
+        """Those of these BSUIDs and numbers by which a person is being erased, with the instant of the request."""
+        rows = await connection.fetch(queries.addresses_being_erased, self.tenant, list(addresses))
+        return {row["address"]: row["requested_at"] for row in rows}
+
     async def save(self, connection: Connection, changed: Sequence[PersonObserved]) -> None:
         await connection.execute(
             queries.save_people,

@@ -1,19 +1,22 @@
 """The person behind a message, resolved in a real database."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from services.ingest.address_learning import AddressLearner
+from services.ingest.erasure import ErasureRequests, begin_erasure
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.metrics import IngestMetrics
 from services.ingest.records import KafkaRecord
-from services.ingest.store import PersonStore
+from services.ingest.store import PersonStore, write_transaction
 from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.callbacks import format_callback
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import parse_event
+from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool
@@ -102,3 +105,24 @@ async def test_a_status_teaches_the_number_and_the_bsuid_that_a_message_arrived_
     assert (await states(pool))[-1].addresses.bsuid == "GB.7"
     assert persons(await resolve(pool, {**text("w2"), "from": "447700900777"})) == [person]
     assert persons(await resolve(pool, {**text("w3"), "from": "", "from_user_id": "GB.7"})) == [person]
+
+
+@pytest.mark.parametrize(("seconds", "is_taken_in"), [(-60, False), (0, True), (60, True)])
+async def test_what_was_sent_before_an_erasure_and_comes_after_it_is_not_taken_in(
+    pool: Pool, seconds: int, is_taken_in: bool,  # noqa: FBT001 -- a table
+) -> None:  # fmt: skip
+    """A webhook that was on its way, or is delivered again, would bring the person back."""
+    sent = datetime.fromtimestamp(1764000000, UTC)
+    (person,) = persons(await resolve(pool, text("w1", from_user_id="GB.1")))
+    await clear_outbox(pool)
+    requests = ErasureRequests(pool, SystemClock(), CONTEXT.tenant)
+    async with write_transaction(pool, SystemClock()) as tx:
+        await begin_erasure(tx.connection, tx, CONTEXT.tenant, person)
+    await pool.execute("update erasures set requested_at = $1", sent - timedelta(seconds=seconds, microseconds=-400))
+    await requests.publish_erased(PersonId(person), 0)
+    stranger = text("w3", sender="447700900124")
+    found = persons(await resolve(pool, text("w2", from_user_id="GB.1"), stranger))
+    assert len(found) == 1 + is_taken_in
+    newest = {state.person_id: state for state in await states(pool)}
+    assert newest[PersonId(person)].erased is not is_taken_in
+    assert newest[PersonId(found[-1])].addresses.phone == "+447700900124"
