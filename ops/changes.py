@@ -59,7 +59,9 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.Exit(print_error(f"{question} Nobody can answer here: give --yes", code=ExitCode.CANNOT_RUN))
+        raise typer.Exit(
+            print_error(f"{question} There is no terminal to answer on: give --yes", code=ExitCode.CANNOT_RUN)
+        )
     if not typer.confirm(question, err=True):
         raise typer.Exit(print_error("nothing was changed"))
 

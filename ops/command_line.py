@@ -6,7 +6,9 @@ Exit codes: 0 done, or nothing found that is wrong · 1 something was found (or 
 
 import asyncio
 import json
+import logging
 import os
+import socket
 import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +21,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -96,6 +99,7 @@ def load_command_settings(settings: type[S]) -> S:
 
 def run(command: Coroutine[Any, Any, int]) -> None:
     """Run a command and exit with its code; what keeps it from running is named with its setting."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error says it; each attempt need not
     try:
         code = asyncio.run(command)
     except Exception as error:
@@ -114,10 +118,37 @@ def _neighbour_fault(error: Exception) -> str | None:
     if isinstance(error, Misconfigured):
         return str(error)
     if isinstance(error, KafkaError):
-        return f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}"
-    if isinstance(error, (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
-        return f"STET_POSTGRES_DSN: {type(error).__name__}: {error}"
+        return str(broker_away(error))
+    if isinstance(error, OSError):
+        return str(database_away(error))
+    if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)):
+        return f"STET_POSTGRES_DSN: {error}"
     return None
+
+
+def database_away(error: OSError, hosts: str = "") -> Misconfigured:
+    """No server of the database answers; ``hosts`` are those that were asked."""
+    asked = f" at {hosts}" if hosts else ""
+    advice = "is PostgreSQL running there, and may this machine reach it?"
+    return Misconfigured("STET_POSTGRES_DSN", f"no server{asked} answers that takes writes ({_cause(error)}); {advice}")
+
+
+def broker_away(error: Exception, brokers: str = "") -> Misconfigured:
+    """No broker answers; ``brokers`` are those that were asked."""
+    asked = f" at {brokers}" if brokers else ""
+    advice = "is Kafka running there, and may this machine reach it?"
+    return Misconfigured("STET_KAFKA_BOOTSTRAP", f"no broker{asked} answers ({_cause(error)}); {advice}")
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, socket.gaierror):
+        return "no host of this name"
+    name = type(error).__name__
+    return "no connection" if name == "KafkaConnectionError" else name
 
 
 # ------------------------------------------------------------------ output
@@ -177,7 +208,15 @@ def print_fields(fields: Mapping[str, Any], output: OutputFormat) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    console().print(*(Text(line) for line in lines), sep="\n", overflow="fold")
+    screen = console()
+    for line in lines:
+        print_line(screen, line)
+
+
+def print_line(screen: Console, line: str, style: str = "") -> None:
+    """One that is too long goes on below its own indent."""
+    text = line.lstrip(" ")
+    screen.print(Padding(Text(text, style, overflow="fold"), (0, 0, 0, len(line) - len(text)), expand=False))
 
 
 def print_result(sentence: str, fields: Mapping[str, Any], output: OutputFormat) -> None:

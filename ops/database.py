@@ -6,9 +6,11 @@ STET_POSTGRES_DSN names acts as that role, so that an administrator's rights are
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 
+from ops.command_line import database_away
 from ops.migrate import OPERATOR
 from shared.contracts.errors import Misconfigured
 from shared.runtime.connection_settings import PostgresSettings
@@ -43,6 +45,8 @@ async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> A
     except asyncpg.InsufficientPrivilegeError:
         advice = "this login may not act as stet_operator; use the operator's own login"
         raise Misconfigured("STET_POSTGRES_DSN", advice) from None
+    except OSError as error:
+        raise database_away(error, urlsplit(settings.dsn).netloc.rpartition("@")[2]) from None
     try:
         yield pool
     finally:

@@ -256,7 +256,12 @@ async def _check_database(settings: ServiceSettings, service: Service) -> Sequen
     except asyncpg.InvalidCatalogNameError:
         return [wrong("database", "STET_POSTGRES_DSN: the database it names does not exist")]
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError):
-        return [wrong("database", f"STET_POSTGRES_DSN: the login may not act as stet_{service}; run stet migrate")]
+        return [
+            wrong(
+                "database",
+                f"STET_POSTGRES_DSN: the login may not act as stet_{service}: use that one, or run stet migrate",
+            )
+        ]
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         said = f"STET_POSTGRES_DSN: no server answers that takes writes ({type(error).__name__}); is it running?"
         return [wrong("database", said)]
@@ -361,6 +366,9 @@ async def _check_public_port(settings: IngestSettings, _: Service) -> Sequence[F
 
 
 async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]:
+    if not settings.rules_dir.is_dir():
+        said = f"STET_RULES_DIR: there is no folder {settings.rules_dir}: mount the rules there, or name another"
+        return [wrong("rules", said)]
     validation, files = validate_folder(settings.rules_dir)
     if validation.faults:
         first = validation.faults[0]

@@ -31,6 +31,7 @@ QUERIES = load_queries(__file__, "parked.sql")
 _TOPIC_NAMES = frozenset(topic.name for topic in ALL_TOPICS)
 _FIELDS = ("id", "topic", "partition", "kafka_offset", "reason", "sentence", "parked_at", "state", "settled_at", "note")
 _COLUMNS = {
+    "service": "service",
     "id": "id",
     "topic": "topic",
     "partition": "partition",
@@ -48,20 +49,22 @@ RecordId = Annotated[int, typer.Argument(help="The number in the list.", metavar
 
 @app.command("list")
 def list_command(
-    service: ServiceOption,
     *,
+    service: Annotated[Service | None, typer.Option("--service", help="Only this service's (default: all).")] = None,
     settled: Annotated[bool, typer.Option("--all", help="Also replayed and discarded records.")] = False,
     limit: Annotated[int, typer.Option("--most", metavar="N", help="At most so many rows.")] = 200,
     output: Format = OutputFormat.TEXT,
 ) -> None:
-    """List parked records, oldest first."""
+    """List parked records of each service, oldest first."""
 
     async def command() -> int:
         states = ["parked", "replayed", "discarded"] if settled else ["parked"]
-        async with operator_pool(load_command_settings(CommandSettings), service) as pool:
-            rows = await pool.fetch(QUERIES.list_parked, states, limit)
-        shown = [{**row, "age": age(row["parked_at"])} for row in rows]
-        print_rows(shown, _COLUMNS, output, empty=f"{service}: nothing is parked", title=service)
+        shown: list[dict[str, Any]] = []
+        async with operator_pool(load_command_settings(CommandSettings)) as pool:
+            for whose in [service] if service else Service:
+                rows = await pool.fetch(QUERIES.list_parked.replace("SCHEMA", whose), states, limit)
+                shown += [{"service": whose, **row, "age": age(row["parked_at"])} for row in rows]
+        print_rows(shown, _COLUMNS, output, empty=f"{service}: nothing is parked" if service else "nothing is parked")
         return 0
 
     run(command())

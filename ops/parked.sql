@@ -1,6 +1,7 @@
 -- name: list_parked
+-- Of one service.
 select id, topic, partition, kafka_offset, reason, parked_at, octet_length(value) as bytes, state
-from parked where state = any($1::text[]) order by id limit $2;
+from SCHEMA.parked where state = any($1::text[]) order by id limit $2;
 
 -- name: show_parked
 select id, topic, partition, kafka_offset, key, value, headers, reason, sentence, parked_at, state, settled_at, note

@@ -21,6 +21,7 @@ from ops.command_line import (
     Format,
     OperatorSettings,
     OutputFormat,
+    broker_away,
     console,
     load_command_settings,
     print_json,
@@ -273,8 +274,8 @@ async def _lag_lines(pool: Pool, settings: OperatorSettings) -> list[StatusLine]
     try:
         ends = await end_offsets(settings)
     except (KafkaError, OSError, Misconfigured) as error:
-        sentence = str(error) if isinstance(error, Misconfigured) else f"{type(error).__name__}"
-        return [StatusLine("lag", "broker", f"away: {sentence}", wrong=True, hint="STET_KAFKA_BOOTSTRAP: stet doctor")]
+        sentence = str(error if isinstance(error, Misconfigured) else broker_away(error, settings.kafka_bootstrap))
+        return [StatusLine("lag", "not known", sentence, wrong=True)]
     behind = await lag_by_service(pool, ends)
     return [StatusLine("lag", service, records) for service, records in behind.items()]
 

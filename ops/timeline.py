@@ -15,7 +15,7 @@ from ops.topic_reader import FoundRecord, TopicScan
 from services.rules.conversation.chain import Chain
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.envelope import Event, parse_event
-from shared.contracts.errors import Unprocessable
+from shared.contracts.errors import Misconfigured, Unprocessable
 from shared.contracts.topics import CONTACTS, SERVICES, TRACED
 from shared.contracts.values import DECODE_ERRORS, decode, to_builtins
 from shared.runtime.connection_settings import KafkaSettings
@@ -56,13 +56,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """``read`` records of topics were looked at in ``seconds``; none where topics were left out."""
+    """``read`` records of topics were looked at in ``seconds``; none where topics were left out.
+
+    ``unread`` says why they could not be read, where they should have been.
+    """
 
     kind: IdKind
     id: str
     entries: Sequence[Entry]
     read: int = 0
     seconds: float = 0.0
+    unread: str = ""
 
 
 async def kind_of(pool: Pool, tenant: str, given: str) -> tuple[IdKind, str]:
@@ -99,14 +103,17 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
     writes = await pool.fetch(QUERIES.writes, tenant, [known_as], correlation, chain_ids)
     entries += [entry for row in writes for entry in _write_entries(row)]
     entries += await _held_entries(pool, tenant, known_as, chain_ids)
-    read, seconds = 0, 0.0
+    read, seconds, unread = 0, 0.0, ""
     if kafka is not None:
         own = [known_as] if kind is IdKind.PERSON else [known_as, correlation, *messages]
         needles = {*own, *chain_ids, *(row["write_id"] for row in writes)}
         scan = TopicScan(kafka, (*TRACED, CONTACTS) if kind is IdKind.PERSON else TRACED)
-        entries += _topic_entries(await scan.find(needles, since_ms))
+        try:
+            entries += _topic_entries(await scan.find(needles, since_ms))
+        except Misconfigured as error:  # the tables know enough to go on with in an incident
+            unread = str(error)
         read, seconds = scan.read, scan.seconds
-    return Life(kind, known_as, sorted(entries, key=lambda entry: entry.at), read, seconds)
+    return Life(kind, known_as, sorted(entries, key=lambda entry: entry.at), read, seconds, unread)
 
 
 async def _chains(pool: Pool, tenant: str, known_as: str) -> list[tuple[Chain, datetime]]:

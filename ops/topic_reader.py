@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from ops.command_line import broker_away
 from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.kafka import client_options, connection_fault
@@ -31,7 +32,7 @@ class FoundRecord:
 
 @asynccontextmanager
 async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
-    """A consumer without a group. Raises Misconfigured for a login or certificate that is refused, else KafkaError."""
+    """A consumer without a group. Raises Misconfigured where no broker takes it or answers."""
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         client_id="stet-operator",
@@ -44,7 +45,7 @@ async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
         await consumer.start()
     except KafkaError as error:
         await consumer.stop()
-        raise await connection_fault(settings) or error from error
+        raise await connection_fault(settings) or broker_away(error, settings.kafka_bootstrap) from error
     try:
         yield consumer
     finally:

@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from pydantic import Field
 
-from ops.command_line import ExitCode, Format, OutputFormat, command_group, print_error, print_json, run
+from ops.command_line import ExitCode, Format, OutputFormat, broker_away, command_group, print_json, run
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.kafka import client_options, connection_fault
 from shared.runtime.settings import load_settings
@@ -47,7 +47,7 @@ async def _check(output: OutputFormat, *, create: bool) -> int:
     except (KafkaError, OSError) as error:
         if (fault := await connection_fault(settings)) is not None:
             raise fault from error
-        return print_error(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}")
+        raise broker_away(error, settings.kafka_bootstrap) from error
     finally:
         await admin.close()
     if output is OutputFormat.JSON:

@@ -18,6 +18,7 @@ from ops.command_line import (
     load_command_settings,
     print_error,
     print_json,
+    print_line,
     printable,
     run,
 )
@@ -50,7 +51,8 @@ def trace_command(
 ) -> None:
     """Show the whole life of a message, event, write, chain or person on one time line.
 
-    It finds out itself what kind of id it got. Personal data is left out unless --reveal is given.
+    It finds out itself what kind of id it got. Personal data is left out unless --reveal is given. Where no broker
+    answers, it shows what the tables know, and ends with 1.
     """
     settings = load_command_settings(OperatorSettings)
     since_ms = int((machine_now() - timedelta(days=days)).timestamp() * 1000) if days else None
@@ -61,12 +63,12 @@ def trace_command(
                 await _record_reveal(pool, thing, reason)
             life = await life_of(pool, settings.tenant, thing, settings if topics else None, since_ms)
         if not life.entries:
-            return print_error(_not_found(life, topics=topics))
+            return print_error(_not_found(life, topics=topics), code=ExitCode.CANNOT_RUN if life.unread else 1)
         if output is OutputFormat.JSON:
             print_json([entry.fields(reveal=reveal) for entry in life.entries])
         else:
             _print(life, reveal=reveal, topics=topics)
-        return ExitCode.FINE
+        return print_error(f"the topics were not read: {life.unread}") if life.unread else ExitCode.FINE
 
     run(command())
 
@@ -80,7 +82,9 @@ async def _record_reveal(pool: Pool, thing: str, reason: str | None) -> None:
 
 
 def _not_found(life: Life, *, topics: bool) -> str:
-    looked = f", nor does any of the {life.read} records on the topics" if topics else "; the topics were not read"
+    looked = f", nor does any of the {life.read} records on the topics"
+    if life.unread or not topics:
+        looked = f"; the topics were not read{f': {life.unread}' if life.unread else ''}"
     return f"no table knows a person, chain, message, write or event {life.id}{looked}"
 
 
@@ -99,10 +103,11 @@ def _print(life: Life, *, reveal: bool, topics: bool) -> None:
     else:
         for entry in life.entries:
             what, detail, about = _texts(entry)
-            screen.print(Text(f"{entry.at:%Y-%m-%d %H:%M:%S}Z  {entry.place}", "bold"), overflow="fold")
-            screen.print(Text(f"  {what}"), *([Text(f"  {detail}")] if detail else []), sep="\n", overflow="fold")
-            screen.print(Text(f"  {_private(entry)}" if reveal and entry.private else f"  {about}"), overflow="fold")
-    if topics:
+            print_line(screen, f"{entry.at:%Y-%m-%d %H:%M:%S}Z  {entry.place}", "bold")
+            last = _private(entry) if reveal and entry.private else about
+            for line in (what, detail, last) if detail else (what, last):
+                print_line(screen, f"  {line}")
+    if topics and not life.unread:
         screen.print(Text(f"({life.read} records of the topics were read in {life.seconds:.1f} s)", "dim"))
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.text import Text
 
 from ops.command_line import (
     ExitCode,
@@ -19,6 +18,7 @@ from ops.command_line import (
     load_command_settings,
     print_error,
     print_json,
+    print_line,
     run,
 )
 from ops.database import operator_pool
@@ -274,7 +274,7 @@ def _print(answer: Answer, subject: str) -> None:
     screen = console()
 
     def say(text: str, style: str = "") -> None:
-        screen.print(Text(text, style), overflow="fold")
+        print_line(screen, text, style)
 
     say(f"person {answer.person_id} and {subject}", "bold")
     for name, value in answer.facts.items():

@@ -124,6 +124,15 @@ class KafkaSettings(Settings):
         ),
     ] = ""
 
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _check_bootstrap(cls, brokers: str) -> str:
+        for broker in brokers.split(","):
+            host, _, port = broker.strip().rpartition(":")
+            if not host or not port.isdecimal():
+                raise ValueError(f"“{broker.strip()}” is not host:port, such as kafka:9093")
+        return brokers
+
     @property
     def kafka_tls(self) -> TlsFiles:
         password = self.kafka_tls_key_password

@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from ops.__main__ import COMMANDS, app
 from ops.changes import current_person
+from ops.command_line import print_lines
 from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
 
@@ -39,7 +40,6 @@ def test_the_help_of_the_whole_says_of_a_command_what_its_own_help_says_first(en
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["parked", "list"],
         ["parked", "list", "--service", "none"],
         ["parked", "discard", "--service", "rules", "7"],
         ["sends", "settle", "m1"],
@@ -105,4 +105,30 @@ def test_an_unreachable_database_ends_with_code_2_and_its_setting(
     monkeypatch.setenv("STET_POSTGRES_DSN", "postgresql://stet@127.0.0.1:1/stet")
     result = runner.invoke(app, ["tasks", "list"])
     assert result.exit_code == 2
-    assert "STET_POSTGRES_DSN" in result.output
+    assert "STET_POSTGRES_DSN: no server at 127.0.0.1:1 answers that takes writes (connection refused)" in result.output
+
+
+def test_an_unreachable_broker_ends_with_code_2_its_address_and_no_line_of_the_client(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = runner.invoke(app, ["topics", "check"])
+    assert result.exit_code == 2
+    assert result.output.startswith("STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1 answers (no connection)")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("brokers", ["kafka", "kafka:", ":9092", "kafka:port", "kafka:9092,other", "kafka:9092,"])
+def test_a_broker_without_a_port_is_named(runner: CliRunner, monkeypatch: pytest.MonkeyPatch, brokers: str) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", brokers)
+    result = runner.invoke(app, ["topics", "check"])
+    assert result.exit_code == 2
+    assert "is not host:port, such as kafka:9093" in result.output
+
+
+def test_a_long_line_goes_on_below_its_own_indent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_lines(["  one two three four five six"])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == ["  one two three four", "  five six"]

@@ -43,6 +43,12 @@ insert into dispatcher.messages (
 """
 
 
+PARKED = """
+insert into SCHEMA.parked (topic, key, value, headers, reason, sentence, parked_at, state)
+values ('consonance.events', null, 'x', '', 'malformed', 'it does not parse', now(), 'parked')
+"""
+
+
 @pytest.fixture
 async def pool(postgres_database: str) -> AsyncIterator[Pool]:
     settings = CommandSettings(postgres_dsn=SecretStr(login_of(postgres_database, "operator")))
@@ -189,6 +195,31 @@ def test_an_unknown_id_is_not_found(stet: CliRunner, monkeypatch: pytest.MonkeyP
     assert "no table knows" in result.stderr
 
 
+@pytest.mark.usefixtures("message")
+def test_a_trace_without_a_broker_shows_what_the_tables_know(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["trace", "m1"])
+    assert result.exit_code == 1
+    assert "dispatcher.messages" in result.stdout
+    assert "the topics were not read: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in result.stderr
+    result = stet.invoke(app, ["trace", "nothing"])
+    assert (result.exit_code, "the topics were not read: STET_KAFKA_BOOTSTRAP" in result.stderr) == (2, True)
+
+
+async def test_parked_records_of_every_service_are_listed(stet: CliRunner, postgres_database: str) -> None:
+    connection = await asyncpg.connect(postgres_database)
+    for service in ("ingest", "rules"):
+        await connection.execute(PARKED.replace("SCHEMA", service))
+    await connection.close()
+
+    def listed(*options: str) -> list[str]:
+        result = stet.invoke(app, ["parked", "list", "--format", "json", *options])
+        return [json.loads(line)["service"] for line in result.stdout.splitlines()]
+
+    assert await asyncio.to_thread(listed) == ["ingest", "rules"]
+    assert await asyncio.to_thread(listed, "--service", "rules") == ["rules"]
+
+
 def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     result = stet.invoke(app, ["status"])
@@ -208,6 +239,9 @@ def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
     monkeypatch.setenv("STET_RULES_DIR", "rules")
     result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
     found = {row["check"]: row["result"] for row in map(json.loads, result.stdout.splitlines())}
+    monkeypatch.setenv("STET_RULES_DIR", "/nowhere")
+    result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
+    assert "STET_RULES_DIR: there is no folder /nowhere" in result.stdout
     assert (found["settings"], found["broker"], found["database"], found["rules"]) == ("fine", "wrong", "wrong", "fine")
 
 
