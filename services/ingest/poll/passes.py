@@ -5,7 +5,7 @@ complete pass over a field is its baseline and publishes only states. Contacts a
 nothing shows which of them have changed.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -219,12 +219,21 @@ class ContactsPoll:
         changed = [one for one in records if stored[one.snapshot.contact_id].snapshot != one.snapshot]
         if not changed:
             return 0
+        return await self._save(changed, stored)
+
+    async def _save(
+        self, changed: Sequence[ParsedNode[ContactSnapshot]], stored: Mapping[int, StoredSnapshot[ContactSnapshot]]
+    ) -> int:
+        """A contact whose erasure began since they were read is left out: the locked rows order the two."""
         contacts = [one.snapshot for one in changed]
         numbers = [phone_key(contact.phone) for contact in contacts if contact.phone]
         addresses = [*numbers, *(contact.bsuid for contact in contacts if contact.bsuid)]
         persons = [person_id_of_contact(self.tenant, contact.contact_id) for contact in contacts]
         async with write_transaction(self.pool, self.clock, address_locks(self.tenant, [*addresses, *persons])) as tx:
             directory = await PersonStore(self.tenant).load_for_update(tx.connection, addresses, persons)
+            erased = await erased_among(tx.connection, self.tenant, [one.contact_id for one in contacts])
+            changed = [one for one in changed if one.snapshot.contact_id not in erased]
+            contacts = [one.snapshot for one in changed]
             for contact in contacts:
                 apply_contact(directory, contact, stored[contact.contact_id].snapshot, self.tenant, tx.now)
             people = directory.changed(tx.now)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from services.ingest.erasure import ErasureRequests, erased_among
 from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.poll import passes
 from services.ingest.poll.passes import ContactsPoll, WorksPoll, next_pass
 from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.settings import POLLED_KINDS
-from services.ingest.store import ParkedInputStore, PersonStore, PollPass
+from services.ingest.store import ParkedInputStore, PersonStore, PollPass, write_transaction
 from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.consonance import PubDateChanged, short_name
 from shared.contracts.contacts import PersonObserved
@@ -227,6 +229,29 @@ async def test_a_number_from_whatsapp_stays_until_consonance_has_another(pool: P
     source.people = [contact(8, "+447700900999")]
     await contacts_poll(pool, source).run()
     assert (await people(pool))[ContactId(8)].addresses.phone == "+447700900999"
+
+
+async def test_a_contact_who_is_erased_while_the_poll_is_stored_is_not_taken_in_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FakeConsonance(people=[contact(8, "+447700900123")])
+    await contacts_poll(pool, source).run()
+    source.people = [contact(8, "+447700900777"), contact(9, "+447700900888")]
+    requests = ErasureRequests(pool, FixedClock(), CONTEXT.tenant)
+    person = person_id_of_contact(CONTEXT.tenant, ContactId(8))
+
+    async def erased_meanwhile(connection: Any, tenant: Any, contacts: Any) -> frozenset[int]:
+        found = await erased_among(connection, tenant, contacts)
+        if connection is pool:
+            async with write_transaction(pool, FixedClock()) as tx:
+                await requests._begin_for_contact(tx, ContactId(8))
+            await requests.publish_erased(person, 0)
+        return found
+
+    monkeypatch.setattr(passes, "erased_among", erased_meanwhile)
+    await contacts_poll(pool, source).run()
+    rows = await pool.fetch("select state ->> 'erased' as erased, contact_id from people order by contact_id")
+    assert [(row["erased"], row["contact_id"]) for row in rows] == [(None, 9), ("true", None)]
 
 
 async def parked(pool: Pool) -> list[tuple[str, str, str]]:
