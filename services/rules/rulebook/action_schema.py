@@ -145,8 +145,13 @@ class WriteKeys(Section):
             values={name: build_value(each) for name, each in self.with_.items()},
             then=None if self.then is None else self.then.build_write(self.then.unless),
             unless=None if unless is None else unless.build(),
-            is_read="with" not in self.written or isinstance(self.written["with"], MappingNode),
+            is_read=self._is_read(),
         )
+
+    def _is_read(self) -> bool:
+        written, values = self.written["record"], self.written.get("with")
+        is_known = isinstance(written, ScalarNode) and written.text == self.record
+        return is_known and (values is None or isinstance(values, MappingNode))
 
 
 class ThenSection(WriteKeys):

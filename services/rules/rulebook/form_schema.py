@@ -1,5 +1,6 @@
 """The schema of a ``*.form.yaml``: the questions that a person answers in chat."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -9,6 +10,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import FieldKind
 from services.rules.rulebook.schema import (
     ABSENT,
+    NEARLY_A_KEY,
     FieldReference,
     Flag,
     Section,
@@ -19,6 +21,7 @@ from services.rules.rulebook.schema import (
     mapping,
     word,
 )
+from services.rules.rulebook.yaml_tree import MappingNode
 from shared.contracts.writes import WriteOperation
 
 
@@ -69,6 +72,16 @@ class FormQuestion(Section):
     ask: Text
     """The text of the question."""
     __pydantic_extra__: dict[str, Text] = Field(init=False)
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """A key that is nearly “ask”, where that is missing, is no option."""
+        close = get_close_matches("ask", node.nodes, 1, NEARLY_A_KEY)
+        if "ask" in node.nodes or not close:
+            return node
+        report.unknown(node.keys[close[0]], cls.no_such_key(close[0], label), "ask", ("ask",))
+        nodes = {"ask" if key == close[0] else key: each for key, each in node.nodes.items()}
+        return MappingNode(node.location, nodes, node.places, node.in_braces)
 
     def build(self) -> model.FieldText:
         return model.FieldText(self.ask, dict(self.__pydantic_extra__))

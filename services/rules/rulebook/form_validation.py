@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
+from services.rules.rulebook.catalogue import EVENTS
 from services.rules.rulebook.faults import FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if
 from services.rules.rulebook.model import ACQUISITION_FIELDS, FieldKind, FieldText, Form, FormField, Rule
@@ -42,6 +43,8 @@ def size_notes(context: ValidationContext) -> Iterator[FileFault]:
 
 def check_defaults(context: ValidationContext, rule: Rule, form: Form) -> None:
     """The defaults of a form are fields of the rule that collects it. An absent default is asked for."""
+    if not EVENTS.keys() >= set(rule.events):
+        return  # the event is not known, which is reported
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     for field in form.fields:
         if field.default is not None:
@@ -54,7 +57,7 @@ def _check_record(context: ValidationContext, form: Form) -> None:
     title = next((field for field in form.fields if field.name == "title"), None)
     is_read = context.loaded.is_mapping(form.location.file, "fields")
     title_at = context.loaded.location(form.location.file, "fields", "title")
-    if context.report.has_fault_on(title_at):
+    if context.report.has_fault_on(title_at) or (title is None and _is_asked_for(form, "title")):
         is_read = False
     if is_read and (title is None or not title.required or title.document):
         at = location if title is None else title_at
@@ -67,6 +70,11 @@ def _check_record(context: ValidationContext, form: Form) -> None:
         if field.name in _TAKEN:
             where = context.loaded.key_location(form.location.file, "fields", field.name)
             context.report.add(where, f"the record has a “{field.name}” of its own; name the field otherwise")
+
+
+def _is_asked_for(form: Form, name: str) -> bool:
+    """Whether a language asks for it: that there is no such field is reported there."""
+    return any(name in texts for texts in form.languages.values())
 
 
 def _check_field(context: ValidationContext, form: Form, field: FormField) -> None:

@@ -206,7 +206,7 @@ class Notification:
 class WriteAction:
     """A write in Consonance. ``then`` follows when it succeeded; ``unless`` is evaluated when it would be requested.
 
-    ``is_read`` is False where the values could not be read, which is reported.
+    ``is_read`` is False where the operation or the values could not be read, which is reported.
     """
 
     operation: WriteOperation

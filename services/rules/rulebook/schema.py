@@ -114,7 +114,7 @@ class _Named:
 
 _REWRITTEN = frozenset({"true", "True"})
 """The key ``on``, as tools of YAML 1.1 write it."""
-_MISSPELT = 0.65
+NEARLY_A_KEY = 0.65
 """How similar a key must be to the one that is meant."""
 _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "say": ("message", "send", "template", "text", "msg", "words"),
@@ -169,7 +169,7 @@ def meant_key(written: str, missing: Iterable[str]) -> str | None:
         return word
     if (other := next((key for key in known if word in _OTHER_WORDS.get(key, ())), None)) is not None:
         return other
-    close = get_close_matches(written, known, 1, _MISSPELT)
+    close = get_close_matches(written, known, 1, NEARLY_A_KEY)
     return close[0] if close else None
 
 
@@ -177,6 +177,12 @@ _NO_FIELDS: Final = set[str]()
 """Shared by all sections in place of the names of their fields that pydantic was given, which nothing asks for: a set
 for each section would be a fifth of the memory of the stories.
 """
+
+
+def _nearest_key(written: str, needed: Iterable[str], missing: Iterable[str]) -> str | None:
+    """One that is needed comes first, also where another is a little nearer."""
+    close = get_close_matches(written, list(needed), 1, NEARLY_A_KEY)
+    return close[0] if close else meant_key(written, missing)
 
 
 class Section(BaseModel):
@@ -246,10 +252,11 @@ class Section(BaseModel):
             return node
         wrong = node.nodes.keys() - right
         missing = [key for key in cls.known_keys() if key not in node.nodes]
-        meant = {key: close for key in wrong if (close := meant_key(key, missing)) is not None}
+        required = [key for key in _keys_of(cls).absent if key not in node.nodes]
+        meant = {key: close for key in wrong if (close := _nearest_key(key, required, missing)) is not None}
         values = dict(node.nodes)
         for key, right_key in meant.items():
-            if get_close_matches(key, (right_key,), 1, _MISSPELT):
+            if get_close_matches(key, _keys_of(cls).written, 1, NEARLY_A_KEY) == [right_key]:
                 cls.report_unknown_key(node, key, label, report)
                 continue
             report.unknown(node.keys[key], cls.no_such_key(key, label), right_key, (right_key,))

@@ -86,7 +86,8 @@ def _typed_field_uses(context: ValidationContext) -> Iterator[TemplateUse]:
 
 
 def form_uses(context: ValidationContext, rule: Rule, form: Form, present: frozenset[str]) -> Iterator[TemplateUse]:
-    words = IN_A_CHAIN | {field.name for field in form.fields}
+    asked = (name for texts in form.languages.values() for name in texts)  # one that is no field is reported there
+    words = IN_A_CHAIN.union((field.name for field in form.fields), asked)
     plain = TemplateUse("", form.location, rule.events, present, words=words)
     templates = {"welcome": (form.welcome, ()), "confirm": (form.confirm, SUMMARY), "done": (form.done, ())}
     for key, (template, buttons) in templates.items():
@@ -308,7 +309,18 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
             model.buttons
         ):
             location = _location(context, template, language, "buttons")
-            context.report.add(location, f"“{language}” and “{first}” differ in their buttons, or in the order of them")
+            context.report.add(location, f"“{language}” and “{first}” {_other_buttons(text, model)}")
+
+
+def _other_buttons(text: TemplateText, model: TemplateText) -> str:
+    """How the buttons of a language differ from those of the first."""
+    own, others = (
+        ", ".join(f"“{name}”" for name in one.buttons if name not in other.buttons)
+        for one, other in ((text, model), (model, text))
+    )
+    if not own and not others:
+        return "have their buttons in different orders"
+    return f"differ in their buttons: {f'{own} and {others}' if own and others else f'one has no {own or others}'}"
 
 
 def _has_foreign_parameters(context: ValidationContext, template: Template) -> bool:
@@ -382,7 +394,8 @@ def _check_fields_used(context: ValidationContext, template: Template) -> None:
             )
             context.report.add(where, sentence)
         elif name not in meant:
-            context.report.add(where, f"“{name}” is said in no language")
+            unbound = _said(template) - template.fields.keys() - EVERYWHERE
+            context.report.unknown(where, f"“{name}” is said in no language", name, unbound)
 
 
 def _check_defaults_of_fields(context: ValidationContext, template: Template) -> None:
@@ -477,7 +490,7 @@ def _has_buttons(context: ValidationContext, use: TemplateUse, template: Templat
         return is_same
     has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
     wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
-    context.report.add(use.location, f"“{template.name}” {has}; here {wants}")
+    context.report.repeated(use.location, f"“{template.name}” {has}; here {wants}")
     return False
 
 
@@ -503,14 +516,19 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
     if not context.loaded.is_mapping(template.location.file, "fields"):
         return
     for text in template.languages.values():
+        unused = template.fields.keys() - _said(template)
         for name in sorted((_parameters(text) - known) & _restricted_words(context)):
+            if nearest_word(name, unused) is not None:
+                continue  # a field of the template is meant, and misspelt
             context.report.add(use.location, f"“{template.name}” says {{{name}}}, which is not known here")
 
 
 def _restricted_words(context: ValidationContext) -> frozenset[str]:
     """Parameters that the service fills in for some templates only."""
-    asked = frozenset(field.name for form in context.book.forms.values() for field in form.fields)
-    return asked.union(FIELD_REFUSED.words, *(each.words for each in BUILT_IN_TEMPLATES.values()))
+    forms = context.book.forms.values()
+    asked = frozenset(field.name for form in forms for field in form.fields)
+    meant = frozenset(name for form in forms for texts in form.languages.values() for name in texts)
+    return asked.union(meant, FIELD_REFUSED.words, *(each.words for each in BUILT_IN_TEMPLATES.values()))
 
 
 def _parameters(text: TemplateText) -> frozenset[str]:

@@ -48,6 +48,8 @@ def check_write(
     context: ValidationContext, rule: Rule, record: WriteAction, scope: FieldScope, path: tuple[str | int, ...]
 ) -> None:
     """``path`` leads to the mapping with the key ``record``."""
+    if not record.is_read:
+        return
     location = context.location(rule, *path, "record")
     known = OPERATION_INPUTS.get(record.operation)
     if known is None:
@@ -56,7 +58,7 @@ def check_write(
     _check_event(context, rule, record, known, location)
     missing = known.needs.keys() - record.values.keys()
     meant = {nearest_word(name, missing) for name in record.values.keys() - known.allowed.keys()}
-    for name in missing - meant if record.is_read else ():
+    for name in missing - meant:
         context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
     for name, value in record.values.items():
         if name in known.allowed:

@@ -248,7 +248,13 @@ class StoryValidation:
             for template in self._book.templates.values()
             for text in template.languages.values()
             for name in text.buttons
-        ).union(self._buttons_of_forms)
+        ).union(self._buttons_of_forms, self._answers)
+
+    @cached_property
+    def _answers(self) -> frozenset[str]:
+        """One that its template has not is reported in the rule."""
+        rules = self._book.rules.values()
+        return frozenset(answer.name for rule in rules for step in rule.steps for answer in answers_of(step))
 
     @cached_property
     def _buttons_of_forms(self) -> frozenset[str]:
