@@ -15,8 +15,8 @@ REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 FOREIGN_METRICS = {
     "ALERTS": "of Prometheus itself: every alert that is pending or firing",
     "cnpg_collector_sync_replicas": "of CloudNativePG: synchronous replicas that are expected and that are there",
-    "kafka_server_replicamanager_underreplicatedpartitions": "of Kafka through Strimzi's JMX exporter",
-    "kafka_server_replicamanager_underminisrpartitioncount": "of Kafka through Strimzi's JMX exporter",
+    "kafka_server_replicamanager_underreplicatedpartitions": "of Kafka through Strimzi's metrics reporter",
+    "kafka_server_replicamanager_underminisrpartitioncount": "of Kafka through Strimzi's metrics reporter",
     "process_cpu_seconds_total": "of prometheus_client",
     "process_max_fds": "of prometheus_client",
     "process_open_fds": "of prometheus_client",

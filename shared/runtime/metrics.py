@@ -37,7 +37,7 @@ DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 30
 """Upper bounds in seconds: of what a machine does, and of what waits for several machines."""
 
 _REGISTRY = CollectorRegistry()
-_MOST_RULES = 200
+MOST_RULES = 200
 _MOST_INITIAL_SERIES = 64
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -171,7 +171,7 @@ class BoundedValues:
         return value
 
 
-_rules = BoundedValues(_MOST_RULES)
+_rules = BoundedValues(MOST_RULES)
 
 
 def rule_label(rule: str | None) -> str:

@@ -21,6 +21,8 @@ from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import ServiceSettings, load_settings
+from tests.deploy.manifests import base_with
+from tests.deploy.workloads import workloads
 from tests.dev.command_lines import options_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -169,6 +171,13 @@ def test_what_is_ours_runs_without_rights_and_on_a_read_only_file_system() -> No
     for service in ours.values():
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
+
+
+def test_a_service_of_compose_has_the_time_to_end_that_its_pod_has() -> None:
+    for name in SETTINGS:
+        pods = [one for one in workloads(base_with(())) if one.service == name]
+        longest = max(pod.pod["terminationGracePeriodSeconds"] for pod in pods)
+        assert int(COMPOSE[name].get("stop_grace_period", "10s").removesuffix("s")) >= longest, name
 
 
 def test_every_published_port_is_on_loopback_and_every_mounted_file_is_there() -> None:
