@@ -24,6 +24,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.topic_reader import TopicScan
+from services.writeback.evidence_store import ChainEntry, fetch_entries_of
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, TOPICS, TopicErasure
 from shared.contracts.topics import ALL_TOPICS, SERVICES
@@ -212,6 +213,8 @@ async def places_of(
             await connection.execute(f"set search_path to {schema}")
             for search in await searches_of(connection, schema):
                 places += await _place_of_table(connection, search, settings.tenant, people, with_rows=with_rows)
+            if schema == "writeback":
+                places += await _place_of_evidence(connection, settings.tenant, people, with_rows=with_rows)
     return places + await _places_in_topics(settings, people)
 
 
@@ -228,7 +231,7 @@ async def _place_of_table(
     connection: Connection, search: TableSearch, tenant: str, people: Sequence[PersonWords], *, with_rows: bool
 ) -> list[PersonPlace]:
     """None where the table does not hold the person; a row that several ids lead to is found once."""
-    columns = ", ".join(["ctid::text as row_place", *(_column(*one) for one in search.types.items() if with_rows)])
+    columns = ", ".join(["ctid::text as row_place", *_shown_columns(search, with_rows=with_rows)])
     rows: dict[str, dict[str, Any]] = {}
     for first, last in await slices(connection, search.full_name):
         for person in people:
@@ -240,6 +243,32 @@ async def _place_of_table(
     table = search.table
     shown = list(rows.values()) if with_rows else ()
     return [PersonPlace(search.full_name, len(rows), table.holds, table.erasure.value, shown)] if rows else []
+
+
+def _shown_columns(search: TableSearch, *, with_rows: bool) -> list[str]:
+    """All but the key that seals the evidence, which is no data about the person."""
+    columns = [one for one in search.types.items() if (search.table.name, one[0]) != ("evidence_keys", "key")]
+    return [_column(*one) for one in columns if with_rows]
+
+
+async def _place_of_evidence(
+    connection: Connection, tenant: str, people: Sequence[PersonWords], *, with_rows: bool
+) -> list[PersonPlace]:
+    """The sealed proof about the person, opened where its key is there."""
+    found = await fetch_entries_of(connection, tenant, [one.person_id for one in people])
+    table = next(one for one in TABLES["writeback"] if one.name == "evidence_entries")
+    rows = [
+        {"record": record, "header": entry.entry.header, "content": _content(entry), "unreadable": entry.unreadable}
+        for record, entry in (found if with_rows else ())
+    ]
+    return (
+        [PersonPlace("writeback.evidence_entries", len(found), table.holds, table.erasure.value, rows)] if found else []
+    )
+
+
+def _content(entry: ChainEntry) -> str | None:
+    document = entry.document()
+    return None if document is None else json.dumps(document, ensure_ascii=False)
 
 
 def _column(name: str, kind: str) -> str:

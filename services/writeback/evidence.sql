@@ -59,6 +59,14 @@ left join evidence_keys k using (key_id)
 where e.tenant = $1 and e.record = $2
 order by e.sequence;
 
+-- name: entries_of_people
+-- The entries that are sealed by the keys of these people, by record; the key is null once it is destroyed.
+select e.record, e.sequence, e.header, e.hash, e.key_id, e.sealed, e.recorded_at, k.key, k.destroyed_at
+from evidence_keys k
+join evidence_entries e using (key_id)
+where k.tenant = $1 and k.person_id = any($2::text[])
+order by e.record, e.sequence;
+
 -- name: older_evidence
 -- Rows of the table that an older version writes to, oldest first; those that another replica moves are skipped.
 select evidence_id, tenant, record, write_id, operation, outcome, detail, asked, proof, read_back, note, recorded_at

@@ -212,6 +212,12 @@ async def fetch_chain(connection: Connection, tenant: str, record: str) -> list[
     return [_chain_entry(row) for row in await connection.fetch(QUERIES.fetch_entries, tenant, record)]
 
 
+async def fetch_entries_of(connection: Connection, tenant: str, people: Iterable[str]) -> list[tuple[str, ChainEntry]]:
+    """The entries about these people, each with its record."""
+    rows = await connection.fetch(QUERIES.entries_of_people, tenant, sorted(people))
+    return [(row["record"], _chain_entry(row)) for row in rows]
+
+
 def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
     entry = EvidenceEntry(
         sequence=row["sequence"],

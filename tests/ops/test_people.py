@@ -1,7 +1,9 @@
 """``stet erase`` and ``stet export`` on a real database: whom they mean, what they show, what they ask for."""
 
+import asyncio
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
@@ -10,7 +12,10 @@ from typer.testing import CliRunner
 from dev.postgres import login_of
 from ops import people
 from ops.__main__ import app
+from ops.command_line import printable
 from ops.topic_reader import FoundRecord
+from services.writeback.evidence_chain import EvidenceDraft
+from services.writeback.evidence_store import append_evidence
 from shared.contracts.topics import WHATSAPP_MESSAGES
 
 pytestmark = pytest.mark.integration
@@ -80,6 +85,7 @@ def test_a_dry_run_shows_where_somebody_is_by_every_id_and_changes_nothing(stet:
         "ingest.people": 3,
         "dispatcher.messages": 2,
         "writeback.evidence_keys": 1,
+        "writeback.evidence_entries": 1,
         "topic whatsapp.messages": 1,
     }
     assert places == expected
@@ -115,3 +121,28 @@ def test_an_export_has_what_is_kept_of_the_person_and_nothing_else_of_others(ste
     report = stet.invoke(app, ["export", "8"]).stdout
     assert "What is kept about p1" in report
     assert "Cy Berg" not in report
+
+
+async def test_an_export_has_the_approvals_as_they_were_given_and_not_the_key_that_seals_them(
+    stet: CliRunner, postgres_database: str
+) -> None:
+    draft = EvidenceDraft(
+        tenant="penrose", record="rights/R-7", entry_id="e7", kind="answer", at=datetime(2027, 3, 3, tzinfo=UTC),
+        person_id="v2", public={}, content={"text": "Yes, I approve", "wamid": "wamid.7"},
+    )  # fmt: skip
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute("set search_path to writeback")
+    async with connection.transaction():
+        await append_evidence(connection, [draft], datetime(2027, 3, 3, tzinfo=UTC))
+    key = await connection.fetchval("select key from evidence_keys where person_id = 'v2'")
+    await connection.close()
+    result = await asyncio.to_thread(stet.invoke, app, ["export", "8", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    places = {one["place"]: one for one in map(json.loads, result.stdout.splitlines())}
+    contents = {row["record"]: row["content"] for row in places["writeback.evidence_entries"]["rows"]}
+    assert json.loads(contents["rights/R-7"])["text"] == "Yes, I approve"
+    assert contents["rights/R-9"] is None
+    assert all("key" not in row for row in places["writeback.evidence_keys"]["rows"])
+    report = (await asyncio.to_thread(stet.invoke, app, ["export", "8"])).stdout
+    assert "Yes, I approve" in report
+    assert printable(key) not in report
