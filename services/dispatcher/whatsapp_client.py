@@ -2,20 +2,20 @@
 
 The API has no idempotency key. A request is therefore never repeated here, and once its first byte may have left,
 anything but a readable response is uncertain. The body checks its lease in the instant it is written, after any wait
-for a connection.
+for a connection. libcurl does the sending, at less than half the price of aiohttp (docs/decisions/0104).
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
+from urllib.parse import urlencode, urlsplit
 
-import aiohttp
 import orjson
-from aiohttp.abc import AbstractStreamWriter
+import pycurl
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
-from yarl import URL
 
 from services.dispatcher.provider_responses import (
     ErrorAction,
@@ -34,12 +34,14 @@ from shared.runtime.tracing import annotate
 log = get_logger()
 
 _CONNECT_SECONDS = 5.0
-_KEEPALIVE_SECONDS = 15.0  # shorter than Meta's: a connection closed under a request leaves the request uncertain
+_KEEPALIVE_SECONDS = 15  # shorter than Meta's: a connection closed under a request leaves the request uncertain
 _LONGEST_RESPONSE = 256 * 1024  # bytes; WhatsApp's own have some hundred
 _LONGEST_WAIT = timedelta(days=1)
 _MOST_DIGITS = 9
+_HTTP_OK = 200
+_HTTP_REDIRECT = 300
 _INVALID_REQUEST = SendError(None, ErrorPolicy(ErrorAction.REFUSE_MESSAGE))
-_USAGE_HEADER = "X-Business-Use-Case-Usage"
+_USAGE_HEADER = "x-business-use-case-usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +54,74 @@ class WhatsAppEndpoint:
     numbers: Mapping[str, str]
     timeout: timedelta = timedelta(seconds=10)
 
-    def messages_url(self, line: str) -> URL:
-        return URL(f"{self.graph_url.rstrip('/')}/{self.version}/{self.numbers[line]}/messages")
+    def number_url(self, line: str) -> str:
+        return f"{self.graph_url.rstrip('/')}/{self.version}/{self.numbers[line]}"
 
 
-class _LeaseEnded(Exception):
-    """Nothing was written; aiohttp wraps it in a connection error."""
+class _Exchange:
+    """A handle of libcurl, for one request after another, with what the present one sends and gets.
 
+    libcurl asks for the body in the instant in which it writes it, and would repeat a request by itself where a kept
+    connection was closed under it. The bytes of a body are handed out once, so no second copy of it can be whole.
+    """
 
-class _Body(aiohttp.BytesPayload):
-    """JSON that is written only while ``may_write()``, and that remembers whether it was."""
-
-    def __init__(self, body: bytes, may_write: Callable[[], bool]) -> None:
-        super().__init__(body, content_type="application/json")
-        self._may_write = may_write
+    def __init__(self, url: str, options: Mapping[int, object]) -> None:
+        self.curl = pycurl.Curl()
+        for option, value in options.items():
+            self.curl.setopt(option, value)
+        self.curl.setopt(pycurl.URL, url)
+        self.curl.setopt(pycurl.READFUNCTION, self._read)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._note_header)
+        self.content = bytearray()
         self.begun = False
         self.refused = False
+        self._url = url
+        self._body = b""
+        self._may_write: Callable[[], bool] = bool  # never
+        self._headers: list[bytes] = []
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        if not self._may_write():
-            self.refused = True
-            raise _LeaseEnded
-        self.begun = True
-        await super().write_with_length(writer, content_length)
+    def prepare(self, url: str, body: bytes, may_write: Callable[[], bool]) -> None:
+        """For a request with this body, which is written only while ``may_write()``."""
+        if url != self._url:
+            self.curl.setopt(pycurl.URL, url)
+            self._url = url
+        self.curl.setopt(pycurl.POSTFIELDSIZE, len(body))
+        self._body, self._may_write = body, may_write
+        self.begun = self.refused = False
+        self.content.clear()
+        self._headers.clear()
+
+    @property
+    def status(self) -> int:
+        code: int = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        return code
+
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case."""
+        pairs = (line.decode("latin-1").partition(":") for line in self._headers)
+        return {name.strip().lower(): value.strip() for name, found, value in pairs if found}
+
+    def _read(self, most: int) -> bytes | int:
+        if not self.begun:
+            if not self._may_write():
+                self.refused = True
+                abort: int = pycurl.READFUNC_ABORT
+                return abort
+            self.begun = True
+        part, self._body = self._body[:most], self._body[most:]
+        return part
+
+    def _write(self, part: bytes) -> int:
+        """A response far longer than WhatsApp's are is unreadable, and its rest is not waited for."""
+        if len(self.content) + len(part) > _LONGEST_RESPONSE:
+            self.content.clear()
+            return 0
+        self.content += part
+        return len(part)
+
+    def _note_header(self, line: bytes) -> None:
+        self._headers.append(line)
 
 
 class WhatsAppClient:
@@ -82,75 +129,109 @@ class WhatsAppClient:
 
     def __init__(self, endpoint: WhatsAppEndpoint, connections: int) -> None:
         self._connections = connections
-        self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout.total_seconds(), connect=_CONNECT_SECONDS)
-        self._headers = {"Authorization": f"Bearer {endpoint.token}"}
-        self._urls = {line: endpoint.messages_url(line) for line in endpoint.numbers}
+        self._urls = {line: f"{endpoint.number_url(line)}/messages" for line in endpoint.numbers}
+        self._number_urls = {line: endpoint.number_url(line) for line in endpoint.numbers}
+        self._options = _options(endpoint)
+        self._idle: list[_Exchange] = []
+        self._multi: pycurl.AsyncCurlMulti | None = None
         self._span_attributes = {
             HTTP_REQUEST_METHOD: "POST",
             "url.template": "/{version}/{phone_number_id}/messages",
-            SERVER_ADDRESS: URL(endpoint.graph_url).host or "",
+            SERVER_ADDRESS: urlsplit(endpoint.graph_url).hostname or "",
         }
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_KEEPALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(
-            connector=connector, headers=self._headers, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._multi = pycurl.AsyncCurlMulti()
+        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self._connections)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, self._connections)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._multi is not None:
+            await self._multi.aclose()
+        self._idle.clear()
 
     async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
         """Never raises for an error of the network or the response; ``may_write`` is called as the body is written."""
-        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
-        payload = _Body(body, may_write)
+        assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         annotate(self._span_attributes)
+        url = self._urls[line]
+        exchange = self._idle.pop() if self._idle else _Exchange(url, self._options)
+        exchange.prepare(url, body, may_write)
+        outcome = await self._perform(self._multi, exchange, line)
+        self._idle.append(exchange)  # one whose request was cancelled is still libcurl's, and does not come here
+        return outcome
+
+    async def _perform(self, multi: pycurl.AsyncCurlMulti, exchange: _Exchange, line: str) -> SendOutcome:
         try:
-            async with self._session.post(self._urls[line], data=payload, allow_redirects=False) as response:
-                annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
-                content = await _read(response.content)
-                return parse_response(response.status, content, _parse_wait(response.headers))
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return _outcome_without_response(payload)
-        except Exception as error:  # noqa: BLE001 -- one unexpected response, or body, must not end all sends
-            log.error("send.failed", line=line, begun=payload.begun, sentence=describe_failure(error))  # noqa: TRY400 -- a trace quotes texts
-            return SendUncertain(MessageReason.UNREADABLE_ANSWER) if payload.begun else _INVALID_REQUEST
+            await multi.perform(exchange.curl)
+        except pycurl.error as error:
+            if error.args[0] != pycurl.E_WRITE_ERROR:  # which is a response that is too long
+                return _outcome_without_response(exchange)
+        try:
+            return _read_outcome(exchange)
+        except Exception as error:  # noqa: BLE001 -- one unexpected response must not end all sends
+            log.error("send.failed", line=line, begun=exchange.begun, sentence=describe_failure(error))  # noqa: TRY400 -- a trace quotes texts
+            return SendUncertain(MessageReason.UNREADABLE_ANSWER) if exchange.begun else _INVALID_REQUEST
 
     async def display_number(self, line: str) -> str | None:
         """The digits of the number as people see it, by which webhooks name it; None where WhatsApp does not say."""
-        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
-        url = self._urls[line].parent.with_query(fields="display_phone_number")
+        assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
+        query = urlencode({"fields": "display_phone_number"})
+        exchange = _Exchange(f"{self._number_urls[line]}?{query}", {**self._options, pycurl.HTTPGET: 1})
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
-                document = orjson.loads(await _read(response.content))
-        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError):
+            await self._multi.perform(exchange.curl)
+            document = orjson.loads(exchange.content)
+        except (pycurl.error, orjson.JSONDecodeError):
             return None
         number = document.get("display_phone_number") if isinstance(document, dict) else None
         return "".join(filter(str.isdigit, number)) if isinstance(number, str) else None
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    """The response; empty, and so unreadable, if it is far longer than WhatsApp's are."""
-    parts = bytearray()
-    while chunk := await content.read(_LONGEST_RESPONSE):
-        parts += chunk
-        if len(parts) > _LONGEST_RESPONSE:
-            return b""
-    return bytes(parts)
+def _options(endpoint: WhatsAppEndpoint) -> dict[int, object]:
+    """What all requests have in common: no redirects, no proxy and no credentials of the environment, HTTP/1.1.
+
+    Over HTTP/2 a request would share its connection with others, and could not be told from them when that breaks.
+    """
+    trusted = ssl.get_default_verify_paths()
+    headers = [f"Authorization: Bearer {endpoint.token}", "Content-Type: application/json", "Expect:"]
+    options = {
+        pycurl.POST: 1,
+        pycurl.HTTPHEADER: headers,
+        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+        pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+        pycurl.FOLLOWLOCATION: 0,
+        pycurl.PROXY: "",
+        pycurl.NOSIGNAL: 1,
+        pycurl.CONNECTTIMEOUT_MS: int(_CONNECT_SECONDS * 1000),
+        pycurl.TIMEOUT_MS: int(endpoint.timeout.total_seconds() * 1000),
+        pycurl.MAXAGE_CONN: _KEEPALIVE_SECONDS,
+        pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+    }
+    files = {pycurl.CAINFO: trusted.cafile, pycurl.CAPATH: trusted.capath}
+    return options | {option: path for option, path in files.items() if path}
 
 
-def _outcome_without_response(payload: _Body) -> SendOutcome:
-    if payload.begun:
+def _read_outcome(exchange: _Exchange) -> SendOutcome:
+    status = exchange.status
+    annotate({HTTP_RESPONSE_STATUS_CODE: status})
+    wait = None if _HTTP_OK <= status < _HTTP_REDIRECT else _parse_wait(exchange.headers())
+    return parse_response(status, bytes(exchange.content), wait)
+
+
+def _outcome_without_response(exchange: _Exchange) -> SendOutcome:
+    if exchange.begun:
         return SendUncertain(MessageReason.NO_ANSWER)
-    return SendNotStarted(MessageReason.LEASE_ENDED if payload.refused else MessageReason.NOT_REACHED)
+    return SendNotStarted(MessageReason.LEASE_ENDED if exchange.refused else MessageReason.NOT_REACHED)
 
 
 def _parse_wait(headers: Mapping[str, str]) -> timedelta | None:
-    """``Retry-After`` in seconds, or the minutes that Meta estimates in its usage header; a day at most."""
-    after = headers.get("Retry-After", "")
+    """``Retry-After`` in seconds, or the minutes that Meta estimates in its usage header; a day at most.
+
+    The names of ``headers`` are in lower case.
+    """
+    after = headers.get("retry-after", "")
     if after.isascii() and after.isdigit():
         return _LONGEST_WAIT if len(after) > _MOST_DIGITS else min(timedelta(seconds=int(after)), _LONGEST_WAIT)
     usage = headers.get(_USAGE_HEADER)
