@@ -7,6 +7,7 @@ from math import prod
 
 import pytest
 
+from dev.layout import ROOT
 from dev.metrics_page import load_declarations
 from shared.contracts.topics import SERVICES
 from shared.runtime.metrics import MOST_RULES, RULE, Declaration
@@ -82,6 +83,18 @@ def test_a_scrape_takes_every_sample_that_a_process_can_have() -> None:
     (monitor,) = [one for one in of_kind(overlay("production"), "PodMonitor") if one["metadata"]["name"] == "stet"]
     most = {service: sum(_samples(one) for one in declared_by(service)) for service in SERVICES}
     assert 5000 < max(most.values()) < monitor["spec"]["sampleLimit"], most
+
+
+@pytest.mark.parametrize("name", ["production", "staging"])
+def test_every_alert_leads_to_its_page_at_the_address_of_the_overlay(name: str) -> None:
+    (rules,) = of_kind(overlay(name), "PrometheusRule")
+    address = f"https://{rules['metadata']['annotations']['runbooks']}/"
+    alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) > 60
+    for alert in alerts:
+        url = alert["annotations"]["runbook_url"]
+        assert url.startswith(address)
+        assert (ROOT / url.removeprefix(address)).exists(), url
 
 
 def declared_by(service: str) -> list[Declaration]:
