@@ -25,7 +25,7 @@ from shared.contracts.ids import EventId, MessageId, PersonId, TenantId, Wamid, 
 from shared.contracts.messages import MessageAccepted, MessageEventData, MessageForm, MessageResolved
 from shared.contracts.topics import MESSAGES_EVENTS
 from shared.runtime.outbox import Transaction
-from shared.runtime.tracing import past_span
+from shared.runtime.tracing import is_recorded, past_span
 
 SERVICE = "dispatcher"
 SOURCE = "stet/dispatcher"
@@ -181,6 +181,8 @@ def message_event(
 
 def _with_span(origin: RequestOrigin, data: MessageEventData) -> RequestOrigin:
     """A span for what an event did to a message, in the trace of the message and linked to the batch of the event."""
+    if not is_recorded(origin.traceparent):
+        return origin
     attributes = {"stet.event": data.kind}
     return replace(origin, traceparent=past_span("dispatcher.update", origin.traceparent, time.time_ns(), attributes))
 
