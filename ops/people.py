@@ -157,12 +157,14 @@ def print_places(places: Sequence[PersonPlace], output: OutputFormat) -> None:
 def export_command(
     person: Person,
     *,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.")] = "asked for",
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """Print everything that is kept about a person: the report for a request of access.
 
     It has every row about the person or that names the person, from every service, and how many records are in the
     topics, with what each place is for and how long it is kept. It holds personal data: give it to that person alone.
+    The audit log says who made it.
     """
     settings = load_command_settings(OperatorSettings)
 
@@ -171,7 +173,8 @@ def export_command(
             person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, person)
             if person_id is None:
                 return print_error("no such person is known to ingest")
-            places = await places_of(pool, settings, person_id, with_rows=True)
+            async with audited(pool, "export person", person_id, reason):
+                places = await places_of(pool, settings, person_id, with_rows=True)
         if output is OutputFormat.JSON:
             print_json([{"person_id": person_id, **place.fields(), "rows": list(place.rows)} for place in places])
         else:

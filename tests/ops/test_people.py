@@ -123,6 +123,17 @@ def test_an_export_has_what_is_kept_of_the_person_and_nothing_else_of_others(ste
     assert "Cy Berg" not in report
 
 
+def test_an_export_stands_in_the_audit_log(stet: CliRunner) -> None:
+    assert stet.invoke(app, ["export", "8", "--reason", "request of 3 March"]).exit_code == 0
+    assert stet.invoke(app, ["export", "8"]).exit_code == 0
+    entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    found = [(one["action"], one["target"], one["who"], one["reason"]) for one in entries]
+    assert found == [
+        ("export person", "p1", "ada", "asked for"),
+        ("export person", "p1", "ada", "request of 3 March"),
+    ]
+
+
 async def test_an_export_has_the_approvals_as_they_were_given_and_not_the_key_that_seals_them(
     stet: CliRunner, postgres_database: str
 ) -> None:
