@@ -297,7 +297,7 @@ async def _leader_lines(connection: Connection, tenant: str) -> list[StatusLine]
     for name, lock in names.items():
         key = advisory_lock_key(lock) & 0xFFFF_FFFF_FFFF_FFFF
         holders = await connection.fetchval(QUERIES.lock_holders, key >> 32, key & 0xFFFF_FFFF)
-        said = "held" if holders else "nobody"
+        said = "held" if holders else "not held"
         hint = "" if holders else "does the service run?"
         lines.append(StatusLine("leader", name, said, wrong=not holders, hint=hint))
     return lines

@@ -95,6 +95,8 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
     rows = await pool.fetch(
         QUERIES.messages, tenant, [known_as], chain_ids, known_as if kind is IdKind.PERSON else "", correlation
     )
+    pauses = await pool.fetch(QUERIES.rule_pauses, tenant) if chains else []
+    entries += [entry for chain, _ in chains for entry in _pause_entries(chain, pauses)]
     messages = [row["message_id"] for row in rows]
     if kind is IdKind.MESSAGE and correlation == known_as and rows:
         correlation = rows[0]["correlation_id"] or known_as
@@ -153,6 +155,19 @@ def chain_entries(chain: Chain, changed_at: datetime) -> Iterator[Entry]:
         yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about)
     elif chain.next_due is not None:
         yield Entry(chain.next_due, "rules.chains", "next due", f"state {chain.state}", about)
+
+
+def pauses_of(chain: Chain, pauses: Sequence[Any]) -> list[Any]:
+    """The rows of rules.pauses that hold the chain's steps; none of a chain that has ended."""
+    if chain.ended is not None:
+        return []
+    return [row for row in pauses if row["kind"] == "tenant" or row["name"] == chain.rule]
+
+
+def _pause_entries(chain: Chain, pauses: Sequence[Any]) -> Iterator[Entry]:
+    for row in pauses_of(chain, pauses):
+        what = f"{row['kind']} {row['name']} paused"
+        yield Entry(row["since"], "rules.pauses", what, f"by {row['who']}: {row['reason']}", chain.chain_id)
 
 
 def _people_entries(chain: Chain) -> Iterator[Entry]:

@@ -97,3 +97,7 @@ select revision from rules.rulebook_activations order by number desc limit 1;
 -- Why the dispatcher lets these messages wait.
 select message_id, reason from dispatcher.messages
 where tenant = $1 and message_id = any ($2::text[]) and state = 'waiting' and reason is not null;
+
+-- name: rule_pauses
+-- What operators hold of the rules: everything, or one rule.
+select kind, name, since, who, reason from rules.pauses where tenant = $1 and kind in ('tenant', 'rule') order by since;

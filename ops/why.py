@@ -22,7 +22,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
-from ops.timeline import QUERIES, IdKind, kind_of, read_event, readable_chains, verdict_text
+from ops.timeline import QUERIES, IdKind, kind_of, pauses_of, read_event, readable_chains, verdict_text
 from ops.topic_reader import TopicScan
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.fact_values import Consent, PersonFacts
@@ -119,7 +119,8 @@ async def answer_of(
     rows = await pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
     chains = [chain for chain, _ in readable_chains(rows)]
     waits = await _waiting_reasons(pool, settings.tenant, chains, person_id)
-    cases = [_case(chain, person_id, waits) for chain in sorted(chains, key=lambda chain: chain.started_at)]
+    pauses = await pool.fetch(QUERIES.rule_pauses, settings.tenant)
+    cases = [_case(chain, person_id, waits, pauses) for chain in sorted(chains, key=lambda chain: chain.started_at)]
     events = await events_about(settings, key, tags, since_ms)
     judgements = await _judgements(pool, settings, events, chains, since_ms)
     return Answer(person_id, await _facts(pool, settings.tenant, person_id), cases, judgements)
@@ -159,8 +160,9 @@ async def _waiting_reasons(pool: Pool, tenant: str, chains: Sequence[Chain], per
     return {row["message_id"]: row["reason"] for row in rows}
 
 
-def _case(chain: Chain, person_id: str, waits: Mapping[str, str]) -> Case:
-    outcome = _outcome(chain, person_id, waits)
+def _case(chain: Chain, person_id: str, waits: Mapping[str, str], pauses: Sequence[Any]) -> Case:
+    held = [f"{row['kind']} paused by {row['who']}: {row['reason']}" for row in pauses_of(chain, pauses)]
+    outcome = "; ".join([*held, _outcome(chain, person_id, waits)])
     return Case(chain.chain_id, chain.rule, str(chain.ended or chain.state), chain.started_at, outcome)
 
 
@@ -172,8 +174,8 @@ def _outcome(chain: Chain, person_id: str, waits: Mapping[str, str]) -> str:
     if not said:
         others = sorted({message.person_id for message in chain.messages})
         empty = [f"{who}: {why}" for step in chain.steps for who, why in step.left_out.items()]
-        said.append("not among its recipients, who are " + (", ".join(others) or "nobody so far"))
-        said += [f"nobody in the role {each}" for each in empty]
+        said.append("not among its recipients, who are " + (", ".join(others) or "none so far"))
+        said += [f"no person in the role {each}" for each in empty]
     return "; ".join(said)
 
 

@@ -23,11 +23,15 @@ from ops.changes import audited
 from ops.command_line import CommandSettings
 from ops.database import operator_pool
 from ops.evidence.export import public_key_of
+from ops.timeline import pauses_of
+from ops.why import _case
 from services.rules.rulebook.rule_folder import read_folder
 from services.writeback.evidence_chain import EvidenceDraft
 from services.writeback.evidence_store import append_evidence
 from shared.contracts.errors import Misconfigured
+from shared.contracts.values import encode
 from shared.runtime.postgres import Pool
+from tests.services.rules.conversation.test_chain import NOON, running_chain
 from tests.services.rules.stories import FOLDER
 from tests.services.writeback.writeback_under_test import open_pool
 
@@ -204,6 +208,35 @@ def test_a_trace_without_a_broker_shows_what_the_tables_know(stet: CliRunner, mo
     assert "the topics were not read: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in result.stderr
     result = stet.invoke(app, ["trace", "nothing"])
     assert (result.exit_code, "the topics were not read: STET_KAFKA_BOOTSTRAP" in result.stderr) == (2, True)
+
+
+async def test_a_trace_and_an_answer_say_that_the_rule_is_paused(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    chain = running_chain()
+    pause = {"kind": "rule", "name": chain.rule, "since": NOON, "who": "ada", "reason": "wrong words"}
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(
+        """
+        insert into rules.chains (
+            chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, changed_at, document
+        ) values ($1, $2, $3, $4, $5, $6, true, true, '{}', '{}', '{}', $7, $8)
+        """,
+        *(chain.chain_id, chain.tenant, chain.rule, chain.subject, chain.revision, chain.key, NOON),
+        encode(chain).decode(),
+    )
+    await connection.execute(
+        "insert into rules.pauses (tenant, kind, name, since, who, reason) values ($1, $2, $3, $4, $5, $6)",
+        *(chain.tenant, *pause.values()),
+    )
+    await connection.close()
+    shown = await asyncio.to_thread(stet.invoke, app, ["trace", chain.chain_id, "--no-topics"])
+    assert f"rule {chain.rule} paused" in shown.stdout, shown.output
+    assert "by ada: wrong words" in shown.stdout
+    assert pauses_of(chain, [pause]) == [pause]
+    assert pauses_of(chain, [{**pause, "name": "another"}]) == []
+    assert _case(chain, "p1", {}, [pause]).outcome.startswith("rule paused by ada: wrong words; not among")
 
 
 async def test_parked_records_of_every_service_are_listed(stet: CliRunner, postgres_database: str) -> None:
