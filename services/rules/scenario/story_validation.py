@@ -181,7 +181,8 @@ class StoryValidation:
             return
         if name not in self._templates:
             if not (FORM in self._faulty and "." in name):
-                self._report.unknown(location, f"there is no template “{name}”", name, self._templates)
+                known = self._templates | self._said
+                self._report.unknown(location, f"there is no template “{name}”", name, known)
         elif not self._faulty & {RULE, FORM}:
             self._report.add(location, f"no rule says “{name}”, so it is never sent")
 
@@ -209,13 +210,15 @@ class StoryValidation:
 
     def _check_write(self, effect: ExpectedEffect) -> None:
         node = effect.written["with"]
-        if effect.record is None or not isinstance(node, MappingNode) or _is_faulty(effect, "record"):
+        written = effect.written.get("record")
+        is_known = isinstance(written, ScalarNode) and written.text == effect.record
+        if effect.record is None or not isinstance(node, MappingNode) or not is_known:
             return
         known = dict(_fields_of(_INPUTS[effect.record]))
         if effect.record is WriteOperation.CREATE_ACQUISITION:
             if FORM in self._faulty:
                 return
-            known |= {field.name: _ANYTHING for form in self._book.forms.values() for field in form.fields}
+            known |= self._answers_of_forms
         self._check_values(node, known, f"{effect.record} has no")
 
     # -------------------------------------------------------------- fields and their values
@@ -251,6 +254,17 @@ class StoryValidation:
         ).union(self._buttons_of_forms, self._answers)
 
     @cached_property
+    def _answers_of_forms(self) -> Mapping[str, FieldSpec]:
+        """The fields of all forms, with their options."""
+        found: dict[str, FieldSpec] = {}
+        for field in (field for form in self._book.forms.values() for field in form.fields):
+            known = found.get(field.name)
+            is_free = not field.choose or (known is not None and not known.values)
+            options = () if is_free else (*(known.values if known is not None else ()), *field.choose)
+            found[field.name] = FieldSpec(field.name, FieldType.TEXT, values=options)
+        return found
+
+    @cached_property
     def _answers(self) -> frozenset[str]:
         """One that its template has not is reported in the rule."""
         rules = self._book.rules.values()
@@ -279,7 +293,6 @@ _KEYS_OF_CONTACTS = {
 """The keys of an effect that name contacts, and their fields."""
 _NO_TIME = timedelta()
 _REASONS = frozenset(map(str, ExclusionReason))
-_ANYTHING = FieldSpec("", FieldType.TEXT)
 
 
 @cache
@@ -327,7 +340,7 @@ def _first_unplayable(step: EventStep, values: MappingNode, people: StoryPeople)
 def _is_faulty(section: Section, key: str) -> bool:
     """Whether the value was reported when it was read, and another stands in its place."""
     node = section.written.get(key)
-    return node is None or (isinstance(node, ScalarNode) and isinstance(node.value, Faulty))
+    return not isinstance(node, ScalarNode) or isinstance(node.value, Faulty)
 
 
 @cache
