@@ -11,6 +11,8 @@ from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.vocabulary import Role
 
 SENDER, UNANSWERED, TOLD, AWAITED = "sender", "unanswered", "told", "awaited"
+_ROLES = frozenset(Role)
+_OUTSIDE_ROLES = _ROLES - STAFF_ROLES
 ANSWERING = frozenset({SENDER, UNANSWERED, TOLD, AWAITED})
 
 
@@ -70,7 +72,7 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
         if context.reads_whole("people.yaml") and not _is_misspelt_in_people(context, name):
             context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")
-    elif name in set(Role) - STAFF_ROLES - parties - context.staffed:
+    elif name in _OUTSIDE_ROLES - parties - context.staffed:
         _check_basis(context, name, location)
 
 
@@ -90,7 +92,7 @@ def _no_name(context: ValidationContext, name: str) -> str | None:
 
 def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
     """A team has a role that is nearly this one, which is reported there."""
-    given = context.staffed - set(Role)
+    given = context.staffed - _ROLES
     return any(nearest_word(role, map(str, Role)) == name for role in given)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -308,6 +308,7 @@ def _facts_for(event: str, own: Mapping[str, FieldSpec]) -> Iterator[CatalogueFa
             yield replace(fact, spec=replace(fact.spec, optional=absent))
 
 
+@lru_cache(maxsize=8192)
 def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()) -> FieldSpec | None:
     """The field at ``path`` for a rule on these events, or None. ``chain.`` uses ``started_by``, else ``events``.
 

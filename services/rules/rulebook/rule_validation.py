@@ -54,6 +54,7 @@ from shared.contracts.vocabulary import Role
 
 # ------------------------------------------------------------------ steps
 
+_ROLES = frozenset(Role)
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
 _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
 _WITHOUT_WORDS = (
@@ -264,7 +265,7 @@ def _staff_asked(context: ValidationContext, rule: Rule, question: Question) -> 
 
 def _is_of_works(role: str) -> bool:
     """A work may name people of its own in every role that Consonance knows."""
-    return role in set(Role)
+    return role in _ROLES
 
 
 def _check_quorum_field(named: Field, scope: FieldScope) -> None:

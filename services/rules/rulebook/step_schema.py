@@ -26,6 +26,8 @@ from services.rules.rulebook.schema import Section, Text, mapping, meant_key, on
 from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode
 
+_VERBS = tuple(Verb)
+
 
 class CountedIn(StrEnum):
     HOUSE = "house"
@@ -65,12 +67,12 @@ class StepSection(Section):
             meant = meant_key(key, right)
             words = _step_keys() if meant is None else (meant,)
             report.unknown(node.keys[key], cls.no_such_key(key, label), meant or key, words)
-        elif key not in list(Verb) and (verb := _verb_of(node)) is not None:
+        elif key not in _VERBS and (verb := _verb_of(node)) is not None:
             report.add(node.keys[key], f"“{key}” does not go with “{verb}”")
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
-        verbs = [verb for verb in Verb if verb in self.written]
+        verbs = [verb for verb in _VERBS if verb in self.written]
         if len(verbs) > 1 and not _is_combined(verbs):
             report.add(self.key_location(verbs[-1]), f"a step has one verb; this has {' and '.join(verbs)}")
         if "after" in self.written and "at" in self.written:
@@ -245,7 +247,7 @@ def _is_combined(verbs: Collection[Verb]) -> bool:
 
 def _verb_of(node: Any) -> Verb | None:
     """The verb that contains the others, else the first one."""
-    found = [verb for verb in Verb if verb in node.nodes] if isinstance(node, MappingNode) else []
+    found = [verb for verb in _VERBS if verb in node.nodes] if isinstance(node, MappingNode) else []
     if _is_combined(found):
         return Verb.GIVE_UP if Verb.GIVE_UP in found else Verb.RECORD
     return found[0] if found else None

@@ -525,10 +525,10 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
 
 def _restricted_words(context: ValidationContext) -> frozenset[str]:
     """Parameters that the service fills in for some templates only."""
-    forms = context.book.forms.values()
-    asked = frozenset(field.name for form in forms for field in form.fields)
-    meant = frozenset(name for form in forms for texts in form.languages.values() for name in texts)
-    return asked.union(meant, FIELD_REFUSED.words, *(each.words for each in BUILT_IN_TEMPLATES.values()))
+    return context.form_words | _WORDS_OF_SOME
+
+
+_WORDS_OF_SOME = FIELD_REFUSED.words.union(*(each.words for each in BUILT_IN_TEMPLATES.values()))
 
 
 def _parameters(text: TemplateText) -> frozenset[str]:

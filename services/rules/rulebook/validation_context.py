@@ -131,6 +131,13 @@ class ValidationContext:
         return frozenset(self.book.forms) | {stem(file) for file in self.loaded.unread(FORM)}
 
     @cached_property
+    def form_words(self) -> frozenset[str]:
+        """The fields of all forms, and those that their languages ask for by another name, which is reported there."""
+        forms = self.book.forms.values()
+        asked = {name for form in forms for texts in form.languages.values() for name in texts}
+        return frozenset(field.name for form in forms for field in form.fields) | asked
+
+    @cached_property
     def roles(self) -> frozenset[str]:
         return known_roles(self.book)
 

@@ -190,6 +190,8 @@ class _Open(Struct, gc=False):
     key_end: Any = None
     """The mark behind the latest key."""
     awaits_value: bool = False
+    has_twice: bool = False
+    """Whether a key of a step is there again, which ``_AGAIN`` marks."""
 
 
 class _Builder:
@@ -251,12 +253,12 @@ class _Builder:
         if done.in_braces and len(done.nodes) > 1 and all(_is_empty(each) for each in done.nodes.values()):
             listed = ", ".join(done.nodes)
             self._report.add(done.location, f"several values stand in brackets, and not in braces: [{listed}]")
-        if any(_AGAIN in name for name in done.nodes):
+        if done.has_twice:
             for part in self._steps_apart(done):
                 self._keep(part, done.size, event, None)
             return
         node: Node = (
-            MappingNode(done.location, done.nodes, tuple(done.keys[key] for key in done.nodes), done.in_braces)
+            MappingNode(done.location, done.nodes, tuple(map(done.keys.__getitem__, done.nodes)), done.in_braces)
             if done.mapping
             else SequenceNode(done.location, tuple(done.items))
         )
@@ -302,7 +304,7 @@ class _Builder:
         if type(node) is not ScalarNode:
             self._key_in_signs(parent, node)
         elif node.text in parent.keys and self._is_step():
-            parent.key = f"{node.text}{_AGAIN}{len(parent.keys)}"
+            parent.has_twice, parent.key = True, f"{node.text}{_AGAIN}{len(parent.keys)}"
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
             self._report.add(node.location, _said_twice(node.text, parent.keys[node.text]))
