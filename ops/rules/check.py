@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
@@ -49,7 +49,8 @@ def _lock(folder: Path, output: ReportFormat) -> ExitCode:
     text, changed = extend_lock(checked.rulebook, _text(lock))
     if checked.faults or changed:
         return _print_faults(folder, [*checked.faults, *changed], f"{LOCK_FILE} was not written", output)
-    lock.write_text(text, "utf-8")
+    with refuse_unwritable():
+        lock.write_text(text, "utf-8")
     return _print(folder, (), (), f"{lock}: {counted(len(checked.rulebook.templates), 'template')} locked", output)
 
 

@@ -1,5 +1,7 @@
 """The folder of rules that a verb is about: an argument of every verb that reads rule files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +28,18 @@ def require_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise typer.Exit(print_error(_fault_of(folder), code=ExitCode.CANNOT_RUN))
     return folder
+
+
+@contextmanager
+def refuse_unwritable() -> Iterator[None]:
+    """Exits with code 2 where a file or folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "there is a file where a folder belongs" if is_file else f"it cannot be written: {error.strerror}"
+        sentence = f"{error.filename}: {why}"
+        raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN)) from None
 
 
 def _fault_of(folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ops.command_line import ExitCode, print_error
-from ops.rules.folder import DEFAULT_FOLDER, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, refuse_unwritable, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, print_report
 from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
@@ -63,14 +63,19 @@ def new_command(
     owner = typer.prompt("Which team owns it?", owner, value_proc=_one_of(teams), err=True) if asked else owner
     if owner not in teams:
         hint = nearest_word(owner, teams)
-        _refuse(f"people.yaml has no team “{owner}”" + (f" (did you mean “{hint}”?)" if hint else ""))
+        _refuse(f"people.yaml has no team “{owner}”" + (f" (did you mean “{hint}”?)" if hint else _listed(teams)))
     new = NewRule(name, job, owner, who, JOBS[job].asks if ask is None else ask)
     made = scaffold(new, files)
     _refuse_known(folder, files, made.files)
     if made.faults:
         raise typer.Exit(_print_faults(folder, {**files, **made.files}, made.faults))
-    _write(folder, made.files)
+    with refuse_unwritable():
+        _write(folder, made.files)
     _print_next(folder, name, _disturbed_stories(files, made.files, name))
+
+
+def _listed(teams: Iterable[str]) -> str:
+    return f"; it has {', '.join(sorted(teams))}"
 
 
 def _disturbed_stories(files: Mapping[str, str], made: Mapping[str, str], name: str) -> Counter[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.analysis.opening import own_rules
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
@@ -38,12 +38,16 @@ def prove_command(
         cases = [ReportCase(fault.location.file, (fault,)) for fault in checked.faults]
         summary = f"{counted(len(cases), 'fault')}; nothing was proved"
         raise typer.Exit(print_report(Report("prove", folder, files, cases, summary), output))
+    if stories is not None:
+        with refuse_unwritable():  # before what takes minutes
+            stories.mkdir(parents=True, exist_ok=True)
     steps = track(prove(checked.rulebook), "proving", len(own_rules(checked.rulebook)) + 1)
     proof = Proof()
     for proof in steps:  # noqa: B007 -- the last one is whole
         pass
     if stories is not None:
-        _write_stories(stories, proof)
+        with refuse_unwritable():
+            _write_stories(stories, proof)
     raise typer.Exit(print_report(Report("prove", folder, files, _cases(proof), _summary(proof)), output))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, print_error, print_lines
-from ops.rules.folder import require_folder
+from ops.rules.folder import refuse_unwritable, require_folder
 from services.rules.scenario.json_schemas import FILE_KINDS, json_schema, write_schemas
 
 
@@ -24,9 +24,11 @@ def schema_command(
     With --write, those of all kinds are written into FOLDER/.schema; the first line of a rule file may name its own.
     """
     if write is not None:
-        print_lines(map(str, write_schemas(require_folder(write))))
+        with refuse_unwritable():
+            print_lines(map(str, write_schemas(require_folder(write))))
         return
     if kind is None or kind not in FILE_KINDS:
-        sentence = f"there is no kind of file “{kind or ''}”; there are {', '.join(FILE_KINDS)}"
+        said = "say the kind of file" if kind is None else f"there is no kind of file “{kind}”"
+        sentence = f"{said}; there are {', '.join(FILE_KINDS)}"
         raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
     sys.stdout.write(f"{json.dumps(json_schema(kind), indent=2, ensure_ascii=False)}\n")

@@ -146,6 +146,22 @@ def test_a_file_that_is_none_is_said_in_plain_words(
     assert capsys.readouterr().err.strip() == said
 
 
+def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_proved_or_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in good_files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    (tmp_path / ".schema").touch()
+    house = tmp_path / "house.yaml"
+    for target, arguments in (
+        (house, ("prove", f"{tmp_path}", "--stories", f"{house}")),
+        (tmp_path / ".schema", ("schema", "--write", f"{tmp_path}")),
+    ):
+        assert run_stet("rules", *arguments) == ExitCode.CANNOT_RUN
+        assert capsys.readouterr().err == f"{target}: there is a file where a folder belongs\n"
+
+
 def test_a_folder_without_stories_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in good_files().items():
         if not name.endswith(STORIES):
