@@ -38,6 +38,8 @@ from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_qu
 QUERIES = load_queries(__file__, "status.sql")
 _LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop itself takes less than a second
 _SLOW_OUTBOX = timedelta(seconds=30)
+_STALE_POLL = timedelta(minutes=30)  # as the alert StetPollStale has it
+_RUNBOOKS = "docs/operations/runbooks"
 _METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
@@ -220,7 +222,14 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             for row in throttles
         ),
         *(
-            StatusLine("whatsapp", f"template {row['name']} {row['language']}", row["state"], row["reported_at"], True)
+            StatusLine(
+                "whatsapp",
+                f"template {row['name']} {row['language']}",
+                row["state"],
+                row["reported_at"],
+                True,
+                "stet templates status",
+            )
             for row in templates
         ),
     ]
@@ -245,11 +254,22 @@ async def _source_lines(connection: Connection, tenant: str) -> list[StatusLine]
             StatusLine(
                 *("sources", "WhatsApp webhook", "gap open" if row["gap_since"] else "complete", row["gap_since"]),
                 wrong=row["gap_since"] is not None,
+                hint=f"{_RUNBOOKS}/StetWebhookGapOpen.md" if row["gap_since"] else "",
             )
             for row in webhooks
         ),
-        *(StatusLine("sources", f"{row['entity']} polled", "last complete", row["completed_at"]) for row in polls),
+        *map(_poll_line, polls),
     ]
+
+
+def _poll_line(row: Any) -> StatusLine:
+    """A pass that neither ends nor begins anew: Consonance is away, or the replica that polls is gone."""
+    completed = row["completed_at"] is not None
+    since = row["completed_at"] if completed else row["started_at"]
+    stale = machine_now() - since > _STALE_POLL
+    hint = f"{_RUNBOOKS}/StetPollStale.md" if stale else ""
+    name, value = f"{row['entity']} polled", "last complete" if completed else "under way"
+    return StatusLine("sources", name, value, since, wrong=stale, hint=hint)
 
 
 async def _store_lines(connection: Connection) -> list[StatusLine]:
@@ -314,7 +334,10 @@ async def _revision_lines(connection: Connection, replicas: ReplicaMetrics) -> l
 
 
 def _replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
-    lines = [StatusLine("replicas", url, f"away: {why}", wrong=True) for url, why in replicas.away.items()]
+    lines = [
+        StatusLine("replicas", url, f"away: {why}", wrong=True, hint=f"{_RUNBOOKS}/StetServiceAbsent.md")
+        for url, why in replicas.away.items()
+    ]
     if replicas.asked:
         lines.append(StatusLine("replicas", "answering", f"{replicas.asked - len(replicas.away)} of {replicas.asked}"))
     disagreements = int(replicas.total("stet_second_engine_disagreements_total"))

@@ -47,6 +47,14 @@ insert into dispatcher.messages (
 """
 
 
+SOURCES = """
+insert into ingest.passes (tenant, entity, started_at, after, completed_at, fields) values
+    ('penrose', 'works', now() - interval '1 hour', 0, null, '{}'),
+    ('penrose', 'users', now() - interval '2 hours', 0, now() - interval '1 hour', '{}'),
+    ('penrose', 'contacts', now() - interval '2 hours', 0, now(), '{}');
+insert into ingest.wholeness (tenant, account, since, until, gap_since) values
+    ('penrose', '1', now() - interval '1 hour', now(), now() - interval '1 hour')
+"""
 PARKED = """
 insert into SCHEMA.parked (topic, key, value, headers, reason, sentence, parked_at, state)
 values ('consonance.events', null, 'x', '', 'malformed', 'it does not parse', now(), 'parked')
@@ -259,6 +267,25 @@ def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: py
     assert result.exit_code == 1
     assert "STET_KAFKA_BOOTSTRAP" in result.stdout
     assert all(len(line) <= 80 for line in stet.invoke(app, ["status"], env={"COLUMNS": "80"}).stdout.splitlines())
+
+
+async def test_the_status_names_sources_that_stand_still_and_the_page_that_helps(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(SOURCES)
+    await connection.close()
+    shown = await asyncio.to_thread(stet.invoke, app, ["status", "--format", "json"])
+    sources = {row["name"]: row for row in map(json.loads, shown.stdout.splitlines()) if row["area"] == "sources"}
+    assert {name: (row["value"], row["wrong"]) for name, row in sources.items()} == {
+        "WhatsApp webhook": ("gap open", True),
+        "contacts polled": ("last complete", False),
+        "users polled": ("last complete", True),
+        "works polled": ("under way", True),
+    }
+    pages = {row["hint"] for row in sources.values() if row["wrong"]}
+    assert pages == {f"docs/operations/runbooks/{name}.md" for name in ("StetWebhookGapOpen", "StetPollStale")}
 
 
 def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
