@@ -11,6 +11,7 @@ from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.outbound import send_notice
+from services.rules.conversation.replies import release_matter
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Line, PersonId
@@ -210,6 +211,7 @@ def _exclude_from_chains(context: DecisionContext, person: PersonId, reason: Exc
             chain = chain.with_message(message.replace(closed=True))
         if chain.form is not None and chain.form.person_id == person:
             chain = forms.abandon_form(chain)
+        chain = release_matter(context, chain, person)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
         if last is not None and chain.active:
             chain = exclude_person(context, chain, last, reason)

@@ -290,9 +290,30 @@ def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, m
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "give_back")
-    chain = _with_decline(chain.give_back(context.now), question, message.person_id)
-    chain = withdraw_messages(context, chain, "given_back", lambda m: ASSIGNEE_BUTTONS[0] in m.buttons)
+    chain = _without_assignee(context, chain, question)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
+    return _offer_again(context, chain, question)
+
+
+def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> Chain:
+    """Go on without a person who is left out: what they have taken is free again, an offer to them is declined."""
+    offered = [m for m in chain.messages if m.person_id == person and is_offer(m)]
+    if not chain.active or not offered:
+        return chain
+    if chain.assignment is not None and chain.assignment.person_id == person:
+        return _offer_again(context, _without_assignee(context, chain, offered[-1]), offered[-1])
+    if any(person in handed.declined for handed in chain.handovers):
+        return chain
+    chain = _with_decline(chain, offered[-1], person)
+    return chain if chain.assignment is not None else _offer_again(context, chain, offered[-1])
+
+
+def _without_assignee(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
+    chain = _with_decline(chain.give_back(context.now), question, question.person_id)
+    return withdraw_messages(context, chain, "given_back", lambda m: ASSIGNEE_BUTTONS[0] in m.buttons)
+
+
+def _offer_again(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
     offers = len(chain.handovers)
     chain = repeat_withdrawn_offers(context, chain)
     if len(chain.handovers) > offers or not _all_declined(chain, question):

@@ -24,10 +24,11 @@ from tests.services.rules.conversation.test_consent import (
     VISITORS,
     Word,
     apply,
+    at,
     said,
     visitor,
 )
-from tests.services.rules.rules_service import TENANT, golden_event, person_observed, work_observed
+from tests.services.rules.rules_service import TENANT, button_tap, golden_event, person_observed, work_observed
 
 WORK_REF = orjson.loads(golden("consonance.work.observed.v1"))["data"]["work"]
 STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
@@ -233,3 +234,48 @@ def test_an_erased_state_that_comes_again_changes_nothing_more() -> None:
     before = dict(facts.chains)
     assert apply(facts, erased(CONTACT, 3), 10) == []
     assert facts.chains == before
+
+
+def taken_by_a_colleague() -> tuple[Facts, PersonId]:
+    """The holder has a question, two colleagues are offered it, and the first one takes it."""
+    facts = facts_after([ASKED])
+    (chain,) = facts.chains.values()
+    apply(facts, tap(chain.messages[0], "question", 10), 10)
+    (offer, *_) = [each for each in facts.chains[chain.chain_id].messages if "take" in each.buttons]
+    apply(facts, tap(offer, "take", 11), 11)
+    return facts, offer.person_id
+
+
+def tap(question: ChainMessage, answer: str, minute: int) -> MessageReceived:
+    return button_tap(question, answer, at(minute))
+
+
+@pytest.mark.parametrize("word", ["STOP", None])
+def test_a_matter_is_free_again_where_the_one_who_took_it_stops_or_is_erased(word: str | None) -> None:
+    facts, colleague = taken_by_a_colleague()
+    (chain,) = facts.chains.values()
+    assert chain.assignment is not None
+    apply(facts, erased(colleague, 2) if word is None else said(Word(colleague, word, 12)), 12)
+    chain = facts.chains[chain.chain_id]
+    assert (chain.active, chain.assignment) == (True, None)
+    (other,) = [each for each in chain.messages if "take" in each.buttons and each.person_id != colleague]
+    apply(facts, tap(other, "take", 13), 13)
+    before = facts.chains[chain.chain_id]
+    apply(facts, said(Word(colleague, "STOP", 14)), 14)
+    again = facts.chains[chain.chain_id]
+    assert (again.handovers, again.assignment) == (before.handovers, before.assignment)
+    retaken = before.assignment
+    assert retaken is not None
+    assert retaken.person_id == other.person_id
+
+
+def test_a_matter_that_no_person_can_take_any_more_goes_on_as_if_all_had_declined() -> None:
+    facts, colleague = taken_by_a_colleague()
+    (chain,) = facts.chains.values()
+    (other,) = [each for each in chain.messages if "take" in each.buttons and each.person_id != colleague]
+    apply(facts, erased(other.person_id, 2), 12)
+    assert facts.chains[chain.chain_id].assignment is not None
+    apply(facts, erased(colleague, 2), 13)
+    chain = facts.chains[chain.chain_id]
+    assert (chain.active, chain.assignment) == (True, None)
+    assert set(chain.handovers[-1].declined) == set(chain.handovers[-1].people)
