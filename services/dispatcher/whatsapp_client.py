@@ -190,7 +190,7 @@ class WhatsAppClient:
 
 
 def _options(endpoint: WhatsAppEndpoint) -> dict[int, object]:
-    """What all requests have in common: no redirects, no proxy and no credentials of the environment, HTTP/1.1.
+    """The options of all requests: no redirects, no proxy and no credentials of the environment, HTTP/1.1.
 
     Over HTTP/2 a request would share its connection with others, and could not be told from them when that breaks.
     """
