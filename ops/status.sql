@@ -104,7 +104,7 @@ select count(*) as count, min(opened_at) as oldest from writeback.tasks where te
 select account, until, gap_since from ingest.wholeness where tenant = $1;
 
 -- name: polls
--- The pass over each kind of record that is under way, or was completed; machine time.
+-- The pass over each kind of record that is under way, or was completed.
 select entity, started_at, completed_at from ingest.passes where tenant = $1 order by entity;
 
 -- name: parked

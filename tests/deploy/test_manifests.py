@@ -3,9 +3,13 @@
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from math import prod
+from textwrap import dedent
+from typing import Any
 
 import pytest
+import yaml
 
 from dev.layout import ROOT
 from dev.metrics_page import load_declarations
@@ -83,6 +87,37 @@ def test_a_scrape_takes_every_sample_that_a_process_can_have() -> None:
     (monitor,) = [one for one in of_kind(overlay("production"), "PodMonitor") if one["metadata"]["name"] == "stet"]
     most = {service: sum(_samples(one) for one in declared_by(service)) for service in SERVICES}
     assert 5000 < max(most.values()) < monitor["spec"]["sampleLimit"], most
+
+
+def test_the_restore_of_the_manual_fits_the_cluster_of_production() -> None:
+    (cluster,) = deepcopy(of_kind(overlay("production"), "Cluster"))
+    spec = cluster["spec"]
+    first, archive = spec["bootstrap"]["initdb"], spec["plugins"][0]
+    restore = _restore_of_the_manual()
+    recovery, (before,) = restore["bootstrap"]["recovery"], restore["externalClusters"]
+    assert {key: recovery[key] for key in ("database", "owner", "secret")} == {
+        key: first[key] for key in ("database", "owner", "secret")
+    }
+    assert recovery["source"] == before["name"]
+    assert before["plugin"]["name"] == archive["name"]
+    assert before["plugin"]["parameters"]["barmanObjectName"] == archive["parameters"]["barmanObjectName"]
+    archive["parameters"]["serverName"] = "stet-db-2"
+    spec.update(restore)
+    assert list(all_problems([cluster])) == []
+
+
+def _restore_of_the_manual() -> Any:
+    page = (ROOT / "docs/operations/kubernetes.md").read_text()
+    (found,) = (one for one in re.findall(r"(?ms)^ *```yaml\n(.*?)^ *```", page) if "recovery:" in one)
+    return yaml.safe_load(dedent(found))
+
+
+def test_a_restore_stops_what_is_ours_and_leaves_what_operators_run() -> None:
+    """By the label of the manual; Strimzi's own Deployment has another name."""
+    running = [one.manifest for one in workloads(overlay("production")) if one.manifest["kind"] != "Job"]
+    labels = [one["metadata"]["labels"] for one in running]
+    assert all(one["app.kubernetes.io/name"] == "stet" for one in labels)
+    assert {one["app.kubernetes.io/component"] for one in labels} == {*_PROCESSES, "operator"}
 
 
 @pytest.mark.parametrize("name", ["production", "staging"])
