@@ -1,6 +1,7 @@
 """The schema of conditions, as in ``if`` and ``unless``: fields with the values they must have."""
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -142,13 +143,17 @@ class ConditionSection(Section):
     @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """Reports conditions that are written as elsewhere, and takes them as they are meant."""
-        if not any(map(meant_condition, node.nodes)):
+        joining = {key: word for key, each in node.nodes.items() if (word := _meant_word(key, each)) is not None}
+        if not joining and not any(map(meant_condition, node.nodes)):
             return super()._with_meant_keys(node, label, report)
         nodes: dict[str, Node] = {}
         places: dict[str, Location] = {}
         for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
             name, value = key, each
-            if (meant := meant_condition(key)) is not None:
+            if key in joining:
+                name = joining[key]
+                report.unknown(place, f"“{key}” is no field", name, (name,))
+            elif (meant := meant_condition(key)) is not None:
                 name, value = _as_meant(meant, each)
                 report.add(place, f"“{key}” is no field; write {meant.written(_shown(meant, each))}")
                 _close_line(place, report)
@@ -199,6 +204,19 @@ class ConditionSection(Section):
                 return Compare(name, Operator.ONE_OF, compared, locations, self.key_location(name))
             case _:
                 return Compare(name, Operator.IS, compared, (node.location,), self.key_location(name))
+
+
+_JOINING = ("all", "any", "not")
+
+
+def _meant_word(key: str, node: Node) -> str | None:
+    """The misspelt word that joins the conditions below it; None for a field with its values or comparisons."""
+    if key in _JOINING or isinstance(node, ScalarNode) or not (close := get_close_matches(key, _JOINING, 1)):
+        return None
+    each = node.nodes if isinstance(node, SequenceNode) else (node,)
+    below = [mapping.nodes.keys() for mapping in each if isinstance(mapping, MappingNode)]
+    is_comparison = any(keys & set(Comparisons.known_keys()) for keys in below)
+    return close[0] if len(below) == len(each) and below and not is_comparison else None
 
 
 def _close_line(place: Location, report: FaultReport) -> None:

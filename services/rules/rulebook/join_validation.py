@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from services.rules.rulebook.addressee_validation import SENDER, TOLD, UNANSWERED
-from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields, resolve
 from services.rules.rulebook.model import Addressees, Location, Rule, Step, Team, Verb
 from services.rules.rulebook.validation_context import ValidationContext
 
@@ -46,7 +46,7 @@ def _addressed(step: Step) -> Iterator[tuple[Addressees, tuple[str | int, ...]]]
 
 def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team, location: Location) -> None:
     """A party of the event, or a person who works on the title, must be the same for all events that join."""
-    if isinstance(name, Team) or name in (UNANSWERED, TOLD):
+    if isinstance(name, Team) or name in (UNANSWERED, TOLD) or not _are_known(rule):
         return
     if name == SENDER:
         if set(rule.events) == {MESSAGE_RECEIVED} and not _is_about(rule, "sender"):
@@ -54,8 +54,13 @@ def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team,
     elif any(name in party_fields(event) for event in rule.events):
         if not _is_about(rule, name):
             context.report.add(location, _of_another(name, f"{name}.person_id"))
-    elif name not in context.staffed | STAFF_ROLES and not _is_about(rule, "work"):
+    elif name in context.roles - context.staffed - STAFF_ROLES and not _is_about(rule, "work"):
         context.report.add(location, _of_another(name, "work.work_id"))
+
+
+def _are_known(rule: Rule) -> bool:
+    """Whether there are all fields of “about”; what is not there is reported, and may be the one that is missed."""
+    return all(resolve(rule.events, path) is not None for path in rule.about)
 
 
 def _is_about(rule: Rule, party: str) -> bool:
