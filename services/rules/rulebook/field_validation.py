@@ -7,10 +7,11 @@ type.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import reduce
+from functools import cache, reduce
 
 from services.rules.rulebook.catalogue import (
     CHAIN,
+    EVENTS,
     RECIPIENT,
     CodeKind,
     FieldSpec,
@@ -19,7 +20,7 @@ from services.rules.rulebook.catalogue import (
     known_paths,
     resolve,
 )
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import FaultReport, nearest_word
 from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
@@ -79,14 +80,23 @@ class FieldScope:
         return found
 
     def _is_present(self, path: str) -> bool:
-        """A field is present when a condition needs it, or a field within it."""
-        return any(present == path or present.startswith(f"{path}.") for present in self.present)
+        """A field is present when a condition needs it, or a field within it; also one that is misspelt there."""
+        if any(present == path or present.startswith(f"{path}.") for present in self.present):
+            return True
+        return any(nearest_word(each, (path,)) is not None for each in self.present - _known_anywhere())
 
     def _event_names(self) -> str:
         return " or ".join(self.events)
 
 
 # ------------------------------------------------------------------ fields that a condition guards
+
+
+@cache
+def _known_anywhere() -> frozenset[str]:
+    """The fields and facts of all events."""
+    return known_paths(tuple(EVENTS))
+
 
 _NONE: frozenset[str] = frozenset()
 
