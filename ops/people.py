@@ -24,6 +24,8 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.topic_reader import TopicScan
+from services.ingest.fields import find_phone
+from services.ingest.phone_numbers import phone_key
 from services.writeback.evidence_store import ChainEntry, fetch_entries_of
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, TOPICS, TopicErasure
@@ -93,7 +95,7 @@ def erase_command(
 
     async def command() -> int:
         async with operator_pool(settings) as pool:
-            person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, person)
+            person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, _as_kept(person))
             if person_id is None:
                 return print_error("no such person is known to ingest")
             if dry_run:
@@ -105,6 +107,12 @@ def erase_command(
         return ExitCode.FINE
 
     run(command())
+
+
+def _as_kept(person: str) -> str:
+    """A phone number in the one spelling by which numbers are looked up; anything else as it is written."""
+    found = find_phone(person, None) if person.startswith("+") else None
+    return person if found is None else phone_key(found)
 
 
 async def request_erasure(pool: Pool, settings: OperatorSettings, person_id: str, reason: str) -> None:
@@ -170,7 +178,7 @@ def export_command(
 
     async def command() -> int:
         async with operator_pool(settings) as pool:
-            person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, person)
+            person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, _as_kept(person))
             if person_id is None:
                 return print_error("no such person is known to ingest")
             async with audited(pool, "export person", person_id, reason):

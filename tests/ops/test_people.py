@@ -105,6 +105,12 @@ def test_an_erasure_is_asked_of_ingest_for_every_id_and_stands_in_the_audit_log(
     assert (entry["action"], entry["target"], entry["who"]) == ("erase person", "p1", "ada")
 
 
+@pytest.mark.parametrize("written", ["+44 7700 900123", "+44-7700-900123", "+447700900123"])
+def test_a_number_is_found_however_it_is_written(stet: CliRunner, written: str) -> None:
+    shown = stet.invoke(app, ["erase", written, "--dry-run", "--format", "json"])
+    assert (shown.exit_code, "ingest.people" in shown.stdout) == (0, True), shown.output
+
+
 @pytest.mark.parametrize("command", [["erase", "--dry-run"], ["export"]])
 def test_somebody_who_is_not_known_is_a_finding(stet: CliRunner, command: list[str]) -> None:
     result = stet.invoke(app, [*command, "+15550100000"])
