@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -36,10 +36,11 @@ from ops.command_line import (
 from ops.environment import current_stack
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
-from services.rules.rulebook.validation import validate_folder
+from services.rules.rollout.sources import BundleSource
+from services.rules.rulebook.validation import Validation, validate, validate_folder
 from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings
-from shared.contracts.errors import Misconfigured
+from shared.contracts.errors import Misconfigured, Unavailable
 from shared.contracts.topics import CONSUMED, PRODUCED
 from shared.runtime.clock import machine_now
 from shared.runtime.kafka import client_options, connection_fault
@@ -366,13 +367,16 @@ async def _check_public_port(settings: IngestSettings, _: Service) -> Sequence[F
 
 
 async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]:
-    if not settings.rules_dir.is_dir():
+    if settings.rules_bundle is None and not settings.rules_dir.is_dir():
         said = f"STET_RULES_DIR: there is no folder {settings.rules_dir}: mount the rules there, or name another"
         return [wrong("rules", said)]
-    validation, files = validate_folder(settings.rules_dir)
+    try:
+        setting, validation, files = await _read_rules(settings)
+    except Unavailable as error:
+        return [wrong("rules", f"{error}; does it answer from here, and does it take STET_RULES_BUNDLE_TOKEN?")]
     if validation.faults:
         first = validation.faults[0]
-        said = f"STET_RULES_DIR: {len(validation.faults)} faults, the first: {first}; run stet rules check"
+        said = f"{setting}: {len(validation.faults)} faults, the first: {first}; run stet rules check"
         return [wrong("rules", said)]
     return [
         fine(
@@ -380,6 +384,19 @@ async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]
             f"{len(files)} files, {len(validation.rulebook.rules)} rules, revision {validation.rulebook.revision}",
         )
     ]
+
+
+async def _read_rules(settings: RulesSettings) -> tuple[str, Validation, Mapping[str, str]]:
+    """The setting that names where the rules come from, their validation, and their texts. Raises Unavailable."""
+    if settings.rules_bundle is None:
+        return "STET_RULES_DIR", *validate_folder(settings.rules_dir)
+    token = settings.rules_bundle_token
+    source = BundleSource(settings.rules_bundle, token.get_secret_value() if token is not None else None)
+    content = await source.read()
+    files = content.files if content is not None else {}
+    validation = validate(files)
+    faults = (*(content.faults if content is not None else ()), *validation.faults)
+    return source.setting, replace(validation, faults=faults), files
 
 
 _COMMON: tuple[DoctorCheck, ...] = (_check_secrets, _check_broker, _check_database)

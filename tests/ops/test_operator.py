@@ -1,13 +1,19 @@
 """Operators act as a role of their own on a real database: what they may write, pause and find in the audit log."""
 
 import asyncio
+import hashlib
 import json
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tarfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import asyncpg
 import pytest
@@ -303,6 +309,38 @@ def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
     result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
     assert "STET_RULES_DIR: there is no folder /nowhere" in result.stdout
     assert (found["settings"], found["broker"], found["database"], found["rules"]) == ("fine", "wrong", "wrong", "fine")
+
+
+def test_the_doctor_reads_the_bundle_that_rules_would_read(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "rules.tar", "w") as archive:
+        archive.add("rules", ".")
+    digest = hashlib.sha256((tmp_path / "rules.tar").read_bytes()).hexdigest()
+    settings = {"STET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "STET_SIGNING_KEYS": '["' + "5" * 64 + '"]'}
+    for name, value in {**settings, "STET_RULES_DIR": "/nowhere"}.items():
+        monkeypatch.setenv(name, value)
+    with served(tmp_path) as address:
+        for bundle, result in ((f"rules.tar#sha256={digest}", "fine"), ("none.tar", "wrong")):
+            monkeypatch.setenv("STET_RULES_BUNDLE", f"{address}/{bundle}")
+            shown = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
+            found = {row["check"]: row for row in map(json.loads, shown.stdout.splitlines())}["rules"]
+            assert found["result"] == result, found
+    assert found["sentence"].startswith(f"STET_RULES_BUNDLE: {address}/none.tar.sha256 answered 404")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a web server of the folder's files."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 PEOPLE = """

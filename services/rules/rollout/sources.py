@@ -243,4 +243,4 @@ def _registry_address(url: str) -> tuple[str, str]:
 def _safe(url: str) -> str:
     """Without a login that the address may hold."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
