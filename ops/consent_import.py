@@ -37,11 +37,12 @@ class ConsentCategory(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The effect of a row. The first three change nothing that is wrong to have; the others are faults of the row."""
+    """The effect of a row. The first four change nothing that is wrong to have; the others are faults of the row."""
 
     RECORDED = "recorded"
     KNOWN = "known already"
     OPTED_OUT_SINCE = "opted out since: the opt-out stands"
+    LAPSED_SINCE = "lapsed since, as another account has the number: the person must agree again"
     UNKNOWN_PERSON = "no such person"
     SEVERAL_PEOPLE = "several people have this number: give the contact"
     ERASED = "the person is erased"
@@ -51,7 +52,7 @@ class Outcome(StrEnum):
     WRONG_CATEGORY = "“category” is messages or marketing"
 
 
-_FINE = frozenset({Outcome.RECORDED, Outcome.KNOWN, Outcome.OPTED_OUT_SINCE})
+_FINE = frozenset({Outcome.RECORDED, Outcome.KNOWN, Outcome.OPTED_OUT_SINCE, Outcome.LAPSED_SINCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,8 @@ def _plan_row(
     if fault is not None or known is None or at is None or category is None:
         return PlannedRow(row.line, fault or Outcome.UNKNOWN_PERSON, known.person_id if known else None)
     before = facts.consent.get(known.person_id, Consent())
+    if before.lapsed_at is not None and at <= before.lapsed_at:
+        return PlannedRow(row.line, Outcome.LAPSED_SINCE, known.person_id, category, at, evidence)
     if category is ConsentCategory.MARKETING:
         change, after = ConsentChange.MARKETING_OPT_IN, before.with_marketing(at, allowed=True)
     else:

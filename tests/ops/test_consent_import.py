@@ -107,6 +107,17 @@ def test_a_newer_opt_out_stands() -> None:
     }
 
 
+@pytest.mark.parametrize("category", ["messages", "marketing"])
+def test_an_opt_in_that_lapsed_is_not_restored_by_the_list_it_came_from(category: str) -> None:
+    facts = known()
+    facts.consent[AUTHOR] = Consent(lapsed_at=NOW - timedelta(days=2))
+    before, after = planned(
+        f"contact,at,evidence,category\n806,2027-02-01,{FORM},{category}\n806,2027-03-02,{FORM},{category}\n", facts
+    )
+    assert (before.outcome, before.is_fault, before.entry) == (Outcome.LAPSED_SINCE, False, None)
+    assert (after.outcome, after.entry is not None) == (Outcome.RECORDED, True)
+
+
 def test_a_row_twice_is_recorded_once_and_the_newest_counts() -> None:
     facts = known()
     rows = f"900,2027-03-02,{FORM}\n900,2027-03-02,{FORM}\n900,2027-01-01,older\n"

@@ -122,7 +122,9 @@ def apply_identity_change(context: DecisionContext, changed: IdentityChanged) ->
 def _lapse_opt_ins(context: DecisionContext, person: PersonId) -> None:
     for one in sorted(context.facts.ids_of_person(person)):
         consent = context.facts.consent.get(one, Consent())
-        _enter_identity(context, ConsentChange.LAPSED, one, consent.replace(opted_in_at=None, marketing_in_at=None))
+        if consent.opted_in_at is not None or consent.marketing_in_at is not None:
+            lapsed = consent.replace(opted_in_at=None, marketing_in_at=None, lapsed_at=context.now)
+            _enter_identity(context, ConsentChange.LAPSED, one, lapsed)
 
 
 def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> None:

@@ -90,8 +90,10 @@ class Consent(Value):
     """The last opt-out and opt-in of one person id, with the message that proves the newest.
 
     ``wrong_person_at``: a message from their address said that it is not this person's; a consent given there counts no
-    more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. A person may have several
-    ids: ``Facts.opted_out`` says whether one may write to the person, ``Facts.allows_marketing`` whether with offers.
+    more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. ``lapsed_at``: the account
+    became another one, so what was agreed to before counts no more, also where a list says it again. A person may have
+    several ids: ``Facts.opted_out`` says whether one may write to the person, ``Facts.allows_marketing`` whether with
+    offers.
     """
 
     opted_out_at: Instant | None = None
@@ -100,6 +102,7 @@ class Consent(Value):
     wrong_person_at: Instant | None = None
     marketing_in_at: Instant | None = None
     marketing_out_at: Instant | None = None
+    lapsed_at: Instant | None = None
 
     @property
     def is_wrong_person(self) -> bool:

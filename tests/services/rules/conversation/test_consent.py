@@ -383,6 +383,7 @@ def test_an_opt_in_lapses_where_the_number_shows_another_user(
     phone = "+447700900806"
     facts = after([observed(2, phone, before), said(Word(CONTACT, "START", 1)), observed(3, phone, now)])
     assert facts.opted_in(CONTACT) is not lapses
+    assert (facts.consent[CONTACT].lapsed_at is not None) is lapses
     assert (ConsentChange.LAPSED in [entry.change for entry in facts.consent_entries]) is lapses
 
 
