@@ -47,7 +47,8 @@ def timer_before_answer(files: RunFiles) -> CheckResult:
     """A reminder is not requested where an answer had arrived before the reminder was due.
 
     The fault: the answer was on its topic before the due instant, and was decided only after the reminder. There is no
-    tolerance: a timer waits until its partitions are read up to its due time.
+    tolerance: a timer waits until its partitions are read up to its due time. A reminder that was requested before the
+    answer came is none of it: a colleague who gives a matter back has it asked again at once, by the next text.
     """
     result = CheckResult("timer before the answer")
     first: dict[tuple[str, str], ButtonTap] = {}
@@ -60,9 +61,10 @@ def timer_before_answer(files: RunFiles) -> CheckResult:
         for reminder, due in _reminders(files, chain_id, person, rule):
             result.judged += 1
             judged = files.decision(tap.record.id)
-            if tap.record.seen_at < due and judged is not None and judged.time > reminder.time:
+            came = tap.record.seen_at
+            if came < min(due, reminder.time) and judged is not None and judged.time > reminder.time:
                 result.add_violation(
-                    f"{reminder.data['say']} was due {due - tap.record.seen_at:.2f} s after the answer had arrived",
+                    f"{reminder.data['say']} was due {due - came:.2f} s after the answer had arrived",
                     chain_id, reminder.id, tap.record.id,
                 )  # fmt: skip
     return result

@@ -240,6 +240,16 @@ def test_a_send_whose_attempt_was_begun_when_the_withdrawal_came_is_in_flight() 
     assert violations(run) == []
 
 
+def test_a_reminder_from_before_the_answer_came_is_no_timer() -> None:
+    """A colleague gave the matter back at 4, and it was asked again at once; the answer came at 5, due was 8."""
+    run = clean()
+    _before_the_answer(run)
+    for row in run.rows["topics"]:
+        if row["event"]["data"].get("message_id") == "m-reminder" and row["topic"] == "messages.requested":
+            row["event"]["recordedtime"] = row["event"]["time"] = iso(4)
+    assert "timer before the answer" not in {found.check for found in violations(run)}
+
+
 def test_a_message_known_as_uncertain_may_be_overtaken() -> None:
     run = clean()
     run.message_event("m-notice", "uncertain", 2)
