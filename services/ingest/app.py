@@ -143,6 +143,7 @@ def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
     server = HttpServer(router, settings.limits, on_dropped, settings.listen_address, settings.listen_port)
     parts.metrics.watch_connections(server.open_connections, server.body_bytes)
     process.task("listener", server.serve)
+    process.on_drain.append(server.drain)
     process.add_readiness_check("listener", server.is_listening)
     process.task("received events", lambda: _delete_old(received))
     return router

@@ -134,7 +134,14 @@ class IngestSettings(ServiceSettings):
     ] = 30
     drain_seconds: Annotated[
         float,
-        Field(ge=0, le=300, description="How long after SIGTERM the public port stays open while `/readyz` says 503."),
+        Field(
+            ge=0,
+            le=300,
+            description=(
+                "How long after SIGTERM the public port stays open, while `/readyz` says 503 and each connection ends "
+                "with its next response."
+            ),
+        ),
     ] = 5
 
     whatsapp_app_secrets: Annotated[

@@ -149,6 +149,7 @@ class Process:
     health: Health
     consumers: list[tuple["BatchConsumer", LagMonitor]] = field(default_factory=list)
     idle_checks: list[IdleCheck] = field(default_factory=list)
+    on_drain: list[Callable[[], None]] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -196,7 +197,8 @@ class Process:
     async def run_until_stopped(self, drain_seconds: float = 0) -> None:
         """Serve until SIGTERM or SIGINT. Raises the error of a task that no restart mends.
 
-        After the signal it serves on for ``drain_seconds`` without being ready, so that load balancers notice first.
+        After the signal it serves on for ``drain_seconds`` without being ready, so that load balancers notice first;
+        ``on_drain`` is called as that begins.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -211,6 +213,8 @@ class Process:
             self._raise_failed_task()
             if drain_seconds:
                 log.info("drain.started", seconds=drain_seconds)
+                for begin in self.on_drain:
+                    begin()
                 await asyncio.wait(self._tasks.values(), timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
                 self._raise_failed_task()
         finally:

@@ -58,6 +58,9 @@ class TrackedConnection(Protocol):
     def close_after_response(self) -> None:
         """End it after the response to the request that is handled now."""
 
+    def close_after_next_response(self) -> None:
+        """End it with the response to the request that is handled now, or else to the next one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:

@@ -176,6 +176,10 @@ class HttpConnection(asyncio.Protocol):
             self._set_state(ConnectionState.CLOSING)
             self._transport.close()
 
+    def close_after_next_response(self) -> None:
+        """The response says so: a connection that is closed while its sender sends again would refuse the request."""
+        self._stops_handling = True
+
     def close_after_response(self) -> None:
         """The port is being closed; a request whose body is being read keeps its time."""
         self._stops_handling = True
@@ -353,12 +357,13 @@ class HttpServer:
         self._backlog = min(_BACKLOG, limits.connections // 2)  # accepted all at once, they do not drop each other
         self._connections = ConnectionTable(limits, on_dropped)
         self._is_bound = False
+        self._is_draining = False
         _allow_open_files(limits.connections)
 
     async def serve(self) -> None:
         """Until cancelled; the requests in flight are answered first."""
         server = await asyncio.get_running_loop().create_server(
-            lambda: HttpConnection(self._router, self._connections), self._address, self._port, backlog=self._backlog
+            self._new_connection, self._address, self._port, backlog=self._backlog
         )
         self._is_bound = True
         try:
@@ -367,6 +372,12 @@ class HttpServer:
             self._is_bound = False
             server.close()
             await self._finish()
+
+    def drain(self) -> None:
+        """From now on each connection ends with a response, so that senders go elsewhere before the port closes."""
+        self._is_draining = True
+        for connection in self._connections.in_states(*ConnectionState):
+            connection.close_after_next_response()
 
     async def is_listening(self) -> bool:
         return self._is_bound
@@ -377,6 +388,12 @@ class HttpServer:
     def body_bytes(self) -> int:
         """Bytes of the bodies in memory."""
         return self._connections.body_bytes
+
+    def _new_connection(self) -> HttpConnection:
+        connection = HttpConnection(self._router, self._connections)
+        if self._is_draining:
+            connection.close_after_next_response()
+        return connection
 
     async def _sweep_forever(self) -> None:
         swept = monotonic()

@@ -40,6 +40,9 @@ class FakeConnection:
     def close_after_response(self) -> None:
         raise NotImplementedError
 
+    def close_after_next_response(self) -> None:
+        raise NotImplementedError
+
 
 @dataclass
 class TableUnderTest:

@@ -6,10 +6,10 @@ from http import HTTPStatus
 
 import pytest
 
-from dev.ports import LOOPBACK
+from dev.ports import LOOPBACK, free_ports
 from services.ingest.http.connections import ConnectionLimits, ConnectionTable, DropReason
 from services.ingest.http.router import MAX_BODY_BYTES, HttpRequest, HttpResponse, RequestHandler, Router
-from services.ingest.http.server import MAX_HEADER_BYTES, HttpConnection
+from services.ingest.http.server import MAX_HEADER_BYTES, HttpConnection, HttpServer
 
 LIMITS = ConnectionLimits(
     connections=8, body_bytes=4 * MAX_BODY_BYTES, header_seconds=5, body_seconds=10, idle_seconds=30
@@ -200,3 +200,29 @@ async def test_bodies_share_a_memory_limit_and_the_oldest_gets_503(tested: Serve
     assert codes(await tested.ask(POST)) == [200]
     for _, writer in unfinished:
         writer.transport.abort()
+
+
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The header and body of the response to one more request."""
+    writer.write(POST)
+    return await asyncio.wait_for(reader.readuntil(b"ping"), 5)
+
+
+async def test_a_draining_port_ends_each_connection_with_a_response(tested: ServerUnderTest) -> None:
+    """A sender that had its connection closed while it sends again would take it for a refused request."""
+    [port] = free_ports(1)
+    server = HttpServer(tested.router, LIMITS, tested.reasons.append, LOOPBACK, port)
+    serving = asyncio.create_task(server.serve())
+    while not await server.is_listening():
+        await asyncio.sleep(0.01)
+    kept, silent = [await asyncio.open_connection(LOOPBACK, port) for _ in range(2)]
+    assert b"connection: close" not in await exchange(*kept)
+    server.drain()
+    for connection in (kept, silent, await asyncio.open_connection(LOOPBACK, port)):
+        assert b"HTTP/1.1 200" in (answer := await exchange(*connection))
+        assert b"connection: close" in answer
+        assert await asyncio.wait_for(connection[0].read(), 5) == b""
+        connection[1].close()
+        await connection[1].wait_closed()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)

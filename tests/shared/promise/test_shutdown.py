@@ -60,7 +60,7 @@ async def test_readiness_falls_before_the_public_port_closes(testbed: DeliveryTe
         body = webhook(statuses(status()))
         url = f"http://{LOOPBACK}:{port}/whatsapp/webhook"
         async with session.post(url, data=body, headers=signed(body)) as answer:
-            assert answer.status == HTTPStatus.OK
+            assert (answer.status, answer.headers.get("Connection")) == (HTTPStatus.OK, "close")
         await until(lambda: ended(ingest), 8)
 
 
