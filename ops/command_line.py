@@ -111,7 +111,7 @@ def run(command: Coroutine[Any, Any, int]) -> None:
 
 
 def _neighbour_fault(error: Exception) -> str | None:
-    """The setting and what is wrong with it; None for an error of ours."""
+    """The setting or the file, and what is wrong with it; None for an error of ours."""
     import asyncpg  # noqa: PLC0415 -- the help of a command need not load the clients of its neighbours
     from aiokafka.errors import KafkaError  # noqa: PLC0415
 
@@ -120,7 +120,7 @@ def _neighbour_fault(error: Exception) -> str | None:
     if isinstance(error, KafkaError):
         return str(broker_away(error))
     if isinstance(error, OSError):
-        return str(database_away(error))
+        return f"{error.filename}: {error.strerror}" if error.filename else str(database_away(error))
     if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)):
         return f"STET_POSTGRES_DSN: {error}"
     return None
@@ -141,14 +141,17 @@ def broker_away(error: Exception, brokers: str = "") -> Misconfigured:
 
 
 def _cause(error: Exception) -> str:
+    from aiokafka.errors import KafkaConnectionError  # noqa: PLC0415 -- as above
+
+    if isinstance(error, KafkaConnectionError):
+        return "no connection"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, socket.gaierror):
         return "no host of this name"
-    name = type(error).__name__
-    return "no connection" if name == "KafkaConnectionError" else name
+    return type(error).__name__
 
 
 # ------------------------------------------------------------------ output

@@ -1,11 +1,12 @@
 """The command line for operators: each command explains itself, and names a wrong argument or setting."""
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ops.__main__ import COMMANDS, app
 from ops.changes import current_person
-from ops.command_line import print_lines
+from ops.command_line import print_lines, run
 from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
 
@@ -106,6 +107,16 @@ def test_an_unreachable_database_ends_with_code_2_and_its_setting(
     result = runner.invoke(app, ["tasks", "list"])
     assert result.exit_code == 2
     assert "STET_POSTGRES_DSN: no server at 127.0.0.1:1 answers that takes writes (connection refused)" in result.output
+
+
+def test_a_file_that_is_missing_is_named_and_no_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
+    async def command() -> int:
+        raise FileNotFoundError(2, "No such file or directory", "ca.pem")
+
+    with pytest.raises(typer.Exit) as ended:
+        run(command())
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err == "ca.pem: No such file or directory\n"
 
 
 def test_an_unreachable_broker_ends_with_code_2_its_address_and_no_line_of_the_client(
