@@ -5,6 +5,7 @@ keeps the cache from being made is said, and ends with code 1: brokers start wit
 """
 
 import asyncio
+import logging
 import shutil
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def main() -> int:
     if cache.exists():
         return 0
     print(f"Apache Kafka: preparing its classes in {cache}", file=sys.stderr)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its first group waits for the broker's coordinator
     try:
         asyncio.run(make_aot_cache(cache))
     except (ProcessFailed, OSError) as error:
