@@ -33,21 +33,26 @@ def reference_markdown(commands: tuple[LazyCommand, ...]) -> str:
 
 
 def _described(entry: LazyCommand) -> Iterator[str]:
-    loaded = entry.load()
-    yield from ("", f"### stet {entry.name}", "", inspect.cleandoc(loaded.help or ""))
-    if not isinstance(loaded, TyperGroup):
-        yield from _parameters(loaded)
-    for name, command in _subcommands(loaded):
-        yield from ("", f"#### stet {entry.name} {name}", "", inspect.cleandoc(command.help or ""))
-        yield from _parameters(command)
+    for words, command in commands_of(entry):
+        yield from ("", f"##{'#' * len(words)} stet {' '.join(words)}", "", inspect.cleandoc(command.help or ""))
+        if not isinstance(command, TyperGroup):
+            yield from _parameters(command)
     yield ""
 
 
-def _subcommands(loaded: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(loaded, LazyCommands):
-        yield from ((name, command.load()) for name, command in loaded.known.items())
-    elif isinstance(loaded, TyperGroup):
-        yield from loaded.commands.items()
+def commands_of(entry: LazyCommand) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The command of this name and, where it is a group, every group and command below it, with the words to type."""
+    yield from _with_subcommands((entry.name,), entry.load())
+
+
+def _with_subcommands(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield words, command
+    if isinstance(command, LazyCommands):
+        for name, lazy in command.known.items():
+            yield from _with_subcommands((*words, name), lazy.load())
+    elif isinstance(command, TyperGroup):
+        for name, below in command.commands.items():
+            yield from _with_subcommands((*words, name), below)
 
 
 def _parameters(command: Any) -> Iterator[str]:
@@ -61,7 +66,8 @@ def _row(parameter: Any) -> str:
     names = ", ".join([*parameter.opts, *parameter.secondary_opts]) if is_option else parameter.metavar
     values = "" if getattr(parameter, "is_flag", False) else _values(parameter) if is_option else ""
     needed = " Required." if parameter.required else ""
-    return f"| `{names or parameter.name.upper()}{values}` | {parameter.help or ''}{needed} |"
+    name = f"{names or parameter.name.upper()}{values}".replace("|", "\\|")
+    return f"| `{name}` | {parameter.help or ''}{needed} |"
 
 
 def _values(parameter: Any) -> str:

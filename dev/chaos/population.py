@@ -17,7 +17,7 @@ import orjson
 from ruamel.yaml import YAML
 
 _FIRST_CONTACT, _FIRST_WORK = 20_001, 70_001
-_PHONE = "+33 1 99 00 {:02d} {:02d}"  # kept for fiction (dev/consonance/phones.py); the seed draws from the beginning
+_PHONE = "+33 1 99 00 {:02d} {:02d}"  # kept for fiction (dev/consonance/seed_data.py); the seed begins at the other end
 _FIRST_PHONE = 5_000
 _COUNTRIES = ("JP", "GB", "TH", "EG", "KE", "IN")
 _STAGE = 8

@@ -1,7 +1,7 @@
 """Restores the database from a backup: services stop, the backup is made, database and volume go, a fresh pod gets it.
 
 The services stop first: what they do after a backup would be done again by a database that does not know of it. In
-production no such gap exists, since a standby confirms every commit (docs/operations/backup.md).
+production no such gap exists, since a standby confirms every commit (docs/runbook.md).
 """
 
 import json

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dev.metrics_page import load_declarations
 from ops.__main__ import COMMANDS
+from ops.command_reference import commands_of
 from services.rules.rulebook.catalogue import EVENTS, fields_of_event
 from shared.runtime.setting_names import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
@@ -49,18 +50,26 @@ def packages() -> frozenset[str]:
 
 
 @cache
-def operator_commands() -> frozenset[str]:
-    """Every group of ``stet``, and every command with its group."""
-    found: set[str] = set()
-    for entry in COMMANDS:
-        found |= {entry.name, *(f"{entry.name} {one}" for one in getattr(entry.load(), "commands", {}))}
-    return frozenset(found)
+def operator_commands() -> dict[tuple[str, ...], frozenset[str]]:
+    """Every group and command of ``stet``, by the words to type, with its own options."""
+    return {
+        words: frozenset({"--help", *(name for one in command.params for name in (*one.opts, *one.secondary_opts))})
+        for entry in COMMANDS
+        for words, command in commands_of(entry)
+    }
 
 
-def command_part(words: list[str]) -> str:
+def command_part(words: list[str]) -> tuple[str, ...]:
     """The words of a command line that must be a command, without its arguments."""
-    groups = {command.partition(" ")[0] for command in operator_commands() if " " in command}
-    return " ".join(words[: 2 if words[0] in groups else 1])
+    groups = {command[:-1] for command in operator_commands()}
+    depth = next(depth for depth in range(len(words) + 1) if depth == len(words) or tuple(words[:depth]) not in groups)
+    return tuple(words[:depth])
+
+
+def options_below(command: tuple[str, ...]) -> frozenset[str]:
+    """The options of a command; of a group, those of all its commands, since a page may write ``stet evidence …``."""
+    below = (options for words, options in operator_commands().items() if words[: len(command)] == command)
+    return frozenset().union(*below)
 
 
 @cache

@@ -1,6 +1,6 @@
-"""All that the documentation names exists: metrics, log events, settings, paths, links, modules and make targets.
+"""All that the documentation names exists: metrics, log events, settings, paths, links, modules, commands and targets.
 
-A failure names the page, the line, the name and the nearest name that exists.
+A failure names the page, the line, the name and the nearest name that exists. Paths are checked in the code, too.
 """
 
 import re
@@ -14,16 +14,22 @@ import pytest
 from tests.docs import code_names, rule_snippets
 from tests.docs.pages import PAGES, ROOT, Mention, links, spans
 
-_METRIC = re.compile(r"^(stet_\w+|[a-z_]+_total)(?:\{(\w+)=.*\})?$")
-_ROLE = re.compile(r"stet_(ingest|rules|dispatcher|writeback|operator)")
+_METRIC = re.compile(r"(?<![\w./:-])(stet_[a-z_]+|[a-z][a-z_]*_total\b)(?:\{(\w+)=)?")
+_ROLE = re.compile(r"stet_(ingest|rules|dispatcher|writeback|operator|migrate)")
 _SETTING = re.compile(r"STET_[A-Z_]+…?")
 _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
-_OPERATION = re.compile(r"^stet((?: [a-z][a-z-]*(?=\s|$))+)")
+_OPERATION = re.compile(r"(?:^|\$ |bin/|exec \S+ -- )stet((?: [a-z][a-z-]*(?=\s|$))+)([^|;&#]*)")
+_OPTION = re.compile(r"(?<=[\s\[])--[a-z][a-z-]*")
+_OPTIONS_OF_ALL = {"--stack"}
+"""Options of ``stet`` itself."""
 _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
 _PLACEHOLDER = re.compile(r"<\w+>|…")
 
 TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name not in {".git", ".venv"})
+_CODE_FOLDERS = ("services/", "shared/", "ops/", "dev/", "bench/", "deploy/")
+_CODE_SUFFIXES = {".py", ".sql", ".yaml", ".toml", ".sh", ".graphql"}
+_PATH_IN_CODE = re.compile(r"(?<![\w/.\-])((?:docs|services|shared|ops|dev|bench|tests)/[\w./-]*\w)")
 TO_BE_WRITTEN = {f"rules/{each.name}" for page in rule_snippets.PAGES for each in rule_snippets.snippets(page)}
 """Files that the pages for authors show, and ask their reader to write."""
 MADE_AT_RUN_TIME = (".run/", "site/")
@@ -50,14 +56,18 @@ def none_missing(faults: Iterator[str]) -> None:
 
 @each_page
 def test_every_metric_named_exists_with_its_label(page: Path) -> None:
+    """Also within a query of Prometheus, and in blocks."""
+
     def faults() -> Iterator[str]:
         for mention in spans(page):
-            if not mention.in_block and (match := _METRIC.match(mention.text)) and not _ROLE.fullmatch(match[1]):
-                name, label = match[1], match[2]
-                if name not in code_names.metrics():
+            for name, label in _METRIC.findall(mention.text):
+                known = code_names.metrics().get(name.removesuffix("_bucket"))
+                if _ROLE.fullmatch(name):
+                    continue
+                if known is None:
                     yield missing(mention, name, code_names.metrics(), "metric")
-                elif label and label not in code_names.metrics()[name]:
-                    yield missing(mention, label, code_names.metrics()[name], f"label of {name}")
+                elif label and label not in known:
+                    yield missing(mention, label, known, f"label of {name}")
 
     none_missing(faults())
 
@@ -92,6 +102,22 @@ def test_every_path_named_exists(page: Path) -> None:
     none_missing(faults())
 
 
+def test_every_path_named_in_the_code_exists() -> None:
+    """In docstrings, comments and texts alike; ``docs/decisions/0051`` is short for the record of that number."""
+
+    def faults() -> Iterator[str]:
+        known = code_names.paths() | {path[: len("docs/decisions/0000")] for path in code_names.paths()}
+        for file in sorted(code_names.files()):
+            if not file.startswith(_CODE_FOLDERS) or Path(file).suffix not in _CODE_SUFFIXES:
+                continue
+            for number, line in enumerate((ROOT / file).read_text("utf-8").splitlines(), start=1):
+                for name in _PATH_IN_CODE.findall(line):
+                    if name not in known:
+                        yield missing(Mention(ROOT / file, number, name), name, code_names.paths(), "path")
+
+    none_missing(faults())
+
+
 @each_page
 def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
     def faults() -> Iterator[str]:
@@ -120,13 +146,19 @@ def test_every_module_that_a_command_runs_exists(page: Path) -> None:
 
 
 @each_page
-def test_every_command_for_operators_exists(page: Path) -> None:
+def test_every_command_for_operators_exists_with_its_options(page: Path) -> None:
     def faults() -> Iterator[str]:
+        known = code_names.operator_commands()
         for mention in spans(page):
-            for words in _OPERATION.findall(mention.text):
+            for words, arguments in _OPERATION.findall(mention.text):
                 command = code_names.command_part(words.split())
-                if command not in code_names.operator_commands():
-                    yield missing(mention, command, code_names.operator_commands(), "command of stet")
+                if command not in known:
+                    yield missing(mention, " ".join(command), map(" ".join, known), "command of stet")
+                    continue
+                options = code_names.options_below(command) | _OPTIONS_OF_ALL
+                for option in _OPTION.findall(arguments):
+                    if option not in options:
+                        yield missing(mention, option, options, f"option of stet {' '.join(command)}")
 
     none_missing(faults())
 

@@ -1,7 +1,7 @@
 """Proves properties of a rulebook, each with a counterexample where it does not hold: a story that can be played.
 
-What is exhaustive and what is bounded is said in docs/rules.md. The story of a counterexample expects what happens
-now, so it passes as long as the fault is there.
+docs/rules/language.md lists which proofs are exhaustive and which are bounded. The story of a counterexample expects
+what happens now, so it passes as long as the fault is there.
 """
 
 from collections.abc import Iterable, Iterator
