@@ -31,7 +31,7 @@ _CLASS = re.compile(r"^class ([^\W_]\w*)|^([A-Z](?=\w*[a-z])\w*)(?:: \w+)? = ", 
 
 _TAP = re.compile(r"^## One tap becomes a write.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TAP_SERVICE = re.compile(r"^\*\*(?:The )?(\w+)\*\*.*?(?=^\*\*|\Z)", re.MULTILINE | re.DOTALL)
-_TAP_STEP = re.compile(r"^(?:\d+\.|    ) .*", re.MULTILINE)
+_TAP_STEP = re.compile(r"^(?:\d+\. |    ).*", re.MULTILINE)
 _FILE = re.compile(r"`([\w/]+\.py)`")
 
 _CAPTION = "lines of modules and of functions (def): medians, and how many are small or large"
