@@ -157,7 +157,7 @@ def _plan_row(
     if fault is not None or known is None or at is None or category is None:
         return PlannedRow(row.line, fault or Outcome.UNKNOWN_PERSON, known.person_id if known else None)
     before = facts.consent.get(known.person_id, Consent())
-    if before.lapsed_at is not None and at <= before.lapsed_at:
+    if facts.has_lapsed(known.person_id, at):
         return PlannedRow(row.line, Outcome.LAPSED_SINCE, known.person_id, category, at, evidence)
     if category is ConsentCategory.MARKETING:
         change, after = ConsentChange.MARKETING_OPT_IN, before.with_marketing(at, allowed=True)

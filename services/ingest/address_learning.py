@@ -77,7 +77,7 @@ class AddressLearner:
         directory = await self._people.load(self._pool, addresses, persons)
         now = self._clock.now()
         for one in batch:
-            learn_address(directory, one)
+            learn_address(directory, one, now)
         if not directory.changed(now):
             return
         async with write_transaction(
@@ -85,7 +85,7 @@ class AddressLearner:
         ) as tx:
             directory = await self._people.load_for_update(tx.connection, addresses, persons)
             for one in batch:
-                learn_address(directory, one)
+                learn_address(directory, one, now)
             changed = directory.changed(now)
             await self._people.save(tx.connection, changed)
             context = EventContext(self._tenant, now, {})

@@ -20,6 +20,7 @@ from shared.contracts.whatsapp import IdentityChange
 from shared.runtime.credentials import Pseudonymizer
 
 _AFTER_ALL_CONTACTS = 2**63
+_ONE_SECOND = timedelta(seconds=1)
 
 SEEN_ANEW_AFTER = timedelta(days=30)
 """A visitor who writes after so long is stored with a new ``observed_at``, from which their retention counts."""
@@ -35,6 +36,14 @@ class ObservedIdentity:
     change: IdentityChange | None = None
     former_bsuid: Bsuid | None = None
     former_phone: Phone | None = None
+
+    def user_since(self, at: datetime) -> datetime:
+        """From when on a BSUID that was shown at ``at`` counts as the person's.
+
+        WhatsApp's instants are whole seconds. A message is its new user's own; no account is set up within a second, so
+        the former user wrote nothing in it. In the second of an announced change the order is not known.
+        """
+        return at if self.change is not None else at - _ONE_SECOND
 
 
 class PersonDirectory:
@@ -67,6 +76,12 @@ class PersonDirectory:
 
     def by_phone(self, phone: Phone | None) -> PersonObserved | None:
         return None if phone is None else self._first_at(phone_key(phone))
+
+    def contacts_at(self, *numbers: Phone | None) -> list[PersonObserved]:
+        """The contacts with one of these numbers, in the order of their ids."""
+        found = {one for number in numbers if number for one in self._by_address.get(phone_key(number), ())}
+        contacts = (self._people[one] for one in sorted(found))
+        return [person for person in contacts if person.contact_id is not None]
 
     def others_at(self, person_id: PersonId, *addresses: str) -> tuple[PersonId, ...]:
         """Other people with one of these addresses, or with the person's own number or BSUID."""
@@ -148,18 +163,23 @@ def visitor_id(identity: ObservedIdentity, tenant: TenantId, pseudonyms: Pseudon
     return pseudonyms.visitor_id(tenant, identity.bsuid or identity.phone or "")
 
 
-def identify(directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime) -> PersonId:
+def identify(
+    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, at: datetime | None = None
+) -> PersonId:
     """The person with these addresses, of which one must be present. Adds to ``directory`` what they show.
 
-    ``visitor`` is the id of a new person where none is known at the addresses.
+    ``visitor`` is the id of a new person where none is known at the addresses. ``at`` is when WhatsApp showed them.
     """
+    since = identity.user_since(at or now)
     if identity.change in {IdentityChange.NUMBER, IdentityChange.BSUID}:
-        return _change_addresses(directory, identity, visitor, now)
+        return _change_addresses(directory, identity, visitor, now, since)
     by_bsuid, by_phone = directory.by_bsuid(identity.bsuid), directory.by_phone(identity.phone)
     person = _same_person(directory, by_bsuid, by_phone)
     if person is None:
         return _add_visitor(directory, identity, visitor, now)
-    return _note_seen(directory, _add_addresses(directory, person, identity), now)
+    person_id = _add_addresses(directory, person, identity, since)
+    _show_user_to_others(directory, person, identity, since)
+    return _note_seen(directory, person_id, now)
 
 
 def _note_seen(directory: PersonDirectory, person_id: PersonId, now: datetime) -> PersonId:
@@ -193,10 +213,13 @@ def apply_contact(
         language=new.language,
         zone=new.zone,
         roles=new.roles,
-        addresses=Addresses(phone=new.phone, bsuid=bsuid) if has_new_phone else addresses.replace(bsuid=bsuid),
+        addresses=addresses,
         observed_at=known.observed_at if known else now,
         version=known.version if known else 0,
+        user_since=known.user_since if known else None,
     )
+    shown = Addresses(phone=new.phone, bsuid=bsuid) if has_new_phone else addresses.replace(bsuid=bsuid)
+    person = _with_addresses(person, shown, now)
     directory.put(person)
     for visitor in visitors:
         if visitor.contact_id is None:
@@ -212,19 +235,51 @@ def _is_elsewhere(known: Addresses, phone: Phone | None) -> bool:
     return bool(numbers) and (phone is None or phone_key(phone) not in numbers)
 
 
+def _with_addresses(person: PersonObserved, addresses: Addresses, since: datetime) -> PersonObserved:
+    """``since`` is from when on another BSUID, where the addresses have one, is the person's."""
+    before, after = person.addresses.bsuid, addresses.bsuid
+    is_another_user = before is not None and after is not None and before != after
+    return person.replace(addresses=addresses, user_since=since if is_another_user else person.user_since)
+
+
+def _show_user_to_others(
+    directory: PersonDirectory, known: PersonObserved, identity: ObservedIdentity, since: datetime
+) -> None:
+    """The user at a number is the same for all contacts who share it with the person, ``known`` as before.
+
+    A contact with another BSUID of their own keeps it.
+    """
+    person = directory.get(known.person_id)
+    if identity.bsuid is None or person is None or person.addresses.bsuid != identity.bsuid:
+        return
+    sharing = directory.contacts_at(identity.phone)
+    if person not in sharing:
+        return
+    for other in sharing:
+        if other.addresses.bsuid in {None, known.addresses.bsuid}:
+            directory.put(_with_addresses(other, other.addresses.replace(bsuid=identity.bsuid), since))
+
+
 def _change_addresses(
-    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime
+    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, since: datetime
 ) -> PersonId:
-    """A person's addresses changed; a person already known at the new ones is the same."""
+    """A person's addresses changed; a person already known at the new ones is the same.
+
+    All contacts who shared the former number follow, since it is their account, too.
+    """
     before = directory.by_bsuid(identity.former_bsuid) or directory.by_phone(identity.former_phone)
     after = directory.by_bsuid(identity.bsuid) or directory.by_phone(identity.phone)
     person = _same_person(directory, before, after)
     if person is None:
         return _add_visitor(directory, identity, visitor, now)
-    known = person.addresses
+    known, former = person.addresses, before.addresses if before else Addresses()
     bsuid = identity.bsuid or known.bsuid
-    addresses = known.replace(bsuid=bsuid) if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid)
-    directory.put(person.replace(addresses=addresses))
+    sharing = directory.contacts_at(identity.former_phone, former.phone, former.wa_id)
+    users = {None, known.bsuid, former.bsuid, identity.former_bsuid, identity.bsuid}
+    for one in (person, *(other for other in sharing if other.addresses.bsuid in users)):
+        at = one.addresses.replace(bsuid=bsuid)
+        addresses = at if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid)
+        directory.put(_with_addresses(one, addresses, since))
     return person.person_id
 
 
@@ -242,7 +297,12 @@ def _same_person(
 
 
 def _add_addresses(
-    directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, *, keeps_phone: bool = False
+    directory: PersonDirectory,
+    person: PersonObserved,
+    identity: ObservedIdentity,
+    since: datetime,
+    *,
+    keeps_phone: bool = False,
 ) -> PersonId:
     """A BSUID belongs to the person it is seen with; a contact is still written to by the number of Consonance."""
     known = person.addresses
@@ -256,7 +316,8 @@ def _add_addresses(
     if identity.bsuid is not None and (owner is None or owner.person_id == person.person_id):
         bsuid = identity.bsuid
     name = _known_name(person) or identity.name
-    updated = person.replace(addresses=_addresses(phone, bsuid, number or known.wa_id), display_name=name)
+    shown = _addresses(phone, bsuid, number or known.wa_id)
+    updated = _with_addresses(person.replace(display_name=name), shown, since)
     if updated != person:
         directory.put(updated)
     return person.person_id
@@ -282,7 +343,7 @@ class ReachedAddress:
         return ObservedIdentity(self.bsuid, self.phone)
 
 
-def learn_address(directory: PersonDirectory, reached: ReachedAddress) -> None:
+def learn_address(directory: PersonDirectory, reached: ReachedAddress, now: datetime) -> None:
     """Add to a person the BSUID and the number that a message to them reached; a visitor found there is merged.
 
     Nothing is learnt where the person's state has changed since the message was sent: the address may be a former one.
@@ -293,7 +354,8 @@ def learn_address(directory: PersonDirectory, reached: ReachedAddress) -> None:
     for owner in (directory.by_bsuid(reached.bsuid), directory.by_phone(reached.phone)):
         if owner is not None and owner.person_id != person.person_id and owner.contact_id is None:
             person = directory.merge(owner, person)
-    _add_addresses(directory, person, reached.identity, keeps_phone=True)
+    _add_addresses(directory, person, reached.identity, now, keeps_phone=True)
+    _show_user_to_others(directory, person, reached.identity, now)
 
 
 def _add_visitor(directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime) -> PersonId:

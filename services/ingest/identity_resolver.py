@@ -177,7 +177,9 @@ def _addresses_and_visitors(requests: Sequence[_Request]) -> tuple[list[str], li
 def _identify_senders(
     directory: PersonDirectory, updates: Sequence[PersonUpdate], context: WebhookContext
 ) -> list[_Sender]:
-    persons = [identify(directory, update.identity, _visitor_id(update, context), context.now) for update in updates]
+    persons = [
+        identify(directory, update.identity, _visitor_id(update, context), context.now, update.at) for update in updates
+    ]
     return [
         _Sender(person, directory.others_at(person, *lookup_keys(update.identity)))
         for update, person in zip(updates, persons, strict=True)
@@ -204,8 +206,6 @@ def _to_record(
     update: PersonUpdate, person: PersonId, shared_with: tuple[PersonId, ...], context: WebhookContext
 ) -> KafkaRecord:
     key = partition_key(context.tenant, "persons", person)
-    draft = update.draft.replace(person_id=person)
-    if isinstance(draft, MessageReceived):
-        draft = draft.replace(shared_with=shared_with)
+    draft = update.draft.replace(person_id=person, shared_with=shared_with)
     event = context.event(draft, id=update.id, key=key, at=update.at)
     return KafkaRecord.of(WHATSAPP_MESSAGES, event, update.kind)

@@ -84,7 +84,7 @@ def _changed(event: Event) -> tuple[PersonId, ...]:
     if isinstance(data, PersonObserved):
         return (data.person_id, data.merged_into) if data.merged_into else (data.person_id,)
     if isinstance(data, (IdentityChanged, PreferenceChanged)):
-        return (data.person_id,)
+        return (data.person_id, *data.shared_with)
     return (data.person_id,) if isinstance(data, MessageFailed) and refuses_marketing(data) else ()
 
 

@@ -34,7 +34,8 @@ class Addresses(Value):
 class PersonObserved(EventData):
     """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known.
 
-    ``subdivision`` is the part of the country, as ISO 3166-2 has it after the hyphen, like SCT.
+    ``subdivision`` is the part of the country, as ISO 3166-2 has it after the hyphen, like SCT. ``user_since`` is when
+    WhatsApp showed another user (BSUID) than before at the person's address, where it did.
     """
 
     kind: ClassVar[str] = "contacts.person.observed.v1"
@@ -52,6 +53,7 @@ class PersonObserved(EventData):
     observed_at: Instant
     version: int
     subdivision: str | None = None
+    user_since: Instant | None = None
 
 
 KINDS = kinds_by_type((PersonObserved,))

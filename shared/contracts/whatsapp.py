@@ -120,11 +120,15 @@ class IdentityChange(StrEnum):
 
 
 class IdentityChanged(EventData):
-    """The person is the same; what they are reached by changed, and arrives on ``contacts``."""
+    """The person is the same; what they are reached by changed, and arrives on ``contacts``.
+
+    ``shared_with`` are others who are reached at the same account.
+    """
 
     kind: ClassVar[str] = "whatsapp.identity.changed.v1"
     person_id: PersonId
     change: IdentityChange
+    shared_with: tuple[PersonId, ...] = ()
     at: Instant
 
 
@@ -135,13 +139,17 @@ class Preference(StrEnum):
 
 
 class PreferenceChanged(EventData):
-    """WhatsApp's own switch for offers and announcements (marketing only)."""
+    """WhatsApp's own switch for offers and announcements (marketing only).
+
+    ``shared_with`` are others who are reached at the same account.
+    """
 
     kind: ClassVar[str] = "whatsapp.preference.changed.v1"
     line: Line | None = None
     person_id: PersonId
     category: str
     value: Preference
+    shared_with: tuple[PersonId, ...] = ()
     at: Instant
 
 

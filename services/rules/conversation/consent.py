@@ -10,6 +10,7 @@ from services.rules.conversation import forms, outbound
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.replies import release_matter
 from services.rules.conversation.steps import advance
@@ -45,14 +46,30 @@ def _opted_out_lately(context: DecisionContext, message: MessageReceived) -> boo
 
 
 def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: bool = True) -> None:
+    """Opt in everyone who is reached at the address, but for those whose consent of then has lapsed.
+
+    A message that was sent before the lapse is not confirmed: messages would be promised that do not come.
+    """
+    facts = context.facts
+    counting = [one for one in (message.person_id, *message.shared_with) if not _is_from_before(facts, one, message.at)]
+    if not counting:
+        context.add_reason(Reason.STALE)
+        return
     context.add_reason(Reason.OPTED_IN)
-    for person in (message.person_id, *message.shared_with):
-        known = context.facts.consent.get(person, Consent())
+    for person in counting:
+        known = facts.consent.get(person, Consent())
         _enter_message(
             context, ConsentChange.OPT_IN, message, person, known.with_opt_in(message.at, message.message_id)
         )
     if answer:
         send_notice(context, message, "started")
+
+
+def _is_from_before(facts: Facts, person: PersonId, at: datetime) -> bool:
+    """Whether it was said before another account, or another person at the address, ended what was agreed to."""
+    found = (facts.consent.get(one) for one in facts.ids_of_person(person))
+    disputed = [consent.wrong_person_at for consent in found if consent is not None and consent.wrong_person_at]
+    return facts.has_lapsed(person, at) or any(at <= one for one in disputed)
 
 
 def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> None:
@@ -87,10 +104,10 @@ def apply_changed_address(context: DecisionContext, known: PersonFacts | None, s
             _enter_identity(context, ConsentChange.ADDRESS_CHANGED, one, consent.replace(wrong_person_at=None))
 
 
-def apply_changed_user(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
+def apply_changed_user(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts, since: datetime) -> None:
     """WhatsApp shows another BSUID of the person, perhaps without having said that it changed: the opt-in lapses."""
     if known is not None and None not in {known.bsuid_mark, seen.bsuid_mark} and known.bsuid_mark != seen.bsuid_mark:
-        _lapse_opt_ins(context, seen.person_id)
+        _lapse_opt_ins(context, seen.person_id, since)
 
 
 def apply_merge(context: DecisionContext, person: PersonId) -> None:
@@ -115,23 +132,35 @@ def apply_separation(context: DecisionContext, known: PersonFacts | None) -> Non
 def apply_identity_change(context: DecisionContext, changed: IdentityChanged) -> None:
     """A changed BSUID may belong to another person: the opt-in lapses, an opt-out stays."""
     if changed.change is IdentityChange.BSUID:
-        _lapse_opt_ins(context, changed.person_id)
+        for person in (changed.person_id, *changed.shared_with):
+            _lapse_opt_ins(context, person, changed.at)
     context.add_reason(Reason.FACTS_KEPT)
 
 
-def _lapse_opt_ins(context: DecisionContext, person: PersonId) -> None:
+def _lapse_opt_ins(context: DecisionContext, person: PersonId, at: datetime) -> None:
+    """Also where there is none: one from before ``at`` may be on its way."""
     for one in sorted(context.facts.ids_of_person(person)):
         consent = context.facts.consent.get(one, Consent())
-        if consent.opted_in_at is not None or consent.marketing_in_at is not None:
-            lapsed = consent.replace(opted_in_at=None, marketing_in_at=None, lapsed_at=context.now)
-            _enter_identity(context, ConsentChange.LAPSED, one, lapsed)
+        _enter_identity(context, ConsentChange.LAPSED, one, consent.with_lapse(at), at)
 
 
 def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> None:
-    """WhatsApp's switch for offers and announcements; it says nothing about other messages."""
+    """WhatsApp's switch for offers and announcements; it says nothing about other messages.
+
+    It is the account's. Where several people are reached there, it ends the offers to all of them, and turned on again
+    it brings them back to those who had agreed to them: nobody else's tap is a person's first consent.
+    """
     allowed = changed.value is not Preference.STOP
-    _enter_marketing(context, changed.person_id, changed.at, changed.line, allowed=allowed)
+    people = (changed.person_id, *changed.shared_with)
+    for person in people:
+        if not allowed or len(people) == 1 or _has_agreed_to_offers(context.facts, person):
+            _enter_marketing(context, person, changed.at, changed.line, allowed=allowed)
     context.add_reason(Reason.FACTS_KEPT)
+
+
+def _has_agreed_to_offers(facts: Facts, person: PersonId) -> bool:
+    found = (facts.consent.get(one) for one in facts.ids_of_person(person))
+    return any(consent is not None and consent.marketing_in_at is not None for consent in found)
 
 
 def apply_marketing_refusal(context: DecisionContext, failed: MessageFailed) -> None:
@@ -166,9 +195,11 @@ def _enter_message(
     _enter(context, entry)
 
 
-def _enter_identity(context: DecisionContext, change: ConsentChange, person: PersonId, consent: Consent) -> None:
+def _enter_identity(
+    context: DecisionContext, change: ConsentChange, person: PersonId, consent: Consent, at: datetime | None = None
+) -> None:
     source = ConsentSource.IDENTITY
-    _enter(context, ConsentEntry(person_id=person, change=change, at=context.now, source=source, consent=consent))
+    _enter(context, ConsentEntry(person_id=person, change=change, at=at or context.now, source=source, consent=consent))
 
 
 def _enter(context: DecisionContext, entry: ConsentEntry) -> None:

@@ -155,7 +155,7 @@ class Decider:
         consent.apply_separation(context, known)
         person = PersonFacts.of(seen, self.zone_of(seen))
         consent.apply_changed_address(context, known, person)
-        consent.apply_changed_user(context, known, person)
+        consent.apply_changed_user(context, known, person, seen.user_since or seen.observed_at)
         merges.undo_merge(context, known, person)
         context.facts.set_person(person)
         merges.follow_merge(context, known, seen.person_id)

@@ -91,9 +91,9 @@ class Consent(Value):
 
     ``wrong_person_at``: a message from their address said that it is not this person's; a consent given there counts no
     more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. ``lapsed_at``: the account
-    became another one, so what was agreed to before counts no more, also where a list says it again. A person may have
-    several ids: ``Facts.opted_out`` says whether one may write to the person, ``Facts.allows_marketing`` whether with
-    offers.
+    became another one, so what was agreed to until then counts no more, also where a list or a late message says it. A
+    person may have several ids: ``Facts.opted_out`` says whether one may write to the person,
+    ``Facts.allows_marketing`` whether with offers.
     """
 
     opted_out_at: Instant | None = None
@@ -124,10 +124,25 @@ class Consent(Value):
 
     def with_opt_in(self, at: datetime, evidence: str | None) -> "Consent":
         newer = self.opted_in_at is None or self.opted_in_at < at
-        return self.replace(opted_in_at=at, evidence=evidence) if newer else self
+        return self.replace(opted_in_at=at, evidence=evidence) if newer and not self.lapsed_since(at) else self
+
+    def lapsed_since(self, at: datetime) -> bool:
+        """Whether what was agreed to then has lapsed: in the second of the change the order is not known."""
+        return self.lapsed_at is not None and at <= self.lapsed_at
+
+    def with_lapse(self, at: datetime) -> "Consent":
+        """What was agreed to later is the new account's own."""
+        lapsed = self.replace(lapsed_at=max(at, self.lapsed_at or at))
+        opted_in, marketing = self.opted_in_at, self.marketing_in_at
+        return lapsed.replace(
+            opted_in_at=None if opted_in is None or lapsed.lapsed_since(opted_in) else opted_in,
+            marketing_in_at=None if marketing is None or lapsed.lapsed_since(marketing) else marketing,
+        )
 
     def with_marketing(self, at: datetime, *, allowed: bool) -> "Consent":
         """The newest of each kind counts here too."""
+        if allowed and self.lapsed_since(at):
+            return self
         name = "marketing_in_at" if allowed else "marketing_out_at"
         known: datetime | None = getattr(self, name)
         return self.replace(**{name: at}) if known is None or known < at else self

@@ -268,8 +268,15 @@ class Facts:
 
     def opted_in(self, person: PersonId) -> bool:
         """Whether the person asked for messages by any of their ids."""
+        same = self.ids_of_person(person)
+        found = (self.consent.get(one) for one in same)
+        starts = [consent.opted_in_at for consent in found if consent is not None and consent.opted_in_at is not None]
+        return any(not self.has_lapsed(person, at) for at in starts)
+
+    def has_lapsed(self, person: PersonId, at: datetime) -> bool:
+        """Whether an opt-in of then counts no more, since another account was shown for any id of the person."""
         found = (self.consent.get(one) for one in self.ids_of_person(person))
-        return any(consent is not None and consent.opted_in_at is not None for consent in found)
+        return any(consent is not None and consent.lapsed_since(at) for consent in found)
 
     def is_wrong_person(self, person: PersonId) -> bool:
         """Whether a message from an address of the person said that the address is not theirs."""
@@ -282,7 +289,11 @@ class Facts:
             return False
         starts = ((other, self.consent[other].opted_in_at) for other in same if other in self.consent)
         return not any(
-            at is not None and at > consent.opted_out_at and at >= self._joined_at(one, other) for other, at in starts
+            at is not None
+            and at > consent.opted_out_at
+            and at >= self._joined_at(one, other)
+            and not self.has_lapsed(one, at)
+            for other, at in starts
         )
 
     def _joined_at(self, *people: PersonId) -> datetime:
@@ -381,7 +392,8 @@ class Facts:
     def allows_marketing(self, person: PersonId) -> bool:
         """Whether the person has opted in to offers and announcements by any id, and opted out by none since."""
         known = [self.consent[one] for one in self.ids_of_person(person) if one in self.consent]
-        given = max((each.marketing_in_at for each in known if each.marketing_in_at), default=None)
+        agreed = [each.marketing_in_at for each in known if each.marketing_in_at]
+        given = max((at for at in agreed if not self.has_lapsed(person, at)), default=None)
         refused = max((each.marketing_out_at for each in known if each.marketing_out_at), default=None)
         return given is not None and (refused is None or refused < given) and not self.opted_out(person)
 

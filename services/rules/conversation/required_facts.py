@@ -152,6 +152,8 @@ def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
     """A visitor may be merged, or be a person of their own again: then all of the two is needed."""
     data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)
+    if isinstance(data, (IdentityChanged, PreferenceChanged)):
+        required.people.update(data.shared_with)
     if isinstance(data, PersonObserved) and data.contact_id is None:
         concerned = [person for person in (data.person_id, data.merged_into) if person is not None]
         required.people.update(concerned)

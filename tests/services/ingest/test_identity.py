@@ -177,6 +177,61 @@ def test_a_person_whose_address_changed_stays_the_same_person(
     assert addresses_in(directory, people[index].person_id) == reached
 
 
+def moved(former: tuple[str | None, str | None], now: tuple[str | None, str | None]) -> ObservedIdentity:
+    return changed_identity(IdentityChange.NUMBER, former, now)
+
+
+@pytest.mark.parametrize(
+    ("others", "identity", "index", "reached"),
+    [
+        ([contact(9, P)], moved((None, P), (None, Q)), 1, ("GB.1", Q)),
+        ([contact(9, P)], moved(("GB.1", None), ("GB.2", Q)), 1, ("GB.2", Q)),
+        ([contact(9, P, "GB.1")], moved(("GB.1", P), ("GB.2", Q)), 1, ("GB.2", Q)),
+        ([contact(9, "+447700900777")], moved((None, P), (None, Q)), 1, (None, "+447700900777")),
+        ([contact(9, P, "GB.7")], moved((None, P), (None, Q)), 1, ("GB.7", P)),
+        ([contact(9, P)], changed_identity(IdentityChange.BSUID, ("GB.1", None), ("GB.2", None)), 1, ("GB.2", P)),
+    ],
+    ids=["number", "by_bsuid", "same_bsuid", "elsewhere", "another_user", "bsuid"],
+)
+def test_all_contacts_who_share_a_number_follow_where_it_goes(
+    others: list[PersonObserved], identity: ObservedIdentity, index: int, reached: tuple[str | None, str | None]
+) -> None:
+    people = [contact(8, P, "GB.1"), *others]
+    directory = PersonDirectory(people)
+    identify(directory, identity, VISITOR, NOW)
+    assert addresses_in(directory, people[index].person_id) == reached
+
+
+def test_the_user_at_a_shared_number_is_known_of_all_who_share_it() -> None:
+    people = [contact(8, P), contact(9, P), contact(10, P, "GB.7"), contact(11, Q)]
+    directory = PersonDirectory(people)
+    identify(directory, observed("GB.1", P), VISITOR, NOW)
+    assert [addresses_in(directory, one.person_id)[0] for one in people] == ["GB.1", "GB.1", "GB.7", None]
+    learn_address(directory, ReachedAddress(people[1].person_id, 3, named("GB.2"), numbered(P)), NOW)
+    assert [addresses_in(directory, one.person_id)[0] for one in people] == ["GB.2", "GB.2", "GB.7", None]
+
+
+@pytest.mark.parametrize(
+    ("before", "identity", "since"),
+    [
+        (None, observed("GB.2", P), None),
+        ("GB.1", observed("GB.1", P), None),
+        ("GB.1", observed("GB.2", P), NOW - timedelta(seconds=61)),
+        ("GB.1", changed_identity(IdentityChange.BSUID, ("GB.1", P), ("GB.2", None)), NOW - timedelta(seconds=60)),
+    ],
+    ids=["first", "same", "seen", "announced"],
+)
+def test_a_person_s_state_says_since_when_another_user_is_there(
+    before: str | None, identity: ObservedIdentity, since: datetime | None
+) -> None:
+    """The message that shows another user is that user's own; in the second of an announcement the order is open."""
+    people = [contact(8, P, before), contact(9, P, before)]
+    directory = PersonDirectory(people)
+    identify(directory, identity, VISITOR, NOW, NOW - timedelta(seconds=60))
+    found = [directory.get(one.person_id) for one in people]
+    assert [one.user_since if one else None for one in found] == [since, since]
+
+
 def test_a_changed_number_of_an_unknown_person_is_a_visitor_at_the_new_number() -> None:
     directory = PersonDirectory()
     person = identify(directory, changed_identity(IdentityChange.NUMBER, (None, P), (None, Q)), VISITOR, NOW)
@@ -196,7 +251,7 @@ def reached(person: PersonObserved, phone: str | None, bsuid: str | None = None,
 def test_the_number_that_whatsapp_uses_is_kept_beside_the_one_of_consonance() -> None:
     person = contact(8, P)
     directory = PersonDirectory([person])
-    learn_address(directory, reached(person, Q, "GB.1"))
+    learn_address(directory, reached(person, Q, "GB.1"), NOW)
     assert addresses_in(directory, person.person_id) == ("GB.1", P)
     assert wa_id_in(directory, person) == Q
     assert identify(directory, observed(None, Q), VISITOR, NOW) == person.person_id
@@ -212,7 +267,7 @@ def test_a_message_under_a_known_bsuid_teaches_its_number() -> None:
 def test_a_visitor_found_where_a_message_arrived_is_the_person_it_was_sent_to() -> None:
     person, stranger = contact(8, P), known("v1", Q)
     directory = PersonDirectory([person, stranger])
-    learn_address(directory, reached(person, Q))
+    learn_address(directory, reached(person, Q), NOW)
     visitor = directory.get(stranger.person_id)
     assert visitor is not None
     assert visitor.merged_into == person.person_id
@@ -222,14 +277,14 @@ def test_a_visitor_found_where_a_message_arrived_is_the_person_it_was_sent_to() 
 def test_nothing_is_learnt_from_a_message_to_a_former_address() -> None:
     person = contact(8, P)
     directory = PersonDirectory([person])
-    learn_address(directory, reached(person, Q, "GB.1", version=2))
+    learn_address(directory, reached(person, Q, "GB.1", version=2), NOW)
     assert directory.changed(NOW) == []
 
 
 def test_a_number_of_another_contact_stays_with_that_one() -> None:
     person, other = contact(8, P), contact(9, Q, "GB.9")
     directory = PersonDirectory([person, other])
-    learn_address(directory, reached(person, Q, "GB.9"))
+    learn_address(directory, reached(person, Q, "GB.9"), NOW)
     assert directory.changed(NOW) == []
 
 
@@ -300,6 +355,6 @@ def test_a_bsuid_learnt_at_a_number_goes_with_that_number(
 def test_a_stranger_whose_number_stood_in_consonance_by_mistake_is_not_the_contact() -> None:
     person = contact(8, P)
     directory = PersonDirectory([person])
-    learn_address(directory, reached(person, P, "GB.1"))
+    learn_address(directory, reached(person, P, "GB.1"), NOW)
     apply_contact(directory, snapshot(Q), snapshot(P), TENANT, NOW)
     assert identify(directory, observed("GB.1", P), VISITOR, NOW) == VISITOR

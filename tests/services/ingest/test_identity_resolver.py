@@ -14,10 +14,10 @@ from services.ingest.records import KafkaRecord
 from services.ingest.store import PersonStore, write_transaction
 from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.callbacks import format_callback
-from shared.contracts.contacts import PersonObserved
+from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import parse_event
-from shared.contracts.ids import PersonId
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.contracts.ids import ContactId, PersonId, Phone, person_id_of_contact
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
@@ -69,6 +69,33 @@ async def test_a_person_whose_number_changed_stays_the_same_person(pool: Pool) -
     (moved,) = persons(await resolve(pool, text("w2", type="system", system=note)))
     (after,) = persons(await resolve(pool, text("w3", sender="12195555358")))
     assert before == moved == after
+
+
+async def test_the_contacts_who_share_a_number_follow_it_and_stand_beside_what_is_reported_of_it(pool: Pool) -> None:
+    ids = [person_id_of_contact(CONTEXT.tenant, ContactId(number)) for number in (8, 9)]
+    addresses = Addresses(phone=Phone("+447700900123"))
+    contacts = [
+        PersonObserved(
+            person_id=one, contact_id=ContactId(8 + n), addresses=addresses, observed_at=CONTEXT.now, version=1
+        )
+        for n, one in enumerate(ids)
+    ]
+    async with pool.acquire() as connection:
+        await PersonStore(CONTEXT.tenant).save(connection, contacts)
+    note = {"type": "user_changed_number", "wa_id": "12195555358"}
+    (record,) = await resolve(pool, text("w2", type="system", system=note))
+    changed = parse_event(record.value, record.topic.kinds).data
+    assert isinstance(changed, IdentityChanged)
+    assert {changed.person_id, *changed.shared_with} == {*ids}
+    assert {state.addresses.phone for state in await states(pool)} == {"+12195555358"}
+    switch = {"wa_id": "12195555358", "category": "marketing_messages", "value": "stop", "timestamp": 1764000000}
+    change = {"field": "user_preferences", "value": {"user_preferences": [switch]}}
+    updates = parse_webhook(webhook(change), CONTEXT).person_updates
+    resolver = IdentityResolver(pool, SystemClock(), PersonStore(CONTEXT.tenant))
+    (record,) = await resolver.resolve(updates, CONTEXT)
+    preference = parse_event(record.value, record.topic.kinds).data
+    assert isinstance(preference, PreferenceChanged)
+    assert {preference.person_id, *preference.shared_with} == {*ids}
 
 
 async def test_concurrent_updates_of_a_stranger_give_one_person(pool: Pool) -> None:

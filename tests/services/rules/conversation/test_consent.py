@@ -23,7 +23,14 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
 from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, RuleId, Wamid, partition_key
 from shared.contracts.messages import MessageFailed
-from shared.contracts.whatsapp import MessageKind, MessageReceived, Preference, PreferenceChanged
+from shared.contracts.whatsapp import (
+    IdentityChange,
+    IdentityChanged,
+    MessageKind,
+    MessageReceived,
+    Preference,
+    PreferenceChanged,
+)
 from tests.services.rules.rules_service import (
     KEYS,
     TENANT,
@@ -381,10 +388,77 @@ def test_an_opt_in_lapses_where_the_number_shows_another_user(
 ) -> None:  # fmt: skip
     """WhatsApp does not always say that a number went over to another user."""
     phone = "+447700900806"
-    facts = after([observed(2, phone, before), said(Word(CONTACT, "START", 1)), observed(3, phone, now)])
+    shown = observed(3, phone, now).replace(observed_at=at(2))
+    facts = after([observed(2, phone, before), said(Word(CONTACT, "START", 1)), shown])
     assert facts.opted_in(CONTACT) is not lapses
-    assert (facts.consent[CONTACT].lapsed_at is not None) is lapses
+    assert facts.consent[CONTACT].lapsed_at == (at(2) if lapses else None)
     assert (ConsentChange.LAPSED in [entry.change for entry in facts.consent_entries]) is lapses
+
+
+PHONE = "+447700900806"
+SHOWN = observed(3, PHONE, "GB.2").replace(observed_at=at(20), user_since=at(10))
+ANNOUNCED = IdentityChanged(person_id=CONTACT, change=IdentityChange.BSUID, at=at(10))
+
+
+@pytest.mark.parametrize("lapse", [SHOWN, ANNOUNCED, SHOWN.replace(user_since=None, observed_at=at(10))])
+@pytest.mark.parametrize(("minute", "counts"), [(9, False), (10, False), (11, True)])
+def test_in_whatever_order_they_arrive_an_opt_in_from_before_a_lapse_counts_no_more(
+    lapse: EventData,
+    minute: int,
+    counts: bool,  # noqa: FBT001 -- a table
+) -> None:
+    """In the second of the change the order is not known, and the stricter counts."""
+    start, offers = said(Word(CONTACT, "START", minute)), switched(Preference.SIGNUP, minute)
+    for events in permutations([lapse, start, offers]):
+        facts = after([observed(2, PHONE, "GB.1"), *events])
+        assert facts.opted_in(CONTACT) is counts
+        assert facts.allows_marketing(CONTACT) is counts
+
+
+def test_a_start_from_before_a_lapse_is_not_confirmed() -> None:
+    confirmed = [
+        apply(after([observed(2, PHONE, "GB.1"), SHOWN]), said(Word(CONTACT, "START", at)), 50) for at in (9, 11)
+    ]
+    assert [len(messages) for messages in confirmed] == [0, 1]
+
+
+def test_a_lapse_ends_the_opt_ins_of_all_ids_of_a_person_in_any_order() -> None:
+    start = said(Word(VISITORS[0], "START", 9))
+    for events in permutations([SHOWN, start, MERGES[0]]):
+        facts = after([observed(2, PHONE, "GB.1"), *events])
+        assert not facts.opted_in(CONTACT)
+
+
+def test_a_start_from_before_a_wrong_number_was_reported_does_not_come_back_with_the_next_number() -> None:
+    facts = after([observed(2, PHONE)])
+    facts.set_last_rule(CONTACT, RuleId("rights-approval"))
+    for count, data in enumerate(
+        [said(Word(CONTACT, "wrong number", 20)), said(Word(CONTACT, "START", 19)), observed(3, "+447700900807")], 1
+    ):
+        apply(facts, data, count)
+    assert not facts.consent[CONTACT].is_wrong_person
+    assert not facts.opted_in(CONTACT)
+
+
+HOUSEMATE = person_of(815)
+
+
+def test_whatsapp_s_switch_for_offers_counts_for_everyone_reached_at_the_account() -> None:
+    agreed = switched(Preference.SIGNUP, 1, HOUSEMATE)
+    stop = switched(Preference.STOP, 5).replace(shared_with=(HOUSEMATE,))
+    facts = after([person_observed(815), agreed, stop])
+    assert not facts.allows_marketing(HOUSEMATE)
+    assert not facts.allows_marketing(CONTACT)
+    resume = switched(Preference.RESUME, 6).replace(shared_with=(HOUSEMATE,))
+    apply(facts, resume, 9)
+    assert facts.allows_marketing(HOUSEMATE), "who had agreed to offers"
+    assert not facts.allows_marketing(CONTACT), "the other one's tap is no first consent"
+
+
+def test_another_account_at_a_shared_number_ends_the_opt_ins_of_all_who_share_it() -> None:
+    shared = ANNOUNCED.replace(shared_with=(HOUSEMATE,))
+    facts = after([person_observed(815), said(Word(HOUSEMATE, "START", 5)), shared])
+    assert not facts.opted_in(HOUSEMATE)
 
 
 def test_an_opt_out_stays_where_the_number_shows_another_user() -> None:
