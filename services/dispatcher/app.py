@@ -29,10 +29,11 @@ from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartiti
 from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_MESSAGES
 from shared.runtime.clock import Clock
+from shared.runtime.erasure import old_erasures
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Pool, connect, load_queries
 from shared.runtime.progress import Partition
-from shared.runtime.retention import Expiry, delete_expired, deletion, old_erasures
+from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
 

@@ -1,8 +1,7 @@
 """Wires ingest: both endpoints on one port, the polls of Consonance, the heartbeat of the webhook's coverage."""
 
-import asyncio
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -35,15 +34,14 @@ from services.ingest.settings import IngestSettings
 from services.ingest.signatures import SignatureCounts
 from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
 from shared.contracts.errors import Unavailable, Unprocessable
-from shared.runtime.erasure import ErasureWorker
+from shared.runtime.clock import SystemClock
+from shared.runtime.erasure import ErasureWorker, old_erasures
 from shared.runtime.health import IdleCheck, IdleStatus, Route
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import connect as connect_database
-from shared.runtime.retention import Expiry, delete_expired, old_erasures
+from shared.runtime.retention import Expiry, delete_expired
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
-
-_DELETE_INTERVAL_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
     process.task("listener", server.serve)
     process.on_drain.append(server.drain)
     process.add_readiness_check("listener", server.is_listening)
-    process.task("received events", lambda: _delete_old(received))
+    process.task("received events", lambda: delete_expired(SystemClock(), [received.expiry()]))
     return router
 
 
@@ -229,13 +227,6 @@ def _start_heartbeat(parts: _Parts) -> None:
     )
     process.health.on_unready.append(parts.coverage.record_unready)
     process.task("heartbeat", heartbeat.run_forever)
-
-
-async def _delete_old(received: ReceivedEventStore) -> None:
-    while True:
-        with suppress(Unavailable):  # the next round deletes them
-            await received.delete_old()
-        await asyncio.sleep(_DELETE_INTERVAL_SECONDS)
 
 
 # ------------------------------------------------------------------ for a stack on a virtual clock

@@ -3,11 +3,10 @@
 A database that is away, shutting down or locked by others raises Unavailable.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from services.ingest.coverage import Coverage
@@ -23,11 +22,11 @@ from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
 from shared.runtime.outbox import RECORDS_PARKED, RecordOrigin, Transaction, transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.retention import Expiry, deletion
 from shared.runtime.telemetry import get_logger
 
-EVENT_RETENTION = timedelta(days=100)
-"""Received CloudEvents are kept as long as in the inboxes of consumers; machine time."""
-_DELETED_AT_ONCE, _DELETE_PAUSE_SECONDS = 1000, 0.1
+RECEIVED_DAYS = 100
+"""Ids of received CloudEvents are kept as long as those in the inboxes of consumers."""
 
 _PARKED_SOURCE = "parked"
 _UNAVAILABLE = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES)
@@ -191,14 +190,9 @@ class ReceivedEventStore:
         with raises_unavailable():
             await self.pool.execute(queries.add_received, self.tenant, *_sources_and_ids(events), machine_now())
 
-    async def delete_old(self) -> int:
-        """Delete those older than 100 days, a batch at a time; returns how many."""
-        before, deleted = machine_now() - EVENT_RETENTION, 0
-        with raises_unavailable():
-            while count := await self.pool.fetchval(queries.delete_old_received, before, _DELETED_AT_ONCE):
-                deleted += count
-                await asyncio.sleep(_DELETE_PAUSE_SECONDS)
-        return deleted
+    def expiry(self) -> Expiry:
+        """When the memory of an event expires, by machine time."""
+        return Expiry(deletion(self.pool, queries.delete_old_received), RECEIVED_DAYS)
 
 
 def _sources_and_ids(events: Sequence[Event]) -> tuple[list[str], list[str]]:

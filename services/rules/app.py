@@ -2,20 +2,22 @@
 
 import platform
 
-from services.rules import recorded_inputs
 from services.rules.audit import audit_hops
 from services.rules.handlers import RulesHandlers
 from services.rules.matching import second_engine
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
+from services.rules.recorded_inputs import input_expiries
 from services.rules.rollout.revisions import Engines, Rollout
 from services.rules.rollout.sources import BundleSource, FolderSource, RuleSource
 from services.rules.rollout.watcher import SourceWatcher
 from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesActivation, RulesSettings
 from services.rules.waiting_events import TOPICS
+from shared.runtime.clock import SystemClock
+from shared.runtime.erasure import old_erasures
 from shared.runtime.postgres import Pool, load_queries
-from shared.runtime.retention import Expiry, delete_expired, deletion, old_erasures
+from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 from shared.runtime.telemetry import get_logger
@@ -48,7 +50,8 @@ async def main() -> None:
         expiries.append(Expiry(deletion(process.pool, RETENTION.delete_old_file_reports), settings.keep_inbox_days))
         expiries.append(old_erasures(process.pool, settings.keep_inbox_days))
         process.task("retention", lambda: delete_expired(process.clock, expiries))
-        process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
+        inputs = input_expiries(process.pool, kept)
+        process.task("inputs", lambda: delete_expired(SystemClock(), inputs))
         process.audit(*audit_hops(settings))
         process.add_idle_check(loops.idle)
         await process.run_until_stopped()

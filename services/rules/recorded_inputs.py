@@ -1,9 +1,8 @@
 """Keeps what decisions were made from, for so many days, so that each can be explained, repeated and compared."""
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from services.rules.conversation.chain import Chain
@@ -15,16 +14,12 @@ from shared.contracts.ids import PersonId, TenantId
 from shared.contracts.values import encode
 from shared.contracts.whatsapp import MediaRefused, MediaStored, MessageReceived
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.telemetry import get_logger
+from shared.runtime.retention import Expiry, deletion
 
 QUERIES = load_queries(__file__, "recorded_inputs.sql")
 _OF_A_PERSON = (MessageReceived, PersonObserved, MediaStored, MediaRefused)
 """Events that are deleted with their person."""
-_DELETED_ROWS = 1000
-_DELETE_EVERY_SECONDS = 600.0
-log = get_logger()
 
 
 @dataclass(slots=True)
@@ -72,14 +67,6 @@ def _rows(inputs: Iterable[tuple[DecisionInputs, PersonId | None]]) -> Iterator[
         yield one.about, one.now, person, encode(one)
 
 
-async def delete_old(pool: Pool, days: int) -> None:
-    """Run forever: delete what is older than so many days, a few rows at a time."""
-    while True:
-        before = machine_now() - timedelta(days=days)
-        for query, limit in ((QUERIES.delete_old_inputs, before), (QUERIES.delete_old_facts, before.date())):
-            try:
-                while await pool.execute(query, limit, _DELETED_ROWS) == f"DELETE {_DELETED_ROWS}":
-                    await asyncio.sleep(0.1)
-            except TRANSIENT_ERRORS as error:
-                log.warning("purge.retried", error=type(error).__name__)
-        await asyncio.sleep(_DELETE_EVERY_SECONDS)
+def input_expiries(pool: Pool, days: int) -> tuple[Expiry, ...]:
+    """When recorded inputs, and facts that none of them has read, expire; by machine time."""
+    return tuple(Expiry(deletion(pool, query), days) for query in (QUERIES.delete_old_inputs, QUERIES.delete_old_facts))

@@ -21,11 +21,19 @@ delete from recorded_facts where person_id = any($1::text[]);
 delete from decision_inputs where person_id = any($1::text[]);
 
 -- name: delete_old_facts
--- Delete some facts that no decision has read since that day.
-delete from recorded_facts where digest in (select digest from recorded_facts where read_on < $1 limit $2);
+-- At most $2 facts that no decision has read since the day of $1 (UTC); returns how many.
+with gone as (
+    delete from recorded_facts where digest in (
+        select digest from recorded_facts where read_on < ($1::timestamptz at time zone 'UTC')::date limit $2
+    ) returning 1
+)
+select count(*) from gone;
 
 -- name: delete_old_inputs
--- Delete some inputs of decisions recorded before that instant.
-delete from decision_inputs where (tenant, about, decided_at) in (
-    select tenant, about, decided_at from decision_inputs where recorded_at < $1 limit $2
-);
+-- At most $2 inputs of decisions recorded before $1; returns how many.
+with gone as (
+    delete from decision_inputs where (tenant, about, decided_at) in (
+        select tenant, about, decided_at from decision_inputs where recorded_at < $1 limit $2
+    ) returning 1
+)
+select count(*) from gone;

@@ -16,8 +16,9 @@ from services.writeback.store import SERVICE, WriteStore
 from services.writeback.worker import LOCK_SESSION, WriteWorker
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts import topics
+from shared.runtime.erasure import old_erasures
 from shared.runtime.postgres import connect, load_queries
-from shared.runtime.retention import Expiry, delete_expired, deletion, old_erasures
+from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 

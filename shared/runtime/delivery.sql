@@ -91,14 +91,20 @@ insert into readiness (one, written_at) values (true, $1) on conflict (one) do u
 select held_until from relay;
 
 -- name: delete_old_inbox
--- A few inbox rows of one class that are older than $2.
-delete from inbox where (tenant, source, id) in (
-    select tenant, source, id from inbox where brief = $1 and seen_at < $2 limit $3
-);
+-- At most $2 inbox rows of one class that are older than $1; returns how many.
+with gone as (
+    delete from inbox where (tenant, source, id) in (
+        select tenant, source, id from inbox where brief = $3 and seen_at < $1 limit $2
+    ) returning 1
+)
+select count(*) from gone;
 
 -- name: delete_old_parked
--- A few settled parked records older than $1.
-delete from parked where id in (select id from parked where state <> 'parked' and parked_at < $1 limit $2);
+-- At most $2 settled parked records older than $1; returns how many.
+with gone as (
+    delete from parked where id in (select id from parked where state <> 'parked' and parked_at < $1 limit $2) returning 1
+)
+select count(*) from gone;
 
 -- name: count_parked
 select reason, count(*) as records, min(parked_at) as oldest from parked where state = 'parked' group by reason;

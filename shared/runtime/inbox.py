@@ -1,33 +1,22 @@
 """The inbox: the ids of events already handled. An event enters once, and is deleted when it cannot come again."""
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-import asyncpg
 import orjson
 
 from shared.contracts.envelope import Event
 from shared.contracts.topics import WHATSAPP_STATUSES, Topic
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.telemetry import get_logger
+from shared.runtime.retention import Expiry, deletion
 
-log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")
 
-KEPT = timedelta(days=100)
-"""Longer than any topic keeps a record that has an effect."""
-
-KEPT_BRIEFLY = timedelta(days=14)
+DAYS_KEPT_BRIEFLY = 14
 """For statuses, which their rank makes harmless a second time."""
 
-PARKED_KEPT = timedelta(days=90)
 BRIEF_TOPICS = frozenset({WHATSAPP_STATUSES.name})
-_PURGE_ROWS = 1000
-_PURGE_EVERY_SECONDS = 600.0
 
 
 class HasEvent(Protocol):
@@ -59,24 +48,10 @@ async def enter_inbox(connection: Connection, received: Sequence[E]) -> list[E]:
     return list(new.values())
 
 
-async def purge_expired(pool: Pool, inbox: timedelta = KEPT, parked: timedelta = PARKED_KEPT) -> None:
-    """For ever: delete expired rows of the inbox and of the parked records, a few at a time."""
-    while True:
-        for query, arguments in _purges(inbox, parked):
-            await _purge(pool, query, arguments)
-        await asyncio.sleep(_PURGE_EVERY_SECONDS)
-
-
-def _purges(inbox: timedelta, parked: timedelta) -> Iterator[tuple[str, tuple[object, ...]]]:
-    now = machine_now()
-    yield QUERIES.delete_old_inbox, (False, now - inbox)
-    yield QUERIES.delete_old_inbox, (True, now - min(inbox, KEPT_BRIEFLY))
-    yield QUERIES.delete_old_parked, (now - parked,)
-
-
-async def _purge(pool: Pool, query: str, arguments: tuple[object, ...]) -> None:
-    try:
-        while await pool.execute(query, *arguments, _PURGE_ROWS) == f"DELETE {_PURGE_ROWS}":
-            await asyncio.sleep(0.1)
-    except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
-        log.info("purge.postponed", error=type(error).__name__)  # the next round deletes them; other purges go on
+def inbox_expiries(pool: Pool, inbox_days: int, parked_days: int) -> tuple[Expiry, ...]:
+    """When ids of events and settled parked records expire, by machine time."""
+    classes = ((False, inbox_days), (True, min(inbox_days, DAYS_KEPT_BRIEFLY)))
+    return (
+        *(Expiry(deletion(pool, QUERIES.delete_old_inbox, is_brief), days) for is_brief, days in classes),
+        Expiry(deletion(pool, QUERIES.delete_old_parked), parked_days),
+    )

@@ -1,4 +1,7 @@
-"""Deletes data that has been kept for as long as its class is kept: in small batches, by a task of each service."""
+"""Deletes what has been kept for as long as its class is kept: in small batches, by tasks of each service.
+
+The clock that is given says by which time a class expires: business time, or the machine's.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,19 +12,18 @@ import asyncpg
 
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import Clock
-from shared.runtime.erasure import QUERIES as ERASURES
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
-_ROWS = 500
+_ROWS = 1000
 _PAUSE_SECONDS = 0.1
 _EVERY = timedelta(minutes=10)
 _LOOK_SECONDS = 5.0
 
 Delete = Callable[[datetime], Awaitable[int]]
-"""Deletes a batch of what is older than an instant (business time); returns how many, 0 where nothing is left."""
+"""Deletes a batch of what is older than an instant; returns how many, 0 where nothing is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,17 @@ class Expiry:
     days: int
 
 
-def deletion(pool: Pool, query: str) -> Delete:
-    """By a query that deletes at most $2 rows older than $1 and returns how many."""
+def deletion(pool: Pool, query: str, *arguments: object) -> Delete:
+    """By a query that deletes at most $2 rows older than $1 and returns how many; ``arguments`` follow from $3 on."""
 
     async def delete(before: datetime) -> int:
-        return int(await pool.fetchval(query, before, _ROWS))
+        return int(await pool.fetchval(query, before, _ROWS, *arguments))
 
     return delete
 
 
-def old_erasures(pool: Pool, days: int) -> Expiry:
-    """Records of completed erasures: kept until nothing of the person can come any more, as the ids of events are."""
-    return Expiry(deletion(pool, ERASURES.delete_completed_erasures), days)
-
-
 async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:
-    """For ever: delete what has expired, every ten minutes of business time. A failure is tried again then."""
+    """For ever: delete what has expired, every ten minutes of this clock. A failure is tried again then."""
     last: datetime | None = None
     while True:
         now = clock.now()
@@ -70,7 +67,7 @@ async def delete_expired_once(now: datetime, expiries: Sequence[Expiry]) -> int:
                 deleted += count
                 await asyncio.sleep(_PAUSE_SECONDS)
         except (*TRANSIENT_ERRORS, asyncpg.PostgresError, Unavailable) as error:
-            log.info("purge.postponed", error=type(error).__name__)
+            log.info("deletion.postponed", error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 -- the boundary of one class of data
             record_loop_error("retention", error)
     return deleted

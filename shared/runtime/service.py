@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -22,17 +22,18 @@ from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES, Topic
 from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
-from shared.runtime.clock import Clock, DevelopmentClock, machine_now
+from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.garbage_collection import keep_what_was_started
 from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, Route, merge_idle_statuses
-from shared.runtime.inbox import purge_expired
+from shared.runtime.inbox import inbox_expiries
 from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
 from shared.runtime.outbox import PARKING_REASON, Relay
 from shared.runtime.postgres import Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
+from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
 from shared.runtime.secret_files import SecretFilesWatch
 from shared.runtime.settings import ServiceSettings, secrets_folder
@@ -303,8 +304,8 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
         process = Process(settings, service, clock, pool, producer, Relay(settings, service, producer), health)
         stack.push_async_callback(process.shut_down)
         process.task("relay", process.relay.run)
-        kept = timedelta(days=settings.keep_inbox_days), timedelta(days=settings.keep_parked_days)
-        process.task("purge", lambda: purge_expired(pool, *kept))
+        expiries = inbox_expiries(pool, settings.keep_inbox_days, settings.keep_parked_days)
+        process.task("inbox", lambda: delete_expired(SystemClock(), expiries))
         process.task("measure", process.measure)
         secret_files = SecretFilesWatch(secrets_folder(), settings.certificate_files())
         process.task("secret files", secret_files.run)

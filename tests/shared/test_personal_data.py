@@ -27,11 +27,12 @@ from shared.runtime.erasure import (
     SchemaEraser,
     known_words,
     next_pass,
+    old_erasures,
     redact_value,
 )
 from shared.runtime.postgres import Pool, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
-from shared.runtime.retention import Expiry, delete_expired_once, deletion, old_erasures
+from shared.runtime.retention import Expiry, delete_expired_once, deletion
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 _COLUMNS = """

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from services.ingest.store import EVENT_RETENTION, ReceivedEventStore
+from services.ingest.store import RECEIVED_DAYS, ReceivedEventStore
 from shared.contracts.ids import TenantId
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool
+from shared.runtime.retention import delete_expired_once
 
 pytestmark = pytest.mark.integration
 FILL = """
@@ -17,10 +18,11 @@ select 'penrose', 'consonance', $1 || number, $2::timestamptz from generate_seri
 
 
 async def test_everything_that_is_old_is_deleted_at_once_and_the_rest_is_kept(pool: Pool) -> None:
-    old = machine_now() - EVENT_RETENTION
+    now = machine_now()
+    old = now - timedelta(days=RECEIVED_DAYS)
     await pool.execute(FILL, "old-", old - timedelta(minutes=1), 2_500)
     await pool.execute(FILL, "new-", old + timedelta(minutes=1), 10)
-    assert await ReceivedEventStore(pool, TenantId("penrose")).delete_old() == 2_500
+    assert await delete_expired_once(now, [ReceivedEventStore(pool, TenantId("penrose")).expiry()]) == 2_500
     assert (
         await pool.fetchval("select count(*) from pushed where id like 'new-%'")
         == await pool.fetchval("select count(*) from pushed")

@@ -14,9 +14,11 @@ from services.rules.analysis.bundle import Bundle, BundleHead
 from services.rules.analysis.explain import explain
 from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
 from services.rules.analysis.replay import BundleRecorder, Replayer, replay_bundle
-from services.rules.recorded_inputs import QUERIES
+from services.rules.recorded_inputs import input_expiries
 from shared.contracts.envelope import Event
 from shared.contracts.ids import EventId, partition_key
+from shared.runtime.clock import machine_now
+from shared.runtime.retention import delete_expired_once
 from tests.services.rules.rules_service import (
     TENANT,
     golden_event,
@@ -71,6 +73,9 @@ async def test_a_decision_of_the_service_is_explained_bundled_and_erased(postgre
         assert await service.pool.fetchval(facts, person_of(21))
         await service.receive(person_observed(21).replace(version=9, erased=True))
         assert not await service.pool.fetchval(facts, person_of(21))
-        assert (
-            await service.pool.execute(QUERIES.delete_old_inputs, datetime.max.replace(tzinfo=UTC), 1000) != "DELETE 0"
-        )
+
+        rows = "select (select count(*) from decision_inputs) + (select count(*) from recorded_facts)"
+        assert (kept := await service.pool.fetchval(rows)) > 0
+        expiries = input_expiries(service.pool, 14)
+        assert await delete_expired_once(machine_now() + timedelta(days=13), expiries) == 0
+        assert await delete_expired_once(machine_now() + timedelta(days=16), expiries) == kept
