@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from shared.clients.consonance_graphql import KeyRefused
 from shared.contracts.errors import Throttled, Unavailable
+from shared.runtime.retry import Backoff
 
-_FIRST_PAUSE = timedelta(seconds=1)
-_LONGEST_PAUSE = timedelta(seconds=30)
+_BACKOFF = Backoff(first=1.0, longest=30.0)
 
 
 class PauseReason(StrEnum):
@@ -52,8 +52,7 @@ class CircuitBreaker:
     def _pause(self, error: Unavailable) -> timedelta:
         if isinstance(error, Throttled):
             return error.wait
-        doubled: timedelta = _FIRST_PAUSE * 2 ** (self._failures - 1)
-        return min(doubled, _LONGEST_PAUSE)
+        return timedelta(seconds=_BACKOFF.longest_wait(self._failures))
 
 
 def _pause_reason(error: Unavailable) -> PauseReason:

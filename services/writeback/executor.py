@@ -34,11 +34,10 @@ from shared.clients.consonance_graphql import ConsonanceClient, KeyRefused, NoAn
 from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.writes import WriteOutcome
 from shared.runtime.clock import machine_now
+from shared.runtime.retry import Backoff
 from shared.runtime.telemetry import get_logger
 
-_FIRST_WAIT = timedelta(milliseconds=500)
-_LONGEST_WAIT = timedelta(seconds=30)
-_MAX_DOUBLINGS = 6
+_BACKOFF = Backoff(first=0.5, longest=30.0)
 _MAX_INTENT_AGE = timedelta(seconds=5)
 """How old an intent may be when its request leaves: a process frozen for longer may have lost its lock meanwhile."""
 
@@ -203,7 +202,7 @@ class WriteExecutor:
 
     async def _undo_attempt(self, started: StoredWrite, *, is_nothing_sent: bool) -> None:
         if is_nothing_sent:
-            await self.store.withdraw_attempt(started, machine_now() + _FIRST_WAIT)
+            await self.store.withdraw_attempt(started, machine_now() + timedelta(seconds=_BACKOFF.longest_wait(1)))
         else:
             await self.store.record_answer(started, MutationAnswer.FAILED)
 
@@ -214,7 +213,7 @@ class WriteExecutor:
         self._record_outcome("task.opened", stored, WriteOutcome.MANUAL, reason)
 
     async def _wait(self, stored: StoredWrite, *, is_unknown: bool, failed_reads: int = 0) -> None:
-        wait = min(_FIRST_WAIT * 2 ** min(stored.reads, _MAX_DOUBLINGS), _LONGEST_WAIT)
+        wait = timedelta(seconds=_BACKOFF.longest_wait(stored.reads + 1))
         await self.store.postpone(stored, machine_now() + wait, is_unknown=is_unknown, failed_reads=failed_reads)
         if is_unknown and not stored.is_unknown_published:
             self._record_outcome("write.postponed", stored, WriteOutcome.UNKNOWN, None)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from services.writeback.changes import WriteChange
 from services.writeback.comparison import ChangeComparison, ComparisonStatus, WriteReason
 from shared.contracts.writes import WriteOutcome
+from shared.runtime.retry import Backoff
 
 MAX_ATTEMPTS = 3
 """Attempts at one write that were answered and did not land, before a person is asked to do it."""
@@ -20,8 +21,8 @@ MAX_ATTEMPTS = 3
 MAX_FAILED_READS = 5
 """Reads in a row that were answered with errors, before a person is asked."""
 
-RETRY_PAUSE = timedelta(seconds=1)
-"""Machine time between an attempt that failed and the next; doubled each time."""
+_BACKOFF = Backoff(first=1.0, longest=60.0)
+"""Seconds of machine time between an attempt that failed and the next."""
 
 
 class MutationAnswer(StrEnum):
@@ -128,7 +129,7 @@ def _step_after_attempt(compared: Sequence[ComparedChange], attempt: WriteAttemp
         return OpenTask(WriteReason.READ_BACK_DIFFERS)
     if attempt.number >= MAX_ATTEMPTS:
         return OpenTask(WriteReason.NOT_TAKEN)
-    if machine_now < attempt.at + RETRY_PAUSE * 2 ** (attempt.number - 1):
+    if machine_now < attempt.at + timedelta(seconds=_BACKOFF.longest_wait(attempt.number)):
         return ReadAgain(is_in_doubt=False)
     return _send_or_open_task(compared)
 

@@ -41,6 +41,13 @@ def test_pauses_grow_up_to_half_a_minute() -> None:
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
 
 
+def test_pauses_stay_half_a_minute_through_a_day_of_failures() -> None:
+    breaker, now = CircuitBreaker(8), NOW
+    while now < NOW + timedelta(days=1):
+        now = breaker.record_failure(RequestNotSent("x"), now)
+    assert breaker.record_failure(RequestNotSent("x"), now) - now == timedelta(seconds=30)
+
+
 def test_failures_during_a_pause_count_once() -> None:
     breaker = CircuitBreaker(8)
     assert breaker.record_failure(RequestNotSent("x"), NOW) == breaker.record_failure(RequestNotSent("x"), NOW)
