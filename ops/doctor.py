@@ -36,7 +36,7 @@ from ops.command_line import (
 from ops.environment import current_stack
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
-from services.rules.rollout.sources import BundleSource
+from services.rules.rollout.bundles import BundleSource
 from services.rules.rulebook.validation import Validation, validate, validate_folder
 from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings

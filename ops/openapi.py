@@ -13,11 +13,11 @@ import typer
 from ops.asyncapi import document_yaml
 from services.ingest.cloudevents import KINDS_WITH_DEADLINE, MAX_EVENTS
 from services.ingest.handlers import EVENTS_PATH
-from services.ingest.http.router import MAX_BODY_BYTES
 from services.ingest.records import MAX_NAME_LENGTH
 from shared.contracts import consonance
 from shared.contracts.envelope import EventData
 from shared.contracts.vocabulary import PartyRef
+from shared.runtime.http.router import MAX_BODY_BYTES
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "push-api.yaml"
 _SCHEMA = "#/components/schemas/{name}"

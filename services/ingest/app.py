@@ -5,9 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-
-import orjson
-from aiohttp import web
+from http import HTTPStatus
 
 from services.ingest.address_learning import AddressLearner
 from services.ingest.audit import audit_hops
@@ -15,9 +13,6 @@ from services.ingest.coverage import CoverageTracker
 from services.ingest.erasure import ErasureRequests, FilesAndTopics, TopicEraser
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
-from services.ingest.http.connections import DropReason
-from services.ingest.http.router import Router
-from services.ingest.http.server import HttpServer
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.media.deletion import StoredFiles
 from services.ingest.media.fetcher import MediaFetcher
@@ -36,7 +31,10 @@ from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventSt
 from shared.contracts.errors import Unavailable, Unprocessable
 from shared.runtime.clock import SystemClock
 from shared.runtime.erasure import ErasureWorker, old_erasures
-from shared.runtime.health import IdleCheck, IdleStatus, Route
+from shared.runtime.health import IdleCheck, IdleStatus
+from shared.runtime.http.connections import DropReason
+from shared.runtime.http.router import HttpRequest, HttpResponse, RequestHandler, Router, json_response, text_response
+from shared.runtime.http.server import HttpServer, allow_open_files
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import connect as connect_database
 from shared.runtime.retention import Expiry, delete_expired
@@ -138,7 +136,15 @@ def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
         parts.metrics.watch_signatures(counts.setting, counts.are_refused)
     router = Router(routes, parts.metrics.count_unread_rejection)
     on_dropped = partial(_record_dropped, parts)
-    server = HttpServer(router, settings.limits, on_dropped, settings.listen_address, settings.listen_port)
+    allow_open_files(settings.limits.connections, "STET_LISTEN_CONNECTIONS")
+    server = HttpServer(
+        router,
+        settings.limits,
+        on_dropped,
+        address=settings.listen_address,
+        port=settings.listen_port,
+        setting="STET_LISTEN_PORT",
+    )
     parts.metrics.watch_connections(server.open_connections, server.body_bytes)
     process.task("listener", server.serve)
     process.on_drain.append(server.drain)
@@ -205,7 +211,7 @@ def _start_polling(parts: _Parts, reader: ConsonanceReader) -> None:
         lease = LeaderLease(f"stet/ingest/poll/{settings.tenant}", session, task="poll")
         process.task("polling", lambda: loop.run_as_leader(lease))
     process.add_idle_check(poll_idle_check(loop))
-    process.routes["/development/poll"] = poll_route(loop)
+    process.health.add_development_route("/development/poll", poll_route(loop))
 
 
 def _start_heartbeat(parts: _Parts) -> None:
@@ -259,15 +265,14 @@ def poll_idle_check(loop: PollLoop) -> IdleCheck:
     return report
 
 
-def poll_route(loop: PollLoop) -> Route:
+def poll_route(loop: PollLoop) -> RequestHandler:
     """POST: a poll that begins now; the response has the number of its events and of all complete polls so far."""
 
-    async def poll(_: web.Request) -> web.StreamResponse:
+    async def poll(_: HttpRequest) -> HttpResponse:
         try:
             events = await loop.run_once()
         except (Unavailable, Unprocessable) as fault:
-            return web.Response(status=503, text=str(fault))
-        answer = {"events": events, "completed": loop.completed}
-        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+            return text_response(HTTPStatus.SERVICE_UNAVAILABLE, str(fault))
+        return json_response(HTTPStatus.OK, events=events, completed=loop.completed)
 
     return poll

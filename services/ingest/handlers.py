@@ -25,7 +25,6 @@ from services.ingest.cloudevents import (
 from services.ingest.coverage import CoverageTracker
 from services.ingest.deadlines import Deadlines, run_detachable
 from services.ingest.fields import to_invalid_inputs
-from services.ingest.http.router import HttpRequest, HttpResponse, json_response
 from services.ingest.identity import ReachedAddress
 from services.ingest.metrics import Endpoint, IngestMetrics, RejectionReason
 from services.ingest.records import EventContext, InvalidInput, KafkaRecord, WebhookContext, to_parkable_json
@@ -46,6 +45,7 @@ from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
 from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.http.router import HttpRequest, HttpResponse, json_response
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import annotate, server_span
 

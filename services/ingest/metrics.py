@@ -5,8 +5,8 @@ from enum import StrEnum
 from functools import cache
 from http import HTTPStatus
 
-from services.ingest.http.connections import DropReason
 from shared.runtime.credentials import SECRET_REFUSED
+from shared.runtime.http.connections import DropReason
 from shared.runtime.metrics import Metrics, Replicas, current_exemplar, label
 
 

@@ -15,8 +15,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from services.ingest.cloudevents import PushSettings
-from services.ingest.http.connections import ConnectionLimits
-from services.ingest.http.router import MAX_BODY_BYTES
 from services.ingest.media.fetcher import FileLimits
 from services.ingest.media.provider import MediaEndpoint
 from services.ingest.poll.vocabulary import TenantVocabulary
@@ -27,6 +25,8 @@ from shared.contracts.consonance import ComponentState
 from shared.contracts.ids import Line
 from shared.contracts.vocabulary import Stage
 from shared.runtime.credentials import AccessKey, AppSecret, Pseudonymizer, PseudonymKey, VerifyToken, WebhookSecret
+from shared.runtime.http.connections import ConnectionLimits
+from shared.runtime.http.router import MAX_BODY_BYTES
 from shared.runtime.settings import ServiceSettings, graphql_endpoint
 
 POLLED_KINDS = (

@@ -9,7 +9,7 @@ from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
 from services.rules.recorded_inputs import input_expiries
 from services.rules.rollout.revisions import Engines, Rollout
-from services.rules.rollout.sources import BundleSource, FolderSource, RuleSource
+from services.rules.rollout.sources import FolderSource, RuleSource
 from services.rules.rollout.watcher import SourceWatcher
 from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesActivation, RulesSettings
@@ -57,15 +57,18 @@ async def main() -> None:
         await process.run_until_stopped()
 
 
-def watcher_of(settings: RulesSettings, rollout: Rollout, pool: Pool, metrics: RulesMetrics) -> SourceWatcher:
+def _rule_source(settings: RulesSettings) -> RuleSource:
+    if settings.rules_bundle is None:
+        return FolderSource(settings.rules_dir, settings.rules_commit)
+    from services.rules.rollout.bundles import BundleSource  # noqa: PLC0415 -- an HTTP client, which a folder needs not
+
     token = settings.rules_bundle_token.get_secret_value() if settings.rules_bundle_token is not None else None
-    source: RuleSource = (
-        BundleSource(settings.rules_bundle, token, settings.rules_commit)
-        if settings.rules_bundle is not None
-        else FolderSource(settings.rules_dir, settings.rules_commit)
-    )
+    return BundleSource(settings.rules_bundle, token, settings.rules_commit)
+
+
+def watcher_of(settings: RulesSettings, rollout: Rollout, pool: Pool, metrics: RulesMetrics) -> SourceWatcher:
     return SourceWatcher(
-        source,
+        _rule_source(settings),
         rollout,
         pool,
         settings.instance or platform.node(),

@@ -14,12 +14,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Protocol
 
-import orjson
-from aiohttp import web
-from aiohttp.typedefs import Handler
-
 from shared.contracts.values import format_instant
-from shared.runtime.metrics import OTHER, count_request, exposition
+from shared.runtime.http.connections import ConnectionLimits, DropReason
+from shared.runtime.http.router import HttpRequest, HttpResponse, RequestHandler, Router, json_response, text_response
+from shared.runtime.http.server import HttpServer
+from shared.runtime.metrics import exposition
 from shared.runtime.telemetry import get_logger
 
 PROBE_SECONDS = 3.0
@@ -35,7 +34,11 @@ log = get_logger()
 
 ReadinessCheck = Callable[[], Awaitable[bool]]
 Detail = Callable[[], Awaitable[str]]
-Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_LIMITS = ConnectionLimits(
+    connections=64, body_bytes=1024 * 1024, header_seconds=5.0, body_seconds=5.0, idle_seconds=90.0
+)
+"""For probes, Prometheus, whose scrapes keep their connection, and operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def merge_idle_statuses(parts: list[IdleStatus]) -> IdleStatus:
 class Health:
     """``service`` is the label of the metrics.
 
-    ``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path).
+    ``driven``: with a development clock ``/development/idle`` exists, and what ``add_development_route`` adds.
     ``details`` add lines to ``/readyz`` for an operator (such as a refused secret) and do not make the process unready:
     out of service it could do even less. A detail without a problem returns an empty line.
     """
@@ -70,24 +73,38 @@ class Health:
     service: str = ""
     checks: dict[str, ReadinessCheck] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
-    routes: dict[str, Route] = field(default_factory=dict)
     idle: IdleCheck | None = None
     on_unready: list[Callable[[], None]] = field(default_factory=list)
     _running: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
+    _routes: dict[str, dict[str, RequestHandler]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._routes |= {
+            "/healthz": {"GET": _alive},
+            "/readyz": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
+        }
+        if self.driven:
+            self._routes["/development/idle"] = {"GET": self._report}
+
+    def add_development_route(self, path: str, handler: RequestHandler) -> None:
+        """Answer POST at this path; without a development clock it does not exist."""
+        if self.driven:
+            self._routes[path] = {"POST": handler}
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[None]:
-        runner = web.AppRunner(self._application(), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, host, port).start()
+        """Raises Misconfigured where the port cannot be opened."""
+        router = Router(self._routes, _ignore_rejected)
+        server = HttpServer(router, _LIMITS, _ignore_dropped, address=host, port=port, setting="STET_HEALTH_PORT")
         watch = asyncio.ensure_future(self._watch_loop())
         try:
-            yield
+            async with server.listening():
+                yield
         finally:
             watch.cancel()
             for check in self._running.values():
                 check.cancel()
-            await runner.cleanup()
 
     async def _watch_loop(self) -> None:
         """While the event loop stands still, probes fail that no handler ever sees."""
@@ -98,16 +115,6 @@ class Health:
             if delay > PROBE_SECONDS:
                 log.warning("loop.delayed", seconds=round(delay, 1))
                 self._report_unready()
-
-    def _application(self) -> web.Application:
-        app = web.Application(middlewares=[_measured])
-        app.router.add_get("/healthz", _alive)
-        app.router.add_get("/readyz", self._ready)
-        app.router.add_get("/metrics", self._metrics)
-        if self.driven:
-            app.router.add_get("/development/idle", self._report)
-            app.router.add_post("/development/{name}", self._route)
-        return app
 
     async def failing_checks(self) -> list[str]:
         """The checks that fail now, or do not answer; calls ``on_unready`` if any does: nothing is sent here then."""
@@ -129,41 +136,29 @@ class Health:
         for callback in self.on_unready:
             callback()
 
-    async def _ready(self, _: web.Request) -> web.Response:
+    async def _ready(self, _: HttpRequest) -> HttpResponse:
         failing = await self.failing_checks()
         details = [line for detail in self.details if (line := await detail())]
-        return web.Response(status=503 if failing else 200, text="\n".join([*(failing or ["ready"]), *details]) + "\n")
+        status = HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK
+        return text_response(status, "\n".join([*(failing or ["ready"]), *details]) + "\n")
 
-    async def _report(self, _: web.Request) -> web.Response:
+    async def _report(self, _: HttpRequest) -> HttpResponse:
         state = await self.idle() if self.idle is not None else IdleStatus(("starting",))
         due = format_instant(state.next_due) if state.next_due else None
-        body = {"busy": state.busy, "next_due": due, "counter": state.counter}
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
+        return json_response(HTTPStatus.OK, busy=state.busy, next_due=due, counter=state.counter)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        body, content_type = exposition(self.service, request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
-
-    async def _route(self, request: web.Request) -> web.StreamResponse:
-        route = self.routes.get(request.path)
-        return web.Response(status=404) if route is None else await route(request)
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
+        body, content_type = exposition(self.service, request.headers.get(b"accept", b"").decode("latin-1"))
+        return HttpResponse(HTTPStatus.OK, body, content_type.encode())
 
 
-async def _alive(_: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
+async def _alive(_: HttpRequest) -> HttpResponse:
+    return text_response(HTTPStatus.OK, "ok\n")
 
 
-@web.middleware
-async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else OTHER
-    began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
-    try:
-        response = await handler(request)
-        status = response.status
-    except web.HTTPException as error:
-        status = error.status
-        raise
-    finally:
-        count_request(route, status, time.perf_counter() - began)
-    return response
+def _ignore_rejected(path: str, status: HTTPStatus) -> None:
+    """The router counts it; nothing that a prober sends is lost by it."""
+
+
+def _ignore_dropped(reason: DropReason) -> None:
+    """A scrape or a probe that is dropped is repeated by its sender."""

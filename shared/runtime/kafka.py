@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -30,7 +31,6 @@ from pydantic import SecretStr
 
 from shared.contracts.errors import Misconfigured
 from shared.runtime.connection_settings import KafkaSettings, SaslMechanism
-from shared.runtime.kafka_oauth import ClientCredentialsTokens
 from shared.runtime.partitioner import partition
 from shared.runtime.retry import until_available
 from shared.runtime.telemetry import get_logger
@@ -85,7 +85,9 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def _token_provider(settings: KafkaSettings) -> ClientCredentialsTokens:
+def _token_provider(settings: KafkaSettings) -> AbstractTokenProvider:
+    from shared.runtime.kafka_oauth import ClientCredentialsTokens  # noqa: PLC0415 -- an HTTP client, for this login alone
+
     return ClientCredentialsTokens(
         settings.kafka_oauth_token_url or "",
         settings.kafka_oauth_client_id or "",

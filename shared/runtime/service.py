@@ -26,7 +26,7 @@ from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_n
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.garbage_collection import keep_what_was_started
-from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, Route, merge_idle_statuses
+from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
 from shared.runtime.inbox import inbox_expiries
 from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
@@ -153,11 +153,6 @@ class Process:
     on_drain: list[Callable[[], None]] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def routes(self) -> dict[str, Route]:
-        """POST routes for a development stack, by path; they exist only with a development clock."""
-        return self.health.routes
 
     def consume(self, topics: Sequence[Topic], handler: Handler) -> "BatchConsumer":
         from shared.runtime.consumer import BatchConsumer  # noqa: PLC0415 -- FastStream, which ingest reads nothing with

@@ -20,7 +20,6 @@ from services.ingest.cloudevents import PushSettings
 from services.ingest.coverage import CoverageTracker
 from services.ingest.erasure import erase_names, named_contacts
 from services.ingest.handlers import ConsonanceEvents, WhatsAppWebhook
-from services.ingest.http.router import HttpRequest, HttpResponse
 from services.ingest.identity import PersonDirectory, identify, visitor_id
 from services.ingest.metrics import IngestMetrics
 from services.ingest.poll.snapshot_parser import parse_contact, parse_page, parse_work
@@ -43,6 +42,7 @@ from shared.contracts.topics import (
 )
 from shared.contracts.vocabulary import Stage, Version, VersionKind
 from shared.runtime.clock import machine_now
+from shared.runtime.http.router import HttpRequest, HttpResponse
 from tests.fuzz import corpus
 from tests.fuzz.rules import RulesUnderFuzz
 from tests.services.ingest.payloads import CONTEXT, NOW, PSEUDONYMS

@@ -6,13 +6,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 
 import aiohttp
 import pytest
 
 from dev.ports import LOOPBACK, free_ports
+from shared.contracts.errors import Misconfigured
 from shared.runtime import health as health_module
 from shared.runtime.health import Detail, Health, ReadinessCheck
+from shared.runtime.http.router import HttpRequest, HttpResponse, text_response
 
 
 async def readiness(checks: dict[str, ReadinessCheck], *details: Detail) -> tuple[int, str]:
@@ -142,3 +145,39 @@ async def test_a_check_that_does_not_answer_fails_in_time_and_is_asked_once(monk
     frozen.set()
     await asyncio.sleep(0)
     assert await health.failing_checks() == []
+
+
+async def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
+    (port,) = free_ports(1)
+    async with Health(driven=False).serving(LOOPBACK, port):
+        with pytest.raises(Misconfigured, match=f"STET_HEALTH_PORT: {LOOPBACK}:{port} cannot be opened: .*in use"):
+            async with Health(driven=False).serving(LOOPBACK, port):
+                pass
+
+
+async def test_development_routes_exist_with_a_development_clock_alone() -> None:
+    async def poll(_: HttpRequest) -> HttpResponse:
+        return text_response(HTTPStatus.OK, "polled")
+
+    for driven, statuses in ((True, [200, 200, 405]), (False, [404, 404, 404])):
+        (port,) = free_ports(1)
+        health, origin = Health(driven=driven), f"http://{LOOPBACK}:{port}"
+        health.add_development_route("/development/poll", poll)
+        async with health.serving(LOOPBACK, port), aiohttp.ClientSession() as session:
+            answers = [
+                await session.get(f"{origin}/development/idle"),
+                await session.post(f"{origin}/development/poll"),
+                await session.get(f"{origin}/development/poll"),
+            ]
+            assert [answer.status for answer in answers] == statuses
+
+
+async def test_a_scrape_in_open_metrics_keeps_its_connection() -> None:
+    (port,) = free_ports(1)
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0"}
+    async with Health(driven=False, service="rules").serving(LOOPBACK, port), aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.get(f"http://{LOOPBACK}:{port}/metrics", headers=accept) as answer:
+                assert answer.content_type == "application/openmetrics-text"
+                assert "connection" not in answer.headers
+                assert (await answer.text()).endswith("# EOF\n")

@@ -16,7 +16,6 @@ from services.ingest import app
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
-from services.ingest.http.router import HttpRequest
 from services.ingest.metrics import IngestMetrics
 from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
 from services.ingest.settings import IngestRole, IngestSettings
@@ -25,6 +24,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Line, TenantId
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import SystemClock, machine_now
+from shared.runtime.http.router import HttpRequest
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
 from tests.services.ingest.payloads import PSEUDONYMS, status, statuses, webhook

@@ -13,7 +13,8 @@ import orjson
 import pytest
 from aiohttp import web
 
-from services.rules.rollout.sources import BundleSource, FolderSource, SourceContent, unpack_bundle
+from services.rules.rollout.bundles import BundleSource, unpack_bundle
+from services.rules.rollout.sources import FolderSource, SourceContent
 from services.rules.rulebook.validation import validate
 from shared.contracts.errors import Unavailable
 from tests.services.rules.rulebooks import BOOK

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.ingest.http.connections import (
+from shared.runtime.http.connections import (
     CLOSE_SECONDS,
     SEND_SECONDS,
     ConnectionLimits,

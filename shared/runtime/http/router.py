@@ -1,4 +1,4 @@
-"""Requests and responses of the public port, and the router from path and method to a handler."""
+"""Requests and responses, and the router from path and method to a handler."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,6 +40,10 @@ class HttpResponse(NamedTuple):
 
 
 RequestHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+def text_response(status: HTTPStatus, text: str) -> HttpResponse:
+    return HttpResponse(status, text.encode())
 
 
 def json_response(status: HTTPStatus, **fields: Any) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server of the public port, over httptools' parser: requests in, responses out, in order.
+"""The HTTP/1.1 server of every port, over httptools' parser: requests in, responses out, in order.
 
 The memory of a connection is bounded: a header, a body, and a few pipelined requests. A request that exceeds a limit is
 answered with the reason, and the connection is closed after its sender has had time to read that.
@@ -7,7 +7,8 @@ answered with the reason, and the connection is closed after its sender has had 
 import asyncio
 import resource
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import lru_cache
@@ -17,9 +18,9 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
-from services.ingest.http.connections import ConnectionLimits, ConnectionState, ConnectionTable, DropReason
-from services.ingest.http.router import MAX_BODY_BYTES, HttpRequest, HttpResponse, Router
 from shared.contracts.errors import Misconfigured
+from shared.runtime.http.connections import ConnectionLimits, ConnectionState, ConnectionTable, DropReason
+from shared.runtime.http.router import MAX_BODY_BYTES, HttpRequest, HttpResponse, Router
 
 MAX_HEADER_BYTES = 16 * 1024
 """Of a request's target and headers; WhatsApp's have some hundred bytes."""
@@ -337,10 +338,9 @@ class HttpConnection(asyncio.Protocol):
 
 
 class HttpServer:
-    """Opens the port, drops overdue connections, and closes the port after the requests in flight are answered.
+    """Opens a port, drops overdue connections, and closes the port after the requests in flight are answered.
 
-    ``on_dropped`` gets the reason of each connection that is dropped. Raises Misconfigured where the system allows too
-    few open files.
+    ``setting`` is the one that names the port. ``on_dropped`` gets the reason of each connection that is dropped.
     """
 
     def __init__(
@@ -348,30 +348,47 @@ class HttpServer:
         router: Router,
         limits: ConnectionLimits,
         on_dropped: Callable[[DropReason], None],
+        *,
         address: str,
         port: int,
+        setting: str,
     ) -> None:
         self._router = router
         self._address = address
         self._port = port
+        self._setting = setting
         self._backlog = min(_BACKLOG, limits.connections // 2)  # accepted all at once, they do not drop each other
         self._connections = ConnectionTable(limits, on_dropped)
         self._is_bound = False
         self._is_draining = False
-        _allow_open_files(limits.connections)
 
     async def serve(self) -> None:
-        """Until cancelled; the requests in flight are answered first."""
-        server = await asyncio.get_running_loop().create_server(
-            self._new_connection, self._address, self._port, backlog=self._backlog
-        )
+        """Until cancelled; the requests in flight are answered first. Raises as ``listening``."""
+        async with self.listening():
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Serve until the block ends. Raises Misconfigured where the port cannot be opened."""
+        server = await self._open()
+        sweeping = asyncio.ensure_future(self._sweep_forever())
         self._is_bound = True
         try:
-            await self._sweep_forever()
+            yield
         finally:
             self._is_bound = False
             server.close()
             await self._finish()
+            sweeping.cancel()
+
+    async def _open(self) -> asyncio.Server:
+        try:
+            return await asyncio.get_running_loop().create_server(
+                self._new_connection, self._address, self._port, backlog=self._backlog
+            )
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise Misconfigured(self._setting, f"{self._address}:{self._port} cannot be opened: {reason}") from None
 
     def drain(self) -> None:
         """From now on each connection ends with a response, so that senders go elsewhere before the port closes."""
@@ -433,11 +450,11 @@ def _response_header(
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _allow_open_files(connections: int) -> None:
-    """Raise this process's limit of open files. Raises Misconfigured where the system allows too few."""
+def allow_open_files(connections: int, setting: str) -> None:
+    """Raise the limit of open files. Raises Misconfigured, with ``setting``, where the system allows fewer."""
     wanted = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and wanted > hard:
-        raise Misconfigured("STET_LISTEN_CONNECTIONS", f"this process may open {hard} files, {wanted} are needed")
+        raise Misconfigured(setting, f"this process may open {hard} files, {wanted} are needed")
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,15 +1,17 @@
 """HTTP/1.1 requests over real sockets: whole, in small pieces, pipelined, malformed, too large."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Iterable
 from http import HTTPStatus
 
 import pytest
 
 from dev.ports import LOOPBACK, free_ports
-from services.ingest.http.connections import ConnectionLimits, ConnectionTable, DropReason
-from services.ingest.http.router import MAX_BODY_BYTES, HttpRequest, HttpResponse, RequestHandler, Router
-from services.ingest.http.server import MAX_HEADER_BYTES, HttpConnection, HttpServer
+from shared.contracts.errors import Misconfigured
+from shared.runtime.http.connections import ConnectionLimits, ConnectionTable, DropReason
+from shared.runtime.http.router import MAX_BODY_BYTES, HttpRequest, HttpResponse, RequestHandler, Router
+from shared.runtime.http.server import MAX_HEADER_BYTES, HttpConnection, HttpServer, allow_open_files
 
 LIMITS = ConnectionLimits(
     connections=8, body_bytes=4 * MAX_BODY_BYTES, header_seconds=5, body_seconds=10, idle_seconds=30
@@ -45,6 +47,11 @@ class ServerUnderTest:
         self.router = Router(routes, lambda path, status: self.rejected.append((path, status)))
         self.connections = ConnectionTable(LIMITS, self.reasons.append)
         self.number = 0
+
+    def server(self, port: int) -> HttpServer:
+        return HttpServer(
+            self.router, LIMITS, self.reasons.append, address=LOOPBACK, port=port, setting="STET_LISTEN_PORT"
+        )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(LOOPBACK, self.number)
@@ -211,7 +218,7 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_a_draining_port_ends_each_connection_with_a_response(tested: ServerUnderTest) -> None:
     """A sender that had its connection closed while it sends again would take it for a refused request."""
     [port] = free_ports(1)
-    server = HttpServer(tested.router, LIMITS, tested.reasons.append, LOOPBACK, port)
+    server = tested.server(port)
     serving = asyncio.create_task(server.serve())
     while not await server.is_listening():
         await asyncio.sleep(0.01)
@@ -226,3 +233,16 @@ async def test_a_draining_port_ends_each_connection_with_a_response(tested: Serv
         await connection[1].wait_closed()
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_a_port_that_cannot_be_opened_is_named_with_its_setting(tested: ServerUnderTest) -> None:
+    with pytest.raises(
+        Misconfigured, match=rf"STET_LISTEN_PORT: {LOOPBACK}:{tested.number} cannot be opened: .*in use"
+    ):
+        await tested.server(tested.number).serve()
+
+
+def test_more_connections_than_the_system_allows_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    with pytest.raises(Misconfigured, match="STET_LISTEN_CONNECTIONS: this process may open 1024 files, 1256 are"):
+        allow_open_files(1000, "STET_LISTEN_CONNECTIONS")

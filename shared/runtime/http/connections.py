@@ -1,4 +1,4 @@
-"""The table of open connections of the public port: time limits per state, their number, the memory of their bodies.
+"""The table of open connections of a port: time limits per state, their number, the memory of their bodies.
 
 A stranger may open many connections and send nothing, half a header, or a body byte by byte. So each state of a
 connection has a time limit, and where the number or the memory is used up, the connection that has waited longest is

@@ -1,1 +1,0 @@
-"""The HTTP server of the public port: routing, limits on connections, and the HTTP/1.1 protocol."""
