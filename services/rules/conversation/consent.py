@@ -148,7 +148,7 @@ def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> No
     """WhatsApp's switch for offers and announcements; it says nothing about other messages.
 
     It is the account's. Where several people are reached there, it ends the offers to all of them, and turned on again
-    it brings them back to those who had agreed to them: nobody else's tap is a person's first consent.
+    it brings them back to those who had agreed to them: the tap of another is no first consent.
     """
     allowed = changed.value is not Preference.STOP
     people = (changed.person_id, *changed.shared_with)

@@ -131,7 +131,7 @@ class Consent(Value):
         return self.lapsed_at is not None and at <= self.lapsed_at
 
     def with_lapse(self, at: datetime) -> "Consent":
-        """What was agreed to later is the new account's own."""
+        """An agreement after the change is the new account's own, and stays."""
         lapsed = self.replace(lapsed_at=max(at, self.lapsed_at or at))
         opted_in, marketing = self.opted_in_at, self.marketing_in_at
         return lapsed.replace(
