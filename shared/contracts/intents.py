@@ -78,6 +78,32 @@ _LOGIN_CODE = re.compile(
 """Four to eight digits, in one or two groups, or capitals with digits among them."""
 
 
+def is_unmistakable_code(text: str) -> bool:
+    """Whether it is a login code although a text was asked for: “1984”, “SE7EN” and “Code 46” are none.
+
+    Six digits, or digits with letters before them as in G-482913, are one alone or in a text that names a code; other
+    numbers only within four words of where it is named. A person may still mean it, and is to be asked.
+    """
+    if not is_login_code(text):
+        return False
+    if _SURE_CODE.search(text) is not None:
+        return True
+    words, phrases = _words(text), _set("code")
+    longest = max(map(len, phrases))
+    named = [
+        at
+        for at in range(len(words))
+        if any(words[at : at + size] in phrases for size in range(1, min(longest, len(words) - at) + 1))
+    ]
+    numbers = [at for at, word in enumerate(words) if any(map(str.isdigit, word))]
+    return any(abs(one - other) <= _NEAR for one in named for other in numbers)
+
+
+_SURE_CODE = re.compile(r"(?<!\w)(?:[A-Z]{1,3}-\d{4,8}|\d{6}|\d{3}[ \u00a0-]\d{3})(?![^\W_])", re.ASCII)
+_NEAR = 4
+"""In words."""
+
+
 def languages() -> frozenset[str]:
     """Those in which a wish to stop is understood, by their codes."""
     return frozenset(_languages())

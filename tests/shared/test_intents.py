@@ -12,6 +12,7 @@ from shared.contracts.intents import (
     has_words,
     is_login_code,
     is_stop_keyword,
+    is_unmistakable_code,
     languages,
 )
 
@@ -153,3 +154,30 @@ def test_emoji_and_punctuation_say_nothing(text: str, says: bool) -> None:  # no
 )
 def test_a_login_code_is_a_code_that_is_named(text: str | None, is_code: bool) -> None:  # noqa: FBT001 -- a column
     assert is_login_code(text) is is_code
+
+
+@pytest.mark.parametrize(
+    ("text", "is_code"),
+    [
+        ("482913", True),
+        ("482 913", True),
+        ("482-913", True),
+        ("G-482913", True),
+        ("Your WhatsApp code: 482-913", True),
+        ("4821 is your verification code", True),
+        ("Use 482913 to sign in to your account and never share this code with others", True),
+        ("Votre code est 4821", True),
+        ("认证验证码4821", True),
+        ("1984", False),
+        ("2666", False),
+        ("20000", False),
+        ("SE7EN", False),
+        ("U-571", False),
+        ("Code 46", False),
+        ("The Da Vinci Code", False),
+        ("In 1943 a young woman in Bletchley breaks the code", False),
+        ("My novel has 95000 words and is about a family that lives by its own secret code", False),
+    ],
+)
+def test_a_code_is_unmistakable_where_a_person_would_hardly_write_it_as_an_answer(text: str, *, is_code: bool) -> None:
+    assert is_unmistakable_code(text) is is_code

@@ -5,13 +5,15 @@ A refusal names the text that tells the person what would be accepted. Sending i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import assert_never
 
+from services.rules.conversation.absence_text import Leave, UnclearLeave, read_absence
 from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_values import NO_PLACE, Place, read_value
-from services.rules.rulebook.model import FieldText, Form, FormField
+from services.rules.rulebook.model import FieldKind, FieldText, Form, FormField
 from shared.clients.file_types import is_one_of
-from shared.contracts.intents import has_words
+from shared.contracts.intents import has_words, is_unmistakable_code, normalize_words
 from shared.contracts.whatsapp import Media, MediaRefusal
 
 CONTENT_TYPES: Mapping[str, frozenset[str]] = {
@@ -68,6 +70,32 @@ def read_answer(asked: FormField, text: str, words: FieldText | None, place: Pla
     by_number = {str(n): name for n, name in enumerate(asked.choose, start=1)}
     matches = (n for n in asked.choose if text == n or text.casefold() == texts[n])
     return by_number.get(text.rstrip(".")) or next(matches, None)
+
+
+_QUOTES = ('""', "“”", "„“", "””", "«»", "»«", "‹›", "››", "‘’", "''", "「」", "『』")
+_LONGEST_TITLE = 3
+"""In words: “Out of office” may be a title, and machines write more."""
+
+
+def unquoted(text: str) -> str | None:
+    """The text within quotation marks, by which a person says that it is the answer; None for a text without them."""
+    text = text.strip()
+    inner = text[1:-1].strip()
+    return inner if f"{text[:1]}{text[-1:]}" in _QUOTES and inner else None
+
+
+def takes_any_text(asked: FormField) -> bool:
+    """Whether what a machine wrote would fit, too."""
+    return asked.kind is FieldKind.TEXT and not asked.choose and not asked.document
+
+
+def reads_as_machine_text(text: str, today: date) -> bool:
+    """Whether a machine sends such texts: a login code, or a notice of an absence."""
+    if is_unmistakable_code(text):
+        return True
+    absence = read_absence(text, today, dict)
+    is_long = len(normalize_words(text)) > _LONGEST_TITLE
+    return isinstance(absence, Leave) or (absence is UnclearLeave.UNTIL_WHEN and is_long)
 
 
 def length_refusal(asked: FormField, text: str) -> Refusal | None:

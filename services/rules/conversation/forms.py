@@ -5,6 +5,7 @@ does not accept is refused with a text that says what it accepts.
 """
 
 from collections.abc import Collection, Mapping
+from datetime import date
 
 from msgspec import Struct
 
@@ -22,6 +23,9 @@ from services.rules.conversation.form_answers import (
     file_refusal,
     length_refusal,
     read_answer,
+    reads_as_machine_text,
+    takes_any_text,
+    unquoted,
 )
 from services.rules.conversation.form_values import Place, example_value, spoken_value
 from services.rules.conversation.outbound import (
@@ -33,7 +37,8 @@ from services.rules.conversation.outbound import (
 )
 from services.rules.conversation.recipients import Recipient
 from services.rules.conversation.template_calls import template_of
-from services.rules.rulebook.built_in import STOP_ALL, SUMMARY, TYPED_FIELDS
+from services.rules.conversation.unsolicited import is_repeated_sentence
+from services.rules.rulebook.built_in import MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.ids import MessageId, Wamid
@@ -68,7 +73,7 @@ def begin_form(
         step=step,
         reference=rendering.reference_code(chain.chain_id),
         last_at=context.now,
-        values=_fitting(form, defaults, _place_of(context, context.facts.people[sender])),
+        values=_fitting(form, defaults, _place_of(context, context.facts.people[sender]), _today(context)),
         sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.messages if m.verb is Verb.COLLECT]),
     )
@@ -77,9 +82,13 @@ def begin_form(
     return _ask_next(context, chain, form, before=_reason(context, chain, refusal))
 
 
-def _fitting(form: Form, defaults: Mapping[str, object], place: Place) -> dict[str, str]:
+def _fitting(form: Form, defaults: Mapping[str, object], place: Place, today: date) -> dict[str, str]:
     texts = {field: str(defaults.get(field.name) or "").strip() for field in form.fields}
-    read = {field.name: read_answer(field, text, None, place) for field, text in texts.items()}
+    read = {
+        field.name: read_answer(field, text, None, place)
+        for field, text in texts.items()
+        if not (takes_any_text(field) and reads_as_machine_text(text, today))
+    }
     return {name: value for name, value in read.items() if value is not None}
 
 
@@ -92,6 +101,29 @@ def _read(context: DecisionContext, chain: Chain, form: Form, field: FormField, 
     """The value that a text of the person who fills the form stands for."""
     words = _field_wordings(context, chain, form).get(field.name)
     return read_answer(field, text, words, _place_of(context, _person_of(context, chain)))
+
+
+def _today(context: DecisionContext) -> date:
+    return context.rulebook.calendar.office.local_date(context.now)
+
+
+def _meant_text(context: DecisionContext, chain: Chain, field: FormField, text: str) -> str | None:
+    """The text that a person means as the answer; None for one that a machine wrote, as far as one can tell.
+
+    Where a person means it all the same, they put it in quotation marks, which are no part of the answer then.
+    """
+    if not takes_any_text(field) or length_refusal(field, text) is not None:
+        return text
+    inner = unquoted(text)
+    if inner is not None:
+        return inner if _is_machine_text(context, chain, field, inner) else text
+    return None if _is_machine_text(context, chain, field, text) else text
+
+
+def _is_machine_text(context: DecisionContext, chain: Chain, field: FormField, text: str) -> bool:
+    state = _form_state(chain)
+    others = [value for name, value in state.values.items() if name != field.name]
+    return reads_as_machine_text(text, _today(context)) or is_repeated_sentence(context, state.person_id, text, others)
 
 
 def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
@@ -155,6 +187,10 @@ def advances_form(context: DecisionContext, chain: Chain, message: MessageReceiv
     field = _asked_field(form, state)
     if field is None or not text:
         return field is None
+    meant = _meant_text(context, chain, field, text)
+    if meant is None:
+        return False
+    text = meant
     return _read(context, chain, form, field, text) is not None or _refusal_of(context, chain, field, text) is None
 
 
@@ -257,6 +293,10 @@ def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, 
         return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal))
     if file.came and (not text or (field.document and file.refusal is not None)):
         return _ask(context, chain, form, field, before=_reason(context, chain, file.refusal))
+    meant = _meant_text(context, chain, field, text)
+    if meant is None:
+        return _ask(context, chain, form, field, before=_reason(context, chain, _machine_refusal(context)))
+    text = meant
     value = _read(context, chain, form, field, text)
     if value is None and (refusal := _refusal_of(context, chain, field, text)) is not None:
         return _ask(context, chain, form, field, before=_reason(context, chain, refusal))
@@ -277,6 +317,11 @@ def _refusal_of(context: DecisionContext, chain: Chain, field: FormField, text: 
     if not field.required and _asked_times(chain, field) > _RETRIES:
         return None
     return _wrong_value(context, chain, field)
+
+
+def _machine_refusal(context: DecisionContext) -> Refusal:
+    """The house's sentence, where it has one."""
+    return Refusal(MACHINE_TEXT) if MACHINE_TEXT in context.rulebook.templates else ASK_AGAIN
 
 
 def _wrong_value(context: DecisionContext, chain: Chain, field: FormField) -> Refusal:

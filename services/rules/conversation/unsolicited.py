@@ -107,6 +107,19 @@ def _has_too_many_open(context: DecisionContext, person: PersonId) -> bool:
     return len(opened) >= (limit.strangers_open if is_stranger(context, person) else limit.open)
 
 
+def is_repeated_sentence(context: DecisionContext, person: PersonId, text: str, others: Iterable[str]) -> bool:
+    """Whether the person lately wrote the very same sentence unasked, or it is one of the ``others``.
+
+    A machine repeats itself word by word to each message it gets. What is shorter than a sentence may be meant twice.
+    """
+    words = _text_hashes(text)
+    if len(words) < _SENTENCE_WORDS:
+        return False
+    known = context.facts.unsolicited.get(person, UnsolicitedMessages())
+    lately = (one.words for one in known.recent if context.now - one.at < _SENTENCE_KEPT)
+    return words in {*lately, *(_text_hashes(text) for text in others)}
+
+
 def should_report(context: DecisionContext, message: MessageReceived) -> bool:
     """Whether to report it to a colleague now: at most once a day for each person."""
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
@@ -155,8 +168,12 @@ def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
         return (word_hash(message.media.sha256 or message.media.media_id),)
     if message.button_id is not None:
         return ()
-    words = _WORD.findall((message.text or "").casefold())
-    return tuple(map(word_hash, words[:_MOST_WORDS] or [message.text or message.message_kind]))
+    return _text_hashes(message.text or message.message_kind)
+
+
+def _text_hashes(text: str) -> tuple[int, ...]:
+    words = _WORD.findall(text.casefold())
+    return tuple(map(word_hash, words[:_MOST_WORDS] or [text]))
 
 
 def word_hash(text: str) -> int:

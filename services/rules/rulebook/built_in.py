@@ -11,6 +11,8 @@ FINISH = ("done", "give_back")
 SUMMARY = ("send", "change", "cancel")
 STOP_ALL = "stop_all"
 """The answer of the button that opts out, where a form has taken a stop word for the answer to its question."""
+MACHINE_TEXT = "form_machine_text"
+"""The template that says that a text was not taken for the answer, since it looks like one that a machine sent."""
 DIGEST, SHOW = "digest", "show"
 """The template of a message for several others, and the answer of its button."""
 
@@ -66,6 +68,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "form_large_file": BuiltInTemplate(words=frozenset({"most"})),
     "form_broken_file": BuiltInTemplate(optional=True),
     "form_unsafe_file": BuiltInTemplate(optional=True),
+    MACHINE_TEXT: BuiltInTemplate(optional=True),
     "taken_as_answer": BuiltInTemplate(may_offer=(STOP_ALL,), words=frozenset({"said"})),
     "cover_announced": BuiltInTemplate(),
     "absence_noted": BuiltInTemplate(words=_DAYS | {"cover"}, chain=False),

@@ -63,11 +63,15 @@ FIRST = [
 TO_ISBN = [*FIRST, "reply: {from: 5001, document: a.pdf}", "expect: [{collect: 5001, say: offer.isbn}]"]
 
 
-def told(*moves: str, country: str = "GB") -> list[str]:
+def told(*moves: str, country: str = "GB", longest: int = 20) -> list[str]:
     files = {
         name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
     }
-    files |= {"offer.rule.yaml": RULE, "offer.form.yaml": FORM, "offer_summary.template.yaml": SUMMARY}
+    files |= {
+        "offer.rule.yaml": RULE,
+        "offer.form.yaml": FORM.replace("20, required", f"{longest}, required", 1),
+        "offer_summary.template.yaml": SUMMARY,
+    }
     lines = "\n".join(f"    - {move}" for move in moves)
     people = f"    5001: {{visitor: true, name: Maud, country: {country}}}"
     files["offer.test.yaml"] = HEAD.format(people=people, play=lines)
@@ -104,6 +108,54 @@ def test_a_refused_answer_is_asked_for_again_with_what_is_accepted(
 ) -> None:
     again = [f"reply: {{from: 5001, {answer}}}", f"expect: [{{collect: 5001, say: {asked}, text: '{sentence}'}}]"]
     assert told(*before, *again, *again) == []
+
+
+MACHINE = "looks like one that a machine sends"
+AWAY = "I am on holiday until 20 March"
+OPENING = "A quiet story of tides and salt"
+
+
+@pytest.mark.parametrize(
+    ("opening", "text"),
+    [
+        ("Tides", "Your login code is 4821"),
+        ("Tides", "482913"),
+        ("Tides", "G-482913 is your Google code"),
+        ("Tides", AWAY),
+        (OPENING, OPENING),
+    ],
+    ids=["sentence", "alone", "named", "absence", "repeated"],
+)
+def test_a_machine_s_text_fills_nothing_until_the_person_says_that_it_is_the_answer(opening: str, text: str) -> None:
+    """A form whose title may be long, since a machine's sentence has more than twenty characters."""
+    moves = [
+        f"reply: {{from: 5001, line: main, text: {opening}}}",
+        f"expect: [{WELCOME}, {{collect: 5001, say: offer.title}}]",
+        f"reply: {{from: 5001, text: {text}}}",
+        f"expect: [{{collect: 5001, say: offer.title, text: {MACHINE}}}]",
+        f"reply: {{from: 5001, text: '“{text}”'}}",
+        "expect: [{collect: 5001, say: offer.manuscript}]",
+        "reply: {from: 5001, document: a.pdf}",
+        "expect: [{collect: 5001, say: offer.isbn}]",
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: send}",
+        f"expect: [{{record: acquisition.create, with: {{title: '{text}'}}}}, {{collect: 5001, say: noted}}]",
+    ]
+    assert told(*moves, longest=60) == []
+
+
+@pytest.mark.parametrize(
+    "title", ["1984", "2666", "SE7EN", "Code 46", "Out of Office", "10 000 Leagues", "“Sea Glass”"]
+)
+def test_a_title_that_is_a_number_or_speaks_of_codes_is_taken(title: str) -> None:
+    assert told(*FIRST[:2], f"reply: {{from: 5001, text: '{title}'}}", FIRST[3]) == []
+
+
+def test_a_login_code_that_begins_a_form_fills_no_field_by_its_default() -> None:
+    first = [f"reply: {{from: 5001, line: main, text: {text}}}" for text in ("Your code is 482913",)]
+    asked = ["expect: [{collect: 5001, say: offer.pitch}]"]
+    assert told(*first, FIRST[1], FIRST[2], *asked) == []
 
 
 TAKEN = [
