@@ -1,4 +1,4 @@
-"""Working time: durations in working days, countries' weeks and public holidays, time zones, and calendars of them.
+"""Working time: durations in working days, time zones, and the calendars of offices and people.
 
 Instants that are computed are in UTC. Wall time decides: across a clock change, one working day later is the same time
 on the clock. A person's quiet hours are the times at which their calendar is closed.
@@ -12,23 +12,18 @@ from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from typing import assert_never
-from warnings import catch_warnings, simplefilter
 from zoneinfo import ZoneInfo, available_timezones
 
 import phonenumbers
 from phonenumbers import timezone
 
-from shared.clients.holidays_by_country import holidays
+from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, public_holidays, working_weekdays
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Phone
 from shared.contracts.values import FIRST_DATE, LAST_DATE
 
 OPENS = time(9)
 CLOSES = time(18)
-MONDAY_TO_FRIDAY = frozenset(range(5))
-"""Weekdays count from 0, which is Monday."""
-
-_WEEK = frozenset(range(7))
 _YEARS_AHEAD = 5  # a calendar without a working day in five years is a mistake, not a holiday
 _COUNTED_FROM = 2000
 
@@ -287,51 +282,6 @@ def _working_days(year: int, calendar: WorkingCalendar) -> tuple[date, ...]:
         and day not in off
         and not any(closure.first <= day <= closure.last for closure in calendar.closures)
     )
-
-
-# ------------------------------------------------------------------ countries
-
-_UNKNOWN_COUNTRY = (NotImplementedError, TypeError, AttributeError)
-"""Raised by the ``holidays`` library for names it does not know; it looks some up among its own modules."""
-
-_YEARS_WITH_HOLIDAYS = range(1900, 2101)
-"""Beyond, nothing is announced, lunar calendars are not computed, and the library takes a second for one year."""
-
-
-@lru_cache(maxsize=1024)
-def public_holidays(country: str | None, subdivision: str | None, year: int) -> frozenset[date]:
-    """Public holidays; none for a country or a year that the ``holidays`` library does not know."""
-    if country is None or year not in _YEARS_WITH_HOLIDAYS:
-        return frozenset()
-    with catch_warnings():
-        simplefilter("ignore")  # the library warns of years for which a country has announced nothing yet
-        try:
-            return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
-        except _UNKNOWN_COUNTRY:
-            return frozenset()
-
-
-@lru_cache(maxsize=1024)
-def has_subdivision(country: str | None, subdivision: str | None) -> bool:
-    """Whether this part of a country is known to have public holidays of its own."""
-    if country is None or subdivision is None:
-        return False
-    try:
-        holidays.country_holidays(country, subdiv=subdivision)
-    except _UNKNOWN_COUNTRY:
-        return False
-    return True
-
-
-@lru_cache(maxsize=512)
-def working_weekdays(country: str | None) -> frozenset[int]:
-    """The days on which a country's offices open (0 = Monday); Monday to Friday where unknown."""
-    if country is None:
-        return MONDAY_TO_FRIDAY
-    try:
-        return _WEEK - frozenset(holidays.country_holidays(country).weekend)
-    except _UNKNOWN_COUNTRY:
-        return MONDAY_TO_FRIDAY
 
 
 # ------------------------------------------------------------------ time zones

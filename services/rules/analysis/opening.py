@@ -24,7 +24,7 @@ from services.rules.rulebook.catalogue import (
 from services.rules.rulebook.model import At, Rule, Rulebook, Team
 from services.rules.scenario.story_file import Story, StoryStep, read_stories
 from services.rules.scenario.story_world import golden_data
-from shared.clients.working_calendar import has_subdivision
+from shared.clients.public_holidays import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.vocabulary import Role, WorkRef
 

@@ -24,15 +24,13 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.times import meant_clock
 from services.rules.rulebook.yaml_tree import Node, ScalarNode, SequenceNode
-from shared.clients.holidays_by_country import holidays
+from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, subdivisions
 from shared.clients.working_calendar import (
     CLOSES,
-    MONDAY_TO_FRIDAY,
     OPENS,
     Closure,
     PublisherCalendar,
     WorkingCalendar,
-    has_subdivision,
 )
 
 _TO = re.compile(r"-|–|\bto\b")
@@ -124,7 +122,7 @@ class OfficeSection(Section):
         if "days" in self.written and not self.days and not items(self.written["days"]):
             report.add(self.value_location("days"), "the house works on at least one day")
         if self.country and self.subdivision and not has_subdivision(self.country, self.subdivision):
-            known = holidays.list_supported_countries().get(self.country, [])
+            known = subdivisions(self.country)
             parts = f"there are {', '.join(known)}" if known else "none has public holidays of its own"
             sentence = f"“{self.subdivision}” is no part of {self.country} with public holidays; {parts}"
             report.unknown(self.value_location("subdivision"), sentence, self.subdivision.upper(), known)

@@ -37,7 +37,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.times import DurationText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, parse
-from shared.clients.working_calendar import has_subdivision
+from shared.clients.public_holidays import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.errors import StetError
 from shared.contracts.ids import ContactId

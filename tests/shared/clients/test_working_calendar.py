@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.clients.public_holidays import MONDAY_TO_FRIDAY, public_holidays
 from shared.clients.working_calendar import (
-    MONDAY_TO_FRIDAY,
     Closure,
     Duration,
     PublisherCalendar,
@@ -22,7 +22,6 @@ from shared.clients.working_calendar import (
     countries_with_zones,
     country_calendar,
     find_zone,
-    public_holidays,
     resolve_zone,
 )
 from shared.contracts.errors import Misconfigured
@@ -256,7 +255,7 @@ def test_a_week_is_seven_days_by_the_clock_and_in_dates() -> None:
 
 
 def test_each_country_has_the_holidays_that_the_library_gives_where_it_loads_all_countries() -> None:
-    """working_calendar loads the modules of single countries, some of which build on another's."""
+    """public_holidays loads the modules of single countries, some of which build on another's."""
     code = """
 import json, holidays, sys
 def days(code):

@@ -12,7 +12,8 @@ from services.rules.polling import PollingLoops
 from services.rules.rulebook.model import Every, Location
 from services.rules.rulebook.times import read_every
 from services.rules.rulebook.yaml_tree import ScalarNode
-from shared.clients.working_calendar import MONDAY_TO_FRIDAY, WorkingCalendar
+from shared.clients.public_holidays import MONDAY_TO_FRIDAY
+from shared.clients.working_calendar import WorkingCalendar
 from tests.services.rules.rulebooks import BOOK
 from tests.services.rules.rules_service import golden_event, person_observed, person_of, rules_under_test, work_observed
 
