@@ -19,7 +19,7 @@ from shared.contracts.messages import Resend, SendMessage, TemplateCall
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED
 from shared.runtime.clock import machine_now
 
-_TARGET = 0.4
+_TARGET = 0.6
 _CONCURRENCY = 256
 _POLL_SECONDS = 0.05  # asking a hundred times a second takes a tenth of a core from those measured
 MESSAGES_PATH = "/v25.0/123456789012345/messages"
