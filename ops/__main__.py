@@ -74,7 +74,7 @@ COMMANDS = (
     LazyCommand("consent", "On which ground people may be written to, and their opt-ins.", _CHANGE),
     LazyCommand(
         "audit-log",
-        "List what operators changed, who did it and why, the newest first.",
+        "List what operators changed, and read of people: who did it and why, the newest first.",
         _CHANGE,
         module="changes",
         attribute="audit_log_command",

@@ -1,7 +1,7 @@
-"""A change by an operator: it is asked for, needs a reason, and stands in the audit log before it happens.
+"""A change by an operator, or the reading of personal data: it needs a reason, and stands first in the audit log.
 
-``stet audit-log`` lists what was changed. The row is committed before the change, so that a command that is killed
-leaves a trace too; its result follows.
+``stet audit-log`` lists what was changed and read. The row is committed before, so that a command that is killed leaves
+a trace too; its result follows.
 """
 
 import getpass
@@ -41,6 +41,9 @@ def _not_blank(reason: str) -> str:
 
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.", callback=_not_blank)]
+ReadReason = Annotated[
+    str, typer.Option("--reason", help="Why you read it; it stands in the audit log.", callback=_not_blank)
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to go on.")]
 
 _COLUMNS = {
@@ -52,6 +55,13 @@ _COLUMNS = {
     "reason": "reason",
     "result": "result",
 }
+
+
+def reason_to_read(reason: str | None, option: str) -> str:
+    """The reason for an option that shows personal data. Raises Misconfigured without one."""
+    if not (reason or "").strip():
+        raise Misconfigured("--reason", f"{option} shows personal data: say why")
+    return reason or ""
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -92,7 +102,7 @@ class AuditEntry:
 
 @asynccontextmanager
 async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIterator[AuditEntry]:
-    """A row of the audit log around the block; one that raises is logged as failed."""
+    """A row of the audit log around a change, or the reading of personal data; one that raises is logged as failed."""
     number = await pool.fetchval(QUERIES.begin_entry, machine_now(), current_person(), action, target, reason)
     entry = AuditEntry()
     try:
@@ -109,7 +119,7 @@ def audit_log_command(
     limit: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many rows.")] = 100,
     output: Format = OutputFormat.TEXT,
 ) -> None:
-    """List what operators changed, who did it and why, the newest first."""
+    """List what operators changed, and read of people: who did it and why, the newest first."""
 
     async def command() -> int:
         async with operator_pool(load_command_settings(CommandSettings), "operator") as pool:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ops.changes import Yes, audited, confirm
+from ops.changes import ReadReason, Yes, audited, confirm
 from ops.command_line import (
     ExitCode,
     Format,
@@ -76,11 +76,14 @@ def show_command(
     person: Annotated[
         str, typer.Argument(metavar="PERSON", help="The person's id, or their contact's id in Consonance.")
     ],
+    *,
+    reason: ReadReason,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """Show in which roles a person may be written to and on which ground, and every entry of the consent ledger.
 
-    Exit code 1 where the person is not known, or may be written to in no role.
+    The ledger has WhatsApp's ids of messages, which are personal data: the audit log says who read it. Exit code 1
+    where the person is not known, or may be written to in no role.
     """
     settings = load_command_settings(TenantSettings)
 
@@ -89,10 +92,11 @@ def show_command(
             kind, person_id = await kind_of(pool, settings.tenant, person)
             if kind is not IdKind.PERSON:
                 return print_error(f"no table knows a person or a contact {person}")
-            facts = await load_facts(pool, settings.tenant, [PersonId(person_id)])
-            book = await _rulebook(pool)
-            ids = sorted(facts.ids_of_person(PersonId(person_id)))
-            ledger = [_ledger_row(row) for row in await pool.fetch(QUERIES.ledger, settings.tenant, ids)]
+            async with audited(pool, "show consent", person_id, reason):
+                facts = await load_facts(pool, settings.tenant, [PersonId(person_id)])
+                book = await _rulebook(pool)
+                ids = sorted(facts.ids_of_person(PersonId(person_id)))
+                ledger = [_ledger_row(row) for row in await pool.fetch(QUERIES.ledger, settings.tenant, ids)]
         current = facts.current_id(PersonId(person_id))
         if current not in facts.people:
             return print_error(f"rules does not know {person} yet: its events wait for the contact")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.changes import ReasonOption, Yes, audited, confirm
+from ops.changes import ReasonOption, Yes, audited, confirm, reason_to_read
 from ops.command_line import (
     CommandSettings,
     Format,
@@ -75,14 +75,24 @@ def show_command(
     service: ServiceOption,
     record_id: RecordId,
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="Show its bytes too (may hold personal data).")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Show its bytes too (personal data); needs --reason, is audited.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why you read its bytes; it stands in the audit log.")
+    ] = None,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """Show one record and why it was parked."""
 
     async def command() -> int:
         async with operator_pool(load_command_settings(CommandSettings), service) as pool:
-            row = await pool.fetchrow(QUERIES.show_parked, record_id)
+            if raw:
+                why = reason_to_read(reason, "--raw")
+                async with audited(pool, "show parked record", f"{service} {record_id}", why):
+                    row = await pool.fetchrow(QUERIES.show_parked, record_id)
+            else:
+                row = await pool.fetchrow(QUERIES.show_parked, record_id)
         if row is None:
             return print_error(f"{service} has no parked record {record_id}")
         if output is OutputFormat.JSON:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.changes import Yes, audited, confirm
+from ops.changes import ReadReason, Yes, audited, confirm
 from ops.command_line import (
     ExitCode,
     Format,
@@ -165,7 +165,7 @@ def print_places(places: Sequence[PersonPlace], output: OutputFormat) -> None:
 def export_command(
     person: Person,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.")] = "asked for",
+    reason: ReadReason,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """Print everything that is kept about a person: the report for a request of access.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from ops.changes import Yes, audited, confirm
+from ops.changes import ReadReason, Yes, audited, confirm
 from ops.command_line import (
     CommandSettings,
     Format,
@@ -46,11 +46,12 @@ def list_command(output: Format = OutputFormat.TEXT) -> None:
 
 
 @app.command("show")
-def show_command(task_id: TaskId, output: Format = OutputFormat.TEXT) -> None:
-    """Show one task, with old and new values and the evidence (personal data)."""
+def show_command(task_id: TaskId, *, reason: ReadReason, output: Format = OutputFormat.TEXT) -> None:
+    """Show one task, with old and new values and the evidence (personal data); the audit log says who read it."""
 
     async def command() -> int:
-        async with operator_pool(load_command_settings(CommandSettings), SERVICE) as pool:
+        settings = load_command_settings(CommandSettings)
+        async with operator_pool(settings, SERVICE) as pool, audited(pool, "show task", str(task_id), reason):
             return await print_task(pool, task_id, output)
 
     run(command())

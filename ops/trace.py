@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.changes import audited
+from ops.changes import audited, reason_to_read
 from ops.command_line import (
     ExitCode,
     Format,
@@ -24,9 +24,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.timeline import Entry, Life, life_of
-from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import machine_now
-from shared.runtime.postgres import Pool
 
 _WIDE = 140  # columns, from which on the time line is a table
 
@@ -60,7 +58,8 @@ def trace_command(
     async def command() -> int:
         async with operator_pool(settings) as pool:
             if reveal:
-                await _record_reveal(pool, thing, reason)
+                async with audited(pool, "reveal", thing, reason_to_read(reason, "--reveal")):
+                    pass
             life = await life_of(pool, settings.tenant, thing, settings if topics else None, since_ms)
         if not life.entries:
             return print_error(_not_found(life, topics=topics), code=ExitCode.CANNOT_RUN if life.unread else 1)
@@ -71,14 +70,6 @@ def trace_command(
         return print_error(f"the topics were not read: {life.unread}") if life.unread else ExitCode.FINE
 
     run(command())
-
-
-async def _record_reveal(pool: Pool, thing: str, reason: str | None) -> None:
-    """Raises Misconfigured without a reason."""
-    if not (reason or "").strip():
-        raise Misconfigured("--reason", "--reveal shows personal data: say why")
-    async with audited(pool, "reveal", thing, reason or ""):
-        pass
 
 
 def _not_found(life: Life, *, topics: bool) -> str:

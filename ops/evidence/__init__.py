@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ops.changes import ReasonOption, Yes, audited, confirm, current_person
+from ops.changes import ReadReason, ReasonOption, Yes, audited, confirm, current_person
 from ops.command_line import (
     ExitCode,
     Format,
@@ -55,7 +55,8 @@ Record = Annotated[
 def export_command(
     record: Record,
     folder: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the files are written.")] = Path(),
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.")] = "asked for",
+    *,
+    reason: ReadReason,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """Write the evidence of a record as signed JSON and PDF/A (personal data), with the script that verifies them.
@@ -68,14 +69,14 @@ def export_command(
 
     async def command() -> int:
         key = export.load_signing_key(settings.evidence_key_file)
-        async with operator_pool(settings, SERVICE) as pool:
+        async with operator_pool(settings, SERVICE) as pool, audited(pool, "export evidence", record, reason) as entry:
             chain = await _fetch(pool, settings.tenant, record)
             if not chain:
+                entry.result = "there was none"
                 return print_error(f"there is no evidence of {record}")
             holds = await fetch_holds(pool, settings.tenant, record)
-            async with audited(pool, "export evidence", record, reason):
-                files = export.build_files(settings.tenant, record, chain, holds, key, machine_now())
-                written = [str(_write(folder / name, content)) for name, content in files.items()]
+            files = export.build_files(settings.tenant, record, chain, holds, key, machine_now())
+            written = [str(_write(folder / name, content)) for name, content in files.items()]
         broken = find_break([each.entry for each in chain])
         if broken is not None:
             return print_error(f"{record}: the chain is broken. {broken}")
@@ -95,13 +96,20 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 @app.command("show")
-def show_command(record: Record) -> None:
-    """Print the evidence of a record (personal data), one JSON object a line; exit code 1 where there is none."""
+def show_command(record: Record, *, reason: ReadReason) -> None:
+    """Print the evidence of a record (personal data), one JSON object a line; exit code 1 where there is none.
+
+    The audit log says who read it.
+    """
     settings = load_command_settings(TenantSettings)
 
     async def command() -> int:
-        async with operator_pool(settings, SERVICE) as pool:
+        async with (
+            operator_pool(settings, SERVICE) as pool,
+            audited(pool, "show evidence", record, reason) as entry,
+        ):
             chain = await _fetch(pool, settings.tenant, record)
+            entry.result = "done" if chain else "there was none"
         if not chain:
             return print_error(f"there is no evidence of {record}")
         print_json({**each.header, "content": each.document(), "unreadable": each.unreadable} for each in chain)

@@ -42,6 +42,7 @@ from tests.services.rules.stories import FOLDER
 from tests.services.writeback.writeback_under_test import open_pool
 
 pytestmark = pytest.mark.integration
+WHY = ("--reason", "a test")
 MESSAGE = """
 insert into dispatcher.messages (
     tenant, message_id, person_id, line, lane, say, state, content, button_ids, template_name, resend, requested_at,
@@ -382,11 +383,11 @@ def test_opt_ins_are_previewed_recorded_with_their_evidence_and_shown(stet: CliR
     preview = stet.invoke(app, ["consent", "import", str(file)])
     assert (preview.exit_code, "3 recorded; a preview" in preview.stdout) == (0, True), preview.output
     assert "7700" not in preview.stdout
-    assert stet.invoke(app, ["consent", "show", "806"]).exit_code == 1
+    assert stet.invoke(app, ["consent", "show", "806", *WHY]).exit_code == 1
     assert stet.invoke(app, ["consent", "import", str(file), "--apply"]).exit_code == 2
     done = stet.invoke(app, ["consent", "import", str(file), "--apply", "--reason", "fair of May", "--yes"])
     assert done.exit_code == 0, done.output
-    shown = stet.invoke(app, ["consent", "show", "806", "--format", "json"])
+    shown = stet.invoke(app, ["consent", "show", "806", *WHY, "--format", "json"])
     assert shown.exit_code == 0, shown.output
     (found,) = map(json.loads, shown.stdout.splitlines())
     assert [(each["role"], each["ground"]) for each in found["grounds"]] == [("newsletter", "opt_in")]
@@ -395,8 +396,9 @@ def test_opt_ins_are_previewed_recorded_with_their_evidence_and_shown(stet: CliR
     ]
     again = stet.invoke(app, ["consent", "import", str(file), "--format", "json"])
     assert {json.loads(line)["outcome"] for line in again.stdout.splitlines()} == {"known already"}
-    (entry,) = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
-    assert (entry["action"], entry["result"]) == ("import consent", "recorded 3 of 3")
+    entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    changed = [(each["action"], each["result"]) for each in entries if each["action"] != "show consent"]
+    assert changed == [("import consent", "recorded 3 of 3")]
 
 
 @pytest.mark.usefixtures("people")
@@ -405,7 +407,7 @@ def test_a_list_with_a_fault_records_nothing(stet: CliRunner, tmp_path: Path) ->
     file.write_text("contact,at,evidence\n806,2026-03-01,sheet 14\n807,2026-03-01,sheet 15\n")
     done = stet.invoke(app, ["consent", "import", str(file), "--apply", "--reason", "fair of May", "--yes"])
     assert (done.exit_code, "no such person" in done.stdout) == (1, True), done.output
-    assert stet.invoke(app, ["consent", "show", "806"]).exit_code == 1
+    assert stet.invoke(app, ["consent", "show", "806", *WHY]).exit_code == 1
     assert stet.invoke(app, ["consent", "import", "nowhere.csv"]).exit_code == 2
 
 
@@ -529,15 +531,47 @@ def test_evidence_is_written_signed_verified_and_noted(
 
 @pytest.mark.usefixtures("signing_key")
 def test_a_record_without_evidence_writes_nothing(stet: CliRunner, tmp_path: Path) -> None:
-    found = stet.invoke(app, ["evidence", "export", "works/1", "--to", str(tmp_path / "court")])
+    found = stet.invoke(app, ["evidence", "export", "works/1", *WHY, "--to", str(tmp_path / "court")])
     assert (found.exit_code, "there is no evidence of works/1" in found.stderr) == (1, True)
-    shown = stet.invoke(app, ["evidence", "show", "works/1"])
+    shown = stet.invoke(app, ["evidence", "show", "works/1", *WHY])
     assert (shown.exit_code, shown.stdout, "there is no evidence of works/1" in shown.stderr) == (1, "", True)
     assert not (tmp_path / "court").exists()
 
 
 @pytest.mark.usefixtures("evidence")
+def test_reading_evidence_on_the_screen_stands_in_the_audit_log(stet: CliRunner) -> None:
+    shown = stet.invoke(app, ["evidence", "show", RECORD, *WHY])
+    assert (shown.exit_code, len(shown.stdout.splitlines())) == (0, 2), shown.output
+    entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    assert [(each["who"], each["action"], each["target"], each["reason"], each["result"]) for each in entries] == [
+        ("ada", "show evidence", RECORD, "a test", "done")
+    ]
+
+
+READS = {
+    "show parked record": ["parked", "show", "--service", "rules", "1", "--raw"],
+    "show task": ["tasks", "show", "1"],
+    "show consent": ["consent", "show", "806"],
+    "show evidence": ["evidence", "show", "works/1"],
+    "export evidence": ["evidence", "works/1"],
+}
+
+
+@pytest.mark.usefixtures("people", "signing_key")
+@pytest.mark.parametrize("action", READS)
+def test_a_command_that_shows_personal_data_needs_a_reason_and_stands_in_the_audit_log(
+    stet: CliRunner, action: str
+) -> None:
+    """Also where there is nothing to show: that it was looked for counts."""
+    refused = stet.invoke(app, READS[action])
+    assert (refused.exit_code, "reason" in refused.stderr) == (2, True), refused.output
+    stet.invoke(app, [*READS[action], *WHY])
+    entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    assert [(each["who"], each["action"], each["reason"]) for each in entries] == [("ada", action, "a test")]
+
+
+@pytest.mark.usefixtures("evidence")
 def test_evidence_without_a_key_to_sign_with_is_not_exported(stet: CliRunner, tmp_path: Path) -> None:
-    found = stet.invoke(app, ["evidence", "export", RECORD, "--to", str(tmp_path / "court")])
+    found = stet.invoke(app, ["evidence", "export", RECORD, *WHY, "--to", str(tmp_path / "court")])
     assert (found.exit_code, "STET_EVIDENCE_KEY_FILE" in found.stderr) == (2, True)
     assert not (tmp_path / "court").exists()

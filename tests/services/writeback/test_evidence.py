@@ -51,7 +51,7 @@ async def test_evidence_holds_the_request_its_proof_and_the_value_read_back(
 ) -> None:
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("verified", "approved")
-    shown = command(postgres_database, "evidence", "show", "works/61421")
+    shown = command(postgres_database, "evidence", "show", "works/61421", "--reason", "a test")
     (line,) = map(orjson.loads, shown.stdout.splitlines())
     content = line["content"]
     assert (line["public"]["outcome"], content["proof"]["reply"], content["proof"]["rendered"]) == (

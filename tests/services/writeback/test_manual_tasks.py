@@ -50,7 +50,7 @@ async def test_a_task_shows_the_change_and_its_evidence(documented: WritebackUnd
     await documented.enqueue(request(metadata(name)))
     await documented.wait_for_outcomes("manual")
     listed = command(postgres_database, "tasks", "list").stdout
-    shown = command(postgres_database, "tasks", "show", "1").stdout
+    shown = command(postgres_database, "tasks", "show", "1", "--reason", "a test").stdout
     assert "metadata.apply" in listed
     assert "unsupported" in listed
     assert all(text in shown for text in ("A. Writer", "Ann Writer", "Shall the subtitle read so?", "wamid.1"))
@@ -88,7 +88,7 @@ async def test_a_task_is_closed_once(documented: WritebackUnderTest, postgres_da
     first, second = (command(postgres_database, *DONE) for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 1)
     assert "closed before" in second.stderr
-    assert command(postgres_database, "tasks", "show", "9").returncode == 1
+    assert command(postgres_database, "tasks", "show", "9", "--reason", "a test").returncode == 1
 
 
 def test_a_missing_setting_is_named() -> None:
