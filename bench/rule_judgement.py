@@ -11,7 +11,7 @@ import time
 from enum import StrEnum
 from pathlib import Path
 
-from shared.runtime.garbage_collection import collect_seldom
+from shared.runtime.startup import collect_seldom
 
 
 class MeasuredVerb(StrEnum):

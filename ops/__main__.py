@@ -12,7 +12,7 @@ from ops.command_line import ExitCode, print_error
 from ops.environment import use_stack
 from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
-from shared.runtime.garbage_collection import collect_seldom
+from shared.runtime.startup import collect_seldom
 
 _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.

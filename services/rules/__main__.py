@@ -1,9 +1,10 @@
 """``python -m services.rules``."""
 
-from shared.runtime.garbage_collection import collect_seldom
+from shared.runtime.startup import collect_seldom, import_structlog_without_rich
 
 if __name__ == "__main__":
     collect_seldom()  # before the imports, or they cost a fifth more
+    import_structlog_without_rich()
     from services.rules.app import main
     from shared.runtime.service import run_service
 

@@ -25,7 +25,6 @@ from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
-from shared.runtime.garbage_collection import keep_what_was_started
 from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
 from shared.runtime.inbox import inbox_expiries
 from shared.runtime.kafka import Producer
@@ -37,6 +36,7 @@ from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
 from shared.runtime.secret_files import SecretFilesWatch
 from shared.runtime.settings import ServiceSettings, secrets_folder
+from shared.runtime.startup import keep_what_was_started
 from shared.runtime.telemetry import configure_logs, error_location, get_logger
 from shared.runtime.topic_setup import wait_for_topics
 from shared.runtime.tracing import configure_traces, end_traces

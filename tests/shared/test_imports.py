@@ -23,9 +23,24 @@ _OF_PEOPLE = {"phonenumbers", "babel", "holidays"}
     ],
 )
 def test_a_service_loads_no_library_that_it_does_not_use(service: str, never: set[str]) -> None:
-    code = f"import sys, services.{service}.app; print('\\n'.join(sys.modules))"
+    code = f"""
+import runpy, sys
+import shared.runtime.startup as startup
+imported = startup.import_structlog_without_rich
+
+def import_and_end():
+    imported()
+    import services.{service}.app
+    print("\\n".join(sys.modules))
+    sys.exit(0)
+
+startup.import_structlog_without_rich = import_and_end
+runpy.run_module("services.{service}", run_name="__main__")
+"""
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 -- our own
-    assert set(found.stdout.split()) & (never | _OF_THE_COLLECTOR) == set()
+    loaded = set(found.stdout.split())
+    assert f"services.{service}.app" in loaded
+    assert loaded & (never | _OF_THE_COLLECTOR) == set()
 
 
 @pytest.mark.parametrize(

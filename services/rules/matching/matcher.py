@@ -12,8 +12,9 @@ from services.rules.matching.conditions import ConditionIndex, FieldValues, Name
 from services.rules.matching.second_engine import SecondEngine, SecondEngineFailedError
 from services.rules.rulebook.model import Rule, until_id
 from shared.contracts.ids import RuleId
-from shared.runtime.structlog_without_rich import structlog
+from shared.runtime.telemetry import get_logger
 
+log = get_logger()
 _NO_RULES: frozenset[RuleId] = frozenset()
 
 
@@ -54,7 +55,6 @@ class RuleMatcher:
         found = tuple(rules)
         self._starts = ConditionSet(_start_conditions(found), "on", has_second_engine=has_second_engine)
         self._untils = ConditionSet(_until_conditions(found), "until", has_second_engine=has_second_engine)
-        self._log = structlog.get_logger()
         self.disagreements = 0
 
     def match_rules(self, event: str, values: FieldValues) -> frozenset[RuleId]:
@@ -82,7 +82,7 @@ class RuleMatcher:
     ) -> None:
         """Names rules only, never the values of the event."""
         self.disagreements += 1
-        self._log.error(
+        log.error(
             "second_engine.disagreed",
             event_name=event,
             missed=sorted(decided - second),
