@@ -84,12 +84,20 @@ def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> No
     _leave_out(context, message.person_id, ExclusionReason.WRONG_PERSON)
 
 
-def apply_erasure(context: DecisionContext, person: PersonId) -> None:
-    """The person is erased: no answer and no value of a form is awaited any more, and the chains go on without them.
+def apply_erasure(context: DecisionContext, known: PersonFacts | None, person: PersonId) -> None:
+    """A person is erased, or turns out to be one who was: what waits for any id of theirs is withdrawn.
 
-    The state comes several times; only the first one is to be applied.
+    No answer and no value of a form is awaited any more, and the chains go on without them. The erased state comes
+    several times; only the first one is applied.
     """
-    _leave_out(context, person, ExclusionReason.ERASED)
+    facts = context.facts
+    seen, current = facts.people[person], facts.people.get(facts.current_id(person))
+    is_erased = current is not None and current.erased
+    if known is not None and (known.erased, known.merged_into) == (seen.erased, seen.merged_into):
+        return
+    erased = facts.ids_of_person(person) if is_erased else {person} if seen.erased else ()
+    for one in sorted(erased):
+        _leave_out(context, one, ExclusionReason.ERASED)
 
 
 def apply_changed_address(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:

@@ -160,8 +160,7 @@ class Decider:
         context.facts.set_person(person)
         merges.follow_merge(context, known, seen.person_id)
         consent.apply_merge(context, seen.person_id)
-        if seen.erased and (known is None or not known.erased):
-            consent.apply_erasure(context, seen.person_id)
+        consent.apply_erasure(context, known, seen.person_id)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 

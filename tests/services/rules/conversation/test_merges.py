@@ -1,6 +1,7 @@
 """A person with several ids: chains, questions, forms and submissions belong to the id that the person has now."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.context import RequestedMessage, RequestedWithdrawal
 from services.rules.conversation.fact_values import PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
 from shared.contracts.consonance import WorkObserved
@@ -25,6 +27,8 @@ from tests.services.rules.conversation.test_consent import (
     Word,
     apply,
     at,
+    decider,
+    event_of,
     said,
     visitor,
 )
@@ -227,6 +231,53 @@ def test_an_erasure_ends_the_form_that_is_being_filled() -> None:
     apply(facts, erased(CONTACT, 2), 11)
     assert open_questions(facts) == []
     assert not [chain for chain in facts.chains.values() if chain.active]
+
+
+def effects_of(facts: Facts, events: Sequence[EventData]) -> tuple[dict[str, PersonId], set[str]]:
+    """The messages that were asked for, each with its person, and those that were withdrawn."""
+    requested: dict[str, PersonId] = {}
+    withdrawn: set[str] = set()
+    for count, data in enumerate(events):
+        decision = decider().decide(event_of(data, count), facts, NOW + timedelta(days=1))
+        facts.apply_changes(decision.changes)
+        for effect in decision.effects:
+            if isinstance(effect, RequestedMessage):
+                requested[effect.send.message_id] = effect.send.person_id
+            elif isinstance(effect, RequestedWithdrawal):
+                withdrawn.add(effect.withdrawal.message_id)
+    return requested, withdrawn
+
+
+@pytest.mark.parametrize("skips", [False, True], ids=["every_state", "the_last_state_only"])
+def test_what_waits_for_a_visitor_is_withdrawn_who_turns_out_to_be_an_erased_contact(*, skips: bool) -> None:
+    """The states are on different partitions, and a compacted topic may have the newest one only."""
+    merged = erased(FIRST, 3, CONTACT) if skips else MERGES[0]
+    facts = facts_after([])
+    requested, withdrawn = effects_of(facts, [pitched(FIRST, "A history of tide mills", 1), erased(CONTACT, 2), merged])
+    assert {one for one, person in requested.items() if person in EVERYBODY} == withdrawn
+    assert not [chain for chain in facts.chains.values() if chain.active]
+
+
+ERASED: tuple[EventData, ...] = (
+    *MERGES,
+    erased(CONTACT, 2),
+    erased(FIRST, 3, CONTACT),
+    erased(SECOND, 3, CONTACT),
+    ASKED,
+    pitched(FIRST, "A history of tide mills", 1),
+    pitched(SECOND, "Rivers and their mills", 2),
+)
+
+
+@settings(max_examples=100)
+@given(st.permutations(ERASED))
+def test_any_order_of_merges_messages_and_erasures_leaves_nothing_that_waits_for_the_person(
+    events: list[EventData],
+) -> None:
+    facts = facts_after([])
+    requested, withdrawn = effects_of(facts, events)
+    assert open_questions(facts) == []
+    assert {one for one, person in requested.items() if person in EVERYBODY} <= withdrawn
 
 
 def test_an_erased_state_that_comes_again_changes_nothing_more() -> None:
