@@ -213,12 +213,13 @@ class Simulation:
         self.now = until
 
     def newest_message(
-        self, person: PersonId, answer: str | None = None, template: str | None = None
+        self, person: PersonId, answer: str | None = None, template: str | None = None, rule: str | None = None
     ) -> ChainMessage | None:
-        """The newest message to this person; with ``answer`` of those with this button, or of this template."""
+        """The newest message to this person: of those with the button ``answer``, of this template, of this rule."""
         theirs = [
             message
             for chain in self.facts.chains.values()
+            if rule in {None, chain.rule}
             for message in map(_as_sent, chain.messages)
             if message.person_id == person
             and message.requested_at is not None
@@ -396,11 +397,12 @@ class StoryPlayer:
         return self.people.people[contact]
 
     def newest_message(
-        self, contact: ContactId, answer: str | None = None, template: str | None = None
+        self, contact: ContactId, answer: str | None = None, template: str | None = None, rule: str | None = None
     ) -> ChainMessage:
-        found = self.simulation.newest_message(self.person(contact).person_id, answer, template)
+        found = self.simulation.newest_message(self.person(contact).person_id, answer, template, rule)
         if found is None:
-            which = "".join((f" “{template}”" if template else "", f" with a button “{answer}”" if answer else ""))
+            parts = ((" “{}”", template), (" with a button “{}”", answer), (" by the rule “{}”", rule))
+            which = "".join(text.format(name) for text, name in parts if name)
             raise UnplayableStep(f"{contact} has got no message{which}")
         return found
 
@@ -432,11 +434,15 @@ def _play_reply(player: StoryPlayer, step: ReplyStep) -> None:
     person = player.person(reply.sender).person_id
     line = reply.line or simulation.line_of(person) or player.people.book.tenant.default_line
     if reply.reaction is not None:
-        quoted = simulation.newest_message(person, template=reply.to)
+        quoted = simulation.newest_message(person, template=reply.to, rule=reply.rule)
         wamid = (quoted.wamid if quoted else None) or _UNKNOWN_MESSAGE
         simulation.receive(person, line, MessageKind.REACTION, text=reply.reaction, quoted_id=wamid)
         return
-    message = player.newest_message(reply.sender, reply.button, reply.to) if reply.button or reply.to else None
+    message = (
+        player.newest_message(reply.sender, reply.button, reply.to, reply.rule)
+        if reply.button or reply.to or reply.rule
+        else None
+    )
     if message is not None and reply.button:
         button = sign_button_id((_SIGNING_KEY,), message.message_id, reply.button)
         title = _button_title(player.people.book, message, reply.button)

@@ -200,6 +200,8 @@ class Reply(Section):
     to: Text | None = None
     """The template of the message that is tapped or quoted. Without it a tap is on the newest message with that
     button, a reaction on the newest of all, and a text quotes nothing."""
+    rule: Text | None = None
+    """The rule that sent it, where several say the same template to one person."""
     line: Text | None = None
     """The number of the publisher that the person writes to."""
 

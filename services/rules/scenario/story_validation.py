@@ -52,6 +52,7 @@ class StoryValidation:
     def __init__(self, validation: Validation, report: FaultReport) -> None:
         self._book = validation.rulebook
         self._report = report
+        self._unread_rules = validation.unread_rules
         self._templates = validation.rulebook.templates.keys() | validation.unread_templates
         self._faulty = frozenset(
             suffix
@@ -152,6 +153,7 @@ class StoryValidation:
 
     def _check_reply(self, reply: Reply) -> None:
         self._check_template(reply.to, reply.value_location("to"))
+        self._check_rule(reply)
         if reply.button is None or TEMPLATE in self._faulty or FORM in self._faulty:
             return
         known = self._buttons if reply.to is None else self._buttons_of(reply.to)
@@ -159,6 +161,11 @@ class StoryValidation:
             of = f"the template “{reply.to}”" if reply.to is not None else "no template"
             sentence = f"{of} has {'no' if reply.to is not None else 'a'} button “{reply.button}”"
             self._report.unknown(reply.value_location("button"), sentence, reply.button, known)
+
+    def _check_rule(self, reply: Reply) -> None:
+        known = self._book.rules.keys() | self._unread_rules
+        if reply.rule and reply.rule not in known:
+            self._report.unknown(reply.value_location("rule"), f"there is no rule “{reply.rule}”", reply.rule, known)
 
     # -------------------------------------------------------------- what is expected
 

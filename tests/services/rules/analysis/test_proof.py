@@ -99,6 +99,12 @@ def test_two_rules_that_write_one_record_by_one_event_are_shown() -> None:
     assert example.story.count("record: rights.record_decision") == 2
 
 
+def test_two_rules_that_ask_the_same_question_race_too() -> None:
+    example = the_one(proof_of(first=GOOD, second=GOOD.replace("approved", "declined")), Property.RACE)
+    assert "rule: first" in example.story
+    assert example.story.count("record: rights.record_decision") == 2
+
+
 def test_two_rules_that_no_event_starts_both_do_not_race() -> None:
     proof = proof_of(first=f"if: {{kind: permission}}\n{GOOD}", second=f"if: {{kind: licence}}\n{GOOD}")
     assert [example for example in proof.found if example.broken is Property.RACE] == []
