@@ -1,8 +1,9 @@
 """Finds values of fields for which conditions hold, or shows that there are none.
 
 Each field gets a finite domain that stands for all its values: the literals it is compared with, a value in each gap
-between them, one outside, and its absence where it may be absent. A comparison cannot tell other values apart, so
-trying all combinations decides the condition. Fields count as independent of each other.
+between them, one outside, and its absence where it may be absent. A list has each selection of its items, and a text
+each selection of the words that it must contain. A comparison cannot tell other values apart, so trying all
+combinations decides the condition. Fields count as independent of each other.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from services.rules.rulebook.model import (
     Condition,
     Field,
     NoneOf,
+    Operator,
     comparisons,
     mentioned_fields,
 )
@@ -28,7 +30,8 @@ SampleValues = Mapping[str, object]
 """A value for each field, None for an absent one."""
 
 _MOST_TRIED = 20_000
-_MOST_ITEMS = 4  # of a list, of which all subsets are tried
+_MOST_ITEMS = 6
+"""Items of a list, or words of a text, of which all selections are tried."""
 _A_DAY = date(2027, 6, 1)
 _AN_INSTANT = datetime(2027, 6, 1, 12, tzinfo=UTC)
 _STEPS = (-2, -1, 0, 1, 2)
@@ -73,7 +76,12 @@ def solutions(condition: Condition, event: str, *, started_by: tuple[str, ...] =
     names = sorted(mentioned_fields(condition), key=lambda name: -len(_literals(condition, name)))
     specs = {name: resolve((event,), name, started_by) for name in names}
     domains = {name: _domain(condition, name, spec) for name, spec in specs.items()}
-    return _Search(condition, names, domains).solutions()
+    found = False
+    for values in _Search(condition, names, domains).solutions():
+        found = True
+        yield values
+    if not found and any(_is_partial(condition, name, spec) for name, spec in specs.items()):
+        raise TooManyValuesError
 
 
 def both(*conditions: Condition | None) -> Condition:
@@ -136,6 +144,8 @@ def _domain(condition: Condition, name: str, spec: FieldSpec | None) -> Sequence
         return (None,)
     literals = _literals(condition, name)
     values = _values(spec, literals)
+    if spec.type is FieldType.TEXT and spec.code is None and not spec.values:
+        values = (*values, *_containing(_contained(condition, name)))
     return (*values, None) if spec.optional else tuple(values)
 
 
@@ -158,6 +168,31 @@ def _values(spec: FieldSpec, literals: set[object]) -> Sequence[object]:  # noqa
             return _lists(spec, literals)
         case _:
             return (PRESENT,)
+
+
+def _is_partial(condition: Condition, name: str, spec: FieldSpec | None) -> bool:
+    """Whether some values are left out that a comparison could tell from the others."""
+    if spec is None or spec.type not in (FieldType.LIST, FieldType.TEXT):
+        return False
+    literals = _literals(condition, name)
+    if spec.type is FieldType.LIST:
+        return len(literals) > _MOST_ITEMS
+    is_known = spec.code is not None and literals.issuperset(_CODES[spec.code])
+    return is_known or len(_contained(condition, name)) > _MOST_ITEMS
+
+
+def _contained(condition: Condition, name: str) -> frozenset[str]:
+    """The words that the field, or one it is compared with, must contain."""
+    related = _related(condition, name)
+    found = (each for each in comparisons(condition) if each.operator is Operator.CONTAINS and each.field in related)
+    return frozenset(each.operand for each in found if isinstance(each.operand, str))
+
+
+def _containing(contained: frozenset[str]) -> Iterator[str]:
+    """Texts with several of the words in them; those with one are the words themselves."""
+    words = sorted(contained)
+    sizes = range(2, len(words) + 1) if len(words) <= _MOST_ITEMS else (len(words),)
+    yield from (" / ".join(chosen) for size in sizes for chosen in combinations(words, size))
 
 
 def _texts(spec: FieldSpec, literals: set[object]) -> Sequence[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.rules.matching.impossible_conditions import impossible_condition_faults
 from services.rules.matching.self_starts import self_start_faults
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.model import Rulebook
@@ -39,8 +40,9 @@ def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool 
         _check_people(validation.rulebook, stories, report)
     if tested:
         _check_tested(validation, files, stories, report)
+    faulty = {fault.location.file for fault in validation.faults}
+    report.faults += impossible_condition_faults(validation.rulebook, faulty)
     if circles:
-        faulty = {fault.location.file for fault in validation.faults}
         report.faults += self_start_faults(validation.rulebook, faulty)
     return Checked(validation.rulebook, stories, tuple(report.sorted()), validation.notes)
 

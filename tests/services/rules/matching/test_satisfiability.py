@@ -30,6 +30,22 @@ POSSIBLE: dict[str, Condition] = {
             compare("recipient.staff", Operator.IS, operand=False),
         )
     ),
+    "several words in one text": AllOf(
+        (
+            compare(TEXT, Operator.CONTAINS, "tide"),
+            compare(TEXT, Operator.CONTAINS, "mill"),
+            NoneOf(compare(TEXT, Operator.CONTAINS, "dune")),
+        )
+    ),
+    "some of many items, and not the others": AllOf(
+        (
+            *(compare("launch.missing", Operator.INCLUDES, item) for item in ("metadata", "price", "rights")),
+            *(
+                NoneOf(compare("launch.missing", Operator.INCLUDES, item))
+                for item in ("front_cover", "full_cover", "jacket_copy")
+            ),
+        )
+    ),
     "one of two": AnyOf((compare(TEXT, Operator.IS, "a"), compare(TEXT, Operator.IS, "b"))),
 }
 IMPOSSIBLE: dict[str, Condition] = {
