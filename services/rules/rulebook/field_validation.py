@@ -47,7 +47,7 @@ class FieldScope:
     """The fields that may be named at one place. ``present`` fields are there although their event may lack them.
 
     ``for_each``: the place is judged for each person a message goes to, so it may name ``recipient``. ``several``: a
-    list of fields may stand there.
+    list of fields may stand there. ``beside``: all events of a list of which these are one.
     """
 
     events: tuple[str, ...]
@@ -56,6 +56,7 @@ class FieldScope:
     present: frozenset[str] = frozenset()
     for_each: bool = False
     several: bool = False
+    beside: tuple[str, ...] = ()
 
     def find(self, path: str, location: Location) -> FieldSpec | None:
         """The field; None if it is not declared here, which is reported."""
@@ -68,7 +69,8 @@ class FieldScope:
         if found is None and self.events:
             known = known_paths(self.events, self.started_by)
             known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
-            sentence = f"{self._event_names()} has no “{path}”"
+            is_said_of_all = self.beside and resolve(self.beside, path, self.started_by) is None
+            sentence = f"{' or '.join(self.beside if is_said_of_all else self.events)} has no “{path}”"
             self.report.unknown(location, sentence, path, known, several=self.several)
         return found
 
@@ -84,9 +86,6 @@ class FieldScope:
         if any(present == path or present.startswith(f"{path}.") for present in self.present):
             return True
         return any(nearest_word(each, (path,)) is not None for each in self.present - _known_anywhere())
-
-    def _event_names(self) -> str:
-        return " or ".join(self.events)
 
 
 # ------------------------------------------------------------------ fields that a condition guards

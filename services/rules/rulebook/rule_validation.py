@@ -187,7 +187,7 @@ def _check_question(
 ) -> None:
     """``path`` leads to the mapping with the key ``ask``."""
     location = context.location(rule, *path, "answers")
-    if not question.answers and context.loaded.is_mapping(rule.location.file, *path, "answers"):
+    if not question.answers and context.loaded.has_mapping(rule.location.file, *path, "answers"):
         context.report.add(location, "a question has at least one answer")
     if len(question.answers) > BUTTONS:
         context.report.add(location, f"a question has at most {BUTTONS} answers, one for each button")
@@ -376,7 +376,8 @@ def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
         context.report.unknown(until.location, sentence, until.event, endings, several=True)
         return
     check_contradictions(until.condition, context.report)
-    check_condition(until.condition, FieldScope((until.event,), context.report, started_by=rule.events))
+    beside = tuple(each.event for each in rule.until if each.location == until.location)
+    check_condition(until.condition, FieldScope((until.event,), context.report, rule.events, beside=beside))
     if until.tell is not None:
         check_each_addressee(context, rule, until.tell.who, (until.location,) * len(until.tell.who))
     _check_same(context, rule, until)

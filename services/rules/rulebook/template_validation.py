@@ -128,14 +128,16 @@ def _by_verb(context: ValidationContext, rule: Rule, step: Step, use: TemplateUs
             yield replace(use, attach=step.attach)
         case Verb.ASK:
             asking = use.of_answers(("steps", step.index), step.answers)
-            is_unread = not context.loaded.is_mapping(rule.location.file, "steps", step.index, "answers")
+            is_unread = not context.loaded.has_mapping(rule.location.file, "steps", step.index, "answers")
             yield replace(asking, attach=step.attach, is_unread=is_unread)
         case Verb.REMIND:
             asked = last_question(rule, step)
             answers = {} if asked is None else asked.answers
             path = ("steps", asked.index if asked else step.index)
             reminding = use.of_answers(path, answers)
-            is_unread = asked is None or not context.loaded.is_mapping(rule.location.file, *path, "answers")
+            is_unread = asked is None or not (
+                asked.verb is Verb.COLLECT or context.loaded.has_mapping(rule.location.file, *path, "answers")
+            )
             yield replace(reminding, attach=step.attach, is_unread=is_unread)
         case Verb.HAND_OVER:
             yield replace(use, template=step.say or "to_take", buttons=TAKE, words=_take_words(step.say))

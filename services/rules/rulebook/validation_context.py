@@ -50,13 +50,21 @@ class LoadedFiles:
 
     def is_mapping(self, file: str, *path: str | int) -> bool:
         """Whether the keys at ``path`` could be read: False where another value is written in their place."""
+        node = self._node(file, path)
+        return node is None or isinstance(node, MappingNode)
+
+    def has_mapping(self, file: str, *path: str | int) -> bool:
+        """Whether keys are written at ``path``: also False where nothing is."""
+        return isinstance(self._node(file, path), MappingNode)
+
+    def _node(self, file: str, path: tuple[str | int, ...]) -> Node | None:
         node: Node | None = self.trees.get(file)
         for part in path:
             if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.nodes):
                 node = node.nodes[part]
             else:
                 node = node.nodes.get(str(part)) if isinstance(node, MappingNode) else None
-        return node is None or isinstance(node, MappingNode)
+        return node
 
     def key_location(self, file: str, *path: str | int) -> Location:
         return key_location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
