@@ -26,7 +26,7 @@ from services.rules.rulebook.schema import (
     value,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.writes import WriteOperation
 
 
@@ -44,6 +44,11 @@ class TeamReference(Section):
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         """A field in place of a person is refused with its own sentence, and no team is missed beside it."""
+        if isinstance(node, MappingNode) and isinstance(several := node.nodes.get("team"), SequenceNode):
+            teams = [each.text for each in several.nodes if isinstance(each, ScalarNode)]
+            shown = ", ".join(f"{{team: {team}}}" for team in teams)
+            report.add(several.location, f"one team stands here; several are [{shown}]")
+            return {"team": ABSENT}
         if not isinstance(node, MappingNode) or node.nodes.keys() != {"field"}:
             return super().read_keys(node, label, report)
         named = node.nodes["field"]

@@ -38,12 +38,24 @@ _OPENS_AND_CLOSES = 2
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
+def _meant_hours(written: str) -> str | None:
+    """``9 to 6`` as 09:00-18:00; None where two clock times cannot be told."""
+    clocks = [meant_clock(part.strip()) for part in _TO.split(written)]
+    opens, closes = (*clocks, None, None)[:_OPENS_AND_CLOSES]
+    if len(clocks) != _OPENS_AND_CLOSES or opens is None or closes is None:
+        return None
+    if closes == "00:00":
+        return f"{opens}-23:59"
+    if closes <= opens and (afternoon := meant_clock(f"{closes} pm")) is not None:
+        closes = afternoon
+    return f"{opens}-{closes}"
+
+
 def _read_hours(node: Node) -> tuple[time, time]:
     found = _HOURS.fullmatch(read_text(node))
     if found is None:
-        meant = [meant_clock(part.strip()) for part in _TO.split(read_text(node))]
-        write = f"; write “{'-'.join(filter(None, meant))}”" if len(meant) == _OPENS_AND_CLOSES and all(meant) else ""
-        raise InvalidValue(f"hours are like “09:00-18:00”{write}")
+        meant = _meant_hours(read_text(node))
+        raise InvalidValue(f"hours are like “09:00-18:00”{f'; write “{meant}”' if meant else ''}")
     opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
     if closes <= opens:
         raise InvalidValue("the house closes after it opens, on the same day")

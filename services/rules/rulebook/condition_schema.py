@@ -42,6 +42,9 @@ _WRITTEN_ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("not", "ne", "!=", "not_equal", "is not"), "{is_not: …}"),
     **dict.fromkeys(("eq", "is", "equals", "=", "=="), "the value itself, like “field: value”"),
     **dict.fromkeys(("in", "one_of", "any_of", "any"), "a list, like “field: [one, other]”"),
+    **dict.fromkeys(("between", "range", "within"), "{at_least: …, at_most: …}"),
+    **dict.fromkeys(("matches", "like", "regex", "starts_with", "ends_with", "startswith", "has"), "{contains: …}"),
+    **dict.fromkeys(("not_in", "none_of", "not in"), "not: {field: [one, other]}"),
 }
 """Comparisons as other languages write them, and how they are written here."""
 
@@ -135,6 +138,10 @@ class ConditionSection(Section):
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
         if node is ABSENT:
             return
+        if isinstance(node, SequenceNode) and all(isinstance(each, MappingNode) for each in node.nodes):
+            sentence = f"{label} is no list: take the brackets away, or join several by “all: […]” or “any: […]”"
+            report.add(node.location, sentence)
+            return
         meant = meant_condition(node.text) if isinstance(node, ScalarNode) else None
         value = "" if meant is None else meant.value or ("true" if meant.comparison == "exists" else "")
         like = f"; write {{{meant.written(value)}}}" if meant and value else ", like {to_stage_key: typesetting}"
@@ -169,9 +176,9 @@ class ConditionSection(Section):
         for key in [key for key in entries if key in _JOINED_BY and node_kind(entries[key]) != "value"]:
             report.add(node.keys[key], f"“{key}” is no field; conditions are joined by “{_JOINED_BY[key]}”")
             del entries[key]
-        for key, each in entries.items():
-            if isinstance(each, SequenceNode):
-                _report_list(key, each, report)
+        for key, each in [*entries.items()]:
+            if isinstance(each, SequenceNode) and key not in _JOINING:
+                entries[key] = _read_list(key, each, report)
             elif isinstance(each, ScalarNode) and (meant := meant_comparison(each.text)) and not is_reported(each):
                 report.refuse(each.location, f"“{each.text}” is no comparison; write {key}: {meant}")
                 _close_line(each.location, report)
@@ -251,8 +258,12 @@ def _as_meant(meant: MeantCondition, node: Node) -> tuple[str, Node]:
     return ("not", within) if meant.comparison == "not" else (meant.field, within)
 
 
-def _report_list(key: str, written: SequenceNode, report: FaultReport) -> None:
-    """Reports a list of nothing, and a value that is there twice."""
+def _read_list(key: str, written: SequenceNode, report: FaultReport) -> Node:
+    """Reports a list of nothing or of comparisons, and a value that is there twice."""
+    if any(isinstance(each, MappingNode) for each in written.nodes):
+        sentence = f"a list has values alone; join comparisons by any: [{{{key}: …}}, {{{key}: …}}]"
+        report.add(written.location, sentence)
+        return ScalarNode(written.location, "", Faulty(""))
     if not written.nodes:
         report.refuse(written.location, f"“{key}” has an empty list, so this never holds; name the values")
     seen: set[str] = set()
@@ -261,6 +272,7 @@ def _report_list(key: str, written: SequenceNode, report: FaultReport) -> None:
             if each.text in seen:
                 report.refuse(each.location, f"“{each.text}” is named twice")
             seen.add(each.text)
+    return written
 
 
 def _together(conditions: list[Condition]) -> Condition:

@@ -173,17 +173,31 @@ _CHANGING = frozenset({"work", "rights", "launch", "days_to", "sender", "chain",
 
 
 def check_order(rule: Rule, report: FaultReport) -> None:
-    """Reports an ``at`` step whose time is before that of a step above it."""
+    """Reports the fewest ``at`` steps without which the others stand in the order of their times."""
     timed = [step for step in rule.steps if isinstance(step.timing, At) and step.timing.field]
+    while wrong := _most_out_of_order(timed):
+        step, (other, *_) = wrong
+        is_later = step.index > other.index
+        sentence = (
+            f"this step's time, {_time(step)}, is {'before' if is_later else 'after'} that of the step on line "
+            f"{other.location.line}, {_time(other)}; put the steps in the order of their times"
+        )
+        report.add(step.location, sentence)
+        timed.remove(step)
+
+
+def _most_out_of_order(timed: list[Step]) -> tuple[Step, list[Step]] | None:
+    """The step that is out of order with the most others, and those; of several the last."""
+    others: dict[int, list[Step]] = {}
     for index, step in enumerate(timed):
         for before in timed[:index]:
             if _is_earlier(step, before):
-                sentence = (
-                    f"this step's time, {_time(step)}, is before that of the step on line {before.location.line}, "
-                    f"{_time(before)}; put the steps in the order of their times"
-                )
-                report.add(step.location, sentence)
-                break
+                others.setdefault(step.index, []).append(before)
+                others.setdefault(before.index, []).append(step)
+    if not others:
+        return None
+    worst = max(others, key=lambda index: (len(others[index]), index))
+    return next(step for step in timed if step.index == worst), others[worst]
 
 
 def _time(step: Step) -> str:

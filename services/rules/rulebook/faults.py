@@ -12,8 +12,9 @@ _LONGEST_WORD = 60
 _MOST_HINTS = 300
 _MOST_LISTED = 8
 _COMMENT = re.compile(r"\s*(?:#|//|<!--|--).*$")
-_SEPARATORS = re.compile(r"\s*[,;/&+|()]\s*|\s+(?:and|or|et|ou|und)\s+", re.IGNORECASE)
+_SEPARATORS = re.compile(r"\s*[,;/&+|()，、；（）［］]\s*|\s+(?:and|or|et|ou|und)\s+", re.IGNORECASE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\xad]")
+_FILE = re.compile(r"(?:\.[a-z]+)?\.ya?ml$")
 _MOST_PLACES = 5
 _QUOTED = re.compile("“([^”]{80})[^”]{10,}”")
 _UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -68,6 +69,8 @@ def nearest_word(word: str, right: Iterable[str]) -> str | None:
     if len(word) > _LONGEST_WORD:
         return None
     words = sorted(right)
+    if _FILE.search(word) and (name := _FILE.sub("", word.rpartition("/")[2])) in words:
+        return name  # it was named by its file
     close = get_close_matches(word, words, n=1, cutoff=0.6) or get_close_matches(
         word.casefold(), words, n=1, cutoff=0.6
     )
@@ -81,6 +84,8 @@ def _written_otherwise(word: str, right: frozenset[str], *, several: bool) -> st
     """The end of the sentence where right words are written so that they cannot be read as such."""
     if _INVISIBLE.search(word) and (plain := _INVISIBLE.sub("", word)) in right:
         return f"an invisible character stands in it: write “{plain}” anew"
+    if not word.isascii() and (plain := " ".join(word.split())) != word and plain in right:
+        return f"a special space stands in it: write “{plain}” anew"
     bare = _COMMENT.sub("", word)
     if bare != word and bare in right:
         return f"write “{bare}”, and begin a comment with a space and “#”"
@@ -100,6 +105,8 @@ class FaultReport:
         self._lines: set[tuple[str, int]] = set()
         self._counted = 0
         self._spoilt: dict[str, list[range]] = {}
+        self.repeating: set[str] = set()
+        """Files that have a key twice: the other of them was meant for a name that is missing."""
 
     def spoil(self, file: str, lines: range) -> None:
         """Leave further faults of these lines out: they were read otherwise than their author meant them."""

@@ -4,6 +4,7 @@ A field must be declared for the rule's events, be present where it is required,
 type.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -232,13 +233,17 @@ def check_literal(
             fault.report_to(report, location)
 
 
+_NUMBER = re.compile(r"(-?[0-9]+)(?: ?[a-z%]+)?")
+
+
 def _meant_literal(written: str, kind: FieldType) -> str:
     """The end of the sentence where the value was meant, and only written otherwise."""
     match kind:
         case FieldType.FLAG:
             meant = FLAG_WORDS.get(written.casefold())
         case FieldType.NUMBER:
-            meant = written if written.lstrip("-").isdecimal() else None
+            found = _NUMBER.fullmatch(written)
+            meant = None if found is None else found[1]
         case FieldType.DATE:
             meant = meant_date(written)
         case _:

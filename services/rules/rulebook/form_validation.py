@@ -78,52 +78,78 @@ def _is_asked_for(form: Form, name: str) -> bool:
 
 
 def _check_field(context: ValidationContext, form: Form, field: FormField) -> None:
-    location = context.loaded.location(form.location.file, "fields", field.name)
-    for sentence in (*_kind_faults(field), *_text_faults(field), *_file_faults(field)):
+    faults = (*_kind_faults(field), *_text_faults(field), *_choice_faults(field), *_file_faults(field))
+    for sentence, path in faults:
+        location = context.loaded.location(form.location.file, "fields", field.name, *path)
         context.report.add(location, f"“{field.name}” {sentence}")
 
 
-def _kind_faults(field: FormField) -> Iterator[str]:
+_Fault = tuple[str, tuple[str | int, ...]]
+"""A sentence without its subject, and the path to the place within the field."""
+
+
+def _kind_faults(field: FormField) -> Iterator[_Fault]:
     if field.kind is FieldKind.CHOICE and not field.choose:
-        yield "is a choice and offers nothing; say “choose: [one, other]”"
+        yield "is a choice and offers nothing; say “choose: [one, other]”", ()
     if field.kind is FieldKind.DOCUMENT and not field.document:
-        yield "is a document of no kind; say “document: [pdf]”"
+        yield "is a document of no kind; say “document: [pdf]”", ()
     for options, kind in ((field.choose, FieldKind.CHOICE), (field.document, FieldKind.DOCUMENT)):
         if options and field.kind is not kind:
-            yield f"is a {kind}, and has the type “{field.kind}”"
+            yield f"is a {kind}, and has the type “{field.kind}”", ("type",)
     if field.longest is not None and field.kind in TYPED_FIELDS:
-        yield f"has the type “{field.kind}” and no “max”: its length is checked with it"
+        yield f"has the type “{field.kind}” and no “max”: its length is checked with it", ("max",)
 
 
-def _text_faults(field: FormField) -> Iterator[str]:
+def _text_faults(field: FormField) -> Iterator[_Fault]:
     if field.longest is not None and (field.choose or field.document):
-        yield "is no text and has no “max”"
+        yield "is no text and has no “max”", ("max",)
     if field.default is not None and (field.choose or field.document):
-        yield "is no text and has no “default”"
-    for option in field.choose:
+        yield "is no text and has no “default”", ("default",)
+
+
+def _choice_faults(field: FormField) -> Iterator[_Fault]:
+    for index, option in enumerate(field.choose):
         if option and not _OPTION.fullmatch(option):
             name = re.sub(r"\W+", "_", option.strip()).lower()
-            yield f"has an option “{option}”: its name has small letters, digits and _, like {name}; languages say it"
-    if len(set(field.choose)) < len(field.choose):
-        yield "names an option twice"
+            meant = f"like {name}; languages say it"
+            yield f"has an option “{option}”: its name has small letters, digits and _, {meant}", ("choose", index)
+    twice = next((n for n, option in enumerate(field.choose) if option in field.choose[:n]), None)
+    if twice is not None:
+        yield "names an option twice", ("choose", twice)
     elif len(field.choose) == 1:
-        yield "offers one option, and nothing to choose"
+        yield "offers one option, and nothing to choose", ("choose", 0)
     if len(field.choose) > LIST_ROWS:
-        yield f"has {len(field.choose)} options; a list has at most {LIST_ROWS}"
+        yield f"has {len(field.choose)} options; a list has at most {LIST_ROWS}", ("choose",)
 
 
-def _file_faults(field: FormField) -> Iterator[str]:
+def _file_faults(field: FormField) -> Iterator[_Fault]:
     if field.choose and field.document:
-        yield "is a choice or a document, not both"
+        yield "is a choice or a document, not both", ()
     if field.max_mb is not None and not field.document:
-        yield "is no document and has no “max_mb”"
+        yield "is no document and has no “max_mb”", ("max_mb",)
     if field.max_mb is not None and field.max_mb > DOCUMENT_MEGABYTES:
-        yield f"takes up to {field.max_mb} MB; WhatsApp brings no file over {DOCUMENT_MEGABYTES} MB"
-    for kind in field.document:
+        sentence = f"takes up to {field.max_mb} MB; WhatsApp brings no file over {DOCUMENT_MEGABYTES} MB"
+        yield sentence, ("max_mb",)
+    for index, kind in enumerate(field.document):
         if kind and not _KIND.fullmatch(kind):
-            yield f"takes “{kind}”, which is no kind of file; write its extension in small letters, like pdf"
+            meant = (
+                f"write {plain}" if (plain := _extension(kind)) else "write its extension in small letters, like pdf"
+            )
+            yield f"takes “{kind}”, which is no kind of file; {meant}", ("document", index)
         elif kind and kind not in KEPT_EXTENSIONS:
-            yield f"takes “{kind}”, and such files are never kept; there are {', '.join(KEPT_EXTENSIONS)}"
+            sentence = f"takes “{kind}”, and such files are never kept; there are {', '.join(KEPT_EXTENSIONS)}"
+            yield sentence, ("document", index)
+
+
+_PROGRAMS = {"word": "docx", "excel": "xlsx", "powerpoint": "pptx", "image": "jpg", "photo": "jpg", "text": "txt"}
+"""Files as people call them, and an extension of each."""
+
+
+def _extension(kind: str) -> str | None:
+    """``.PDF`` and ``application/pdf`` as pdf; None where no kind that is kept can be told."""
+    plain = kind.casefold().rpartition("/")[2].strip(" .*")
+    plain = _PROGRAMS.get(plain, plain)
+    return plain if plain in KEPT_EXTENSIONS else None
 
 
 def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
@@ -134,26 +160,30 @@ def _check_language(context: ValidationContext, form: Form, language: str, texts
         context.report.add(location, f"“{language}” does not ask for “{name}”")
     for name, text in texts.items():
         where = context.loaded.location(form.location.file, "languages", language, name)
+        if name not in fields and form.location.file in context.report.repeating:
+            continue
         if name not in fields:
             context.report.unknown(where, f"the form has no field “{name}”", name, fields)
             continue
         _check_labels(context, form, fields[name], language, text)
-        for label in text.options.values():
+        for option, label in text.options.items():
             if len(label) > BUTTON_TITLE_LENGTH:
-                context.report.add(
-                    where, f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
-                )
+                at = context.loaded.location(form.location.file, "languages", language, name, option)
+                sentence = f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
+                context.report.add(at, sentence)
 
 
 def _check_labels(context: ValidationContext, form: Form, field: FormField, language: str, text: FieldText) -> None:
     """Each option has a label."""
     where = context.loaded.location(form.location.file, "languages", language, field.name)
-    if context.report.has_fault_on(context.loaded.key_location(form.location.file, "fields", field.name)):
+    is_faulty = context.report.has_fault_on(context.loaded.key_location(form.location.file, "fields", field.name))
+    if is_faulty or next(_choice_faults(field), None) is not None:
         return  # the options could not be read, or are wrong
     missing = [option for option in dict.fromkeys(field.choose) if option not in text.options]
     for option in text.options.keys() - set(field.choose):
         meant = nearest_word(option, missing)
         missing = [each for each in missing if each != meant]
-        context.report.unknown(where, f"“{field.name}” has no option “{option}”", option, field.choose)
+        at = context.loaded.key_location(form.location.file, "languages", language, field.name, option)
+        context.report.unknown(at, f"“{field.name}” has no option “{option}”", option, field.choose)
     for option in missing:
         context.report.repeated(where, f"“{language}” has no label for “{option}”")

@@ -30,7 +30,8 @@ from services.rules.rulebook.rule_schema import RuleFile
 from services.rules.rulebook.schema import Section
 from services.rules.rulebook.template_schema import TemplateFile
 from services.rules.rulebook.validation_context import LoadedFiles
-from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, parse
+from services.rules.rulebook.yaml_characters import find_garbled
+from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, location_of, parse
 from shared.contracts.ids import RuleId
 
 SCHEMAS: Mapping[str, type[Section]] = {
@@ -63,6 +64,9 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     read = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
     trees = {name: tree for name, tree in read.items() if not _is_of_another_kind(name, tree, report)}
     report.close_lines()
+    for name, text in texts.items():
+        if (garbled := find_garbled(text)) is not None:
+            report.refuse(Location(name, garbled.line, garbled.column), garbled.sentence)
     _report_unknown_files(texts, read, report)
     singles = {name: _find_single(name, texts, trees, report) for name in SINGLES}
     limits = LimitsFile.read(singles["limits.yaml"], report)
@@ -91,7 +95,9 @@ def _read_named(
             continue
         item = read(tree)
         if item.name and item.name != stem(file):
-            report.add(tree.location, f"“{item.name}” is in a file named “{stem(file)}”")
+            kind = _FIRST_KEYS[suffix]
+            sentence = f"the file is named “{stem(file)}”, and its {kind} “{item.name}”; name both alike"
+            report.add(location_of(tree, kind), sentence)
             misnamed[item.name] = item
         if stem(file) in found:
             report.add(tree.location, f"“{stem(file)}” is also in {found[stem(file)].location.file}")

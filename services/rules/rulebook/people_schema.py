@@ -1,13 +1,23 @@
 """The schema of people.yaml: the contacts of each role, and those who stand in for others."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.schema import Day, InvalidValue, OneOrMore, Section, Text, Texts, mapping, value
+from services.rules.rulebook.schema import (
+    Day,
+    InvalidValue,
+    OneOrMore,
+    Section,
+    Text,
+    Texts,
+    mapping,
+    report_of,
+    value,
+)
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import ContactId
 
@@ -72,6 +82,17 @@ class StandInSection(Section):
         return model.StandIn(self.for_, self.who, frozenset(self.as_), self.from_, self.to)
 
 
+def _refuse_pairs(node: Any, info: ValidationInfo) -> Any:
+    """Reports contacts by contact, where the list belongs."""
+    if not isinstance(node, MappingNode) or not node.nodes or not all(map(_CONTACT.fullmatch, node.nodes)):
+        return node
+    absent, who = next(iter(node.nodes.items()))
+    shown = who.text if isinstance(who, ScalarNode) and _CONTACT.fullmatch(who.text) else "…"
+    sentence = f"“stands_in” is a list; write each on a line of its own: - {{for: {absent}, who: {shown}}}"
+    report_of(info).add(node.location, sentence)
+    return SequenceNode(node.location, ())
+
+
 class PeopleFile(Section):
     """The people of each role, for events that do not name them, and the people who stand in for others."""
 
@@ -82,7 +103,7 @@ class PeopleFile(Section):
     """The roles of one imprint, by its Consonance id."""
     milestones: Annotated[dict[str, Texts], mapping("“milestones”")] = Field(default_factory=dict)
     """The roles that a milestone concerns."""
-    stands_in: Annotated[tuple[StandInSection, ...], OneOrMore()] = ()
+    stands_in: Annotated[tuple[StandInSection, ...], OneOrMore(), BeforeValidator(_refuse_pairs)] = ()
     """Who acts for whom: agents, estates, leavers and people on leave."""
     inbox: Text
     """The team that reads unsolicited messages."""

@@ -28,8 +28,8 @@ _USUAL_SIZE: Final = 64 * 2**10
 def read_folder(folder: Path, report: FaultReport | None = None, *, stories: bool = True) -> dict[str, str]:
     """Relative name → text of every YAML file in ``folder`` and below, in the order of their names.
 
-    A file that cannot be read is added to ``report``; one that is not UTF-8 is read with replacement characters, so
-    that its other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
+    A file that cannot be read is added to ``report``; one that is not UTF-8 is read as Windows-1252, so that its
+    other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
     """
     report = report or FaultReport()
     found = sorted(_find_files(folder, folder.name, "", report))
@@ -102,7 +102,7 @@ def _decode(raw: bytes, location: Location, report: FaultReport) -> str:
         before = raw[: error.start].decode("utf-8")
         line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
         report.add(Location(location.file, line, column), "the file is not written in UTF-8; save it so")
-        return raw.decode("utf-8", "replace")
+        return raw.decode("cp1252", "replace")
 
 
 def revision_of(files: Mapping[str, str]) -> Revision:

@@ -326,10 +326,11 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
 
 def _check_events(context: ValidationContext, rule: Rule) -> bool:
     """False where an event is unknown: every field would be unknown too."""
-    location = context.location(rule, "on")
     for event, count in Counter(rule.events).items():
+        location = context.location(rule, "on", rule.events.index(event))
         if event and count > 1:
-            context.report.add(location, f"“{event}” is named twice")
+            second = rule.events.index(event, rule.events.index(event) + 1)
+            context.report.add(context.location(rule, "on", second), f"“{event}” is named twice")
         if event and event not in EVENTS:
             context.report.unknown(location, f"there is no event “{event}”", event, EVENTS, several=True)
         elif event in PERIODS and rule.every is None:
@@ -360,7 +361,7 @@ def _check_subjects(context: ValidationContext, rule: Rule, scope: FieldScope) -
         if name and name in rule.about[:index]:
             context.report.add(context.location(rule, "about", index), f"“{name}” is named twice")
         else:
-            _check_subject(replace(scope, several=True), name, context.location(rule, "about"))
+            _check_subject(replace(scope, several=True), name, context.location(rule, "about", index))
 
 
 def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
@@ -370,24 +371,26 @@ def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
 
 
 def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
-    endings = EVENTS.keys() - {MESSAGE_RECEIVED, *PERIODS}
+    endings, path = EVENTS.keys() - {MESSAGE_RECEIVED, *PERIODS}, context.until_path(rule, until)
     if until.event not in endings:
         sentence = f"no event “{until.event}” ends a chain"
-        context.report.unknown(until.location, sentence, until.event, endings, several=True)
+        events = [each.event for each in rule.until if each.location == until.location]
+        location = context.location(rule, *path, "on", events.index(until.event))
+        context.report.unknown(location, sentence, until.event, endings, several=True)
         return
     check_contradictions(until.condition, context.report)
     beside = tuple(each.event for each in rule.until if each.location == until.location)
     check_condition(until.condition, FieldScope((until.event,), context.report, rule.events, beside=beside))
     if until.tell is not None:
-        check_each_addressee(context, rule, until.tell.who, (until.location,) * len(until.tell.who))
-    _check_same(context, rule, until)
+        check_addressees(context, rule, until.tell.who, *path, "tell")
+    _check_same(context, rule, until, context.location(rule, *path, "same"))
 
 
-def _check_same(context: ValidationContext, rule: Rule, until: Until) -> None:
-    """Both events must have the fields that name the subject."""
+def _check_same(context: ValidationContext, rule: Rule, until: Until, location: Location) -> None:
+    """Both events must have the fields that name the subject, which ``same`` at ``location`` may say."""
     if until.same is not None:
         events = (FieldScope((event,), context.report) for event in (*rule.events, until.event))
-        all(scope.find(until.same, until.location) is not None for scope in events)  # the first that lacks it is said
+        all(scope.find(until.same, location) is not None for scope in events)  # the first that lacks it is said
         return
     if not rule.about and not context.is_written(rule, "about"):
         context.report.add(

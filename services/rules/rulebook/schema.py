@@ -437,6 +437,10 @@ _INSTEAD = {"mapping": ", and no keys of its own", "list": ", and this is a list
 """The end of the sentence about a text that is missing, by the kind of the node in its place."""
 
 
+_NAME = re.compile(r"[a-z0-9]+(?:[_.-][a-z0-9]+)+")
+"""The name of a template, a rule or a field, in which several words are joined."""
+
+
 def read_text(node: Node) -> str:
     """A word, a number or a date as it is written."""
     if isinstance(node, ScalarNode) and node.text and node.value is not None:
@@ -445,6 +449,10 @@ def read_text(node: Node) -> str:
         raise InvalidValue(f"a field stands here by its name alone; write {node.nodes['field'].text}")
     if isinstance(node, MappingNode) and any(" " in key for key in node.nodes):
         raise InvalidValue("a text with a colon and a space in it stands in quotes, or on the lines below “>-”")
+    if isinstance(node, MappingNode) and len(node.nodes) == 1:
+        (only_one,) = node.nodes.values()
+        if isinstance(only_one, ScalarNode) and _NAME.fullmatch(only_one.text):
+            raise InvalidValue(f"a text belongs here, and no keys of its own; write {only_one.text}")
     raise InvalidValue(f"a text belongs here{_INSTEAD[node_kind(node)]}")
 
 
@@ -462,7 +470,7 @@ def read_flag(node: Node) -> bool:
     raise InvalidValue(f"true or false belongs here{f'; write {meant}' if meant else ''}")
 
 
-_NUMBER_IN_WORDS = re.compile(r"[vV.]?([0-9]+(?:[_ ’'][0-9]{3})*)(?: ?[A-Za-z]+)?")
+_NUMBER_IN_WORDS = re.compile(r"[vV.]?([0-9]+(?:[_ ’'.,][0-9]{3})*)(?: ?[A-Za-z]+)?")
 
 
 def _meant_number(node: Node, least: int) -> str:

@@ -24,7 +24,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import RECEIVED, Verb
 from services.rules.rulebook.schema import Section, Text, mapping, meant_key, only, word
 from services.rules.rulebook.times import AfterText, AtText
-from services.rules.rulebook.yaml_tree import MappingNode
+from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode
 
 _VERBS = tuple(Verb)
 
@@ -195,6 +195,12 @@ class GiveUpStep(WriteKeys, NotifyKeys, StepSection):
 
     give_up: Text
     """The reason, for the record."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        reason = self.written["give_up"]
+        if isinstance(reason, ScalarNode) and isinstance(reason.value, bool):
+            report.refuse(reason.location, "“give_up” says why, in a few words, like “no answer in time”")
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
         write, notification = self.build_write(), self.build_notification()

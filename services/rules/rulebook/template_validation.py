@@ -57,7 +57,8 @@ def uses_of(context: ValidationContext, rule: Rule) -> Iterator[TemplateUse]:
         yield from _of_step(context, rule, step, present | present_unless(step.unless))
     for until in rule.until:
         if until.tell is not None:
-            yield TemplateUse(until.tell.say, until.location, rule.events, present)
+            location = context.location(rule, *context.until_path(rule, until), "say")
+            yield TemplateUse(until.tell.say, location, rule.events, present)
 
 
 def built_in_uses(context: ValidationContext) -> Iterator[TemplateUse]:
@@ -174,7 +175,7 @@ def last_question(rule: Rule, step: Step) -> Step | None:
 
 # ------------------------------------------------------------------ templates
 
-_BRACES = re.compile(r"\$?\{+[^{}]*\}+|\{[a-z0-9_]*|\}")
+_BRACES = re.compile(r"\$?\{+[^{}]*\}+|\{[a-z0-9_]*|\w{0,40}\}")
 _FOREIGN = re.compile(r"\[(\w+)\]|<(\w+)>|%(\w+)%|\((\w+)\)")
 """Parameters as other tools write them; a word of the text in such signs is none."""
 _LEADING_PARAMETER = re.compile(r"[\W_]*\{")  # punctuation is no word: Meta refuses “« {{title}} » …” as well
@@ -184,9 +185,7 @@ _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
 
 def check_template(context: ValidationContext, template: Template) -> None:
     if template.name == stem(template.location.file) and not TEMPLATE_NAME.fullmatch(template.name):
-        context.report.add(
-            template.location, f"“{template.name}”: Meta takes small letters, digits and underscores only"
-        )
+        context.report.add(context.loaded.location(template.location.file, "template"), _no_template_name(template))
     for language, text in template.languages.items():
         _check_text(context, template, language, text)
         if (meant := meant_language(language)) is not None:
@@ -202,10 +201,18 @@ def check_template(context: ValidationContext, template: Template) -> None:
     check_languages(context, template.languages, template.location, f"the template “{template.name}”")
 
 
+def _no_template_name(template: Template) -> str:
+    plain = re.sub(r"\W+", "_", template.name).lower()
+    meant = f"; name it {plain}, and its file too" if TEMPLATE_NAME.fullmatch(plain) else ""
+    return f"“{template.name}”: Meta takes small letters, digits and underscores only{meant}"
+
+
 def check_languages(context: ValidationContext, languages: object, location: Location, what: str) -> None:
     """Every text exists in the publisher's language, the fallback for every person."""
     own = context.book.tenant.language
-    if own and isinstance(languages, dict) and languages and own not in languages and all(map(is_language, languages)):
+    if not isinstance(languages, dict) or not all(is_language(each) and not meant_language(each) for each in languages):
+        return  # one of them is no language, and may be this one
+    if own and languages and own not in languages:
         context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
 
 
@@ -213,8 +220,8 @@ def _check_text(context: ValidationContext, template: Template, language: str, t
     location = _location(context, template, language, "body")
     for found in _ill_formed(text.body) if len(text.body) <= BODY_LENGTH else ():
         context.report.add(context.loaded.place_in_text(location, found), _ill_formed_fault(found))
-    for sentence in _body_faults(text.body):
-        context.report.add(location, sentence)
+    for sentence, words in _body_faults(text.body):
+        context.report.add(context.loaded.place_in_text(location, words) if words else location, sentence)
     for found, name in _foreign_parameters(context, template, text):
         where = context.loaded.place_in_text(location, found)
         context.report.add(where, f"“{found}” is no parameter; write {{{name}}}")
@@ -260,21 +267,23 @@ def _no_plain_character(title: str) -> str | None:
     return next((each for each in title if each in "*_~`" or unicodedata.category(each) in ("So", "Sk")), None)
 
 
-def _body_faults(body: str) -> list[str]:
+def _body_faults(body: str) -> Iterator[tuple[str, str]]:
+    """The faults of a body, and the words that are at fault; empty where it is the whole body, or its beginning."""
     if len(body) > BODY_LENGTH:
-        return [f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}"]
-    faults: list[str] = []
+        yield f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}", ""
+        return
     if (mistyped := _MISTYPED_BLOCK.match(body)) is not None:
-        faults.append(f"the body begins with “{mistyped[1]}”; where it stands on the lines below, write body: >-")
+        yield f"the body begins with “{mistyped[1]}”; where it stands on the lines below, write body: >-", ""
     if _LEADING_PARAMETER.match(body):
-        faults.append(BEGINS_WITH_PARAMETER)
-    if _TRAILING_PARAMETER.search(body):
-        faults.append("the body ends with a parameter; Meta wants a word after it")
+        yield BEGINS_WITH_PARAMETER, ""
+    if (trailing := _TRAILING_PARAMETER.search(body)) is not None:
+        sentence = "the body ends with a parameter; Meta wants a word after it"
+        yield sentence, body[body.rfind("{", 0, trailing.start()) :]
     if (amount := find_amount(body)) is not None:
-        faults.append(f"“{amount}” is an amount or a bank detail, and those never go into a chat")
-    if _SIDE_BY_SIDE.search(body):
-        faults.append("two parameters stand side by side; Meta wants a word between them")
-    return faults
+        yield f"“{amount}” is an amount or a bank detail, and those never go into a chat", amount
+    if (beside := _SIDE_BY_SIDE.search(body)) is not None:
+        sentence = "two parameters stand side by side; Meta wants a word between them"
+        yield sentence, body[body.rfind("{", 0, beside.start()) : beside.end()]
 
 
 _MISTYPED_BLOCK = re.compile(r"([-=_~]+>|>[-_]+)\s")
@@ -287,6 +296,8 @@ def _ill_formed(body: str) -> list[str]:
 def _ill_formed_fault(found: str) -> str:
     if found[0] == "{" and found[-1] != "}" and len(found) > 1:
         return f"the brace of “{found}” is not closed; write {found}}}"
+    if found[0] != "{" and len(found) > 1 and "{" not in found:
+        return f"the brace of “{found}” is not opened; write {{{found}"
     meant = "{" + re.sub(r"\W+", "_", found.strip("${} ")).lower() + "}"
     if len(found) > 1 and PARAMETER.fullmatch(meant):
         return f"“{found}” is no parameter; write {meant}"
@@ -359,6 +370,8 @@ def _said(template: Template) -> frozenset[str]:
 def _unknown_parameters(context: ValidationContext, template: Template) -> frozenset[str]:
     """Those that no use of the template could fill in; none where a form, whose fields may be meant, is at fault."""
     said = _said(template) - _words(context, template)
+    if template.location.file in context.report.repeating:
+        return frozenset()
     if said:
         faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
         said = frozenset() if any(file.endswith(FORM) for file in faulty) else said - _restricted_words(context)
@@ -450,6 +463,10 @@ def _check_fallback(context: ValidationContext, template: Template) -> None:
             context.report.add(location, f"“{other.name}” has other buttons in “{language}”, or another order of them")
 
 
+_WORDS_OF_NO_NAME = 2
+"""A text of more words is no misspelt name."""
+
+
 def check_use(context: ValidationContext, use: TemplateUse) -> None:
     """The template exists, offers these buttons, and names only fields that are present."""
     if not use.template:
@@ -457,8 +474,10 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
     template = context.book.templates.get(use.template)
     if template is None:
         if use.template not in context.templates:
-            names = context.templates
-            context.report.unknown(use.location, f"there is no template “{use.template}”", use.template, names)
+            names, sentence = context.templates, f"there is no template “{use.template}”"
+            if len(use.template.split()) > _WORDS_OF_NO_NAME:
+                sentence += "; “say” has the name of one, and its words stand in its own file"
+            context.report.unknown(use.location, sentence, use.template, names)
         return
     if template.fallback and template.fallback in context.book.templates and template.fallback != template.name:
         check_fields_known(context, replace(use, template=template.fallback), context.book.templates[template.fallback])

@@ -53,9 +53,21 @@ _MOST: Mapping[TimeUnit, int] = {
 _ANY_DURATION: Final = Duration(1, TimeUnit.DAYS)
 
 
+_SPECIAL_SPACE = re.compile("[\xa0\u2000-\u200a\u202f\u205f\u3000]")
+
+
+def _read_time(node: Node) -> str:
+    """The text, in which words are parted by ordinary spaces. Raises InvalidValue."""
+    written = read_text(node)
+    if _SPECIAL_SPACE.search(written):
+        plain = _SPECIAL_SPACE.sub(" ", written)
+        raise InvalidValue(f"a special space parts the words of “{plain}”; type ordinary spaces")
+    return written
+
+
 def read_duration(node: Node) -> Duration:
     """``2 working days``."""
-    return parse_duration(read_text(node))
+    return parse_duration(_read_time(node))
 
 
 def parse_duration(written: str, *, zero: str = "") -> Duration:
@@ -76,22 +88,61 @@ def parse_duration(written: str, *, zero: str = "") -> Duration:
 
 
 _NEARLY_A_DURATION = re.compile(
-    r"(?P<sign>-?) *(?P<whole>\d{1,5})(?:[.,](?P<part>\d{1,3}))? *(?P<unit>[a-zA-Z][a-zA-Z -]*)?"
+    r"(?P<sign>-?) *(?P<whole>\d{1,5})(?:[.,](?P<part>\d{1,3}))? *(?P<unit>[^\W\d_][^\d,;]*)?"
 )
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SPELLED = {"a": 1, "an": 1} | {spelled: number for number, spelled in enumerate(_NUMBERS, start=1)}
 _MEANT_UNITS: Mapping[str, str] = {
     **dict.fromkeys(("wd", "business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
     **dict.fromkeys(("business hour", "work hour", "office hour"), "working hour"),
-    **dict.fromkeys(("d", "calendar day"), "day"),
-    **dict.fromkeys(("h", "hr"), "hour"),
-    **dict.fromkeys(("m", "min"), "minute"),
-    **dict.fromkeys(("w", "wk"), "week"),
+    **dict.fromkeys(
+        ("d", "calendar day", "jour", "tag", "tage", "tagen", "día", "dia", "giorno", "giorni", "dag", "dagen"), "day"
+    ),
+    **dict.fromkeys(("h", "hr", "heure", "stunde", "stunden", "hora", "ora", "ore", "uur", "uren"), "hour"),
+    **dict.fromkeys(("m", "min", "minuten", "minuut", "minuto", "minuti"), "minute"),
+    **dict.fromkeys(("w", "wk", "semaine", "woche", "wochen", "semana", "settimana", "settimane", "weken"), "week"),
+    **dict.fromkeys(("jours ouvré", "jour ouvré", "jours ouvrable", "jour ouvrable"), "working day"),
+    **dict.fromkeys(("werktag", "werktage", "werktagen", "arbeitstag", "arbeitstage", "arbeitstagen"), "working day"),
+    **dict.fromkeys(
+        ("día hábil", "días hábile", "día laborable", "días laborable", "dia útil", "dias útei"), "working day"
+    ),
+    **dict.fromkeys(("giorno lavorativo", "giorni lavorativi", "werkdag", "werkdagen"), "working day"),
+    **dict.fromkeys(("heures ouvrée", "heure ouvrée", "arbeitsstunde", "arbeitsstunden"), "working hour"),
     "fortnight": "week",
 }
 """Units as people write them elsewhere, and as they are written here."""
 _SMALLER: Mapping[str, tuple[int, str]] = {"week": (7, "day"), "day": (24, "hour"), "hour": (60, "minute")}
 """The unit in which a part of a unit is a whole number, and how many make one."""
+
+
+_AT_ONCE = frozenset(
+    {"now", "immediately", "at once", "asap", "straight away", "right away", "sofort", "tout de suite"}
+)
+_RANGE = re.compile(r"\d{1,5} *(?:-|–|to|or) *(?P<most>\d{1,5} [a-z ]+)")
+_SUM = re.compile(r"(\d{1,5}) ?([a-z]+),?(?: and)? (\d{1,5}) ?([a-z]+)")
+_ISO = re.compile(r"P(?:(?P<count>\d{1,5})(?P<unit>[DW])|T(?P<time>\d{1,5})(?P<part>[HM]))", re.IGNORECASE)
+_OF_ISO: Mapping[str, str] = {"D": "day", "W": "week", "H": "hour", "M": "minute"}
+_MINUTES: Mapping[str, int] = {"week": 7 * 24 * 60, "day": 24 * 60, "hour": 60, "minute": 1}
+
+
+def _of_one_unit(written: str) -> str | None:
+    """``2-3 days``, ``1 day 2 hours`` and ``P2D`` as a number and a unit; None where they are none of these."""
+    if (found := _RANGE.fullmatch(written.casefold())) is not None:
+        return found["most"]
+    if (found := _ISO.fullmatch(written)) is not None:
+        return _counted_unit(int(found["count"] or found["time"]), _OF_ISO[(found["unit"] or found["part"]).upper()])
+    if (found := _SUM.fullmatch(written.casefold())) is None:
+        return None
+    units = [_MEANT_UNITS.get(unit, unit.removesuffix("s")) for unit in (found[2], found[4])]
+    if not _MINUTES.keys() >= set(units):
+        return None
+    minutes = int(found[1]) * _MINUTES[units[0]] + int(found[3]) * _MINUTES[units[1]]
+    unit = next(each for each in _MINUTES if minutes % _MINUTES[each] == 0)
+    return _counted_unit(minutes // _MINUTES[unit], unit)
+
+
+def _counted_unit(count: int, unit: str) -> str:
+    return f"{count} {unit}{'s' * (count != 1)}"
 
 
 _ADORNED = re.compile(
@@ -110,7 +161,9 @@ def _no_duration(written: str) -> InvalidValue:
     """The fault of a text that is no duration, with the duration that is meant where it can be told."""
     sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
     words = written.casefold().replace("-", " ").split()
-    if (plain := _without_adornment(written)) is not None:
+    if " ".join(words) in _AT_ONCE:
+        return InvalidValue(f"{sentence}; a step without a time goes at once, so leave it out")
+    if (plain := _without_adornment(written) or _of_one_unit(written)) is not None:
         return InvalidValue(f"{sentence}; write “{plain}”")
     if " ".join(words) in _UNITS:
         return InvalidValue(f"{sentence}: it lacks a number, like “1 {' '.join(words)}”")
@@ -147,7 +200,7 @@ def _meant_duration(found: re.Match[str]) -> str | None:
         count *= factor
     if count != int(count):
         return None
-    return f"{int(count)} {unit}{'s' * (count != 1)}"
+    return _counted_unit(int(count), unit)
 
 
 # ------------------------------------------------------------------ clock times
@@ -200,7 +253,7 @@ _ANY_AFTER: Final = model.After(_ANY_DURATION)
 
 def read_after(node: Node) -> model.After:
     """``2 working days``, or ``2 working days at 10:00``."""
-    written = read_text(node)
+    written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
     match words:
         case [*length, "at", clock]:
@@ -229,7 +282,7 @@ _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:T.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 
 def read_at(node: Node) -> model.At:
     """``respond_by``, ``5 working days before new_due``, ``09:00 on the 2nd working day before new_due``."""
-    written = read_text(node)
+    written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
     _refuse_other_grammars(words, written)
     match words:
@@ -338,7 +391,7 @@ _LAST = -1
 
 def read_every(node: Node) -> model.Every:
     """``monday at 09:00``, ``last working day of the month at 16:00``."""
-    written = read_text(node)
+    written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
     if "and" in words or "," in written:
         raise InvalidValue(f"“{written}” is more than one time; write a rule for each")

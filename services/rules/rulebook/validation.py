@@ -101,7 +101,8 @@ def _check_publisher(context: ValidationContext) -> None:
         location = context.file_key_location("people.yaml", "milestones", key)
         if key not in list(MilestoneKey):
             context.report.unknown(location, f"there is no milestone “{key}”", key, list(MilestoneKey))
-        _check_roles(context, roles, location)
+        for index, role in enumerate(roles):
+            _check_roles(context, (role,), context.file_location("people.yaml", "milestones", key, index))
     _check_role_names(context)
     _check_stand_ins(context)
     _check_working_days(context)
@@ -178,10 +179,13 @@ def _check_working_days(context: ValidationContext) -> None:
 
 
 def _check_stand_ins(context: ValidationContext) -> None:
-    rules = context.book.people.stands_in
+    listed = [
+        (rule, context.file_location("people.yaml", "stands_in", index), index)
+        for index, rule in enumerate(context.book.people.stands_in)
+    ]
+    rules = [each for each in listed if not context.report.has_fault_on(each[1])]  # the others could not be read
     by_absent: dict[ContactId, list[StandIn]] = {}
-    for index, rule in enumerate(rules):
-        location = context.file_location("people.yaml", "stands_in", index)
+    for rule, location, index in rules:
         _check_roles(context, rule.roles, context.file_location("people.yaml", "stands_in", index, "as"))
         known = by_absent.setdefault(rule.absent, [])
         if any(_overlap(other, rule) is not None for other in known):
@@ -189,9 +193,9 @@ def _check_stand_ins(context: ValidationContext) -> None:
             context.report.add(location, sentence)
             continue
         known.append(rule)
-    for index, rule in enumerate(rules):
+    for rule, location, _ in rules:
         if rule in by_absent[rule.absent]:
-            _check_circles(context, by_absent, rule, context.file_location("people.yaml", "stands_in", index))
+            _check_circles(context, by_absent, rule, location)
 
 
 def _check_circles(

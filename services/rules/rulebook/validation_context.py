@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Location, Rule, Rulebook
+from services.rules.rulebook.model import Location, Rule, Rulebook, Until
 from services.rules.rulebook.rule_folder import FORM, KINDS, SINGLES, TEMPLATE, is_unknown, stem
 from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, key_location_of, location_of
 from shared.contracts.vocabulary import Role
@@ -92,8 +92,16 @@ class ValidationContext:
         return self.loaded.location(rule.location.file, *path)
 
     def locations(self, rule: Rule, count: int, *path: str | int) -> tuple[Location, ...]:
-        """The locations of the items of a list."""
-        return tuple(self.location(rule, *path, index) for index in range(count))
+        """The locations of the items of a list; of a team, that of its name."""
+        return tuple(self.location(rule, *path, index, "team") for index in range(count))
+
+    def until_path(self, rule: Rule, until: Until) -> tuple[str | int, ...]:
+        """The path to an item of “until” in the rule's file."""
+        tree = self.loaded.trees.get(rule.location.file)
+        written = tree.nodes.get("until") if isinstance(tree, MappingNode) else None
+        nodes = written.nodes if isinstance(written, SequenceNode) else ()
+        index = next((number for number, node in enumerate(nodes) if node.location == until.location), 0)
+        return "until", index
 
     def is_written(self, rule: Rule, key: str) -> bool:
         """Whether the rule's file has the key."""

@@ -51,7 +51,7 @@ class _Braces:
             self._begun, at = None, self.first.start if number == self.first.number else 0
             self._keyed = False
             bare = bare_line(self.lines, number)
-            while at < len(bare) and not (bare[at] == "#" and bare[at - 1 : at] in ("", " ", "\t")):
+            while at < len(bare) and not (bare[at] == "#" and (not at or bare[at - 1] in " \t[{,")):
                 at = self._step(number, bare, at)
                 if self.end is not None or self.extra is not None:
                     return
@@ -135,6 +135,8 @@ def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake |
         sentence = f"“{found}” does not close “{opened}”; write “{right}”"
         return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, right))
     if braces.unclosed:
+        if (mistake := _comment_within(text, lines, braces)) is not None:
+            return mistake
         number, at, opened = braces.unclosed[0]
         closers = "".join(CLOSING[each[2]] for each in reversed(braces.unclosed))
         end = len(COMMENT.sub("", bare_line(lines, braces.last)).rstrip())
@@ -148,6 +150,30 @@ def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake |
         return None
     sentence = f"“{extra[1]}” closes nothing; delete it"
     return Mistake(number + 1, extra.start(1) + 1, sentence, with_replacement(text, number, extra.start(1), 1, " "))
+
+
+_COMMENT_WITHIN = re.compile(r"(?:(?<=[ \t\[{,])|^)#(?P<rest>.*[}\]].*)$")
+
+
+def _comment_within(text: FileText, lines: list[str], braces: _Braces) -> Mistake | None:
+    """A “#” in a text between braces begins a comment, in which their partner stands."""
+    number = braces.last
+    bare = bare_line(lines, number)
+    begun = braces.unclosed[-1][1] + 1 if braces.unclosed[-1][0] == number else 0
+    found = _COMMENT_WITHIN.search(bare, begun)
+    if found is None:
+        return None
+    at = found.start()
+    part = next((first for line, first, end in braces.parts if line == number and first < at <= end + 1), at)
+    if bare[at + 1 : at + 2].isspace() and part == at:
+        return None  # a comment that a person meant
+    if part == at and bare[at + 1 : at + 2].isdecimal():
+        sentence = "“#” begins a comment here; delete it"
+        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, " "))
+    end = re.compile(r"[,}\]]").search(bare, at)
+    stop = len(bare.rstrip()) if end is None else end.start()
+    sentence = f'a space and “#” begin a comment; a text with “#” in it stands in quotes: "{bare[part:stop].strip()}"'
+    return Mistake(number + 1, at + 1, sentence, with_range_in_quotes(text, number, part, stop))
 
 
 def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: int) -> Mistake | None:

@@ -65,6 +65,35 @@ def _grouped(mistakes: list[Mistake]) -> list[Mistake]:
     ]
 
 
+_GARBLED = re.compile(
+    "Ã[\xa0-\xba\xbc-\xbf€ƒ„†‡ˆ‰Š‹ŒŽ‘•˜™š›œžŸ\x81\x8d\x8f\x90\x9d]|Â[\xa0-\xba\xbc-\xbf]|â€[™œž¢¦˜“”\x9d\x93\x94]|Å“(?=[a-z])"
+)
+"""Letters and typographic signs in UTF-8 as programs show them that take them for Windows-1252. What may also be a
+capital letter before a closing quotation mark is not among them.
+"""
+_SIGNS_OF_IT = ("Ã", "Â", "â€", "Å“")
+
+
+def find_garbled(text: str) -> Mistake | None:
+    """The first letter that another program spoilt when it read the file in another encoding than UTF-8."""
+    if not any(sign in text for sign in _SIGNS_OF_IT):
+        return None
+    found = [(number, match) for number, line in enumerate(split_lines(text)) for match in _GARBLED.finditer(line)]
+    if not found:
+        return None
+    (number, first), lines = found[0], [each + 1 for each, _ in found]
+    meant = _as_meant(first[0])
+    sentence = f"“{first[0]}” was “{meant}” before a program read this file in another encoding; write it so again"
+    return Mistake(number + 1, first.start() + 1, sentence + also_on_lines(lines, number + 1))
+
+
+def _as_meant(garbled: str) -> str:
+    try:
+        return garbled.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return {"â€\x9d": "”", "â€”": "”", "â€“": "–"}.get(garbled, "…")
+
+
 def also_on_lines(lines: list[int], first: int) -> str:
     others = [str(line) for line in sorted({*lines} - {first})]
     if not others:

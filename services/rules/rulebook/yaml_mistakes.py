@@ -65,7 +65,7 @@ class _Search:
         self.inside = self._lines_within_texts() if len(text.text) <= _LONGEST_TEXT else frozenset()
 
     def find(self) -> Mistake:
-        if (mistake := self._plain_case()) is not None:
+        if (mistake := self._plain_case() or _foreign_line(self.text, self.lines)) is not None:
             return mistake
         for number in self._candidates():
             for look in _LOOKS:
@@ -84,7 +84,9 @@ class _Search:
                 return self._comment(line, foreign[0])
             sentence = f"a line of a file is “key: …”; “{shortened(line.value)}” has no colon"
             return Mistake(self.context + 1, line.start + 1, sentence)
-        found = self._ended() or self._indentation() or self._mixed() or self._keyless_item()
+        found = (
+            self._ended() or self._story_without_dash() or self._indentation() or self._mixed() or self._keyless_item()
+        )
         return found or Mistake(self.stopped + 1, self.column + 1, _GENERAL)
 
     def _ended(self) -> Mistake | None:
@@ -94,6 +96,15 @@ class _Search:
                 mended = self.text.with_line(number, "#  ")
                 return Mistake(number + 1, 1, "“...” ends what is read of a file; delete this line", mended)
         return None
+
+    def _story_without_dash(self) -> Mistake | None:
+        """The first story of a file lacks its dash, and the keys below it stand where they do behind one."""
+        number = next((each for each in range(len(self.lines)) if self._is_structure(each)), None)
+        line = read_line(self.lines, number) if number is not None else None
+        if line is None or line.key != "it" or line.dashes or line.indent:
+            return None
+        sentence = f"a file of stories is a list: begin this one with a dash, “- it: {shortened(line.value)}”"
+        return Mistake(line.number + 1, 1, sentence, with_insertion(self.text, line.number, 0, "- "))
 
     def _keyless_item(self) -> Mistake | None:
         """A story begins with words that no key stands before, and has keys below them."""
@@ -297,10 +308,55 @@ class _Search:
 _LISTS = frozenset({"steps", "until", "play", "expect", "closed", "fairs", "stands_in", "per_person", "all", "any"})
 """Keys whose value is a list."""
 
+# ------------------------------------------------------------------ lines of other programs
+
+_CONFLICT = re.compile(r"<{7}(?: |$)|={7}$|>{7}(?: |$)|\|{7}(?: |$)")
+_FENCE = re.compile(r"(?:`{3,}|~{3,})[a-z]*$")
+
+
+def _foreign_line(text: FileText, lines: list[str]) -> Mistake | None:
+    """Signs that Git leaves where two people changed the same lines, or the frame of a file copied from a page."""
+    if len(lines) > _MOST_LINES:
+        return None
+    bare = [line.rstrip() for line in lines]
+    if (begun := next((number for number, line in enumerate(bare) if line.startswith("<" * 7)), None)) is not None:
+        sentence = (
+            "two people changed these lines, and Git could not join them: keep the lines of one, and delete those of "
+            "the other and the lines “<<<<<<<”, “=======” and “>>>>>>>”"
+        )
+        return Mistake(begun + 1, 1, sentence, _without_conflicts(text, bare))
+    fences = [number for number, line in enumerate(bare) if _FENCE.fullmatch(line)]
+    if not fences:
+        return None
+    sentence = f"“{bare[fences[0]]}” frames a file on a page, and is no part of it; delete this line"
+    mended = text
+    for number in fences:
+        mended = mended.with_line(number, "#")
+    also = also_on_lines([number + 1 for number in fences], fences[0] + 1)
+    return Mistake(fences[0] + 1, 1, sentence + also, mended)
+
+
+_MOST_LINES = 20_000
+
+
+def _without_conflicts(text: FileText, bare: list[str]) -> FileText:
+    """With the first version of what two people changed."""
+    is_second = False
+    for number, line in enumerate(bare):
+        is_sign = _CONFLICT.match(line) is not None
+        is_second = (is_second or line.startswith(("=" * 7, "|" * 7))) if is_sign else is_second
+        if is_sign or is_second:
+            text = text.with_line(number, "#")
+        if is_sign and line.startswith(">" * 7):
+            is_second = False
+    return text
+
+
 # ------------------------------------------------------------------ mistakes of one line
 
 _LEADING_TAB = re.compile(r"^[ ]*\t[ \t]*")
 _STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+])[ ]+(?=[\w\"'{])")
+_GLUED_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·])(?=[a-z_]+:)")
 _TIGHT_DASH = re.compile(r"^[ ]*-(?=[\w\"'{]+)(?!-)")
 _TWO_DASHES = re.compile(r"^[ ]*-[ ]+(?=-[ ]+[a-z_]+:)")
 _TIGHT_COLON = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z_]*)(?P<colon>[:：])(?=\S)")
@@ -342,6 +398,11 @@ def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None
         at = found.start("dash")
         sentence = f"“{found['dash']}” begins no item of a list; write “-”"
         return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, "-"))
+    if (glued := _GLUED_DASH.match(lines[number])) is not None:
+        at = glued.start("dash")
+        sentence = f"“{glued['dash']}” begins no item of a list; write “- ”, a hyphen and a space"
+        mended = with_insertion(with_replacement(text, number, at, 1, "-"), number, at + 1, " ")
+        return Mistake(number + 1, at + 1, sentence, mended)
     if (double := _TWO_DASHES.match(lines[number])) is not None:
         at = double.end()
         sentence = "one dash begins an item of a list; take the second away"

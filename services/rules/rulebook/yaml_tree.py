@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from difflib import get_close_matches
 from sys import intern
 from typing import Any
 
@@ -85,6 +86,8 @@ def _walk(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
         elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.nodes):
             node = node.nodes[part]
             location = node.location
+        elif part == 0 and not isinstance(node, SequenceNode):
+            continue  # a single item may stand without a list
         else:
             break
     return location, node
@@ -170,6 +173,7 @@ def _try(file: str, text: FileText, report: FaultReport) -> Node | _Stopped | No
         at = (builder.last.line, builder.last.column)
         return _Stopped(Mistake(*at, "this cannot be read from here on; write it as another file does"), at)
     report.faults += own.faults
+    report.repeating |= own.repeating
     if builder.root is None:
         report.add(Location(file, 1, 1), "the file is empty")
     return builder.root
@@ -268,7 +272,9 @@ class _Builder:
         anchor = event.anchor
         self._unused_anchors.pop(anchor, None)
         if anchor not in self._anchors:
-            sentence = f"nothing above is anchored “&{anchor}”; a text that begins with “*” stands in quotes"
+            near = get_close_matches(anchor, self._anchors, 1)
+            meant = f"did you mean “*{near[0]}”?" if near else "a text that begins with “*” stands in quotes"
+            sentence = f"nothing above is anchored “&{anchor}”; {meant}"
             mark = event.start_mark
             raise _Unreadable(sentence, location, quote_value(self._text, mark.line, mark.column))
         known = self._anchors[anchor]
@@ -308,6 +314,7 @@ class _Builder:
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
             self._report.add(node.location, _said_twice(node.text, parent.keys[node.text]))
+            self._report.repeating.add(self._file)
         else:
             parent.key = node.text
             parent.keys[node.text] = node.location

@@ -156,7 +156,20 @@ class StoryPerson(Section):
 # ------------------------------------------------------------------ steps
 
 
-class EventStep(Section):
+class OneThing(Section):
+    """A step of a story. A key of another step beside its own begins that step, and lacks a dash."""
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        if key not in _STEP_KEYS:
+            super().report_unknown_key(node, key, label, report)
+            return
+        begins = [each for each in node.nodes if each in _STEP_KEYS]
+        second = max(begins, key=lambda each: node.keys[each])
+        report.repeated(node.keys[second], f"another step begins here; put a dash before “{second}”")
+
+
+class EventStep(OneThing):
     """The golden event of that name, changed by the values of ``with``."""
 
     label = "an event"
@@ -171,7 +184,7 @@ class EventStep(Section):
             report.unknown(self.key_location("event"), sentence, self.event, EVENT_NAMES)
 
 
-class FactsStep(Section):
+class FactsStep(OneThing):
     """Facts that are known from now on, by dotted path."""
 
     label = "“facts”"
@@ -210,7 +223,7 @@ class Reply(Section):
             report.add(self.location, "a reply is one of button, text, document or reaction")
 
 
-class ReplyStep(Section):
+class ReplyStep(OneThing):
     """A person answers or writes."""
 
     label = "a step"
@@ -242,7 +255,7 @@ class ReportedFile(Section):
             report.add(self.location, "a file that is “refused” has no “mime”")
 
 
-class FileStep(Section):
+class FileStep(OneThing):
     """A file that a person sent was fetched from WhatsApp and checked."""
 
     label = "a step"
@@ -254,7 +267,7 @@ class FileStep(Section):
         return self.file.location
 
 
-class ReadStep(Section):
+class ReadStep(OneThing):
     """The newest message to that person was read."""
 
     label = "a step"
@@ -272,7 +285,7 @@ class Failure(Section):
     """Meta's error code."""
 
 
-class FailureStep(Section):
+class FailureStep(OneThing):
     """WhatsApp could not deliver a message."""
 
     label = "a step"
@@ -294,7 +307,7 @@ class ReportedWrite(Section):
     """The outcome."""
 
 
-class WriteStep(Section):
+class WriteStep(OneThing):
     """Consonance was written to, or could not be."""
 
     label = "a step"
@@ -306,7 +319,7 @@ class WriteStep(Section):
         return self.write.location
 
 
-class WaitStep(Section):
+class WaitStep(OneThing):
     """Time passes."""
 
     label = "a step"
@@ -314,7 +327,7 @@ class WaitStep(Section):
     """The duration that passes, like 2 working days."""
 
 
-class WaitUntilStep(Section):
+class WaitUntilStep(OneThing):
     """Inclusive: what falls due at the instant has happened."""
 
     label = "a step"
@@ -412,7 +425,7 @@ class ExpectedEffect(Section):
         super().forget_nodes()
 
 
-class ExpectStep(Section):
+class ExpectStep(OneThing):
     """All effects since the previous one, in any order; none at all where ``nothing`` is expected."""
 
     label = "a step"

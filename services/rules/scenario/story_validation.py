@@ -93,6 +93,8 @@ class StoryValidation:
         self, story: Story, contact: ContactId, location: Location, named: frozenset[ContactId] = frozenset()
     ) -> None:
         """The contact is among the people of the story, or among those whom its events name."""
+        if not isinstance(story.written.get("people"), MappingNode):
+            return  # the people could not be read, which is reported
         if contact and contact not in story.people and contact not in named:
             people = map(str, story.people)
             self._report.unknown(location, f"{contact} is not among the people of this story", str(contact), people)
@@ -102,9 +104,10 @@ class StoryValidation:
         match step:
             case WaitStep(wait=wait):
                 return earliest + (wait.clock_time or _NO_TIME)
-            case WaitUntilStep(instant=instant) if instant < earliest and not _is_faulty(step, "wait until"):
-                sentence = f"this is in the past: it is {earliest:%Y-%m-%dT%H:%M:%SZ} already"
-                self._report.add(step.value_location("wait until"), sentence)
+            case WaitUntilStep(instant=instant) if instant < earliest:
+                location = step.value_location("wait until")
+                if not self._report.has_fault_on(location):  # else it could not be read
+                    self._report.add(location, f"this is in the past: it is {earliest:%Y-%m-%dT%H:%M:%SZ} already")
                 return earliest
             case WaitUntilStep(instant=instant):
                 return max(instant, earliest)

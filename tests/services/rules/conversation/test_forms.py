@@ -207,7 +207,9 @@ def test_a_tap_on_the_summary_before_the_newest_counts_where_both_show_the_same(
 ) -> None:
     """The person writes a word more and taps Send before the repeated summary has come."""
 
-    def oldest_message(story: Simulation, _: PersonId, __: str | None = None, template: str | None = None) -> object:
+    def oldest_message(
+        story: Simulation, _: PersonId, __: object = None, template: object = None, *___: object
+    ) -> object:
         return next(m for chain in story.facts.chains.values() for m in chain.messages if m.say == template)
 
     monkeypatch.setattr(Simulation, "newest_message", oldest_message)
