@@ -25,8 +25,8 @@ Control API, all under /_simulator, JSON in and out; an invalid command is answe
                                   operation the edit lands before that is answered, so a re-read sees it; without one
                                   just before the next mutation of that work, which no client can see)
   GET        state/{kind}         works, products, contacts, rights_requests, acquisitions, acknowledgements, …
-  GET        log?operation=       every mutation: input, fate (applied, unchanged, refused), at, and how often that very
-                                  input was applied by then
+  GET        log?operation=       every mutation: input, outcome (applied, unchanged, refused), at, and how often that
+                                  very input was applied by then
   GET        idle                 busy while a push is undelivered or a request in hand
   POST       reset                the seed again; no faults, no log, no pushes
 """

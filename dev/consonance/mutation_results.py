@@ -61,13 +61,13 @@ class MutationLog:
         self._entries: list[dict[str, Any]] = []
         self._applied: Counter[bytes] = Counter()
 
-    def note(self, operation: str, given: Mapping[str, Any], fate: MutationOutcome, at: datetime) -> None:
+    def note(self, operation: str, given: Mapping[str, Any], outcome: MutationOutcome, at: datetime) -> None:
         """``count`` says how often the same input was applied by now, whatever its clientMutationId."""
         kept = {name: value for name, value in given.items() if name != "client_mutation_id"}
         same = orjson.dumps([operation, kept], option=orjson.OPT_SORT_KEYS)
-        self._applied[same] += fate is MutationOutcome.APPLIED
+        self._applied[same] += outcome is MutationOutcome.APPLIED
         self._entries.append(
-            {"operation": operation, "input": kept, "fate": fate, "at": at, "count": self._applied[same]}
+            {"operation": operation, "input": kept, "outcome": outcome, "at": at, "count": self._applied[same]}
         )
 
     def entries(self, operation: str | None = None) -> list[dict[str, Any]]:

@@ -120,6 +120,6 @@ class MutationContext:
             return self.publisher.products[given["id"]].work_id
         return given.get("work_id")
 
-    def _note(self, mutation: Mutation, given: Mapping[str, Any], fate: MutationOutcome) -> None:
+    def _note(self, mutation: Mutation, given: Mapping[str, Any], outcome: MutationOutcome) -> None:
         self.simulator.work_count += 1
-        self.simulator.mutation_log.note(mutation.name, given, fate, self.simulator.now())
+        self.simulator.mutation_log.note(mutation.name, given, outcome, self.simulator.now())

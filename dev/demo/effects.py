@@ -89,7 +89,7 @@ class ConsonanceWrites:
             (number, entry)
             for number, entry in await self._unexpected()
             if entry["operation"] == operation
-            and entry["fate"] == _APPLIED
+            and entry["outcome"] == _APPLIED
             and wanted.items() <= entry["input"].items()
         ]
         if len(found) != 1:

@@ -146,7 +146,7 @@ async def _failed_pushes(context: DemoContext) -> list[str]:
 
 async def _unexpected_writes(context: DemoContext) -> list[str]:
     return [
-        f"{entry['operation']} {entry['input']} was written ({entry['fate']}), in no story"
+        f"{entry['operation']} {entry['input']} was written ({entry['outcome']}), in no story"
         for entry in await context.writes.unexpected()
     ]
 

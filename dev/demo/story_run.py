@@ -150,7 +150,7 @@ class StoryRun:
         entry = await self.context.writes.match(operation, wanted)
         if entry is None:
             log = [
-                f"{one['operation']} {one['input']}: {one['fate']}" for one in await self.context.writes.unexpected()
+                f"{one['operation']} {one['input']}: {one['outcome']}" for one in await self.context.writes.unexpected()
             ]
             raise StoryFailed(f"{operation} {wanted} was expected once; in the log: {'; '.join(log) or 'nothing'}")
         if in_transcript:

@@ -119,9 +119,9 @@ class Leader:
                 async with self.lease.held() as connection:
                     await self._lead(connection)
             except SERIALIZATION_FAILURES:
-                log.info("leadership.retried")
+                log.info("leadership.retried", task="sender")
             except TRANSIENT_ERRORS as error:
-                log.warning("leadership.lost", error=type(error).__name__)
+                log.warning("leadership.lost", task="sender", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
                 record_loop_error("leader", error)
@@ -132,7 +132,7 @@ class Leader:
             await connection.add_listener(channel, listener)
         await self.backlog.wait_until_read(connection)
         claimer = await self._load_claimer(connection, self.sender.moment())
-        log.info("leadership.acquired", lines=len(self.lines))
+        log.info("leadership.acquired", task="sender", lines=len(self.lines))
         watch = asyncio.create_task(self.unread.watch())
         try:
             await self.sender.claim(connection, claimer)

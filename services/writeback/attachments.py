@@ -40,7 +40,7 @@ def attachments_of(write: RequestWrite) -> tuple[Attachment, ...]:
 
 
 def open_files(write: RequestWrite) -> list[str]:
-    """The files of a write whose fate it does not name yet."""
+    """The files of a write of which it does not say yet whether they were stored or refused."""
     return [one.file_id for one in attachments_of(write) if one.file_id is not None and one.verdict is None]
 
 

@@ -1,13 +1,13 @@
 """Every error Stet raises on purpose. An error's branch says what the caller does next.
 
 StetError
-├── Unprocessable              the message is at fault          → park it, go on
-│   ├── Malformed        it does not parse
-│   ├── NewerKind        it is of a kind a newer version writes
-│   └── Refused          the far side said no, and will again
-├── Unavailable        the world is at fault            → same message, later
-│   └── Throttled        … and it told us when
-└── Misconfigured      we are at fault                  → do not start
+├── Unprocessable    the record can never be handled        → park it, go on
+│   ├── Malformed    it does not parse
+│   ├── NewerKind    only a newer version knows its kind
+│   └── Refused      another system refuses it, and will again
+├── Unavailable      a dependency cannot be used now        → repeat later
+│   └── Throttled    it asked for a pause of a given length
+└── Misconfigured    a setting is wrong                     → do not start
 """
 
 from datetime import timedelta
@@ -18,9 +18,9 @@ class StetError(Exception):
 
 
 class Unprocessable(StetError):
-    """The message itself can never be handled; ``reason`` is the word it is parked under."""
+    """The record or request can never be handled; ``reason`` is the word it is parked under."""
 
-    reason = "unfit"
+    reason = "unprocessable"
 
     def __init__(self, sentence: str, *, reason: str | None = None) -> None:
         super().__init__(sentence)
@@ -41,17 +41,17 @@ class NewerKind(Unprocessable):
 
 
 class Refused(Unprocessable):
-    """The far side said no, and will say no again."""
+    """Another system refuses it, and will refuse it again."""
 
     reason = "refused"
 
 
 class Unavailable(StetError):
-    """The world is at fault; the same message may succeed later."""
+    """A dependency cannot be used now; the same call may succeed later."""
 
 
 class Throttled(Unavailable):
-    """The far side asked for a pause of ``wait``."""
+    """The dependency asked for a pause of ``wait``."""
 
     def __init__(self, sentence: str, *, wait: timedelta) -> None:
         super().__init__(sentence)
@@ -59,7 +59,7 @@ class Throttled(Unavailable):
 
 
 class Misconfigured(StetError):
-    """We are at fault; the process does not start, and ``setting`` says where to look."""
+    """The process cannot start as it is set up; ``setting`` is the setting to correct, and ``sentence`` says how."""
 
     def __init__(self, setting: str, sentence: str) -> None:
         super().__init__(f"{setting}: {sentence}")

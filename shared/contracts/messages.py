@@ -1,4 +1,4 @@
-"""Messages that rules requests from the dispatcher (``messages.requested``), and their fate (``messages.events``)."""
+"""Messages that rules requests (``messages.requested``), and what becomes of them (``messages.events``)."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar

@@ -61,7 +61,7 @@ class CheckFailed(Exception):
 
 @dataclass
 class Counts:
-    """The fate of inputs; ``refused``: told to the sender, or known for what cannot be read.
+    """How many inputs ended in which way; ``refused``: told to the sender, or known for what cannot be read.
 
     ``not_ours``: updates of another product's number, which are kept out.
     """

@@ -104,7 +104,7 @@ def ends(files: RunFiles) -> CheckResult:
 def missing_in_consonance(files: RunFiles) -> CheckResult:
     """A write with a successful outcome is in Consonance's log."""
     result = CheckResult("write missing in Consonance")
-    applied = {key for row in files.rows["written"] if row["fate"] != "refused" for key in [_log_key(row)]}
+    applied = {key for row in files.rows["written"] if row["outcome"] != "refused" for key in [_log_key(row)]}
     for record in files.topic("writes.requested"):
         kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
         if kinds & _STANDS:
@@ -118,7 +118,7 @@ def missing_in_consonance(files: RunFiles) -> CheckResult:
 def applied_twice(files: RunFiles) -> CheckResult:
     """Consonance applied nothing twice; a repetition that found the value there is not counted."""
     result = CheckResult("written twice")
-    applied = Counter(_log_key(row) for row in files.rows["written"] if row["fate"] == "applied")
+    applied = Counter(_log_key(row) for row in files.rows["written"] if row["outcome"] == "applied")
     for key, number in applied.items():
         result.judged += 1
         if number > 1 and key[0] in _IDENTITY:

@@ -14,10 +14,11 @@ from shared.contracts.errors import Unavailable, Unprocessable
 from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Connection
+from shared.runtime.retry import Backoff
 from shared.runtime.telemetry import get_logger
 
-_MAX_PAUSE_SECONDS = 60.0
-"""Between attempts while Consonance cannot be read."""
+_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+"""Seconds between attempts while Consonance cannot be read."""
 
 LEADER_SESSION = {"idle_session_timeout": "30s"}
 """Settings of the session that holds the lease: the database ends it where the process stands still."""
@@ -78,12 +79,12 @@ class PollLoop:
                 async with lease.held() as connection:
                     await self._lead(connection)
             except (asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
-                _log.warning("leader.lost", task="polling", error=type(error).__name__)
+                _log.warning("leadership.lost", task="poll", error=type(error).__name__)
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, connection: Connection) -> None:
         """Poll until the lease is lost, then raise the error. A page is one transaction, so a poll may end anywhere."""
-        _log.info("leader.elected", task="polling")
+        _log.info("leadership.acquired", task="poll")
         self._is_leader, self._completed_at = True, time.monotonic()
         polling = asyncio.ensure_future(self.run_forever())
         try:
@@ -97,17 +98,17 @@ class PollLoop:
             await asyncio.wait({polling})
 
     async def run_forever(self) -> None:
-        pause = self._pause
+        backoff, failures = Backoff(first=max(self._pause * 2, _SHORTEST_WAIT), longest=_LONGEST_WAIT), 0
         while True:
             try:
                 await self.run_once()
             except Unavailable as fault:
+                failures += 1
                 self._metrics.count_failed_poll()
-                pause = min(max(pause * 2, 1.0), _MAX_PAUSE_SECONDS)
-                _log.warning("poll.failed", fault=str(fault), next_in=pause)
+                _log.warning("poll.failed", fault=str(fault), next_in=backoff.longest_wait(failures))
             else:
-                pause = self._pause
-            await asyncio.sleep(pause)
+                failures = 0
+            await asyncio.sleep(backoff.longest_wait(failures) if failures else self._pause)
 
 
 def _describe(name: str, fault: Exception) -> str:

@@ -136,7 +136,7 @@ def cost_of(messages: Iterable[Message], prices: RateCard) -> Cost:
 # ------------------------------------------------------------------ the difference of two rulebooks
 
 
-class ChainFate(StrEnum):
+class ChainOutcome(StrEnum):
     """The effect of new rules on a chain that runs when they come into force."""
 
     UNCHANGED = "unchanged"
@@ -145,15 +145,15 @@ class ChainFate(StrEnum):
     CANCELLED = "cancelled"
 
 
-_FATES = {"pin": ChainFate.PINNED, "migrate": ChainFate.MIGRATED, "cancel": ChainFate.CANCELLED}
+_BY_POLICY = {"pin": ChainOutcome.PINNED, "migrate": ChainOutcome.MIGRATED, "cancel": ChainOutcome.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """``source`` says in words which events were played, ``is_recorded`` whether they happened.
 
-    ``fates`` counts live chains by rule. ``failures`` are sentences about what could not be decided, by their number,
-    before and after.
+    ``chain_outcomes`` counts live chains, by rule. ``failures`` are sentences about events that could not be decided,
+    with their number, before and after.
     """
 
     source: str
@@ -161,7 +161,7 @@ class Difference:
     before: Sequence[Message]
     after: Sequence[Message]
     endings: Sequence[tuple[EndedCase, str]] = ()
-    fates: Mapping[tuple[str, ChainFate], int] = field(default_factory=dict)
+    chain_outcomes: Mapping[tuple[str, ChainOutcome], int] = field(default_factory=dict)
     failures: tuple[Mapping[str, int], Mapping[str, int]] = ({}, {})
     changed_rules: Sequence[str] = ()
     since: datetime | None = None
@@ -233,7 +233,7 @@ def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, proces
         before=before.messages,
         after=after.messages,
         endings=_compare_endings(before.endings, after.endings),
-        fates=fates_of(bundle.chains, head, rules),
+        chain_outcomes=chain_outcomes(bundle.chains, head, rules),
         failures=(before.failures, after.failures),
         changed_rules=sorted(known - {"house"}) if known is not None else ["all rules"],
         since=bundle.head.since or (bundle.events[0].recordedtime if bundle.events else None),
@@ -260,17 +260,17 @@ def _child(files: Files) -> RunResult:
     return _CHILD[0](files)
 
 
-def fates_of(
+def chain_outcomes(
     chains: Iterable[LiveChain], head: Files, rules: frozenset[str] | None
-) -> dict[tuple[str, ChainFate], int]:
+) -> dict[tuple[str, ChainOutcome], int]:
     """A chain keeps the steps it began with, unless its rule says otherwise; one of a rule that is gone goes on too."""
     book = _load(head, "the new rules")
-    found: Counter[tuple[str, ChainFate]] = Counter()
+    found: Counter[tuple[str, ChainOutcome]] = Counter()
     for chain in chains:
         rule = book.rules.get(RuleId(chain.rule))
         policy = str(getattr(rule, "on_change", "pin")) if rule is not None else "pin"
         changed = rules is None or chain.rule in rules
-        found[chain.rule, _FATES[policy] if changed else ChainFate.UNCHANGED] += 1
+        found[chain.rule, _BY_POLICY[policy] if changed else ChainOutcome.UNCHANGED] += 1
     return dict(found)
 
 

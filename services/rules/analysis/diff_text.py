@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from services.rules.analysis.diff import ChainFate, Change, ChangeKind, Cost, Difference, cost_of
+from services.rules.analysis.diff import ChainOutcome, Change, ChangeKind, Cost, Difference, cost_of
 from services.rules.analysis.pseudonyms import short_pseudonym
 from services.rules.analysis.virtual_run import Message
 from shared.clients.rate_card import RateCard
@@ -22,11 +22,11 @@ _VERBS = {
     "collect": "question of a form",
     "give_up": "last message",
 }
-_FATES = {
-    ChainFate.UNCHANGED: "go on as they are",
-    ChainFate.PINNED: "go on by the rule they began with",
-    ChainFate.MIGRATED: "go on by the new rule",
-    ChainFate.CANCELLED: "end, and what is unsent is withdrawn",
+_CHAIN_OUTCOMES = {
+    ChainOutcome.UNCHANGED: "go on as they are",
+    ChainOutcome.PINNED: "go on by the rule they began with",
+    ChainOutcome.MIGRATED: "go on by the new rule",
+    ChainOutcome.CANCELLED: "end, and what is unsent is withdrawn",
 }
 
 
@@ -46,7 +46,7 @@ def markdown_of(difference: Difference, prices: RateCard) -> str:
 def _blocks(difference: Difference, prices: RateCard) -> Iterator[str]:
     yield _headline(difference)
     yield _by_rule(difference)
-    yield _fates(difference)
+    yield _chain_outcomes(difference)
     yield _by_person(difference)
     yield _costs(difference, prices)
     yield _endings(difference)
@@ -186,19 +186,25 @@ def _money(cost: Cost) -> str:
     return f"{cost.amount:,.2f}"
 
 
-def _fates(difference: Difference) -> str:
-    if not difference.fates:
+def _chain_outcomes(difference: Difference) -> str:
+    if not difference.chain_outcomes:
         return ""
     rows = ["| rule | running chains | they |", "|---|--:|---|"]
-    order = [ChainFate.CANCELLED, ChainFate.MIGRATED, ChainFate.PINNED]
+    order = [ChainOutcome.CANCELLED, ChainOutcome.MIGRATED, ChainOutcome.PINNED]
     shown = sorted(
-        ((rule, fate, n) for (rule, fate), n in difference.fates.items() if fate is not ChainFate.UNCHANGED),
+        (
+            (rule, outcome, n)
+            for (rule, outcome), n in difference.chain_outcomes.items()
+            if outcome is not ChainOutcome.UNCHANGED
+        ),
         key=lambda one: (order.index(one[1]), -one[2], one[0]),
     )
-    rows += [f"| {rule} | {number:,} | {_FATES[fate]} |" for rule, fate, number in shown]
-    same = sum(number for (_, fate), number in difference.fates.items() if fate is ChainFate.UNCHANGED)
+    rows += [f"| {rule} | {number:,} | {_CHAIN_OUTCOMES[outcome]} |" for rule, outcome, number in shown]
+    same = sum(
+        number for (_, outcome), number in difference.chain_outcomes.items() if outcome is ChainOutcome.UNCHANGED
+    )
     if same:
-        rows.append(f"| all others | {same:,} | {_FATES[ChainFate.UNCHANGED]} |")
+        rows.append(f"| all others | {same:,} | {_CHAIN_OUTCOMES[ChainOutcome.UNCHANGED]} |")
     note = "People, calendar and limits count at once for all of them."
     return "#### Chains that run now\n\n" + "\n".join(rows) + f"\n\n{note}"
 

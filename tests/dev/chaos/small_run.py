@@ -130,7 +130,7 @@ class SmallRun:
         self.record("writes.requested", "writes.write.requested", id_, at, data)
         self.rows["written"].append(
             {
-                "operation": "recordRightsDecision", "fate": "applied", "at": iso(at + 1), "count": 1,
+                "operation": "recordRightsDecision", "outcome": "applied", "at": iso(at + 1), "count": 1,
                 "input": {"request_id": given["request_id"], "decision": given["decision"]},
             }
         )  # fmt: skip

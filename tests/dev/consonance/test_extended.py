@@ -94,7 +94,7 @@ async def test_an_acquisition_is_made_once_for_a_dedupe_key(simulator: Simulator
     assert first["acquisition"] == second["acquisition"]
     read = await simulator.ask('{ acquisition(dedupeKey: "d") { reference title attachments { fileName mime } } }')
     assert read["acquisition"]["attachments"] == [{"fileName": "eel.pdf", "mime": "application/pdf"}]
-    assert [entry["fate"] for entry in await simulator.tell("GET", "log")] == ["applied", "unchanged"]
+    assert [entry["outcome"] for entry in await simulator.tell("GET", "log")] == ["applied", "unchanged"]
 
 
 async def test_messages_are_appended_to_an_acquisition(simulator: SimulatorUnderTest) -> None:
@@ -119,7 +119,7 @@ async def test_an_acknowledgement_never_goes_back(simulator: SimulatorUnderTest)
     read = await simulator.ask('{ acknowledgement(documentId: "S-1", contactId: 3001) { kind contactId } }')
     assert read["acknowledgement"] == {"kind": "acknowledged", "contactId": 3001}
     log = await simulator.tell("GET", "log?operation=recordAcknowledgement")
-    assert [entry["fate"] for entry in log] == ["applied", "unchanged", "applied", "unchanged"]
+    assert [entry["outcome"] for entry in log] == ["applied", "unchanged", "applied", "unchanged"]
 
 
 async def test_a_milestone_is_completed_once(simulator: SimulatorUnderTest) -> None:

@@ -128,5 +128,5 @@ async def test_the_log_counts_how_often_the_same_was_applied(simulator: Simulato
         await _work(simulator, title="Salt", clientMutationId=str(number))
     await _work(simulator, title="")
     log = await simulator.tell("GET", "log?operation=updateWork")
-    assert [(entry["fate"], entry["count"]) for entry in log] == [("applied", 1), ("applied", 2), ("refused", 0)]
+    assert [(entry["outcome"], entry["count"]) for entry in log] == [("applied", 1), ("applied", 2), ("refused", 0)]
     assert log[0]["at"] == "2027-03-03T10:00:00+00:00"

@@ -140,15 +140,15 @@ async def test_the_context_of_a_template_tap_is_sometimes_missing(webhook: Recor
 
 
 async def test_the_same_seed_gives_the_same_ids_and_disorder() -> None:
-    fates = []
+    arrivals = []
     for _ in range(2):
         async with running_simulator(None, disorder=1.0, per_second=1000, seed=11) as simulator:
             await simulator.tell("templates", RIGHTS_REQUEST)
             for place in range(20):
                 await simulator.send(ask(place))
-            fates.append([(it["wamid"], it["statuses"]) for it in await simulator.ask("messages")])
-    assert fates[0] == fates[1]
-    assert len({wamid for wamid, _ in fates[0]}) == 20
+            arrivals.append([(it["wamid"], it["statuses"]) for it in await simulator.ask("messages")])
+    assert arrivals[0] == arrivals[1]
+    assert len({wamid for wamid, _ in arrivals[0]}) == 20
 
 
 async def test_the_handshake_needs_the_right_token(simulator: SimulatorUnderTest, webhook: RecordingWebhook) -> None:

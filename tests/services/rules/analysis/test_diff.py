@@ -9,15 +9,15 @@ import pytest
 
 from services.rules.analysis.bundle import Bundle, BundleHead, LiveChain, Reaction
 from services.rules.analysis.diff import (
-    ChainFate,
+    ChainOutcome,
     Change,
     ChangeKind,
     Difference,
+    chain_outcomes,
     changed_rules,
     compare,
     cost_of,
     diff_bundle,
-    fates_of,
     read_prices,
 )
 from services.rules.analysis.diff_text import LARGEST, markdown_of, rows_of
@@ -132,8 +132,8 @@ def test_running_chains_keep_the_rule_they_began_with() -> None:
         chain_id=ChainId("c"), rule=RuleId("rights-approval"), revision=Revision("r"), state="running", started_at=START
     )
     other = chain.replace(rule=RuleId("launch-ready"))
-    found = fates_of([chain, chain, other], head, changed_rules(base, head))
-    assert found == {("rights-approval", ChainFate.PINNED): 2, ("launch-ready", ChainFate.UNCHANGED): 1}
+    found = chain_outcomes([chain, chain, other], head, changed_rules(base, head))
+    assert found == {("rights-approval", ChainOutcome.PINNED): 2, ("launch-ready", ChainOutcome.UNCHANGED): 1}
 
 
 def test_the_comment_speaks_of_people_by_pseudonyms_and_says_who_notices() -> None:
