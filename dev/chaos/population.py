@@ -168,7 +168,7 @@ def publisher_files(population: Population) -> dict[str, str]:
         ),
         "house.yaml": (
             "publisher: {en: Penrose}\nlanguage: en\nline: main\n"
-            "basis: {author: contract, editor: legitimate_interest}\n"
+            "basis: {author: contract, rights_holder: contract, editor: legitimate_interest}\n"
         ),
         "limits.yaml": (
             "free: replies\ntaken_for: 8 seconds\nsend_within: 90 seconds\nbrake: {strangers_chains: 2000}\n"
