@@ -200,10 +200,10 @@ def _secret_findings(folder: Path) -> list[Finding]:
             continue
         mode = path.stat().st_mode
         if mode & stat.S_IRWXO:
-            said = (
+            sentence = (
                 f"{path} can be read by every user ({stat.filemode(mode)}): use mode 0440 (defaultMode of the volume)"
             )
-            findings.append(wrong("secrets", said))
+            findings.append(wrong("secrets", sentence))
         elif not path.read_text(errors="replace").strip():
             findings.append(wrong("secrets", f"{path} is empty"))
     return findings
@@ -213,8 +213,8 @@ def _skew(check: str, theirs: datetime, whose: str) -> list[Finding]:
     difference = abs(machine_now() - theirs)
     if difference <= _MOST_SKEW:
         return []
-    said = f"the clock of {whose} differs by {difference.total_seconds():.0f} s: synchronise both by NTP"
-    return [warning(check, said)]
+    sentence = f"the clock of {whose} differs by {difference.total_seconds():.0f} s: synchronise both by NTP"
+    return [warning(check, sentence)]
 
 
 # ------------------------------------------------------------------ the broker
@@ -229,10 +229,10 @@ async def _check_broker(settings: ServiceSettings, service: Service) -> Sequence
         differences = await topic_differences(admin, settings.topic_prefix)
     except (KafkaError, OSError) as error:
         fault = await connection_fault(settings)
-        said = (
+        sentence = (
             str(fault) if fault else f"STET_KAFKA_BOOTSTRAP: no broker answers ({type(error).__name__}); is it running?"
         )
-        return [wrong("broker", said)]
+        return [wrong("broker", sentence)]
     finally:
         await admin.close()
     findings = [fine("broker", f"{settings.kafka_bootstrap} answers ({settings.kafka_security_protocol})")]
@@ -240,7 +240,7 @@ async def _check_broker(settings: ServiceSettings, service: Service) -> Sequence
         wrong("topics", f"{name}: {lack}; run stet topics create, or let this login use it")
         for name, lack in problems.items()
     ]
-    findings += [warning("topics", said) for said in differences if not problems]
+    findings += [warning("topics", sentence) for sentence in differences if not problems]
     return findings if len(findings) > 1 else [*findings, fine("topics", f"all {len(topics)} that it uses are there")]
 
 
@@ -264,8 +264,8 @@ async def _check_database(settings: ServiceSettings, service: Service) -> Sequen
             )
         ]
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        said = f"STET_POSTGRES_DSN: no server answers that takes writes ({type(error).__name__}); is it running?"
-        return [wrong("database", said)]
+        sentence = f"STET_POSTGRES_DSN: no server answers that takes writes ({type(error).__name__}); is it running?"
+        return [wrong("database", sentence)]
     try:
         return await _database_findings(connection, service)
     finally:
@@ -310,8 +310,8 @@ async def _check_whatsapp(settings: DispatcherSettings, _: Service) -> Sequence[
                     body: Any = await answer.json(content_type=None)
                     findings += _whatsapp_findings(line, number, answer, body)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                said = f"STET_WHATSAPP_GRAPH_URL: {endpoint.graph_url} does not answer ({type(error).__name__})"
-                return [*findings, wrong("whatsapp", said)]
+                sentence = f"STET_WHATSAPP_GRAPH_URL: {endpoint.graph_url} does not answer ({type(error).__name__})"
+                return [*findings, wrong("whatsapp", sentence)]
     return findings
 
 
@@ -361,23 +361,23 @@ def _date_of(answer: aiohttp.ClientResponse) -> datetime:
 
 async def _check_public_port(settings: IngestSettings, _: Service) -> Sequence[Finding]:
     if settings.listen_address.startswith("127.") and "KUBERNETES_SERVICE_HOST" in os.environ:
-        said = "STET_LISTEN_ADDRESS is loopback: no webhook can reach this pod; set it to 0.0.0.0"
-        return [wrong("public port", said)]
+        sentence = "STET_LISTEN_ADDRESS is loopback: no webhook can reach this pod; set it to 0.0.0.0"
+        return [wrong("public port", sentence)]
     return [fine("public port", f"{settings.listen_address}:{settings.listen_port}")]
 
 
 async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]:
     if settings.rules_bundle is None and not settings.rules_dir.is_dir():
-        said = f"STET_RULES_DIR: there is no folder {settings.rules_dir}: mount the rules there, or name another"
-        return [wrong("rules", said)]
+        sentence = f"STET_RULES_DIR: there is no folder {settings.rules_dir}: mount the rules there, or name another"
+        return [wrong("rules", sentence)]
     try:
         setting, validation, files = await _read_rules(settings)
     except Unavailable as error:
         return [wrong("rules", f"{error}; does it answer from here, and does it take STET_RULES_BUNDLE_TOKEN?")]
     if validation.faults:
         first = validation.faults[0]
-        said = f"{setting}: {len(validation.faults)} faults, the first: {first}; run stet rules check"
-        return [wrong("rules", said)]
+        sentence = f"{setting}: {len(validation.faults)} faults, the first: {first}; run stet rules check"
+        return [wrong("rules", sentence)]
     return [
         fine(
             "rules",

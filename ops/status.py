@@ -317,9 +317,9 @@ async def _leader_lines(connection: Connection, tenant: str) -> list[StatusLine]
     for name, lock in names.items():
         key = advisory_lock_key(lock) & 0xFFFF_FFFF_FFFF_FFFF
         holders = await connection.fetchval(QUERIES.lock_holders, key >> 32, key & 0xFFFF_FFFF)
-        said = "held" if holders else "not held"
+        shown = "held" if holders else "not held"
         hint = "" if holders else "does the service run?"
-        lines.append(StatusLine("leader", name, said, wrong=not holders, hint=hint))
+        lines.append(StatusLine("leader", name, shown, wrong=not holders, hint=hint))
     return lines
 
 
@@ -328,8 +328,8 @@ async def _revision_lines(connection: Connection, replicas: ReplicaMetrics) -> l
     seen = {labels.get("revision", "") for labels, _ in replicas.values("stet_rules_revision_info")}
     lines = [StatusLine("rules", "revision in force", row["revision"] if row else "none", row and row["activated_at"])]
     if len(seen) > 1:
-        said = ", ".join(sorted(seen))
-        lines.append(StatusLine("rules", "replicas disagree", said, wrong=True, hint="a rollout, or a replica is old"))
+        shown = ", ".join(sorted(seen))
+        lines.append(StatusLine("rules", "replicas disagree", shown, wrong=True, hint="a rollout, or a replica is old"))
     return lines
 
 

@@ -270,8 +270,8 @@ def _safe_detail(event: Event) -> str:
     if isinstance(event.data, SilenceRecorded):
         return f"{event.data.reason} (one record for {len(event.data.events)} events)"
     fields: Mapping[str, Any] = to_builtins(event.data)
-    said = [f"{name} {fields[name]}" for name in _SAFE_FIELDS if fields.get(name) not in (None, "")]
-    return ", ".join(said) if said else f"key {event.partitionkey}"
+    details = [f"{name} {fields[name]}" for name in _SAFE_FIELDS if fields.get(name) not in (None, "")]
+    return ", ".join(details) if details else f"key {event.partitionkey}"
 
 
 def verdict_text(verdict: Any) -> str:

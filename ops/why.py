@@ -169,14 +169,14 @@ def _case(chain: Chain, person_id: str, waits: Mapping[str, str], pauses: Sequen
 def _outcome(chain: Chain, person_id: str, waits: Mapping[str, str]) -> str:
     mine = [message for message in chain.messages if message.person_id == person_id]
     left_out = {why for step in chain.steps for who, why in step.left_out.items() if who == person_id}
-    said = [_message_text(message, waits.get(message.message_id)) for message in mine]
-    said += [f"left out: {why}" for why in sorted(left_out)]
-    if not said:
+    parts = [_message_text(message, waits.get(message.message_id)) for message in mine]
+    parts += [f"left out: {why}" for why in sorted(left_out)]
+    if not parts:
         others = sorted({message.person_id for message in chain.messages})
         empty = [f"{who}: {why}" for step in chain.steps for who, why in step.left_out.items()]
-        said.append("not among its recipients, who are " + (", ".join(others) or "none so far"))
-        said += [f"no person in the role {each}" for each in empty]
-    return "; ".join(said)
+        parts.append("not among its recipients, who are " + (", ".join(others) or "none so far"))
+        parts += [f"no person in the role {each}" for each in empty]
+    return "; ".join(parts)
 
 
 def _message_text(message: ChainMessage, waits_for: str | None) -> str:

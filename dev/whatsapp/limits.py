@@ -61,8 +61,8 @@ class ProviderLimits:
         self._number(line).take(now)
 
     def window_is_open(self, line: str, person: str, now: datetime) -> bool:
-        heard = self._received_at.get((line, person))
-        return self._lifted or (heard is not None and now - heard < WINDOW)
+        received_at = self._received_at.get((line, person))
+        return self._lifted or (received_at is not None and now - received_at < WINDOW)
 
     def _number(self, line: str) -> Bucket:
         return self._numbers.setdefault(line, Bucket(timedelta(seconds=1) / self._per_second, self._per_second))

@@ -209,9 +209,9 @@ async def _comments(session: aiohttp.ClientSession, forge: Forge) -> AsyncIterat
 async def _call(session: aiohttp.ClientSession, method: str, address: str, data: object = None) -> Any:
     async with session.request(method, address, json=data) as answer:
         if answer.status >= 300:
-            said = (await answer.text())[:300]
+            body = (await answer.text())[:300]
             raise Unavailable(
-                f"{method} {address.partition('?')[0]} answered {answer.status}: {said}{_hint(answer.status)}"
+                f"{method} {address.partition('?')[0]} answered {answer.status}: {body}{_hint(answer.status)}"
             )
         return await answer.json() if answer.status != 204 else None
 

@@ -90,7 +90,7 @@ def _read_handles(file: Path) -> Mapping[str, tuple[str, ...]]:
         raise Misconfigured(str(file), f"it is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(read, dict):
         raise Misconfigured(str(file), 'it must have a line for each team, such as rights: "@team"')
-    return {str(team): tuple(map(str, said if isinstance(said, list) else [said])) for team, said in read.items()}
+    return {str(team): tuple(map(str, one if isinstance(one, list) else [one])) for team, one in read.items()}
 
 
 def _teams_of_files(book: Rulebook) -> Mapping[str, set[str]]:

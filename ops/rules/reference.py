@@ -53,8 +53,8 @@ def operations_command(*, output: Annotated[ReportFormat, _Listed] = ReportForma
     else:
         for entry in entries:
             needs = ", ".join((*entry.fields, *(f"with: {spec.path}" for spec in entry.needs)))
-            told = "in a form alone" if entry.only_in_form else f"needs {needs}"
-            print_lines([f"{entry.name}  {told}{'  ' + entry.sentence if entry.sentence else ''}"])
+            condition = "in a form alone" if entry.only_in_form else f"needs {needs}"
+            print_lines([f"{entry.name}  {condition}{'  ' + entry.sentence if entry.sentence else ''}"])
 
 
 def reference_command(

@@ -28,7 +28,7 @@ def schema_command(
             print_lines(map(str, write_schemas(require_folder(write))))
         return
     if kind is None or kind not in FILE_KINDS:
-        said = "say the kind of file" if kind is None else f"there is no kind of file “{kind}”"
-        sentence = f"{said}; there are {', '.join(FILE_KINDS)}"
+        fault = "say the kind of file" if kind is None else f"there is no kind of file “{kind}”"
+        sentence = f"{fault}; there are {', '.join(FILE_KINDS)}"
         raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
     sys.stdout.write(f"{json.dumps(json_schema(kind), indent=2, ensure_ascii=False)}\n")

@@ -48,10 +48,10 @@ def _git(source: str, *arguments: str, cwd: Path) -> bytes:
     return done.stdout
 
 
-def _fault_of(source: str, said: str) -> str:
+def _fault_of(source: str, error: str) -> str:
     """The sentence about a source, by what Git said."""
-    if "not a git repository" in said:
+    if "not a git repository" in error:
         return f"{source}: there is no such folder, and it is no revision, since this is no repository of Git"
-    if "did not match any files" in said:
+    if "did not match any files" in error:
         return f"{source}: this revision of Git has no such folder of rules; name it by --folder"
-    return f"{source}: neither a folder nor a revision of Git: {said}"
+    return f"{source}: neither a folder nor a revision of Git: {error}"

@@ -162,8 +162,8 @@ def _reason(value: Mapping[str, Any]) -> str | None:
     """Why it was rejected, paused or disabled, as Meta says it; ``reason`` may be null or NONE."""
     details = value.get("rejection_info"), value.get("other_info")
     found = [value.get("reason"), *(each.get(key) for each in details if isinstance(each, Mapping) for key in _DETAILS)]
-    said = [text for text in found if isinstance(text, str) and text and text != "NONE"]
-    return ": ".join(dict.fromkeys(said)) or None
+    reasons = [text for text in found if isinstance(text, str) and text and text != "NONE"]
+    return ": ".join(dict.fromkeys(reasons)) or None
 
 
 _DETAILS = ("title", "description", "reason")

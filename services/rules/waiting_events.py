@@ -149,9 +149,9 @@ async def expire_waits(connection: Connection, keys: Iterable[str], now: datetim
 
 async def park_event(tx: Transaction, key: str, queued: WaitingEvent, reason: str, sentence: str) -> None:
     """Move an event from the queue to the parked ones; it leaves the inbox, so that its replay is new."""
-    said = _attributes(queued.value)
-    topic = _topic_of(said.get("type", ""))
-    identity = (said.get("tenantid"), said.get("source"), said.get("id"))
+    attributes = _attributes(queued.value)
+    topic = _topic_of(attributes.get("type", ""))
+    identity = (attributes.get("tenantid"), attributes.get("source"), attributes.get("id"))
     event = derive_id(*identity) if all(identity) else None
     await tx.park(queued.value, reason, sentence, RecordOrigin(topic, key=key.encode(), event=event))
     await tx.connection.execute(QUERIES.delete_inbox_row, *identity)
@@ -164,8 +164,8 @@ def _attributes(value: bytes) -> dict[str, str]:
         read = orjson.loads(value)
     except orjson.JSONDecodeError:
         return {}
-    said = read if isinstance(read, dict) else {}
-    return {name: text.replace("\0", "") for name, text in said.items() if isinstance(text, str)}
+    attributes = read if isinstance(read, dict) else {}
+    return {name: text.replace("\0", "") for name, text in attributes.items() if isinstance(text, str)}
 
 
 def _topic_of(kind: str) -> str:

@@ -400,7 +400,7 @@ def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | 
 def _by_steps(chain: Chain, rule: Rule | None) -> WhyNot:
     """The person is none of those whom the chain has written to: who they are, and which steps are still to come."""
     others = sorted({message.person_id for message in chain.messages})
-    told = f"Its messages went to {', '.join(others)}." if others else "It has written to nobody yet."
+    sentence = f"Its messages went to {', '.join(others)}." if others else "It has written to nobody yet."
     empty = [
         f"Nobody has the role “{who}”: {exclusion_sentence(why)}."
         for state in chain.steps
@@ -412,10 +412,10 @@ def _by_steps(chain: Chain, rule: Rule | None) -> WhyNot:
         steps = [step for step in rule.steps if step.index in waiting]
         listed = "; ".join(f"step {step.index + 1}, {step_sentence(step)}" for step in steps)
         return WhyNot(
-            [f"They are not among those it has written to so far. {told}", f"Still to come: {listed}.", *empty]
+            [f"They are not among those it has written to so far. {sentence}", f"Still to come: {listed}.", *empty]
         )
     ended = f" It ended “{chain.ended or chain.closing}”." if not chain.active else ""
-    return WhyNot([f"They are not among those it addresses.{ended} {told}", *empty])
+    return WhyNot([f"They are not among those it addresses.{ended} {sentence}", *empty])
 
 
 def _unless_sentence(rule: Rule | None, step: int, why: str) -> Iterator[str]:

@@ -59,8 +59,8 @@ def graph_of(rule: Rule) -> Graph:
             edges.append(Edge(name, f"{name}a{number}", answer.name))
         before = name
     for number, until in enumerate(rule.until, 1):
-        told = f", tell {_people(until.tell.who)}" if until.tell else ""
-        nodes.append(FlowchartNode(f"u{number}", f"ends{told}", beside="start", is_end=True))
+        notified = f", tell {_people(until.tell.who)}" if until.tell else ""
+        nodes.append(FlowchartNode(f"u{number}", f"ends{notified}", beside="start", is_end=True))
         edges.append(Edge("start", f"u{number}", f"until {until.event}"))
     return Graph(tuple(nodes), tuple(edges))
 
@@ -69,13 +69,13 @@ def _step_text(step: Step) -> str:
     what = {Verb.GIVE_UP: step.reason, Verb.COLLECT: step.form, Verb.RECORD: step.record and step.record.operation}
     verb = {Verb.GIVE_UP: "give up:", Verb.HAND_OVER: "hand over to"}.get(step.verb, str(step.verb))
     words = [verb, _people(step.who), what.get(step.verb) or ""]
-    told = f", tell {_people(step.tell.who)}" if step.tell else ""
+    notified = f", tell {_people(step.tell.who)}" if step.tell else ""
     written = f", record {step.record.operation}" if step.record and step.verb is Verb.GIVE_UP else ""
-    said = f" ({step.say})" if step.say else ""
+    template = f" ({step.say})" if step.say else ""
     copied = f", copy to {_people(step.cc)}" if step.cc else ""
     unless = ", unless …" if step.unless else ""
     unless = ", not to those for whom …" if step.unless and names_recipient(step.unless) else unless
-    return " ".join(filter(None, words)) + written + told + said + copied + unless
+    return " ".join(filter(None, words)) + written + notified + template + copied + unless
 
 
 def _answer_text(answer: AnswerAction) -> str:
@@ -171,8 +171,8 @@ def svg_of_change(before: Graph | None, after: Graph | None) -> str:
     """One picture of both, one below the other; None for a rule that is not there."""
     parts, y = list[str](), _PAD
     for title, graph in (("Before", before), ("After", after)):
-        said = title if graph else f"{title}: there is no such rule"
-        parts.append(f'<text x="{_PAD}" y="{y + 18}" font-size="15" font-weight="bold" fill="#222">{said}</text>')
+        heading = title if graph else f"{title}: there is no such rule"
+        parts.append(f'<text x="{_PAD}" y="{y + 18}" font-size="15" font-weight="bold" fill="#222">{heading}</text>')
         drawn, y = _picture(graph, y + _TITLE) if graph else ([], y + _TITLE)
         parts += drawn
         y += _GAP // 2

@@ -33,9 +33,9 @@ START = datetime(2027, 3, 3, 10, tzinfo=UTC)
 _AHEAD = date(2027, 5, 5)
 """The date in every field that a step is timed by."""
 _SENDER, _FIRST_STRANGER = 555, 9001
-_WHOEVER = frozenset({"sender", "unanswered", "told"})
+_ANY_PERSON = frozenset({"sender", "unanswered", "told"})
 _SET_BY_FACTS = frozenset({"launch", "days_to", "rights", "sender"})
-_SAID_BY_EVENT = {("rights.approval_requested", "rights.needs_signature"): "requires_signature"}
+_FIELD_OF_EVENT = {("rights.approval_requested", "rights.needs_signature"): "requires_signature"}
 """Facts that an event itself says."""
 _WORK_STATE = frozenset({"work.stage_key", "work.cancelled", "work.embargo_until", "work.open_blocks"})
 
@@ -142,13 +142,13 @@ def event_steps(rule: Rule, event: str, values: SampleValues) -> tuple[str, ...]
     """The facts, then the event."""
     wanted = {**_times_ahead(rule, event), **values}
     facts: dict[str, object] = {}
-    said: dict[str, object] = {}
+    of_event: dict[str, object] = {}
     for named, value in wanted.items():
         if value == PRESENT or "answers_a_question" in named or named.startswith(("chain.", "recipient.")):
             continue
-        path = _SAID_BY_EVENT.get((event, named), named)
-        (facts if _is_fact(event, path) else said)[path] = list(value) if isinstance(value, tuple) else value
-    with_ = f", with: {flow(said)}" if said else ""
+        path = _FIELD_OF_EVENT.get((event, named), named)
+        (facts if _is_fact(event, path) else of_event)[path] = list(value) if isinstance(value, tuple) else value
+    with_ = f", with: {flow(of_event)}" if of_event else ""
     return (*([f"facts: {flow(facts)}"] if facts else []), f"{{event: {event}{with_}}}")
 
 
@@ -198,7 +198,7 @@ def _people(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> dic
     for who in addressed(rule):
         if isinstance(who, Team):
             teams[who.name] = None
-        elif who not in _WHOEVER and who not in named:
+        elif who not in _ANY_PERSON and who not in named:
             _add(people, _contact_of(book, who) or next(strangers), _role_of(event, who))
     for team in teams:
         roles_of_team = list(book.people.teams.get(team, {}))

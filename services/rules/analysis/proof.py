@@ -141,8 +141,7 @@ def _shape(rule: Rule) -> object:
 
 
 def _bare(answer: AnswerAction) -> object:
-    told = answer.tell.who if answer.tell else None
-    return (replace(answer, tell=None), told)
+    return (replace(answer, tell=None), answer.tell.who if answer.tell else None)
 
 
 def _prove_course(book: Rulebook, rule: Rule, most: int, proof: Proof) -> None:
@@ -166,15 +165,15 @@ def _openings(book: Rulebook, rule: Rule) -> Iterator[Opening]:
     One that names ``recipient`` is true for all people, for none, and for every second one.
     """
     first: Opening | None = None
-    told: set[str] = set()
+    yielded: set[str] = set()
     for_each: list[Opening] = []
     for event, condition in product(rule.events[:1], (ALWAYS, *_unlesses(rule))):
         try:
             opening, _ = find_start(book, rule, event, both(rule.condition, condition))
         except TooManyValuesError:
             continue
-        if opening is not None and repr(opening) not in told:
-            told.add(repr(opening))
+        if opening is not None and repr(opening) not in yielded:
+            yielded.add(repr(opening))
             first = first or opening
             for_each += [opening] if names_recipient(condition) else []
             yield opening
@@ -250,8 +249,8 @@ def _comes_to_something(question: ChainMessage, before: State, after: State, rul
     """A write, a message other than that the answer was noted, also a held one, or waiting for others."""
     if any(isinstance(effect, RequestedWrite) for effect in after.effects):
         return True
-    told = [e for e in after.effects if isinstance(e, RequestedMessage)]
-    if any(e.send.person_id != question.person_id or e.send.say != "noted" for e in told):
+    sent = [e for e in after.effects if isinstance(e, RequestedMessage)]
+    if any(e.send.person_id != question.person_id or e.send.say != "noted" for e in sent):
         return True
     if any(message[0] != question.person_id for message in _messages(after, rule) - _messages(before, rule)):
         return True
@@ -329,8 +328,8 @@ def _may_reach(rule: Rule, step: Step, country: str, language: str) -> bool:
     if step.unless is None or not names_recipient(step.unless):
         return True
     lives_there = Compare(f"{RECIPIENT}.country", Operator.IS, country)
-    speaks_it = Compare(f"{RECIPIENT}.language", Operator.IS, language)
-    reached = both(NoneOf(step.unless), lives_there, speaks_it)
+    has_language = Compare(f"{RECIPIENT}.language", Operator.IS, language)
+    reached = both(NoneOf(step.unless), lives_there, has_language)
     try:
         return any(next(iter(solutions(reached, event)), None) is not None for event in rule.events)
     except TooManyValuesError:

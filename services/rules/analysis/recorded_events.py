@@ -71,11 +71,11 @@ def add_chain(bundle: Bundle, names: Pseudonyms, chain: Chain) -> None:
 
 
 def reactions_of(chain: Chain) -> Iterator[Reaction]:
-    said = {message.message_id: message.say for message in chain.messages}
+    templates = {message.message_id: message.say for message in chain.messages}
     plain = Reaction(rule=chain.rule, subject=chain.subject, at=chain.base_at)
     for given in chain.answers:
         if given.answer != "free_text":
-            say = said.get(given.message_id, "")
+            say = templates.get(given.message_id, "")
             yield plain.replace(at=given.at, person_id=given.person_id, say=say, answer=given.answer)
     if (taken := chain.assignment) is not None:
         offers = [m.say for m in chain.messages if m.person_id == taken.person_id and "take" in m.buttons]

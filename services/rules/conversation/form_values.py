@@ -1,7 +1,7 @@
 """Reads what a person writes into a typed field of a form, and writes it as the record keeps it.
 
 What is kept does not depend on the language: an ISBN of 13 digits, a date as 2027-03-19, a number with a point, a phone
-number as +441632960001, an e-mail address in its normal form. ``spoken_value`` shows it to the person again.
+number as +441632960001, an e-mail address in its normal form. ``display_value`` shows it to the person again.
 """
 
 import re
@@ -49,7 +49,7 @@ def read_value(kind: FieldKind, text: str, place: Place) -> str | None:
     return reader(" ".join(text.split()), place) if len(text) <= _LONGEST_READ else None
 
 
-def spoken_value(kind: FieldKind, value: str, place: Place) -> str:
+def display_value(kind: FieldKind, value: str, place: Place) -> str:
     """A value as the person reads it, so that a day and a month that were mixed up are seen."""
     match kind:
         case FieldKind.DATE:
@@ -65,9 +65,9 @@ def spoken_value(kind: FieldKind, value: str, place: Place) -> str:
 def example_value(kind: FieldKind, place: Place) -> str:
     """A value of this kind as the person would write it."""
     if kind is not FieldKind.PHONE:
-        return spoken_value(kind, _EXAMPLES[kind], place)
+        return display_value(kind, _EXAMPLES[kind], place)
     found = phonenumbers.example_number(place.country) if place.country else None
-    return spoken_value(kind, _EXAMPLES[kind], place) if found is None else _international(found)
+    return display_value(kind, _EXAMPLES[kind], place) if found is None else _international(found)
 
 
 _EXAMPLES: Mapping[FieldKind, str] = {
@@ -150,8 +150,8 @@ def _written_date(text: str, place: Place) -> date | None:
     from dateutil.parser import ParserError, parse  # noqa: PLC0415 -- most forms ask for no date
 
     months = _month_names(place.locale)
-    said = (_ORDINAL.sub(r"\1", word) for word in text.split() if not _is_filler(word))
-    words = " ".join(months.get(word.casefold().strip(".,"), word) for word in said)
+    kept = (_ORDINAL.sub(r"\1", word) for word in text.split() if not _is_filler(word))
+    words = " ".join(months.get(word.casefold().strip(".,"), word) for word in kept)
     try:
         found = {
             parse(words, default=default, dayfirst=_day_comes_first(place.locale), ignoretz=True).date()

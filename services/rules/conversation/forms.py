@@ -27,7 +27,7 @@ from services.rules.conversation.form_answers import (
     takes_any_text,
     unquoted,
 )
-from services.rules.conversation.form_values import Place, example_value, spoken_value
+from services.rules.conversation.form_values import Place, display_value, example_value
 from services.rules.conversation.outbound import (
     BODY_VALUE,
     BUTTON_TITLE_PREFIX,
@@ -420,7 +420,7 @@ def _summary(context: DecisionContext, chain: Chain, form: Form) -> Chain:
     state = _form_state(chain).replace(asking=None, phase=FormPhase.SUMMARY)
     chain = chain.replace(form=state)
     shown = {m.message_id for m in chain.messages if m.say == form.confirm and not m.closed}
-    chain = _send(context, chain, form.confirm, buttons=SUMMARY, words=_spoken_values(context, chain, form))
+    chain = _send(context, chain, form.confirm, buttons=SUMMARY, words=_display_values(context, chain, form))
     return _keep_open(chain, shown)
 
 
@@ -433,13 +433,13 @@ def _keep_open(chain: Chain, summaries: Collection[MessageId]) -> Chain:
     return chain
 
 
-def _spoken_values(context: DecisionContext, chain: Chain, form: Form) -> dict[str, str]:
+def _display_values(context: DecisionContext, chain: Chain, form: Form) -> dict[str, str]:
     words = _field_wordings(context, chain, form)
     values = _form_state(chain).values
     texts = {f.name: values.get(f.name) or "—" for f in form.fields}
     options = {f.name: words[f.name].options.get(texts[f.name], texts[f.name]) for f in form.fields if f.choose}
     place = _place_of(context, _person_of(context, chain))
-    typed = {f.name: spoken_value(f.kind, values[f.name], place) for f in form.fields if values.get(f.name)}
+    typed = {f.name: display_value(f.kind, values[f.name], place) for f in form.fields if values.get(f.name)}
     return {**texts, **typed, **options, "reference": _form_state(chain).reference}
 
 
@@ -478,13 +478,13 @@ def _submit(context: DecisionContext, chain: Chain, form: Form, message: Message
         context, chain, WriteAction(form.record, {}), writes.WriteOrigin(state.step, "form", (given,))
     )
     context.facts.set_acquisition(state.person_id, state.reference)
-    chain = _send(context, chain, form.done, words=_spoken_values(context, chain, form))
+    chain = _send(context, chain, form.done, words=_display_values(context, chain, form))
     return _complete(context, chain)
 
 
 def _cancel(context: DecisionContext, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
     state = _form_state(chain).replace(phase=FormPhase.CANCELLED)
-    chain = _send(context, chain.replace(form=state), "noted", words=_spoken_values(context, chain, form))
+    chain = _send(context, chain.replace(form=state), "noted", words=_display_values(context, chain, form))
     return _complete(context, chain)
 
 

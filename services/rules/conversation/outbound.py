@@ -387,12 +387,12 @@ def _titles(message: ChainMessage) -> dict[str, str]:
 def send_copies(
     context: DecisionContext, chain: Chain, cc: Addressees, step: int, before: Collection[MessageId]
 ) -> Chain:
-    """Send members of staff a copy of what a step has just said to others; ``before`` are the older messages.
+    """Send members of staff a copy of what a step has just sent to others; ``before`` are the older messages.
 
     A copy has no buttons. A person who got the message itself gets none.
     """
-    said = (m for m in chain.messages if m.step == step and m.answer is None and m.message_id not in before)
-    sent = [message for message in said if message.delivery not in _NOT_SAID]
+    new = (m for m in chain.messages if m.step == step and m.answer is None and m.message_id not in before)
+    sent = [message for message in new if message.delivery not in _NEVER_SENT]
     if not cc or not sent:
         return chain
     resolved = resolve_recipients(context, chain, cc)
@@ -408,7 +408,7 @@ def send_copies(
     return chain
 
 
-_NOT_SAID = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+_NEVER_SENT = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 COPY_ANSWER = "copy"
 """The ``answer`` of copies, which keeps them apart from the messages of their step."""
 
@@ -421,9 +421,9 @@ def _copy_draft(
     language = language_of(context.rulebook, reader)
     template = template_of(context, chain, sent[0].say)
     values = template_values(context, chain, sent[0], people[0].replace(language=language), template)
-    said = " ".join(render_call(context, template, language, values)[0].body.split())
+    body = " ".join(render_call(context, template, language, values)[0].body.split())
     who = rendering.format_value(list(dict.fromkeys(person.display_name for person in people)), language, {})
-    words, occurrence = {"who": who, "said": said}, chain.steps[step].occurrence
+    words, occurrence = {"who": who, "said": body}, chain.steps[step].occurrence
     return MessageDraft(Verb.TELL, "copy", step, COPY_ANSWER, occurrence=occurrence, words=words)
 
 

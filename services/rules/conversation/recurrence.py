@@ -239,12 +239,12 @@ def _item(office: WorkingCalendar, chain: Chain) -> OpenItem:
 
 def _summary(items: Sequence[OpenItem], count: int) -> str:
     """``The Salt Road (K7M2Q) · Night Ferry (P3XRT) · +4``: one line, since a parameter has no more."""
-    said = ""
+    listed = ""
     for place, item in enumerate(items):
         text = f"{item.title} ({item.reference})" if item.title else item.reference
-        longer = f"{said}{_BETWEEN}{text}" if said else text
+        longer = f"{listed}{_BETWEEN}{text}" if listed else text
         if len(longer) > _LONGEST_SUMMARY:
-            return f"{said}{_BETWEEN}+{count - place}" if said else f"+{count}"
-        said = longer
+            return f"{listed}{_BETWEEN}+{count - place}" if listed else f"+{count}"
+        listed = longer
     rest = count - len(items)
-    return (f"{said}{_BETWEEN}+{rest}" if rest else said) or NOTHING_OPEN
+    return (f"{listed}{_BETWEEN}+{rest}" if rest else listed) or NOTHING_OPEN

@@ -222,8 +222,8 @@ def attachment_of(context: DecisionContext, chain: Chain, message: ChainMessage)
     if message.answer is None:
         return step.attach if message.say == step.say else None
     answer = step.answer_at(message.answer)
-    told = answer.tell if answer is not None else None
-    return told.attach if told is not None and told.say == message.say else None
+    notification = answer.tell if answer is not None else None
+    return notification.attach if notification is not None and notification.say == message.say else None
 
 
 def lacks_document(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:

@@ -241,9 +241,9 @@ class AnswerSection(WriteKeys, NotifyKeys):
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
-        says_to_nobody = "say" in self.written and not self._has_reader()  # which is reported
+        has_no_addressee = "say" in self.written and not self._has_reader()  # which is reported
         does = [key for key in _DEEDS if key in self.written and (key != "continue" or self.continue_)]
-        if not does and not says_to_nobody and not report.has_fault_on(self.key_location("continue")):
+        if not does and not has_no_addressee and not report.has_fault_on(self.key_location("continue")):
             say = report.refuse if "continue" in self.written else report.add  # “continue: false” was taken before
             say(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
         if "collect" in self.written and "form" not in self.written:
@@ -305,8 +305,12 @@ class AnswerSection(WriteKeys, NotifyKeys):
         )
 
     def _build_tell(self) -> model.Notification | None:
-        told = self.build_notification()
-        return told if told is None or self.attach is None else replace(told, attach=self.attach.build())
+        notification = self.build_notification()
+        return (
+            notification
+            if notification is None or self.attach is None
+            else replace(notification, attach=self.attach.build())
+        )
 
     def _build_question(self, path: str, who: Any) -> model.Question | None:
         """None where a part of the question is missing, which is reported."""

@@ -25,12 +25,12 @@ def find_amount(text: str) -> str | None:
 
 def document_with_amounts(rule: Rule) -> str | None:
     """The event of the rule whose documents may carry amounts, where the condition does not leave those out."""
-    if _says_kinds(rule.condition) <= WITHOUT_AMOUNTS:
+    if _required_kinds(rule.condition) <= WITHOUT_AMOUNTS:
         return None
     return next((event for event in rule.events if event.startswith(_ROYALTIES)), None)
 
 
-def _says_kinds(condition: Condition) -> frozenset[str]:
+def _required_kinds(condition: Condition) -> frozenset[str]:
     """The kinds of document for which the condition holds; “any” where it does not say."""
     needed = condition.conditions if isinstance(condition, AllOf) else (condition,)
     for each in needed:

@@ -268,8 +268,8 @@ def _models() -> Mapping[str, type[EventData]]:
 
     ``work.observed`` is full state: it updates facts and starts nothing.
     """
-    told = {consonance.short_name(k): model for k, model in consonance.KINDS.items() if model is not WorkObserved}
-    return {**told, MESSAGE_RECEIVED: MessageReceived, **PERIODS}
+    reported = {consonance.short_name(k): model for k, model in consonance.KINDS.items() if model is not WorkObserved}
+    return {**reported, MESSAGE_RECEIVED: MessageReceived, **PERIODS}
 
 
 EVENTS: Mapping[str, type[EventData]] = _models()

@@ -61,14 +61,14 @@ def _against(compare: Compare, known: Iterable[Compare]) -> Iterator[Contradicti
         if other.field == compare.field and not _can_both_hold(other, compare):
             line = f" on line {other.location.line}" if other.location.line != compare.location.line else ""
             sentence = (
-                f"this never holds together with “{other.field}: {_said(other)}”{line}: "
+                f"this never holds together with “{other.field}: {_written(other)}”{line}: "
                 f"“{compare.field}” cannot be both; take one out, or put them under “any”"
             )
             yield Contradiction(compare.location, sentence)
             return
 
 
-def _said(compare: Compare) -> str:
+def _written(compare: Compare) -> str:
     operand = compare.operand
     if isinstance(operand, Field):
         return f"{{field: {operand.name}}}"
@@ -155,9 +155,8 @@ def check_never_done(rule: Rule, report: FaultReport) -> None:
         lines = _asked(step.unless)
         if lines and len(lines) == len(comparisons(step.unless)) and all(each in asked for each in lines):
             first = lines[0]
-            sentence = (
-                f"this step is never done: “if” asks for “{first.field}: {_said(first)}” too, so “unless” always holds"
-            )
+            comparison = f"{first.field}: {_written(first)}"
+            sentence = f"this step is never done: “if” asks for “{comparison}” too, so “unless” always holds"
             report.add(first.location, sentence)
 
 

@@ -63,12 +63,12 @@ def _addressed_roles(context: ValidationContext, rule: Rule, step: Step) -> froz
     """
     if step.verb is Verb.REMIND:
         return None
-    said_by_event = ANSWERING | {party for event in rule.events for party in party_fields(event)} | {"affected"}
+    named_by_event = ANSWERING | {party for event in rule.events for party in party_fields(event)} | {"affected"}
     found: set[str] = set()
     for name in step.who:
         if isinstance(name, Team) and name.name in context.book.people.teams:
             found.update(context.book.people.teams[name.name])
-        elif isinstance(name, Team) or name in said_by_event or name not in context.roles:
+        elif isinstance(name, Team) or name in named_by_event or name not in context.roles:
             return None
         else:
             found.add(name)

@@ -362,22 +362,22 @@ def _words(context: ValidationContext, template: Template) -> frozenset[str]:
     return (EVERYWHERE | IN_A_CHAIN).union(template.fields, links)
 
 
-def _said(template: Template) -> frozenset[str]:
+def _text_parameters(template: Template) -> frozenset[str]:
     """The parameters of all its texts."""
     return frozenset(name for text in template.languages.values() for name in _parameters(text))
 
 
 def _unknown_parameters(context: ValidationContext, template: Template) -> frozenset[str]:
     """Those that no use of the template could fill in; none where a form, whose fields may be meant, is at fault."""
-    said = _said(template) - _words(context, template)
+    unfilled = _text_parameters(template) - _words(context, template)
     if template.location.file in context.report.repeating:
         return frozenset()
-    if said:
+    if unfilled:
         faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
-        said = frozenset() if any(file.endswith(FORM) for file in faulty) else said - _restricted_words(context)
+        unfilled = frozenset() if any(file.endswith(FORM) for file in faulty) else unfilled - _restricted_words(context)
     if context.reads_whole("house.yaml"):
-        return said
-    return frozenset(name for name in said if not name.startswith("link_"))
+        return unfilled
+    return frozenset(name for name in unfilled if not name.startswith("link_"))
 
 
 def _reads_buttons(context: ValidationContext, template: Template, language: str) -> bool:
@@ -393,14 +393,14 @@ def _check_field_names(context: ValidationContext, template: Template) -> None:
 
 
 def _check_fields_used(context: ValidationContext, template: Template) -> None:
-    unused = template.fields.keys() - _said(template)
+    unused = template.fields.keys() - _text_parameters(template)
     if not unused:
         return
     texts = template.languages.values()
     unused -= {name for text in texts for _, name in _foreign_parameters(context, template, text)}
     unknown = _unknown_parameters(context, template)
     meant = {nearest_word(name.casefold(), unused) for name in unknown}
-    by_case = {name.casefold(): name for name in _said(template)}
+    by_case = {name.casefold(): name for name in _text_parameters(template)}
     for name in unused:
         where = context.loaded.key_location(template.location.file, "fields", name)
         if name.casefold() in by_case:
@@ -409,7 +409,7 @@ def _check_fields_used(context: ValidationContext, template: Template) -> None:
             )
             context.report.add(where, sentence)
         elif name not in meant:
-            unbound = _said(template) - template.fields.keys() - EVERYWHERE
+            unbound = _text_parameters(template) - template.fields.keys() - EVERYWHERE
             context.report.unknown(where, f"“{name}” is said in no language", name, unbound)
 
 
@@ -537,7 +537,7 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
     if not context.loaded.is_mapping(template.location.file, "fields"):
         return
     for text in template.languages.values():
-        unused = template.fields.keys() - _said(template)
+        unused = template.fields.keys() - _text_parameters(template)
         for name in sorted((_parameters(text) - known) & _restricted_words(context)):
             if nearest_word(name, unused) is not None:
                 continue  # a field of the template is meant, and misspelt

@@ -313,7 +313,7 @@ class _Builder:
             parent.has_twice, parent.key = True, f"{node.text}{_AGAIN}{len(parent.keys)}"
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
-            self._report.add(node.location, _said_twice(node.text, parent.keys[node.text]))
+            self._report.add(node.location, _written_twice(node.text, parent.keys[node.text]))
             self._report.repeating.add(self._file)
         else:
             parent.key = node.text
@@ -358,7 +358,7 @@ class _Builder:
     def _report_twice(self, done: _Open) -> None:
         for name in done.nodes:
             if _AGAIN in name:
-                self._report.add(done.keys[name], _said_twice(_plain(name), done.keys[_plain(name)]))
+                self._report.add(done.keys[name], _written_twice(_plain(name), done.keys[_plain(name)]))
 
     def _value(self, parent: _Open, node: Node, event: Any) -> None:
         if type(node) is ScalarNode and not node.text and not event.style and event.tag is None:
@@ -443,7 +443,7 @@ def _plain(name: str) -> str:
     return name.partition(_AGAIN)[0]
 
 
-def _said_twice(key: str, first: Location) -> str:
+def _written_twice(key: str, first: Location) -> str:
     return f"“{key}” is said twice; the first is on line {first.line}"
 
 

@@ -187,11 +187,11 @@ class StoryValidation:
                 self._check_write(effect)
 
     def _check_template(self, name: str | None, location: Location) -> None:
-        if not name or name in self._said:
+        if not name or name in self._sent_templates:
             return
         if name not in self._templates:
             if not (FORM in self._faulty and "." in name):
-                known = self._templates | self._said
+                known = self._templates | self._sent_templates
                 self._report.unknown(location, f"there is no template “{name}”", name, known)
         elif not self._faulty & {RULE, FORM}:
             self._report.add(location, f"no rule says “{name}”, so it is never sent")
@@ -240,19 +240,20 @@ class StoryValidation:
                 if not _is_within_record(path, known):
                     self._report.unknown(place, f"{sentence} “{path}”", path, known)
             elif _is_none_of(node, spec.values):
-                said = f"“{path}” is never “{node.text}”"
-                self._report.unknown(node.location, said, node.text, spec.values, listed=True)
+                self._report.unknown(
+                    node.location, f"“{path}” is never “{node.text}”", node.text, spec.values, listed=True
+                )
 
     # -------------------------------------------------------------- names
 
     @cached_property
-    def _said(self) -> frozenset[str]:
+    def _sent_templates(self) -> frozenset[str]:
         """The templates that the rules and the service itself use, and the questions of forms."""
         forms = self._book.forms.values()
         questions = (f"{form.name}.{field.name}" for form in forms for field in form.fields)
         own = (name for form in forms for name in (form.welcome, form.confirm, form.done))
-        said = filter(None, _said_by_rules(self._book))
-        return frozenset({*BUILT_IN_TEMPLATES, *TYPED_FIELDS.values(), *questions, *own, *said})
+        of_rules = filter(None, _templates_of_rules(self._book))
+        return frozenset({*BUILT_IN_TEMPLATES, *TYPED_FIELDS.values(), *questions, *own, *of_rules})
 
     @cached_property
     def _buttons(self) -> frozenset[str]:
@@ -409,7 +410,7 @@ def _is_none_of(node: Node, values: tuple[str, ...]) -> TypeGuard[ScalarNode]:
     return bool(values) and is_word and isinstance(node, ScalarNode) and node.text not in values
 
 
-def _said_by_rules(book: Rulebook) -> Iterator[str | None]:
+def _templates_of_rules(book: Rulebook) -> Iterator[str | None]:
     for rule in book.rules.values():
         yield from (until.tell.say for until in rule.until if until.tell is not None)
         for step in rule.steps:

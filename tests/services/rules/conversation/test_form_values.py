@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rules.conversation.form_values import Place, example_value, read_value, spoken_value
+from services.rules.conversation.form_values import Place, display_value, example_value, read_value
 from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.model import FieldKind
 
@@ -63,11 +63,11 @@ def test_the_example_of_a_kind_is_one(kind: FieldKind, place: Place) -> None:
         return
     kept = read_value(kind, example_value(kind, place), place)
     assert kept is not None
-    assert read_value(kind, spoken_value(kind, kept, place), place) == kept
+    assert read_value(kind, display_value(kind, kept, place), place) == kept
 
 
 @given(st.sampled_from(list(TYPED_FIELDS)), st.text(max_size=40), st.sampled_from([GB, US, FR, DE]))
 def test_whatever_is_written_is_a_value_that_can_be_shown_or_none(kind: FieldKind, text: str, place: Place) -> None:
     kept = read_value(kind, text, place)
     if kept is not None:
-        assert spoken_value(kind, kept, place)
+        assert display_value(kind, kept, place)
