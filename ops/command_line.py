@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import Field
@@ -157,9 +157,26 @@ def _cause(error: Exception) -> str:
 # ------------------------------------------------------------------ output
 
 
+READER_GONE = 141
+"""The exit code where the reader of the output has closed it, like “head”: shells give it to a program that SIGPIPE
+ended. It is neither a finding nor an error.
+"""
+
+
+def leave_reader() -> NoReturn:
+    """End the command whose output has no reader any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere
+    raise SystemExit(READER_GONE)
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        leave_reader()
+
+
 def console(*, stderr: bool = False) -> Console:
     """As wide as the terminal, or as COLUMNS says; colours only on a terminal."""
-    made = Console(stderr=stderr, highlight=False, emoji=False)
+    made = _Screen(stderr=stderr, highlight=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _WIDTH_OF_A_PIPE
     return made

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ops.command_line import leave_reader
+
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
@@ -73,6 +75,8 @@ class LazyCommands(TyperGroup):
         except typer.BadParameter as error:
             error.message = _in_plain_words(error.message)
             raise
+        except BrokenPipeError:
+            leave_reader()
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._is_helping = True
@@ -85,10 +89,20 @@ class LazyCommands(TyperGroup):
 _NOT_ONE_OF = re.compile(r"(?:Value error, )?'(.*)' is not one of (.+?)\.?", re.DOTALL)
 
 
+_NUMBERS = {
+    "Input should be a valid integer": "a whole number belongs here",
+    "Input should be a valid number": "a number belongs here",
+}
+_BOUND = re.compile(r"Input should be (greater|less) than or equal to (\S+)")
+_BOUNDS = {"greater": "it is at least", "less": "it is at most"}
+
+
 def _in_plain_words(message: str) -> str:
     found = _NOT_ONE_OF.fullmatch(message)
     if found is None:
-        return message.removeprefix("Value error, ")
+        plain = next((plain for said, plain in _NUMBERS.items() if message.startswith(said)), None)
+        bound = _BOUND.match(message)
+        return plain or (f"{_BOUNDS[bound[1]]} {bound[2]}" if bound else message.removeprefix("Value error, "))
     known = found[2].replace("'", "").split(", ")
     near = get_close_matches(found[1], known, 1)
     hint = f" (did you mean “{near[0]}”?)" if near else ""

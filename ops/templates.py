@@ -21,7 +21,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_rules
 from ops.template_examples import EXAMPLE_TYPE, UnusableExample, read_example, with_checked_examples
 from ops.template_plan import (
     PlannedTemplate,
@@ -174,7 +174,7 @@ _USABLE = frozenset({"APPROVED", "USABLE", "FLAGGED", "REINSTATED"})
 
 def _wanted(folder: Path) -> list[WantedTemplate]:
     """Exits with code 2 where the rules cannot be loaded."""
-    book, faults = load(read_folder(require_folder(folder)))
+    book, faults = load(read_folder(require_rules(folder)))
     if book is None or faults:
         sentence = f"{folder}: {len(faults)} faults, the first: {faults[0]}; run stet rules check {folder}"
         raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, require_rules
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
@@ -28,7 +28,7 @@ def check_command(
 
     Exit code 1 where a file is at fault or a story failed.
     """
-    require_folder(folder)
+    require_rules(folder)
     raise typer.Exit(_lock(folder, output) if lock else _check(folder, output))
 
 

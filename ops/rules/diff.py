@@ -16,6 +16,7 @@ from ops.rules.sources import read_source
 from services.rules.analysis.bundle import Bundle, UnreadableBundle, read_bundle
 from services.rules.analysis.diff import Difference, diff_bundle, diff_stories, read_prices
 from services.rules.analysis.diff_text import markdown_of, rows_of
+from services.rules.scenario.folder_check import check_files
 from shared.clients.rate_card import RateCardInvalid
 
 
@@ -58,9 +59,9 @@ def diff_command(
             _diff_live(old, new, last, prices, output)
         elif bundle is not None:
             read = read_bundle(bundle)
-            _print(diff_bundle(old, new, read, _words(read)), prices, output)
+            _print(diff_bundle(old, new, read, _words(read)), new, prices, output)
         else:
-            _print(diff_stories(old, new), prices, output)
+            _print(diff_stories(old, new), new, prices, output)
     except UnreadableBundle as error:
         raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
 
@@ -73,7 +74,7 @@ def _diff_live(old: dict[str, str], new: dict[str, str], last: str, prices: Path
         async with operator_pool(settings) as pool:
             until = settings.clock().now()
             read = await live_bundle(pool, settings, until - span, until)
-        _print(diff_bundle(old, new, read, _words(read)), prices, output)
+        _print(diff_bundle(old, new, read, _words(read)), new, prices, output)
         return ExitCode.FINE
 
     run(command())
@@ -83,12 +84,15 @@ def _words(bundle: Bundle) -> str:
     return counted(len(bundle.events), "event")
 
 
-def _print(difference: Difference, prices: Path | None, output: ReportFormat) -> None:
+def _print(difference: Difference, new: dict[str, str], prices: Path | None, output: ReportFormat) -> None:
+    faults = check_files(new, tested=False).faults
     if output is ReportFormat.JSON:
+        if faults:
+            print_error(f"the new rules do not pass “stet rules check”: {faults[0]}")
         print_json(rows_of(difference))
         return
     try:
         known = read_prices(prices)
     except RateCardInvalid as error:
         raise typer.Exit(print_error(f"--prices: {error}", code=ExitCode.CANNOT_RUN)) from None
-    sys.stdout.write(markdown_of(difference, known))
+    sys.stdout.write(markdown_of(difference, known, faults))

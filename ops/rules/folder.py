@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, print_error
+from services.rules.rulebook.rule_folder import SINGLES, file_names
 
 RuleFolder = Annotated[
     Path,
@@ -28,6 +29,24 @@ def require_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise typer.Exit(print_error(_fault_of(folder), code=ExitCode.CANNOT_RUN))
     return folder
+
+
+def require_rules(folder: Path) -> Path:
+    """Exits with code 2 where there is no such folder, no file of rules in it, or it is only a part of the rules."""
+    found = file_names(require_folder(folder))
+    if not found.isdisjoint(SINGLES):
+        return folder
+    above = next((each for each in folder.resolve().parents if (each / "people.yaml").is_file()), None)
+    if found and above is None:
+        return folder
+    lacks = f"it has none of {', '.join(SINGLES)}" if found else "no file of rules is in it"
+    meant = "name the folder that has house.yaml and people.yaml" + (f": {_shown(above)}" if above else "")
+    raise typer.Exit(print_error(f"{folder}: {lacks}; {meant}", code=ExitCode.CANNOT_RUN))
+
+
+def _shown(folder: Path) -> Path:
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) and folder != here else folder
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, print_error
-from ops.rules.folder import DEFAULT_FOLDER, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, require_rules
 from services.rules.analysis.graph import graph_of, mermaid, svg, svg_of_change
 from services.rules.rulebook.faults import FaultReport, nearest_word
 from services.rules.rulebook.model import Rule
@@ -39,8 +39,8 @@ def graph_command(
     With --base the rule of another folder comes first, so that a pull request can show both: as two blocks of
     Markdown, or as one picture.
     """
-    after = _rule(require_folder(folder), rule)
-    before = None if base is None else _rule(require_folder(base), rule)
+    after = _rule(require_rules(folder), rule)
+    before = None if base is None else _rule(require_rules(base), rule)
     if before is None and after is None:
         raise typer.Exit(print_error(_unknown(folder, rule), code=ExitCode.CANNOT_RUN))
     drawn = [graph_of(each) if each is not None else None for each in (before, after)]

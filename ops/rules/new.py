@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ops.command_line import ExitCode, print_error
-from ops.rules.folder import DEFAULT_FOLDER, refuse_unwritable, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, refuse_unwritable, require_rules
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, print_report
 from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
@@ -48,7 +48,7 @@ def new_command(
 
     Exit code 1 where the files of the folder, or what was chosen, are at fault; nothing is written then.
     """
-    files = read_folder(require_folder(folder), FaultReport())
+    files = read_folder(require_rules(folder), FaultReport())
     if not _NAME.fullmatch(name):
         _refuse(f"“{name}” is no name: small letters, digits and single hyphens, like proofs-out")
     job = job or _ask_job()

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ops.command_line import print_error
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_rules
 from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.rulebook.validation import validate_folder
 from shared.contracts.errors import Misconfigured
@@ -46,7 +46,7 @@ def owners_command(
     Each rule belongs to the team that owns it, with its stories and with the templates that only its team uses. Exit
     code 1 where a team has no handle, or FILE of --check is not what is printed.
     """
-    require_folder(folder)
+    require_rules(folder)
     try:
         text = code_owners(folder, handles or folder / HANDLES_FILE, prefix)
     except Misconfigured as error:

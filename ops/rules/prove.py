@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, require_rules
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.analysis.opening import own_rules
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
@@ -31,7 +31,7 @@ def prove_command(
 
     Exit code 1 where a file is at fault or something does not hold.
     """
-    require_folder(folder)
+    require_rules(folder)
     files = read_folder(folder, FaultReport())
     checked = check_files(files, tested=False, circles=False)
     if checked.faults:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, console, print_error, print_json
-from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_rules
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.model import Rulebook
@@ -70,7 +70,7 @@ def _folder_and_rules(folder: Path, rules: Sequence[str]) -> tuple[Path, list[st
     """The first word is a rule where there is no such folder and it cannot be a path."""
     if not folder.is_dir() and folder.name == str(folder) and DEFAULT_FOLDER.is_dir():
         return DEFAULT_FOLDER, [str(folder), *rules]
-    return require_folder(folder), list(rules)
+    return require_rules(folder), list(rules)
 
 
 def _require_rules(book: Rulebook, names: Iterable[str]) -> None:

@@ -1,12 +1,15 @@
 """The command line for operators: each command explains itself, and names a wrong argument or setting."""
 
+import subprocess
+import sys
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from ops.__main__ import COMMANDS, app
 from ops.changes import current_person
-from ops.command_line import print_lines, run
+from ops.command_line import READER_GONE, print_lines, run
 from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
 
@@ -69,6 +72,9 @@ def test_a_wrong_argument_ends_with_code_2(runner: CliRunner, arguments: list[st
             "Invalid value for '--format': “jsn” is none of text, json, markdown, junit, github (did you mean “json”?)",
         ),
         (["rules", "graph", "x", "--format", "png"], "“png” is none of mermaid, svg"),
+        (["rules", "test", "rules", "--min", "200"], "Invalid value for '--min': it is at most 100"),
+        (["rules", "test", "rules", "--min", "most"], "Invalid value for '--min': a number belongs here"),
+        (["rules", "rollout", "status", "--most", "0"], "Invalid value for '--most': it is at least 1"),
         (["parked", "list", "--service", "rulez"], "“rulez” is none of ingest, rules, dispatcher, writeback"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
@@ -77,6 +83,17 @@ def test_a_wrong_word_is_said_with_the_right_ones(runner: CliRunner, arguments: 
     printed = runner.invoke(app, arguments).output
     assert said in " ".join(printed.replace("│", "").split())
     assert "Value error" not in printed
+
+
+@pytest.mark.parametrize("arguments", [["rules", "check", "rules"], ["rules", "reference"]], ids=" ".join)
+def test_a_reader_that_closes_the_output_is_no_finding(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "ops", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # noqa: S603 -- our own
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait() == READER_GONE
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from services.rules.analysis.diff import ChainOutcome, Change, ChangeKind, Cost, Difference, cost_of
 from services.rules.analysis.pseudonyms import short_pseudonym
 from services.rules.analysis.virtual_run import Message
+from services.rules.rulebook.faults import FileFault
 from shared.clients.rate_card import RateCard
 
 LARGEST = 60_000
@@ -30,9 +31,9 @@ _CHAIN_OUTCOMES = {
 }
 
 
-def markdown_of(difference: Difference, prices: RateCard) -> str:
-    """At most LARGEST bytes; what does not fit is left out from the end, and said."""
-    blocks = [block for block in _blocks(difference, prices) if block]
+def markdown_of(difference: Difference, prices: RateCard, faults: Sequence[FileFault] = ()) -> str:
+    """At most LARGEST bytes; what does not fit is left out from the end, and said. ``faults`` are of the new rules."""
+    blocks = [block for block in (_refused(faults), *_blocks(difference, prices)) if block]
     kept, size = [], 0
     for number, block in enumerate(blocks):
         size += len(block.encode()) + 2
@@ -41,6 +42,16 @@ def markdown_of(difference: Difference, prices: RateCard) -> str:
             break
         kept.append(block)
     return "\n\n".join(kept) + "\n"
+
+
+def _refused(faults: Sequence[FileFault]) -> str:
+    if not faults:
+        return ""
+    more = f", and {_number(len(faults) - 1, 'more', 'more')}" if len(faults) > 1 else ""
+    return (
+        "**The new rules do not pass `stet rules check`, and cannot be put into force**: "
+        f"`{faults[0].place}` {faults[0].message}{more}. What follows is what they would do with the fault in them."
+    )
 
 
 def _blocks(difference: Difference, prices: RateCard) -> Iterator[str]:

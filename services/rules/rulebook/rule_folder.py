@@ -38,6 +38,11 @@ def read_folder(folder: Path, report: FaultReport | None = None, *, stories: boo
     return {name: text for name, text in texts if text is not None}
 
 
+def file_names(folder: Path) -> frozenset[str]:
+    """The names of all YAML files in ``folder`` and below, without the folders they are in."""
+    return frozenset(path.name for _, path in _find_files(folder, folder.name, "", FaultReport()))
+
+
 def _find_files(
     folder: Path, name: str, prefix: str, report: FaultReport, above: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Path]]:

@@ -61,11 +61,19 @@ def validate(files: Mapping[str, str]) -> Validation:
     _check_forms(context)
     for rule in context.book.rules.values():
         check_rule(context, rule)
+    if context.lacks_built_in:
+        context.report.add(context.file_key_location("house.yaml"), _NO_BUILT_IN)
     for use in built_in_uses(context):
         check_use(context, use)
     unread, unread_templates = (frozenset(map(stem, loaded.unread(kind))) for kind in (RULE, TEMPLATE))
     faults, notes = tuple(loaded.report.sorted()), (*size_notes(context), *marketing_notes(context))
     return Validation(context.book, faults, notes, unread, unread_templates, context.reads_people)
+
+
+_NO_BUILT_IN = (
+    "the folder has none of the templates that Stet says by itself, like “noted” and “to_take”; copy the folder "
+    "“house” of the rules that Stet ships into it"
+)
 
 
 def validate_folder(folder: Path) -> tuple[Validation, dict[str, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location, Rule, Rulebook, Until
 from services.rules.rulebook.rule_folder import FORM, KINDS, SINGLES, TEMPLATE, is_unknown, stem
@@ -141,6 +142,11 @@ class ValidationContext:
     def templates(self) -> frozenset[str]:
         """Names of templates, those included that could not be read."""
         return frozenset(self.book.templates) | {stem(file) for file in self.loaded.unread(TEMPLATE)}
+
+    @cached_property
+    def lacks_built_in(self) -> bool:
+        """Whether the folder has none of the templates that the service itself says."""
+        return not self.templates & BUILT_IN_TEMPLATES.keys()
 
     @cached_property
     def forms(self) -> frozenset[str]:

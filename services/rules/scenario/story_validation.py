@@ -59,7 +59,7 @@ class StoryValidation:
             for fault in validation.faults
             for suffix in (RULE, TEMPLATE, FORM)
             if fault.location.file.endswith(suffix)
-        )
+        ) | ({TEMPLATE} if self._templates.isdisjoint(BUILT_IN_TEMPLATES) else frozenset())
 
     def check(self, story: Story) -> None:
         named = _contacts_of_events(story)

@@ -66,10 +66,34 @@ def test_the_faults_of_all_files_are_reported_at_once() -> None:
 
 
 def test_the_command_prints_each_fault_with_its_location(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.joinpath("house.yaml").write_text(good_files()["house.yaml"], "utf-8")
     assert run_stet("rules", "check", f"{tmp_path}") == ExitCode.FINDINGS
     said = capsys.readouterr().out.splitlines()
     assert f"{tmp_path}/people.yaml:1:1: the folder has no people.yaml" in said
     assert said[-1].endswith("faults; the stories were not played")
+
+
+def test_a_folder_without_the_words_of_the_house_has_one_fault() -> None:
+    files = {name: text for name, text in good_files().items() if not name.startswith("house/")}
+    (fault,) = check_files(files).faults
+    assert fault.sentence.startswith("the folder has none of the templates that Stet says by itself")
+
+
+@pytest.mark.parametrize("verb", ["check", "test", "prove", "owners"])
+def test_a_folder_that_holds_no_rules_or_only_a_part_of_them_is_no_finding(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty, part = tmp_path / "empty", tmp_path / "rules" / "rights"
+    empty.mkdir()
+    part.mkdir(parents=True)
+    for name, text in good_files().items():
+        if name.startswith("rights/") or "/" not in name:
+            tmp_path.joinpath("rules", name).write_text(text, "utf-8")
+    assert run_stet("rules", verb, f"{empty}") == ExitCode.CANNOT_RUN
+    assert run_stet("rules", verb, f"{part}") == ExitCode.CANNOT_RUN
+    said = capsys.readouterr().err
+    assert "no file of rules is in it" in said
+    assert said.endswith(f"name the folder that has house.yaml and people.yaml: {tmp_path / 'rules'}\n")
 
 
 def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> None:
@@ -193,3 +217,15 @@ def test_the_fields_of_an_event_are_listed(capsys: pytest.CaptureFixture[str]) -
     assert "severity  text: info warning critical" in listed
     assert "work.cancelled  flag  Whether the work was cancelled." in listed
     assert run_stet("rules", "fields", "work.blokked") == ExitCode.CANNOT_RUN
+
+
+def test_a_difference_says_that_the_new_rules_do_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for side, owner in (("old", "rights"), ("new", "rihgts")):
+        for name, text in good_files().items():
+            path = tmp_path / side / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.replace("owner: rights", f"owner: {owner}"), "utf-8")
+    assert run_stet("rules", "diff", f"{tmp_path / 'old'}", f"{tmp_path / 'new'}") == ExitCode.FINE
+    said = capsys.readouterr().out
+    assert said.startswith("**The new rules do not pass `stet rules check`, and cannot be put into force**: `rights/")
+    assert "people.yaml has no team “rihgts”" in said
