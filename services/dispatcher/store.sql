@@ -87,8 +87,8 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- name: find_due
 -- Messages that may go now in lanes with capacity, by age: critical ones first, then, while both wait, nine normal ones for
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
--- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for one
--- of the reasons $10 may messages of other chains pass it. What stands before a message, its person
+-- before an earlier message of the same chat that still waits, for whatever reason (earlier_messages). Only where a chain
+-- waits for one of the reasons $10 may messages of other chains pass it. What stands before a message, its person
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
 -- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
 select m.*, w.opened_at, t.state as template_state, t.category as template_category,
@@ -119,18 +119,7 @@ from (
             ) as looked_at
         ) as q
         where (
-            select true from messages e
-            where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-                and e.state in ('waiting', 'intent') and e.set_aside is null
-                and (e.chain = q.chain or not exists (
-                    select from messages t
-                    where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
-                        and t.sequence <= e.sequence
-                        and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
-                        and t.reason = any ($10::text[])
-                        and (t.sequence = e.sequence or t.chain = e.chain)
-                ))
-            limit 1
+            select true from earlier_messages($1, q.person_id, q.line, q.chain, q.sequence, $10::text[]) limit 1
         ) is null
         order by q.not_before, q.sequence
         limit open_lanes.capacity
@@ -169,16 +158,8 @@ with due as materialized (
     select q.message_id, earlier.message_id as earlier
     from due as q
     cross join lateral (
-        select e.message_id from messages e
-        where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-            and e.state in ('waiting', 'intent', 'uncertain') and (e.state = 'waiting') is true and e.set_aside is null
-            and (e.chain = q.chain or not exists (
-                select from messages t
-                where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                    and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
-                    and t.reason = any ($8::text[])
-                    and (t.sequence = e.sequence or t.chain = e.chain)
-            ))
+        select e.message_id from earlier_messages($1, q.person_id, q.line, q.chain, q.sequence, $8::text[]) as e
+        where (e.state = 'waiting') is true
         limit 1
     ) as earlier
 ), earlier as materialized (
@@ -210,18 +191,7 @@ with next as materialized (
         where q.tenant = $1 and q.person_id = chats.person_id and q.line = chats.line
             and q.state = 'waiting' and q.reason = 'earlier_message'
             and (
-                select true from messages e
-                where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-                    and e.state in ('waiting', 'intent') and e.set_aside is null
-                    and (e.chain = q.chain or not exists (
-                        select from messages t
-                        where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
-                            and t.sequence <= e.sequence
-                            and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
-                            and t.reason = any ($4::text[])
-                            and (t.sequence = e.sequence or t.chain = e.chain)
-                    ))
-                limit 1
+                select true from earlier_messages($1, q.person_id, q.line, q.chain, q.sequence, $4::text[]) limit 1
             ) is null
         order by q.sequence
         limit 1
@@ -346,15 +316,8 @@ limit $4;
 -- (but for those that wait for the reasons $2), and the first expiry. For a development clock; the cost grows with the
 -- square of a chat's length.
 select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, (
-    select max(e.not_before) from messages e
-    where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-        and e.state = 'waiting' and e.set_aside is null
-        and (e.chain = q.chain or not exists (
-            select from messages t
-            where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                and t.state = 'waiting' and t.reason = any ($2::text[])
-                and (t.sequence = e.sequence or t.chain = e.chain)
-        ))
+    select max(e.not_before) from earlier_messages($1, q.person_id, q.line, q.chain, q.sequence, $2::text[]) as e
+    where e.state = 'waiting'
 ))) as next
 from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line, q.lane;
 
