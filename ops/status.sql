@@ -101,7 +101,7 @@ select count(*) as count, min(opened_at) as oldest from writeback.tasks where te
 
 -- name: webhook
 -- How far the webhook is covered, and a gap that is open; machine time.
-select account, until, gap_since from ingest.wholeness where tenant = $1;
+select account, until, gap_since from ingest.webhook_coverage where tenant = $1;
 
 -- name: polls
 -- The pass over each kind of record that is under way, or was completed.

@@ -22,16 +22,16 @@ join pushed p on p.tenant = a.tenant and p.source = a.source
 
 -- name: unconfirmed_coverage
 -- Accounts whose webhook no replica has confirmed since $1; machine time.
-select (select count(*) from wholeness) as checked, gap.*
+select (select count(*) from webhook_coverage) as checked, gap.*
 from (select) as one
 left join (
     select account as subject, until as since, 'coverage_not_confirmed' as reason
-    from wholeness where until < $1 order by until limit $2
+    from webhook_coverage where until < $1 order by until limit $2
 ) as gap on true;
 
 -- name: plant_coverage
 -- The control of unconfirmed_coverage.
-insert into wholeness (tenant, account, since, until) values ('audit-control', 'audit-control', $1, $1);
+insert into webhook_coverage (tenant, account, since, until) values ('audit-control', 'audit-control', $1, $1);
 
 -- name: unfinished_polls
 -- Passes over Consonance that began before $1 and have not ended.

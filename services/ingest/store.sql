@@ -97,11 +97,11 @@ select count(*) from gone;
 
 -- name: load_coverage
 -- The coverage of an account's webhook, locked, so that replicas take turns.
-select since, until, gap_since, gap_until from wholeness where tenant = $1 and account = $2 for update;
+select since, until, gap_since, gap_until from webhook_coverage where tenant = $1 and account = $2 for update;
 
 -- name: save_coverage
 -- The coverage after a heartbeat.
-insert into wholeness (tenant, account, since, until, gap_since, gap_until) values ($1, $2, $3, $4, $5, $6)
+insert into webhook_coverage (tenant, account, since, until, gap_since, gap_until) values ($1, $2, $3, $4, $5, $6)
 on conflict (tenant, account) do update set
     since = excluded.since,
     until = excluded.until,

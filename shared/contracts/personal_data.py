@@ -178,7 +178,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
         ),
         TableData("passes", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("pushed", "ids of pushed events", Erasure.NONE, Retention.INBOX),
-        TableData("wholeness", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
+        TableData("webhook_coverage", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
     ),
     "rules": (
         *_shared(),

@@ -59,7 +59,7 @@ insert into ingest.passes (tenant, entity, started_at, after, completed_at, fiel
     ('penrose', 'works', now() - interval '1 hour', 0, null, '{}'),
     ('penrose', 'users', now() - interval '2 hours', 0, now() - interval '1 hour', '{}'),
     ('penrose', 'contacts', now() - interval '2 hours', 0, now(), '{}');
-insert into ingest.wholeness (tenant, account, since, until, gap_since) values
+insert into ingest.webhook_coverage (tenant, account, since, until, gap_since) values
     ('penrose', '1', now() - interval '1 hour', now(), now() - interval '1 hour')
 """
 PARKED = """

@@ -75,8 +75,8 @@ CASES = (
     ),
     GapCase(
         "ingest", "coverage", GapReason.COVERAGE_NOT_CONFIRMED,
-        "insert into wholeness (tenant, account, since, until) values ('t', 'account', $1, $1)",
-        "update wholeness set until = now() + interval '10 years'",
+        "insert into webhook_coverage (tenant, account, since, until) values ('t', 'account', $1, $1)",
+        "update webhook_coverage set until = now() + interval '10 years'",
     ),
     GapCase(
         "ingest", "poll", GapReason.POLL_NOT_COMPLETED,
@@ -248,7 +248,7 @@ async def test_a_run_leaves_nothing_of_its_controls(postgres_database: str, open
         connection = await connect(postgres_database, service)
         opened.append(connection)
         await Audit(settings_of(postgres_database), service, SetClock(), hops).run_once(connection)
-        tables = ("messages", "writes", "outbox", "waiting", "chains", "passes", "wholeness", "audit_gaps")
+        tables = ("messages", "writes", "outbox", "waiting", "chains", "passes", "webhook_coverage", "audit_gaps")
         for table in tables:
             if await connection.fetchval("select to_regclass($1) is not null", table):
                 assert await connection.fetch(f"table {table}") == []

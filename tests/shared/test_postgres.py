@@ -20,8 +20,8 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
-    "relay", "progress", "waiting", "parked", "chains_set_aside", "audit_pending", "audit_runs", "wholeness", "passes",
-    "templates", "pauses",
+    "relay", "progress", "waiting", "parked", "chains_set_aside", "audit_pending", "audit_runs", "webhook_coverage",
+    "passes", "templates", "pauses",
 }  # fmt: skip
 """Tables that may be read whole: of one row, of one a partition or hop, of what waits now or was refused lately, of the
 templates that the account has, of what an operator has paused."""
