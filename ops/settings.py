@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from ops.command_line import Format, OutputFormat, Service, print_rows
-from ops.evidence.export import EvidenceSettings
+from ops.evidence.signing import EvidenceSettings
 from ops.templates import TemplateSettings
 from ops.topics import TopicSettings
 from services.dispatcher.settings import DispatcherSettings

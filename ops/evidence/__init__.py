@@ -21,6 +21,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
+from ops.evidence.signing import EvidenceSettings, load_signing_key, public_key_of
 from services.writeback.evidence_chain import find_break
 from services.writeback.evidence_store import ChainEntry, fetch_chain, fetch_holds, place_hold, release_hold
 from services.writeback.store import SERVICE
@@ -36,6 +37,11 @@ _COLUMNS = {
     "released_by": "by",
     "release_reason": "because",
 }
+
+_WITHOUT_TYPST = (
+    "stet evidence RECORD typesets a PDF, and Typst is not installed here: run the command in the image stet-operator, "
+    "or install requirements.operator.lock"
+)
 
 
 class _RecordGroup(TyperGroup):
@@ -61,14 +67,21 @@ def export_command(
 ) -> None:
     """Write the evidence of a record as signed JSON and PDF/A (personal data), with the script that verifies them.
 
+    It needs Typst, which the image stet-operator has.
+
     Exit code 1 where there is no evidence, or where it does not fit together: the files are written all the same.
     """
-    from ops.evidence import export  # noqa: PLC0415 -- the other commands need not load what typesets
+    try:
+        from ops.evidence import export  # noqa: PLC0415 -- the other commands need not load what typesets
+    except ModuleNotFoundError as missing:
+        if missing.name != "typst":
+            raise
+        raise typer.Exit(print_error(_WITHOUT_TYPST, code=ExitCode.CANNOT_RUN)) from None
 
-    settings = load_command_settings(export.EvidenceSettings)
+    settings = load_command_settings(EvidenceSettings)
 
     async def command() -> int:
-        key = export.load_signing_key(settings.evidence_key_file)
+        key = load_signing_key(settings.evidence_key_file)
         async with operator_pool(settings, SERVICE) as pool, audited(pool, "export evidence", record, reason) as entry:
             chain = await _fetch(pool, settings.tenant, record)
             if not chain:
@@ -80,7 +93,7 @@ def export_command(
         broken = find_break([each.entry for each in chain])
         if broken is not None:
             return print_error(f"{record}: the chain is broken. {broken}")
-        fields = {"record": record, "entries": len(chain), "files": written, "public_key": export.public_key_of(key)}
+        fields = {"record": record, "entries": len(chain), "files": written, "public_key": public_key_of(key)}
         print_result(f"{record}: {len(chain)} entries in {', '.join(written)}", fields, output)
         return ExitCode.FINE
 

@@ -8,52 +8,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from pydantic import Field
 
-from ops.command_line import TenantSettings
 from ops.evidence.pdf import render_pdf
+from ops.evidence.signing import public_key_of
 from services.writeback.evidence_chain import FIRST_PREVIOUS
 from services.writeback.evidence_store import ChainEntry
-from shared.contracts.errors import Misconfigured
 from shared.contracts.values import format_instant
 
 FORMAT = "stet-evidence/1"
-_SETTING = "STET_EVIDENCE_KEY_FILE"
-_HOW = "make one with: openssl genpkey -algorithm ed25519 -out evidence-key.pem"
-
-
-class EvidenceSettings(TenantSettings):
-    """The database, and the key that signs what is exported."""
-
-    evidence_key_file: Annotated[
-        Path | None,
-        Field(description="An Ed25519 private key as PEM; `stet evidence` signs with it what it exports."),
-    ] = None
-
-
-def load_signing_key(file: Path | None) -> Ed25519PrivateKey:
-    """Raises Misconfigured where there is no key, or none of Ed25519."""
-    if file is None:
-        raise Misconfigured(_SETTING, f"not set; {_HOW}")
-    try:
-        key = load_pem_private_key(file.read_bytes(), password=None)
-    except OSError as error:
-        raise Misconfigured(_SETTING, f"it cannot be read: {error.strerror}") from None
-    except (TypeError, ValueError):
-        raise Misconfigured(_SETTING, f"it holds no private key in PEM form without a password; {_HOW}") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Misconfigured(_SETTING, f"its key is not Ed25519; {_HOW}")
-    return key
-
-
-def public_key_of(key: Ed25519PrivateKey) -> str:
-    """64 hex digits, as verify.py takes them."""
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
 
 def build_files(

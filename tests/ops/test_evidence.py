@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ops.evidence.export import build_files, load_signing_key, public_key_of
+from ops.evidence.export import build_files
+from ops.evidence.signing import load_signing_key, public_key_of
 from services.writeback.evidence_chain import ChainEnd, EvidenceDraft, PersonKey, append_entry, make_key, open_content
 from services.writeback.evidence_store import ChainEntry
 from shared.contracts.errors import Misconfigured
@@ -166,3 +167,16 @@ def test_a_key_that_cannot_sign_is_named_by_its_setting(tmp_path: Path) -> None:
     for file, sentence in ((None, "not set"), (wrong, "not Ed25519"), (broken, "PEM"), (tmp_path / "none", "read")):
         with pytest.raises(Misconfigured, match=f"STET_EVIDENCE_KEY_FILE.*{sentence}"):
             load_signing_key(file)
+
+
+def test_without_typst_the_command_names_the_image_that_has_it() -> None:
+    script = "import sys, runpy; sys.modules['typst'] = None; runpy.run_module('ops', run_name='__main__')"
+    ran = subprocess.run(  # noqa: S603 -- this interpreter, with the script above
+        [sys.executable, "-c", script, "evidence", "rights/R-9", "--reason", "a dispute"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "run the command in the image stet-operator" in " ".join(ran.stderr.split())
+    assert "Traceback" not in ran.stderr

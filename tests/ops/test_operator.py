@@ -28,7 +28,7 @@ from ops.changes import QUERIES as CHANGES
 from ops.changes import audited
 from ops.command_line import CommandSettings
 from ops.database import operator_pool
-from ops.evidence.export import public_key_of
+from ops.evidence.signing import public_key_of
 from ops.timeline import pauses_of
 from ops.why import _case
 from services.rules.rulebook.rule_folder import read_folder

@@ -7,7 +7,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from ops.command_line import CommandSettings
-from ops.evidence.export import EvidenceSettings
+from ops.evidence.signing import EvidenceSettings
 from ops.templates import TemplateSettings
 from ops.topics import TopicSettings
 from services.dispatcher.settings import DispatcherSettings
