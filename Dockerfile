@@ -1,8 +1,11 @@
-# Two images from one file (docs/operations/image.md):
-#   stet      the default: the four services, the operators' command line and the rules
-#   stet-dev  --target stet-dev: the broker, the database and both simulators of `make up`, each as a command of its own
-# BASE is CPython 3.12 on Debian; a release names it by digest: --build-arg BASE=python:3.12-slim-bookworm@sha256:...
+# Three images from one file (docs/operations/image.md):
+#   stet           the default: the four services, the operators' command line and the rules, without a shell
+#   stet-operator  --target stet-operator: that on Debian with a shell, and Typst, for people and pipelines
+#   stet-dev       --target stet-dev: the broker, the database and both simulators of `make up`, each as a command of its own
+# BASE is CPython 3.12 on Debian, RUNTIME_BASE the C library, OpenSSL, certificates and time zones of the same Debian and
+# nothing else. A release names both by digest: --build-arg BASE=python:3.12-slim-bookworm@sha256:...
 ARG BASE=python:3.12-slim-bookworm
+ARG RUNTIME_BASE=gcr.io/distroless/cc-debian12
 
 # ------------------------------------------------------------------ venv: what is compiled, and never shipped
 FROM ${BASE} AS venv
@@ -29,15 +32,28 @@ RUN /build/tools/bin/cyclonedx-py environment --output-reproducible --output-for
         --output-file /opt/stet/sbom.cdx.json /opt/stet/venv/bin/python \
     && /build/tools/bin/pip-licenses --python /opt/stet/venv/bin/python --from mixed --order license --with-urls \
         --format markdown --output-file /opt/stet/licences.md
-# A third of the size: what debuggers of C read, and names of places and carriers that nothing of ours asks for.
-RUN find /opt/stet/venv/lib -name '*.so' -exec strip --strip-unneeded {} + \
+# A third of the size: what debuggers of C read, names of places and carriers that nothing of ours asks for, and of Babel's
+# languages the names of units, currencies and time zones.
+COPY dev/image/babel_data.py /build/
+RUN find /opt/stet/venv/lib -name '*.so*' -exec strip --strip-unneeded {} + \
     && rm -r /opt/stet/venv/lib/python3.12/site-packages/phonenumbers/geodata \
-        /opt/stet/venv/lib/python3.12/site-packages/phonenumbers/carrierdata
-# Bytecode that is never compared with its source: equal wherever it is built, and nothing is written at the start.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stet/venv/lib
+        /opt/stet/venv/lib/python3.12/site-packages/phonenumbers/carrierdata \
+    && /opt/stet/venv/bin/python -B /build/babel_data.py /opt/stet/venv/lib/python3.12/site-packages/babel/locale-data
 COPY deploy/image/stet /opt/stet/venv/bin/
 
-# ------------------------------------------------------------------ venv-dev: the same, and what the stack needs
+# ------------------------------------------------------------------ venv-operator, venv-dev: the same, and what these need
+# Bytecode that is never compared with its source: equal wherever it is built, and nothing is written at the start.
+FROM venv AS venv-operator
+COPY requirements.operator.lock /build/
+RUN /build/tools/bin/uv pip install --python /opt/stet/venv --require-hashes \
+        --build-constraints /build/requirements.build.lock --requirements /build/requirements.operator.lock \
+    && find /opt/stet/venv/lib -name '*.so' -exec strip --strip-unneeded {} + \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stet/venv/lib \
+    && /build/tools/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+        --output-file /opt/stet/sbom.cdx.json /opt/stet/venv/bin/python \
+    && /build/tools/bin/pip-licenses --python /opt/stet/venv/bin/python --from mixed --order license --with-urls \
+        --format markdown --output-file /opt/stet/licences.md
+
 FROM venv AS venv-dev
 COPY requirements.stack.lock /build/
 RUN /build/tools/bin/uv pip install --python /opt/stet/venv --require-hashes \
@@ -68,8 +84,22 @@ FROM code AS code-dev
 COPY dev dev
 RUN python -m compileall -q --invalidation-mode unchecked-hash -s /build/stet -p /opt/stet /build/stet/dev
 
-# ------------------------------------------------------------------ runtime: what both images begin with
-FROM ${BASE} AS runtime
+# ------------------------------------------------------------------ assembly: what stet has more than its base
+FROM ${RUNTIME_BASE} AS runtime-base
+
+FROM venv AS assembly
+COPY --from=runtime-base / /build/runtime-base
+COPY dev/__init__.py /build/dev/
+COPY dev/image/__init__.py dev/image/runtime_root.py dev/image/bytecode.py /build/dev/image/
+WORKDIR /build
+RUN python -m dev.image.runtime_root /build/runtime-base /build/root /opt/stet/venv \
+    && find /build/root/usr/local -name '*.so*' -exec strip --strip-unneeded {} + \
+    && strip --strip-unneeded /build/root/usr/local/bin/python3.12
+COPY --from=code /build/stet /opt/stet
+RUN PYTHONPATH=/opt/stet /opt/stet/venv/bin/python -B -m dev.image.bytecode /opt/stet /build/root/usr/local/lib/python3.12
+
+# ------------------------------------------------------------------ debian: what the images with a shell begin with
+FROM ${BASE} AS debian
 RUN groupadd --gid 10001 stet \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin stet
 ENV PATH=/opt/stet/venv/bin:$PATH \
@@ -79,7 +109,7 @@ ENV PATH=/opt/stet/venv/bin:$PATH \
 WORKDIR /opt/stet
 
 # ------------------------------------------------------------------ stet-dev
-FROM runtime AS stet-dev
+FROM debian AS stet-dev
 COPY --from=venv-dev /opt/stet /opt/stet
 COPY --from=code-dev /build/stet /opt/stet
 COPY rules /opt/stet/rules
@@ -101,14 +131,44 @@ LABEL org.opencontainers.image.title="stet-dev" \
 USER 10001:10001
 CMD ["python", "-m", "dev.broker", "--help"]
 
-# ------------------------------------------------------------------ stet
-FROM runtime AS stet
-COPY --from=venv /opt/stet /opt/stet
+# ------------------------------------------------------------------ stet-operator
+FROM debian AS stet-operator
+COPY --from=venv-operator /opt/stet /opt/stet
 COPY --from=code /build/stet /opt/stet
-# the publisher's own rules: a volume over this folder, or another folder in STET_RULES_DIR
 COPY rules /opt/stet/rules
 ENV STET_RULES_DIR=/opt/stet/rules
 ARG BASE
+ARG VERSION=0
+ARG REVISION=unknown
+ARG SOURCE=
+ENV STET_COMMIT=${REVISION}
+LABEL org.opencontainers.image.title="stet-operator" \
+      org.opencontainers.image.description="The command line of Stet for people and pipelines, with a shell and the evidence as PDF" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}"
+USER 10001:10001
+CMD ["stet", "--help"]
+
+# ------------------------------------------------------------------ stet
+FROM runtime-base AS stet
+COPY --from=assembly /build/root /
+COPY --from=assembly /opt/stet/venv /opt/stet/venv
+COPY --from=assembly /opt/stet/sbom.cdx.json /opt/stet/licences.md /opt/stet/
+COPY --from=code /build/stet /opt/stet
+ENV PATH=/opt/stet/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    PYTHONPATH=/opt/stet \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /opt/stet
+# the publisher's own rules: a volume over this folder, or another folder in STET_RULES_DIR
+COPY rules /opt/stet/rules
+ENV STET_RULES_DIR=/opt/stet/rules
+ARG RUNTIME_BASE
 ARG VERSION=0
 ARG REVISION=unknown
 ARG SOURCE=
@@ -119,7 +179,7 @@ LABEL org.opencontainers.image.title="stet" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="${BASE}"
+      org.opencontainers.image.base.name="${RUNTIME_BASE}"
 USER 10001:10001
 EXPOSE 8080 9090
 CMD ["stet", "--help"]

@@ -54,7 +54,7 @@ rule-pages: $(READY) ## write what the commands of docs/rules print, and what pe
 	@$(PYTHON) -m tests.docs.rule_page_outputs
 	@$(PYTHON) -m tests.docs.sample_pull_request
 
-image: $(READY) ## build the images stet and stet-dev, print their sizes, copy out bills of materials and licences (BUILDER, BASE, TAG, SOURCE)
+image: $(READY) ## build the images stet, stet-operator and stet-dev, try stet, print sizes, copy out bills of materials and licences (BUILDER, BASE, RUNTIME_BASE, TAG, SOURCE)
 	@$(PYTHON) -m dev.image
 
 runtime: $(READY) ## import the services and the commands with nothing but what requirements.runtime.lock names
@@ -65,8 +65,9 @@ docs: $(READY) ## build the pages of docs/ as a site in site/: every link is che
 
 COMPILE = $$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock, and its parts that the images install
-	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --group dev --extra operator pyproject.toml -o requirements.lock
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
+	@$(COMPILE) --constraints requirements.lock --extra operator pyproject.toml -o requirements.operator.lock
 	@$(COMPILE) --constraints requirements.lock --group stack pyproject.toml -o requirements.stack.lock
 	@$(COMPILE) --constraints requirements.lock --group build -o requirements.build.lock
 
@@ -91,7 +92,7 @@ format:
 imports:
 	@.venv/bin/lint-imports
 build-files:
-	@.venv/bin/hadolint Dockerfile
+	@.venv/bin/hadolint Dockerfile dev/cluster/runtime_base.Dockerfile
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows rules/.github/workflows/*.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci rules/.gitlab-ci.yml

@@ -15,6 +15,10 @@ from shared.contracts.errors import Misconfigured
 
 DEFAULT_NODE = ROOT.parent / "shared" / "k8s-node" / "node.sh"
 RUNTIME_IMAGE, DEVELOPMENT_IMAGE = "stet", "stet-dev"
+RUNTIME_BASE = "localhost/stand-in-for-distroless-cc-debian12:latest"
+"""A node is for machines that no image registry answers, so the base of the runtime image is made here."""
+
+_RUNTIME_BASE_FILE = ROOT / "dev" / "cluster" / "runtime_base.Dockerfile"
 _TARGETS = {RUNTIME_IMAGE: "stet", DEVELOPMENT_IMAGE: "stet-dev"}
 _BUILD_SECONDS = 3600.0
 _UP_SECONDS = 900.0
@@ -38,9 +42,15 @@ class ClusterNode:
     def down(self) -> None:
         self._run("down", seconds=_UP_SECONDS)
 
+    def build_runtime_base(self) -> None:
+        """Build ``RUNTIME_BASE``. Raises CommandFailed."""
+        self._run("image", RUNTIME_BASE, str(ROOT), str(_RUNTIME_BASE_FILE), seconds=_BUILD_SECONDS)
+
     def build_image(self, name: str, tag: str, version: str) -> None:
-        """Build a target of the Dockerfile and load it into the node. Raises CommandFailed."""
-        options = ("--target", _TARGETS[name], "--build-arg", f"VERSION={version}")
+        """Build a target of the Dockerfile, on ``RUNTIME_BASE``, and load it into the node. Raises CommandFailed."""
+        arguments = {"VERSION": version, "RUNTIME_BASE": RUNTIME_BASE}
+        given = [part for argument, value in arguments.items() for part in ("--build-arg", f"{argument}={value}")]
+        options = ("--target", _TARGETS[name], *given)
         self._run("image", f"{name}:{tag}", str(ROOT), str(ROOT / "Dockerfile"), "--", *options, seconds=_BUILD_SECONDS)
 
     def kubectl(self, namespace: str) -> Kubectl:

@@ -154,6 +154,8 @@ class ClusterRun:
         if self.node is None:
             given = (f"{RUNTIME_IMAGE}:{FIRST_TAG}", f"{RUNTIME_IMAGE}:{NEXT_TAG}", f"{DEVELOPMENT_IMAGE}:{FIRST_TAG}")
             return f"taken as given: {', '.join(given)}"
+        self.report("building the stand-in for the base of the runtime image")
+        self.node.build_runtime_base()
         for name, tag in ((RUNTIME_IMAGE, FIRST_TAG), (RUNTIME_IMAGE, NEXT_TAG), (DEVELOPMENT_IMAGE, FIRST_TAG)):
             self.report(f"building {name}:{tag}")
             self.node.build_image(name, tag, version=f"0.1.0-{tag}")
@@ -219,7 +221,7 @@ class ClusterRun:
 
     def _stranger_pod(self, stranger: Kubectl) -> None:
         stranger.run("create", "namespace", stranger.namespace)
-        image = f"{RUNTIME_IMAGE}:{FIRST_TAG}"
+        image = f"{DEVELOPMENT_IMAGE}:{FIRST_TAG}"  # the other has nothing that sleeps
         stranger.run("run", "stranger", f"--image={image}", "--restart=Never", "--command", "--", "sleep", "infinity")
         stranger.run("wait", "--for=condition=Ready", "pod/stranger", "--timeout=120s", seconds=150)
 

@@ -1,7 +1,7 @@
 """Policies of every set of manifests, beyond its schemas. Each function returns its objections as sentences."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,11 @@ from tests.deploy.workloads import SETTINGS, Workload, matches, selected, worklo
 
 Objections = Iterator[str]
 
-OWN_IMAGE = "stet"
+OWN_IMAGES = ("stet", "stet-operator")
+"""Of one version; the pods of a release."""
+
+PROGRAMS = ("python", "stet")
+"""All that the image of the services can start: it has no shell and no other programs."""
 
 # ------------------------------------------------------------------ pods
 
@@ -59,18 +63,40 @@ def _unrestricted(container: Any) -> Objections:
 
 
 def versioned_images(manifests: Sequence[Manifest]) -> Objections:
-    """Each image has a tag that names a version, or a digest; our own is the same everywhere."""
-    own = set()
+    """Each image has a tag that names a version, or a digest; ours have one version and are the same everywhere."""
+    own: dict[str, set[str]] = {name: set() for name in OWN_IMAGES}
     for workload in workloads(manifests):
         for container in workload.containers:
             image = container["image"]
             name, _, tag = image.rpartition("/")[2].partition(":")
             if "@sha256:" not in image and tag in {"", "latest"}:
                 yield f"{workload.place}: {container['name']}: the image {image} names no version"
-            if name.partition("@")[0] == OWN_IMAGE:
-                own.add(image)
-    if len(own) > 1:
-        yield f"different images of ours: {', '.join(sorted(own))}"
+            if name.partition("@")[0] in own:
+                own[name.partition("@")[0]].add(image)
+    images = sorted(set().union(*own.values()))
+    tags = {image.rpartition(":")[2] for image in images if "@sha256:" not in image}
+    if len(tags) > 1 or any(len(one) > 1 for one in own.values()):
+        yield f"different images of ours: {', '.join(images)}"
+
+
+def programs_of_the_image(manifests: Sequence[Manifest]) -> Objections:
+    """A container of the services' image starts a program that the image has; so do its probes and its hooks."""
+    for workload in workloads(manifests):
+        for container in workload.containers:
+            if container["image"].rpartition("/")[2].partition(":")[0].partition("@")[0] != "stet":
+                continue
+            for command in _commands(container):
+                if command[0] not in PROGRAMS:
+                    yield f"{workload.place}: {container['name']}: the image stet has no {command[0]}"
+
+
+def _commands(container: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """The command of a container, and those of its probes and hooks."""
+    yield container["command"]
+    probes = [container.get(name, {}) for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    for one in (*probes, *container.get("lifecycle", {}).values()):
+        if "exec" in one:
+            yield one["exec"]["command"]
 
 
 def bounded_resources(manifests: Sequence[Manifest]) -> Objections:
@@ -477,8 +503,9 @@ def _secret_names(cls: Any) -> set[str]:
 
 
 ALL = (
-    restricted_pods, versioned_images, bounded_resources, accounts_without_tokens, meaningful_probes, patient_ends,
-    disruption_budgets, known_settings, secrets_apart, own_secrets, optional_job_secrets, immutable_config,
-    restarts_on_change, ports_of_listeners, network_policies, both_ends, scaling, database_connections, replicas,
+    restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
+    meaningful_probes, patient_ends, disruption_budgets, known_settings, secrets_apart, own_secrets,
+    optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners, network_policies, both_ends,
+    scaling, database_connections, replicas,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dev.consonance import command as consonance_command
-from dev.image import TARGETS, Build, build_command, describe, find_builder
+from dev.image.build import TARGETS, Build, BuildFailed, build_command, describe, find_builder, try_out
 from dev.whatsapp import command as whatsapp_command
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
@@ -22,6 +22,7 @@ from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import ServiceSettings, load_settings
 from tests.deploy.manifests import base_with
+from tests.deploy.policies import PROGRAMS
 from tests.deploy.workloads import workloads
 from tests.dev.command_lines import options_of
 
@@ -59,7 +60,27 @@ def workflow_steps() -> Iterator[tuple[str, dict[str, Any]]]:
 def test_every_stage_begins_with_the_base_that_can_be_named_by_digest() -> None:
     bases = re.findall(r"(?m)^FROM (\S+) AS (\S+)", DOCKERFILE)
     own = {name for _, name in bases}
-    assert {base for base, _ in bases if base not in own} == {"${BASE}"}
+    assert {base for base, _ in bases if base not in own} == {"${BASE}", "${RUNTIME_BASE}"}
+    assert {stage for base, stage in bases if base == "${RUNTIME_BASE}"} == {"runtime-base"}
+
+
+def test_both_bases_are_of_one_release_of_debian() -> None:
+    """Compiled modules of the one load libraries of the other."""
+    releases = {"bookworm": "debian12", "trixie": "debian13"}
+    base, runtime_base = (re.findall(rf"(?m)^ARG {name}=(\S+)$", DOCKERFILE)[0] for name in ("BASE", "RUNTIME_BASE"))
+    assert runtime_base.endswith(f"-{releases[base.rpartition('-')[2]]}")
+    stand_in = (ROOT / "dev/cluster/runtime_base.Dockerfile").read_text()
+    assert f"FROM debian:{base.rpartition('-')[2]}-slim AS " in stand_in
+    assert runtime_base in stand_in
+
+
+def test_the_image_of_the_services_adds_no_program_to_its_base_but_python() -> None:
+    """It is copied together: a RUN would need a shell, and would leave the files of the builder."""
+    lines = instructions("stet")
+    assert lines[0] == "FROM runtime-base AS stet"
+    assert [line for line in lines if line.startswith("RUN ")] == []
+    copied = [line.split()[1] for line in lines if line.startswith("COPY --from=")]
+    assert copied == ["--from=assembly"] * 3 + ["--from=code"]
 
 
 def test_the_default_target_is_the_runtime() -> None:
@@ -75,7 +96,7 @@ def test_an_image_runs_as_a_user_without_rights_and_says_what_it_is(stage: str) 
         assert f"org.opencontainers.image.{label}=" in labels
 
 
-@pytest.mark.parametrize("stage", [*TARGETS, "runtime"])
+@pytest.mark.parametrize("stage", [*TARGETS, "debian"])
 def test_no_compiler_and_no_shell_script_is_in_an_image(stage: str) -> None:
     runs = [line for line in instructions(stage) if line.startswith("RUN ")]
     assert all(line.startswith(("RUN groupadd ", "RUN mkdir /data ")) for line in runs)
@@ -96,15 +117,17 @@ def test_the_rules_of_the_image_are_where_its_setting_says() -> None:
     lines = instructions("stet")
     assert "COPY rules /opt/stet/rules" in lines
     assert "ENV STET_RULES_DIR=/opt/stet/rules" in lines
+    assert "ENV STET_RULES_DIR=/opt/stet/rules" in instructions("stet-operator")
 
 
 # ------------------------------------------------------------------ make image
 
 
 def test_a_build_is_described_by_its_commit() -> None:
-    build = describe(None, "python@sha256:0", "https://example.com/stet")
+    build = describe(None, {"BASE": "python@sha256:0", "RUNTIME_BASE": None}, "https://example.com/stet")
     assert re.fullmatch(r"[0-9a-f]{40}(-modified)?", build.arguments["REVISION"])
     assert build.arguments["BASE"] == "python@sha256:0"
+    assert "RUNTIME_BASE" not in build.arguments
     assert build.tag == build.arguments["VERSION"]
 
 
@@ -124,6 +147,22 @@ def test_each_builder_gets_the_command_it_knows(builder: str, command: str) -> N
 def test_a_missing_builder_is_named() -> None:
     with pytest.raises(Misconfigured, match="BUILDER"):
         find_builder("no-such-builder")
+
+
+def test_a_new_image_of_the_services_has_to_check_its_rules_and_import_every_service(
+    tmp_path: Path,
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    docker.chmod(0o755)
+    try_out(str(docker), "stet:1")
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert all(call.startswith("run --rm --read-only --network none ") for call in calls)
+    assert "stet:1 stet rules check /opt/stet/rules" in calls[0]
+    assert all(f"services.{service}.app" in calls[1] for service in SETTINGS)
+    docker.write_text("#!/bin/sh\necho libz.so.1 is missing >&2\nexit 1\n")
+    with pytest.raises(BuildFailed, match=r"libz\.so\.1 is missing"):
+        try_out(str(docker), "stet:1")
 
 
 # ------------------------------------------------------------------ compose.yaml
@@ -148,6 +187,17 @@ def test_each_command_of_compose_exists(name: str) -> None:
         assert find_spec(command[2]) is not None
     elif name != "prometheus":
         assert command[0] == "stet"
+
+
+def test_a_container_of_the_services_image_starts_what_the_image_has() -> None:
+    """It has no shell: the text form of a command or of a health check needs one."""
+    ours = [service for service in COMPOSE.values() if service["image"].startswith("stet:")]
+    assert len(ours) == 6
+    for service in ours:
+        assert service["command"][0] in PROGRAMS
+        if "healthcheck" in service:
+            assert service["healthcheck"]["test"][0] == "CMD"
+            assert service["healthcheck"]["test"][1] in PROGRAMS
 
 
 def test_the_simulators_of_compose_agree_with_the_services() -> None:
@@ -207,6 +257,26 @@ def test_the_workflows_call_targets_that_exist() -> None:
     called = {line.split()[1] for line in lines if line.startswith("make ")}
     assert called >= {"check", "test", "image", "runtime"}
     assert called <= targets
+
+
+@pytest.mark.parametrize("image", ["stet", "stet-operator"])
+def test_each_published_image_is_scanned_before(image: str) -> None:
+    scanned = {
+        (file, step["with"]["image-ref"]) for file, step in workflow_steps() if "image-ref" in step.get("with", {})
+    }
+    assert {("check.yml", f"{image}:checked"), ("release.yml", f"{image}:release")} <= scanned
+
+
+def test_a_release_names_both_bases_by_digest() -> None:
+    """As the Dockerfile names them."""
+    for file in (".github/workflows/release.yml", ".gitlab-ci.yml"):
+        named = set(re.findall(r"\$\(named (\S+)\)", (ROOT / file).read_text()))
+        assert named == set(re.findall(r"(?m)^ARG (?:RUNTIME_)?BASE=(\S+)$", DOCKERFILE)), file
+
+
+def test_the_pipelines_of_rules_run_in_the_image_with_a_shell() -> None:
+    for file in ("rules/.github/workflows/rules.yml", "rules/.gitlab-ci.yml"):
+        assert re.search(r"STET_IMAGE names the\s+(# )?image stet-operator", (ROOT / file).read_text()), file
 
 
 def test_no_token_may_do_more_than_read_unless_a_job_says_so() -> None:

@@ -25,7 +25,7 @@ def pinned(lock: str) -> dict[str, tuple[str, str, frozenset[str]]]:
     return packages
 
 
-@pytest.mark.parametrize("lock", ["requirements.runtime.lock", "requirements.stack.lock"])
+@pytest.mark.parametrize("lock", ["requirements.runtime.lock", "requirements.operator.lock", "requirements.stack.lock"])
 def test_an_image_installs_what_the_tests_run_with(lock: str) -> None:
     tested, installed = pinned("requirements.lock"), pinned(lock)
     assert len(installed) > 50
@@ -42,6 +42,12 @@ def _is_part_of(installed: tuple[str, str, frozenset[str]], tested: tuple[str, s
 
 def test_the_stack_has_everything_that_runs() -> None:
     assert pinned("requirements.runtime.lock").items() <= pinned("requirements.stack.lock").items()
+
+
+def test_operators_have_the_runtime_and_typst() -> None:
+    runtime, operator = pinned("requirements.runtime.lock"), pinned("requirements.operator.lock")
+    assert runtime.items() <= operator.items()
+    assert operator.keys() - runtime.keys() == {"typst"}
 
 
 def test_the_runtime_has_nothing_of_development() -> None:
@@ -67,7 +73,7 @@ def test_every_direct_dependency_is_in_the_runtime_lock() -> None:
     assert names - pinned("requirements.runtime.lock").keys() == set()
 
 
-@pytest.mark.parametrize("lock", ["requirements.runtime.lock", "requirements.stack.lock", "requirements.build.lock"])
+@pytest.mark.parametrize("lock", [f"requirements.{name}.lock" for name in ("runtime", "operator", "stack", "build")])
 def test_every_package_of_an_image_has_a_hash(lock: str) -> None:
     assert [name for name, (_, _, hashes) in pinned(lock).items() if not hashes] == []
 

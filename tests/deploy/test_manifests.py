@@ -66,7 +66,7 @@ def test_no_manifest_but_a_kustomization_names_a_version_of_our_image() -> None:
         for path in sorted(K8S.rglob("*.yaml"))
         if path.name != "kustomization.yaml"
         for line in path.read_text().splitlines()
-        if re.search(r"image: *\S*\bstet(-dev)?[:@]", line)
+        if re.search(r"image: *\S*\bstet(-dev|-operator)?[:@]", line)
     ]
     assert found == []
 

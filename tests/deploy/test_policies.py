@@ -83,6 +83,12 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(container, "image", to="stet:latest"), "stet:latest names no version"),
         (put(container, "image", to="registry.example:5000/stet"), "names no version"),
         (put(container, "image", to="stet:9.9.9"), "different images of ours"),
+        (put(container, "image", to="stet-operator:9.9.9"), "different images of ours"),
+    ],
+    policies.programs_of_the_image: [
+        (put(container, "command", to=["sleep", "infinity"]), "the image stet has no sleep"),
+        (put(container, "livenessProbe", to={"exec": {"command": ["sh", "-c", "true"]}}), "the image stet has no sh"),
+        (put(container, "lifecycle", to={"preStop": {"exec": {"command": ["sleep", "5"]}}}), "has no sleep"),
     ],
     policies.bounded_resources: [
         (put(container, "resources", "limits", to={}), "no limit of memory"),

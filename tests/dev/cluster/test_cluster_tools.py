@@ -10,7 +10,7 @@ from dev.cluster import clock_file
 from dev.cluster.in_cluster import ClusterStack, PodAddresses
 from dev.cluster.kubectl import CommandFailed, run_command
 from dev.cluster.memory import working_sets, workload_of
-from dev.cluster.node import ClusterNode, exported_variables
+from dev.cluster.node import RUNTIME_BASE, ClusterNode, exported_variables
 from dev.cluster.policies import connections
 from dev.cluster.webhook_counts import failed_attempts
 from dev.layout import Neighbours
@@ -44,6 +44,19 @@ def test_the_variables_of_a_node_are_read_from_its_script() -> None:
 def test_a_node_that_is_no_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"NODE: .*node\.sh is no program"):
         ClusterNode(tmp_path / "node.sh")
+
+
+def test_a_node_builds_the_base_of_the_runtime_image_that_no_registry_gives(tmp_path: Path) -> None:
+    script = tmp_path / "node.sh"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    script.chmod(0o755)
+    node = ClusterNode(script)
+    node.build_runtime_base()
+    node.build_image("stet", "one", version="1")
+    base, image = (tmp_path / "calls").read_text().splitlines()
+    assert base.startswith(f"image {RUNTIME_BASE} ")
+    assert base.endswith("dev/cluster/runtime_base.Dockerfile")
+    assert f"--target stet --build-arg VERSION=1 --build-arg RUNTIME_BASE={RUNTIME_BASE}" in image
 
 
 def test_a_failed_command_tells_what_it_wrote() -> None:

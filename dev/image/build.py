@@ -1,4 +1,4 @@
-"""``make image``: builds the images of the Dockerfile and writes down what is in them.
+"""Builds the images of the Dockerfile, tries the one of the services, and copies out what is in them.
 
 The builder is docker, podman or buildah, whichever is found first, or the one that BUILDER names. Another program than
 these is called as ``BUILDER image TAG CONTEXT DOCKERFILE -- OPTIONS``, with the options of buildah.
@@ -8,19 +8,25 @@ import json
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.console import Console
 
 from dev.layout import ROOT
 from shared.contracts.errors import Misconfigured, StetError
 
 BUILDERS = ("docker", "podman", "buildah")
-TARGETS = ("stet", "stet-dev")
+SERVICES_TARGET = "stet"
+TARGETS = (SERVICES_TARGET, "stet-operator", "stet-dev")
+LARGEST = 200
+"""Megabytes that the image of the services may have, unpacked."""
+
+TRIALS = (
+    ("stet", "rules", "check", "/opt/stet/rules"),
+    ("python", "-c", "import services.ingest.app, services.rules.app, services.dispatcher.app, services.writeback.app"),
+)
+"""Commands that have to succeed in a new image of the services: without network, on a read-only file system."""
+
 DOCUMENTS = ("sbom.cdx.json", "licences.md")
 _MEGABYTE = 1_000_000
 
@@ -42,16 +48,18 @@ class BuildFailed(StetError):
     """The builder ended with an error."""
 
 
-def describe(tag: str | None, base: str | None, source: str) -> Build:
-    """The build of the tree as it is: version of pyproject.toml, revision and date of the commit."""
+def describe(tag: str | None, bases: Mapping[str, str | None], source: str) -> Build:
+    """The build of the tree as it is: version of pyproject.toml, revision and date of the commit.
+
+    ``bases`` are BASE and RUNTIME_BASE, where others than those of the Dockerfile are named.
+    """
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     revision = _output("git", "rev-parse", "HEAD")
     if _output("git", "status", "--porcelain"):
         revision += "-modified"
     created = _output("git", "log", "-1", "--format=%ct")
     arguments = {"VERSION": version, "REVISION": revision, "SOURCE": source, "SOURCE_DATE_EPOCH": created}
-    if base:
-        arguments["BASE"] = base
+    arguments |= {name: base for name, base in bases.items() if base}
     return Build(tag or version, arguments, created)
 
 
@@ -82,6 +90,14 @@ def size(builder: str, image: str) -> str:
             return "built"
 
 
+def try_out(builder: str, image: str) -> None:
+    """Run ``TRIALS`` in the image, where the builder runs images. Raises BuildFailed."""
+    if Path(builder).name not in ("docker", "podman"):
+        return
+    for command in TRIALS:
+        _output(builder, "run", "--rm", "--read-only", "--network", "none", "--cap-drop", "ALL", image, *command)
+
+
 def copy_documents(builder: str, image: str, folder: Path) -> list[Path]:
     """Copy the bill of materials and the licences out of the image; none where the builder cannot."""
     if Path(builder).name not in ("docker", "podman"):
@@ -96,29 +112,7 @@ def copy_documents(builder: str, image: str, folder: Path) -> list[Path]:
     return [folder / document for document in DOCUMENTS]
 
 
-def main(
-    builder: Annotated[str | None, typer.Option(envvar="BUILDER", help="docker, podman, buildah or a program.")] = None,
-    base: Annotated[str | None, typer.Option(envvar="BASE", help="The base image, by digest for a release.")] = None,
-    tag: Annotated[str | None, typer.Option(envvar="TAG", help="The tag (default: the version).")] = None,
-    source: Annotated[str, typer.Option(envvar="SOURCE", help="The address of this repository, for a label.")] = "",
-    folder: Annotated[Path, typer.Option(help="Where the documents go.")] = ROOT / ".run" / "image",
-) -> None:
-    """Build stet and stet-dev, print their sizes, and copy out their bills of materials and licences."""
-    console = Console(stderr=True)
-    try:
-        program, build = find_builder(builder), describe(tag, base, source)
-        for target in TARGETS:
-            _run(build_command(program, target, build))
-            image = f"{target}:{build.tag}"
-            console.print(f"{image}: {size(program, image)}", highlight=False)
-            for path in copy_documents(program, image, folder / target):
-                console.print(f"  {path}", highlight=False)
-    except StetError as failure:
-        console.print(str(failure), style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from None
-
-
-def _run(command: Sequence[str]) -> None:
+def run(command: Sequence[str]) -> None:
     if (code := subprocess.run(command, check=False).returncode) != 0:
         raise BuildFailed(f"{' '.join(command[:2])} ended with code {code}; what it wrote stands above")
 
@@ -128,7 +122,3 @@ def _output(*command: str) -> str:
     if ran.returncode != 0:
         raise BuildFailed(f"{' '.join(command[:3])} ended with code {ran.returncode}: {ran.stderr.strip()}")
     return ran.stdout.strip()
-
-
-if __name__ == "__main__":
-    typer.run(main)

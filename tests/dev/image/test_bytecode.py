@@ -1,0 +1,38 @@
+"""Modules that an image without Typst can import, and how they are compiled."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev.image.bytecode import NotCompiled, compile_source, matching
+
+_ROOT = Path(__file__).parents[3]
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    without = f"import sys; sys.modules['typst'] = None; {script}"
+    return subprocess.run(  # noqa: S603 -- this interpreter, with a script of this file
+        [sys.executable, "-c", without], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_typst_only_the_modules_that_typeset_cannot_be_imported() -> None:
+    ran = run("from dev.image.bytecode import import_ours; print(*import_ours())")
+    assert ran.stdout.split() == ["ops.evidence.export", "ops.evidence.pdf"], ran.stderr
+
+
+def test_bytecode_is_not_compared_with_its_source_and_names_the_place_where_it_will_be(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text("def name(): pass\n")
+    compile_source(source, Path("/usr/local/lib/module.py"))
+    (compiled,) = tmp_path.rglob("*.pyc")
+    content = compiled.read_bytes()
+    assert int.from_bytes(content[4:8], "little") == 1  # PEP 552: by hash, unchecked
+    assert b"/usr/local/lib/module.py" in content
+
+
+def test_a_package_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotCompiled, match=r"has no rich/\*\.py"):
+        matching(tmp_path, ["rich/*.py"])
