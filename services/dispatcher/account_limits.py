@@ -95,7 +95,7 @@ def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
 
 
 def limits_in_force(rows: Sequence[StoredLimit]) -> AccountLimits:
-    """Of several accounts the newest report of the messaging limit counts: it is the portfolio's."""
+    """The newest report of the messaging limit counts for all accounts, because the limit is the portfolio's."""
     messaging = [row for row in rows if row.kind == LimitKind.MESSAGING]
     newest = max(messaging, key=lambda row: row.reported_at, default=None)
     known = {restriction.value for restriction in Restriction}

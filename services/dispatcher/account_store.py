@@ -93,7 +93,7 @@ class AccountStore:
         return [StoredLimit(**row) for row in rows]
 
     def release_of_limited(self) -> PortionedRelease:
-        """By which messages that wait for a limit or a restriction are judged anew."""
+        """The release that plans again the messages that wait for a limit or a restriction."""
         return PortionedRelease(QUERIES.release_limited, self.tenant)
 
     async def people_outside_windows(self, connection: Connection, since: datetime) -> list[tuple[str, datetime]]:

@@ -1,7 +1,7 @@
-"""The month's budget: what is spent, what is on its way, and until when a message waits where both use it up.
+"""The month's budget. When it is used up, messages that are not critical wait for the next month.
 
-The leader keeps it in memory. Spent is what WhatsApp charged by the rate card; a message on its way counts with the
-price that it will have, from its claim until a status says what it cost, for a day at most.
+The leader keeps it in memory. What WhatsApp charged, by the rate card, counts as spent. A message under way counts with
+its expected price, from its claim until a status says what it cost, but for a day at most.
 """
 
 import time
@@ -113,7 +113,7 @@ class Budget:
             self._expected -= known.price
 
     async def refresh(self, connection: Connection, now: datetime) -> None:
-        """Where two seconds have passed, or the month has turned: read what is spent, release what may go again."""
+        """Every two seconds, and when the month changes: read what is spent, and release messages that may go again."""
         machine = time.monotonic()
         is_current = self._has_read and now < self._month_end and machine - self._read_at < _EVERY_SECONDS
         if not is_current and (self.is_set or not self._has_read):

@@ -90,13 +90,13 @@ class ClaimedBatch:
 
 @dataclass(slots=True)
 class Followers:
-    """When to look for due messages that stand behind earlier ones of their chats, and that every claim passes anew."""
+    """Decides when to look for due messages behind earlier ones of their chats, which each claim would read again."""
 
     _looked_at: float = 0.0
     _held: int = 0
 
     def are_many(self, due: Sequence[DueMessage | UnreadableMessage], at_most: int) -> bool:
-        """Where a claim passed many, where the last look found some, and each second in which a claim found too few."""
+        """True after a claim passed many, after a look that found some, and once a second while claims find too few."""
         if self._held or _passed(due) >= MANY_FOLLOWERS:
             return True
         return len(due) < at_most and time.monotonic() - self._looked_at >= _LOOK_SECONDS
@@ -308,7 +308,7 @@ class Claimer:
         return Sendable(country, category, message.lane, message.mandatory)
 
     def _template_state(self, due: DueMessage) -> TemplateState:
-        """By the leader's copy, and by the row read with the message, which is newer and says less."""
+        """The state by the leader's copy, and by the row read with the message: it is newer, with fewer columns."""
         call = due.message.content.template
         if call is None:
             return TemplateState.USABLE

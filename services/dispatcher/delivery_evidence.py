@@ -122,7 +122,7 @@ def _status_update(received: ReceivedStatus, message_id: str, attempt: int) -> M
 
 
 def _kept_columns(received: ReceivedStatus) -> tuple[Any, ...]:
-    """In the order of the query keep_early_statuses."""
+    """The columns, in the order of the query keep_early_statuses."""
     status = received.status
     return (
         status.wamid, status.status.value, status.at, status.code, status.callback, received.event,

@@ -157,7 +157,7 @@ def _apply_failed_status(message: TrackedMessage, report: StatusReport, now: dat
 
 
 def _prove(message: TrackedMessage, report: StatusReport, now: datetime) -> StateChange:
-    """A status of the newest attempt proves that it was sent, whatever was believed before."""
+    """A status of the newest attempt proves that it was sent, also where it counted as uncertain or failed."""
     if report.attempt != message.attempts or message.state in SENT:
         is_complete = message.wamid or message.state not in SENT
         return StateChange(message if is_complete else replace(message, wamid=report.wamid))

@@ -123,7 +123,7 @@ class DocumentStore:
         await connection.execute(QUERIES.save_upload, self.tenant, line, *file, media_id, machine + _UPLOAD_LIFE)
 
     async def release(self, connection: Connection, document: WaitingDocument, business: datetime) -> int:
-        """How many of the messages that waited for this document, which is settled, are planned anew at once."""
+        """Plan the messages again that waited for this document, which is settled; returns how many."""
         key = (document.line, document.document_id)
         return len(await connection.fetch(QUERIES.release_for_document, self.tenant, business, *key, PORTION))
 

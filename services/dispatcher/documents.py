@@ -1,8 +1,8 @@
 """Gets the documents that go with messages to WhatsApp, before their messages are sent and beside the sends.
 
-A document flows twice: once through the checks of size and type into a digest, and, where WhatsApp does not have this
-content of this line yet, once into the upload. Memory holds a chunk of it. Messages wait meanwhile, each with the
-reason ``document_pending``.
+A document is read once to check its size and type and to compute its digest. Where this line has not uploaded the same
+content yet, it is read a second time for the upload. Memory holds one chunk at a time. Its messages wait meanwhile with
+the reason ``document_pending``.
 """
 
 import asyncio

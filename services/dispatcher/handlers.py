@@ -1,7 +1,7 @@
-"""Handles the batches of every topic: one batch, one transaction, in an order in which a batch cannot harm itself.
+"""Handles the batches of every topic: each batch is one transaction.
 
-People and windows come first, because they only add what is known; then new messages, then their amendments and
-withdrawals, and at last the evidence of sends.
+Its parts are applied in a fixed order, so that each finds what it refers to: people and windows, new messages, their
+amendments and withdrawals, and last the evidence of sends.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

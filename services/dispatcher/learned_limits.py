@@ -41,7 +41,7 @@ class LearnedLimits:
         self._asked_at = 0.0
 
     async def refresh(self, connection: Connection, business: datetime) -> None:
-        """Where a second has passed: read the limits; where they changed, apply them and judge anew who waits."""
+        """Once a second: read the limits; where they changed, apply them and plan the waiting messages again."""
         now = time.monotonic()
         if self._rows is None or now - self._read_at >= _EVERY_SECONDS:
             await self._read(connection, business, now)
@@ -82,7 +82,7 @@ class LearnedLimits:
                 self._usage.set_rate(line, RateLimit(per_second, NUMBER_RATE_LIMIT.per))
 
     async def _throughput(self, line: str, now: float) -> int | None:
-        """By the display number; with one line and one report there is nothing to tell apart."""
+        """The throughput of a line, found by its display number; the only report counts for the only line."""
         reported = self.current.throughput
         if len(self._lines) == 1 and len(reported) == 1:
             return next(iter(reported.values()))

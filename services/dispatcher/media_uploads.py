@@ -40,7 +40,7 @@ class _FilePart(aiohttp.Payload):
 
 
 class WhatsAppUploads:
-    """An async context, with connections of its own beside those of the sends."""
+    """An async context with its own connections; the sends use others."""
 
     def __init__(self, endpoint: WhatsAppEndpoint) -> None:
         self._endpoint = endpoint

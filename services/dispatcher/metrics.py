@@ -234,7 +234,7 @@ def _reason_of(data: MessageEventData) -> str:
 
 
 def count_charged(counts: Mapping[tuple[str, str], int]) -> None:
-    """By Meta's category and pricing type."""
+    """Count charged messages by Meta's category and pricing type."""
     for (category, pricing_type), messages in counts.items():
         _CHARGED.labels(
             category if category in CHARGED_CATEGORIES else _OTHER,

@@ -95,7 +95,7 @@ class Monitor:
             after = await self.store.release_crossed(self.pool, now, after, _LOOKED_AT)
 
     async def token_problem(self) -> str:
-        """For readiness: the refused secret and the remedy; empty where none is refused."""
+        """The refused secret and its remedy, as a detail of readiness; empty where none is refused."""
         return f"{TOKEN_SETTING}: {REFUSED_HINT}" if self.sender.is_token_refused else ""
 
     def _due(self, line: str, lane: Lane, schedule: LineSchedule, moment: Moment) -> datetime | None:

@@ -1,7 +1,7 @@
-"""The pauses of an operator: lines, templates, or the tenant. The leader asks every second, and holds it back.
+"""Operators' pauses of a line, a template or the tenant. The leader reads them every second and holds their messages.
 
-A held message waits with the reason ``paused_by_operator`` and goes on when its line, its template or the tenant is
-resumed. Its expiry counts on: a question past its date is dropped as ``expired_while_paused``.
+A held message waits with the reason ``paused_by_operator`` until its line, its template or the tenant is resumed. It
+still expires: a question past its date is dropped as ``expired_while_paused``.
 """
 
 import re
@@ -51,7 +51,7 @@ class OperatorPauses:
         self._has_read = False
 
     async def refresh(self, connection: Connection, business: datetime) -> None:
-        """Where a second has passed: read the pauses, release what was resumed, hold what is due and paused."""
+        """Once a second: read the pauses, release what was resumed, and hold what is due and paused."""
         now = time.monotonic()
         if not self._has_read or now - self._read_at >= _EVERY_SECONDS:
             await self._read(connection, business)

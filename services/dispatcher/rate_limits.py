@@ -158,7 +158,7 @@ class RateUsage:
         return self._limits
 
     def set_rate(self, line: str, rate: RateLimit) -> None:
-        """From now on; the sends so far count."""
+        """Change the rate; sends recorded before still count."""
         self._limits = replace(self._limits, numbers={**self._limits.numbers, line: rate})
         if line in self._numbers:
             self._numbers[line] = deque(self._numbers[line], maxlen=rate.history_length)

@@ -1,8 +1,8 @@
-"""Releases of held messages: what a pause, the month's budget or a limit of the account held goes on, in portions.
+"""Releases messages, portion by portion, that a pause, the month's budget or a limit of the account has held.
 
-A million rows in one statement would be locked for a quarter of a minute, in which nothing of them could go. The leader
-releases a portion between two claims instead. All portions have the same instant, and go through the messages in the
-order in which they were requested, so the queue has them in that order again.
+One statement for a million rows would lock them for a quarter of a minute, and none of them could be sent meanwhile. So
+the leader releases one portion between two claims. Portions follow the order in which the messages were requested, and
+all get the same instant, so the queue keeps that order.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class PortionedRelease:
     _parameters: Sequence[object] = field(default=(), init=False)
 
     def begin(self, at: datetime, *parameters: object) -> None:
-        """From the first message on, in place of a release that is under way."""
+        """Begin at the first message; a release under way is replaced."""
         self._at, self._after, self._parameters = at, 0, parameters
 
     def stop(self) -> None:

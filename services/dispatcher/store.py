@@ -81,7 +81,7 @@ class UnreadableMessage(Struct, frozen=True):
 
 
 class LaneCapacity(Struct, frozen=True):
-    """How many messages of one lane of a line may be fetched; ``head_start`` is how many turns a lane is owed."""
+    """How many messages of one lane of a line may be fetched; ``head_start``: turns that it lost in earlier claims."""
 
     line: str
     lane: Lane
@@ -216,7 +216,7 @@ class MessageStore:
         return place
 
     async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> dict[str, MessageReason]:
-        """With the reason to drop each for: what an operator or the budget held says so."""
+        """Expired messages with the reason to drop each, which tells whether a pause or the budget held it."""
         rows = await connection.fetch(QUERIES.find_expired, self.tenant, now, at_most)
         return {row["message_id"]: _EXPIRED.get(row["reason"], MessageReason.EXPIRED) for row in rows}
 
@@ -239,7 +239,7 @@ class MessageStore:
         return messages
 
     async def oldest_pauses(self, connection: Connection) -> dict[str, datetime]:
-        """By kind, since when the oldest pause of an operator holds; machine time."""
+        """The beginning of the oldest pause of an operator, by kind of pause; machine time."""
         rows = await connection.fetch(QUERIES.oldest_pauses, self.tenant)
         return {row["kind"]: row["since"] for row in rows}
 
@@ -341,7 +341,7 @@ def _ids(rows: Sequence[Any]) -> list[str]:
 
 
 def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
-    """In the order of the query add_messages."""
+    """The columns, in the order of the query add_messages."""
     template = message.template
     return (
         message.message_id, message.person_id, message.line, _LANES[message.lane], _encode_content(message),
@@ -452,7 +452,7 @@ def _read_origin(row: Any) -> RequestOrigin:
 
 
 def _state_columns(message: TrackedMessage) -> tuple[Any, ...]:
-    """In the order of the query save_messages."""
+    """The columns, in the order of the query save_messages."""
     return (
         message.message_id, message.state.value, message.reason.value if message.reason else None,
         message.not_before, message.hold_until, message.wamid, message.rank.value, message.failed_attempt,

@@ -68,7 +68,7 @@ class TemplateReport(Struct, frozen=True):
 
     @property
     def stored_state(self) -> str | None:
-        """In the words of the column ``state``, which earlier versions read too."""
+        """The state as the column ``state`` keeps it; earlier versions read it, too."""
         state = state_of(self.status)
         return None if state is None else _STORED.get(state, "paused")
 
@@ -89,7 +89,7 @@ class TemplateKnowledge(Struct, frozen=True):
     def state(
         self, call: Mapping[str, Any], *, marketing_consent: bool, newest_category: str | None = None
     ) -> TemplateState:
-        """Of a template call (``name``, ``language``, the declared ``category``), for a person."""
+        """The state of a template, by its name, language and declared category, for a message to this person."""
         known = self.templates.get((call["name"], call["language"]))
         if known is None and self.is_listed:
             return TemplateState.MISSING

@@ -81,7 +81,7 @@ class UnreadPartitions:
             self._update_read_at(place, positions.get(place, 0))
 
     def numbers(self) -> frozenset[int]:
-        """The numbers of the partitions of which, in any topic, a part was published a while ago and is unread."""
+        """The numbers of partitions that have, in any topic, records published a while ago and not read yet."""
         if self._fetch_ends is None:
             return frozenset()
         oldest = self._clock() - _RECENT_SECONDS

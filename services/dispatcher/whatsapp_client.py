@@ -2,7 +2,7 @@
 
 The API has no idempotency key. A request is therefore never repeated here, and once its first byte may have left,
 anything but a readable response is uncertain. The body checks its lease in the instant it is written, after any wait
-for a connection. libcurl does the sending, at less than half the price of aiohttp (docs/decisions/0104).
+for a connection. libcurl sends them with less than half the CPU that aiohttp needs (docs/decisions/0104).
 """
 
 import ssl
@@ -82,7 +82,7 @@ class _Exchange:
         self._headers: list[bytes] = []
 
     def prepare(self, url: str, body: bytes, may_write: Callable[[], bool]) -> None:
-        """For a request with this body, which is written only while ``may_write()``."""
+        """Prepare a request with this body, which is written only while ``may_write()`` is true."""
         if url != self._url:
             self.curl.setopt(pycurl.URL, url)
             self._url = url
@@ -98,7 +98,7 @@ class _Exchange:
         return code
 
     def headers(self) -> dict[str, str]:
-        """By their names in lower case."""
+        """The headers of the response, by their names in lower case."""
         pairs = (line.decode("latin-1").partition(":") for line in self._headers)
         return {name.strip().lower(): value.strip() for name, found, value in pairs if found}
 

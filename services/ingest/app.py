@@ -92,7 +92,7 @@ def _start_receiving(parts: _Parts) -> None:
 
 
 def _start_erasing(parts: _Parts) -> None:
-    """Where files are received, since they are deleted with the same file store."""
+    """Start erasing in the process that also receives files, since it deletes them in the same file store."""
     process, settings = parts.process, parts.settings
     store = FileStore(settings.media_store, settings.media_link) if settings.keeps_files else None
     files = StoredFiles(process.pool, settings.tenant, store, settings.media_types)

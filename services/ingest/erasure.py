@@ -152,7 +152,7 @@ def _objects_in(document: Any) -> Iterator[dict[str, Any]]:
 
 
 async def erased_among(connection: Connection, tenant: str, contacts: Collection[int]) -> frozenset[int]:
-    """Those of these contacts whose person was erased."""
+    """The contacts among these whose person was erased."""
     with raises_unavailable():
         rows = await connection.fetch(QUERIES.erased_contacts, tenant, sorted(contacts))
     return frozenset(row["contact_id"] for row in rows)

@@ -151,7 +151,7 @@ _NO_SENDER = _Sender(None, ())
 
 
 def _shown_addresses(requests: Sequence[_Request]) -> set[str]:
-    """As they are written, and not as they are looked up."""
+    """The addresses as they were written, not the keys by which they are looked up."""
     shown = (update.identity for request in requests for update in request.updates)
     return {address for identity in shown for address in (identity.bsuid, identity.phone) if address}
 

@@ -130,7 +130,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _parse_leniently(body: bytes) -> Any:
-    """For half a surrogate inside a text, which orjson refuses and careless senders write."""
+    """Parse again a text with half a surrogate pair, which orjson refuses and some senders write."""
     try:
         document = json.loads(body, parse_constant=_reject_constant)
         return orjson.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))

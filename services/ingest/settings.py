@@ -75,7 +75,7 @@ NEEDED_TO_POLL = ("consonance_url", "consonance_key")
 
 
 class IngestSettings(ServiceSettings):
-    """Those without a default that a role does not need may be absent there."""
+    """Settings without a default may be absent in a role that does not need them."""
 
     keep_visitors_days: Annotated[
         int,

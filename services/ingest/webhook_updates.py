@@ -186,7 +186,7 @@ def _split_change(entry: dict[str, Any], change: dict[str, Any], value: dict[str
 
 
 def _by_address(listed: Any) -> Mapping[str, tuple[int, dict[str, Any]]]:
-    """Of several entries with one address the first counts."""
+    """The contact entries by address; the first entry of an address counts."""
     found: dict[str, tuple[int, dict[str, Any]]] = {}
     for position, entry in enumerate(_objects(listed)):
         for name in (entry.get("user_id"), entry.get("wa_id")):

@@ -1,4 +1,4 @@
-"""Decides every human question: who is told or asked what, in which language, at which hour, and whether still.
+"""Decides about every question to a person: whom to ask or inform, of what, in which language, when, and when to stop.
 
 In: consonance.events, contacts, whatsapp.messages, whatsapp.media, messages.events, writes.events.
 Out: messages.requested, writes.requested, evidence.requested, decisions.

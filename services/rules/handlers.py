@@ -306,7 +306,7 @@ class RulesHandlers:
             await waiting_events.expire_waits(tx.connection, opting_out, tx.now)
 
     async def _load_facts(self, tx: Transaction, required: RequiredFacts) -> Facts:
-        """With the chains locked; decisions are made at the time after that."""
+        """Load the facts and lock the chains; decisions take the time after that as ``now``."""
         facts = await store.load(tx.connection, self.tenant, required)
         tx.read_clock()
         await self.rollout.engines.registry.load_earlier(
@@ -341,7 +341,7 @@ class RulesHandlers:
             work.tally.silent[decision.reasons[0], engine.revision].append(event.id)
 
     def _required_facts(self, events: Sequence[Event], force: RevisionsInForce, now: datetime) -> RequiredFacts:
-        """For all revisions that decide on these events."""
+        """The facts that all revisions together need that decide on these events."""
         first, *tried = (find_required_facts(events, book, self.tenant, now) for book in force.rulebooks)
         for other in tried:
             first.merge(other)

@@ -117,7 +117,7 @@ _OLDEST_PAUSE_AGE = _metrics.gauge(
 
 @dataclass(frozen=True, slots=True)
 class OpenQuestions:
-    """Of one rule; ``oldest`` is when the first of them was requested (business time)."""
+    """The open questions of one rule; ``oldest`` is when the first of them was requested (business time)."""
 
     rule: str
     questions: int

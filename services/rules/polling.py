@@ -129,7 +129,7 @@ class PollingLoops:
         return done
 
     def _postpone(self, name: str, error: Exception) -> None:
-        """Leave out for a while what could not even be set aside or parked, so that the others go on."""
+        """Skip for a while a chain or event that could not even be set aside or parked, so that the others go on."""
         self._postponed[name] = time.monotonic() + _POSTPONED_SECONDS
         log.error("work.postponed", name=name, error=type(error).__name__, where=error_location(error))
 
@@ -149,7 +149,7 @@ class PollingLoops:
         await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.run_due(tx, chains))
 
     async def _review_once(self) -> int:
-        """By halves where a chain fails, so that it does not keep the others from their change."""
+        """Review some chains of changed rules. One that fails is found by bisection, and the others go on."""
         async with self.pool.acquire() as connection:
             force = await self.rules.rollout.in_force(connection)
             on_trial = [book.revision for book in force.rulebooks]

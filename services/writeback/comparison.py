@@ -1,6 +1,7 @@
 """Compares one change with the value in Consonance: applied already, clear to write, or in conflict. Pure.
 
-``read`` is None where this Consonance cannot be read for the change: then only our own records can speak against it.
+``read`` is None where this Consonance cannot be read for the change; then only our own earlier writes can show a
+conflict.
 """
 
 from collections.abc import Set as AbstractSet

@@ -1,6 +1,6 @@
 """Evidence in PostgreSQL: appends to the chain of each record, destroys keys, and keeps legal holds.
 
-An entry is appended in the transaction of what it says, so that both happen or neither.
+An entry is appended in the transaction that saves what the entry is about, so that both happen or neither.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""The type of a file by its content: what is declared is a claim, and a name proves nothing.
+"""The type of a file by its content; its declared type and its name are not trusted.
 
-Pure. The signatures of formats are the library's; what a container holds is believed only where the container fits.
+Pure. The library ``filetype`` knows the signatures of formats. A declared type of a container's content (a DOCX is a
+ZIP) is accepted only where the file is such a container.
 """
 
 from collections.abc import Collection

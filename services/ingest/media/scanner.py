@@ -47,7 +47,7 @@ class _Unscanned:
 
 @dataclass(frozen=True, slots=True)
 class NoScanner:
-    """Where no scanner is set up; the verdict says so."""
+    """Stands in where no scanner is set up; its verdict says so."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Scan]:

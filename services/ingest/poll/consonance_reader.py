@@ -31,7 +31,7 @@ class ConsonanceReader:
         self._schema: SchemaMembers | None = None
 
     async def key_detail(self) -> str:
-        """For readiness: the refused secret and the remedy; empty while the key is accepted."""
+        """The refused key and its remedy, as a detail of readiness; empty while the key is accepted."""
         return await self._client.key_detail()
 
     async def works(self, after: int, changed_since: date | None) -> list[Any]:
@@ -46,7 +46,7 @@ class ConsonanceReader:
         return await self._nodes("works", {"idEq": work_id})
 
     async def products(self, after: int, changed_since: date | None) -> list[Any]:
-        """As ``works``."""
+        """The products of a page, read as ``works`` reads works."""
         return await self._nodes("products", _search(after, changed_since))
 
     async def contacts(self) -> list[Any]:

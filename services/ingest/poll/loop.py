@@ -112,7 +112,7 @@ class PollLoop:
 
 
 def _describe(name: str, fault: Exception) -> str:
-    """Of an unexpected error only its type and place: errors of libraries quote the data they failed on."""
+    """A sentence for the log. An unexpected error gives only its type and place, because its text may quote data."""
     if isinstance(fault, Unavailable | Unprocessable):
         return f"{name}: {fault}"
     return f"{name}: {describe_failure(fault)}"

@@ -298,7 +298,7 @@ def _newest(listed: Iterable[JsonObject]) -> JsonObject | None:
 
 
 def _order(value: Any) -> int:
-    """By number; values without one come first."""
+    """Sorts by number; values without a number come first."""
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and value.isascii() and value[:18].isdigit() and len(value) < 19 else 0

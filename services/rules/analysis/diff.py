@@ -74,7 +74,7 @@ def compare(before: Iterable[Message], after: Iterable[Message]) -> list[Change]
 
 
 def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Change]:
-    """By template first, in order; then what is left by verb, which is the same message in other words."""
+    """Pair messages by template in their order, then the others by verb: the same message in other words."""
     pairs, lost, gained = _pair(old, new, lambda message: message.say)
     more, lost, gained = _pair(lost, gained, lambda message: message.verb)
     changes = [Change(ChangeKind.LOST, one, None) for one in lost]
@@ -223,7 +223,7 @@ def run_bundle(files: Files, rules: frozenset[str] | None, bundle: Bundle) -> Ru
 
 
 def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, processes: int = _PROCESSES) -> Difference:
-    """Both rulebooks over the events of a bundle, each in a process of its own."""
+    """Run both rulebooks over the events of a bundle, each in its own process."""
     rules = changed_rules(base, head)
     before, after = _run_both(partial(run_bundle, rules=rules, bundle=bundle), base, head, processes)
     known = None if rules is None else {"house", *rules}
@@ -288,7 +288,7 @@ def _compare_endings(before: Iterable[EndedCase], after: Iterable[EndedCase]) ->
 
 
 def diff_stories(base: Files, head: Files) -> Difference:
-    """Both rulebooks over the stories of both folders; a step that cannot be played with one of them ends it there."""
+    """Play the stories of both folders with both rulebooks; a step that one rulebook cannot play ends that story."""
     stories: dict[tuple[str, str], Story] = {}
     for files in (base, head):
         stories.update(((story.rule, story.it), story) for story in read_stories(files)[0])

@@ -378,7 +378,7 @@ def why_not_by_chain(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNo
 
 
 def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | None:
-    """By their messages, by the reason why a step left them out, or by those of who stands in for them."""
+    """The reason found in their messages, in a step that left them out, or in the messages of their stand-in."""
     mine = [message for message in chain.messages if message.person_id == person]
     sent = [message for message in mine if message.requested_at is not None]
     if sent:
@@ -398,7 +398,7 @@ def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | 
 
 
 def _by_steps(chain: Chain, rule: Rule | None) -> WhyNot:
-    """The person is none of those whom the chain has written to: who they are, and which steps are still to come."""
+    """The reason for a person whom the chain has not written to: whom it wrote to, and which steps still follow."""
     others = sorted({message.person_id for message in chain.messages})
     sentence = f"Its messages went to {', '.join(others)}." if others else "It has written to nobody yet."
     empty = [
@@ -419,7 +419,7 @@ def _by_steps(chain: Chain, rule: Rule | None) -> WhyNot:
 
 
 def _unless_sentence(rule: Rule | None, step: int, why: str) -> Iterator[str]:
-    """Where the condition stands that left a person out."""
+    """A sentence that names the place of the condition that left a person out."""
     if why == ExclusionReason.UNLESS and rule is not None and step < len(rule.steps):
         location = rule.steps[step].location
         yield f"The condition belongs to the step at {location.file}:{location.line}."

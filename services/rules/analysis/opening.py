@@ -1,4 +1,4 @@
-"""How a story begins in which a rule starts: its people, the facts and the event, from values that its condition needs.
+"""Makes the opening of a story in which a rule starts: people, facts and an event with values that its condition needs.
 
 Events are the golden ones, changed where the condition or a time of the rule needs it.
 """

@@ -1,4 +1,4 @@
-"""Plays one opening: whether a rule starts in it, and the story file of a course from it on."""
+"""Plays an opening: finds out whether a rule starts in it, and writes what follows as a story file."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -101,7 +101,7 @@ def message_of(case: str, book: Rulebook, facts: Facts, effect: RequestedMessage
 
 
 def _role(book: Rulebook, person: PersonFacts | None) -> str:
-    """In one word what the person is to the publisher, for a reader of the rules."""
+    """The person's role towards the publisher in one word, for readers of the rules."""
     if person is None:
         return "person"
     roles = [*sorted(staff_roles(book.people, person)), *person.roles, "person" if person.contact_id else "visitor"]

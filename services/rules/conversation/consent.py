@@ -1,6 +1,6 @@
-"""Opt-out and opt-in (STOP and START), both where two ids turn out to be one person, and who is left out of chains.
+"""Opt-out (STOP) and opt-in (START), consent after a merge of two ids, and the exclusion of people from chains.
 
-An opt-out counts at once, for every id and every chain of the person; so does an erasure.
+An opt-out or an erasure counts at once, for every id and every chain of the person.
 """
 
 from collections.abc import Collection
@@ -113,7 +113,7 @@ def apply_changed_address(context: DecisionContext, known: PersonFacts | None, s
 
 
 def apply_changed_user(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts, since: datetime) -> None:
-    """WhatsApp shows another BSUID of the person, perhaps without having said that it changed: the opt-in lapses."""
+    """The opt-in lapses where WhatsApp shows another BSUID of the person, also where it announced no change."""
     if known is not None and None not in {known.bsuid_mark, seen.bsuid_mark} and known.bsuid_mark != seen.bsuid_mark:
         _lapse_opt_ins(context, seen.person_id, since)
 
@@ -146,7 +146,7 @@ def apply_identity_change(context: DecisionContext, changed: IdentityChanged) ->
 
 
 def _lapse_opt_ins(context: DecisionContext, person: PersonId, at: datetime) -> None:
-    """Also where there is none: one from before ``at`` may be on its way."""
+    """Record the lapse also where no opt-in is known: one from before ``at`` may arrive later."""
     for one in sorted(context.facts.ids_of_person(person)):
         consent = context.facts.consent.get(one, Consent())
         _enter_identity(context, ConsentChange.LAPSED, one, consent.with_lapse(at), at)

@@ -54,6 +54,6 @@ _WHOLE_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WEEKS, TimeUnit.WORKING_DAYS})
 
 
 def lapse_of(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
-    """From when on an ``at`` time has passed: a day without a time, once the office has opened on it."""
+    """The instant from which an ``at`` time has passed; for a day without a time, when the office opens on that day."""
     day = None if timing.clock is not None else _day(value, timing, calendar)
     return moment_of(value, timing, calendar) if day is None else calendar.opening(day)

@@ -104,7 +104,7 @@ _NO_REPORTS = frozenset({MESSAGE_RECEIVED, *PERIODS})
 
 
 def start_key(rule: RuleId, subject: str, key: str) -> str:
-    """By what the chains of a rule are counted: its subject; the partition key of events that are each their own."""
+    """The key by which starts of a rule are counted: the subject, or the event's partition key where it has none."""
     return f"{rule}|{key if subject.startswith(_OWN_SUBJECT) else subject}"
 
 

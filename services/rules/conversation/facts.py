@@ -254,7 +254,7 @@ class Facts:
         return frozenset(found)
 
     def _has_one_id(self, person: PersonId) -> bool:
-        """Whether no merge concerns the person, as is so of nearly all."""
+        """Whether no merge concerns the person, which is true of nearly all people."""
         known = self.people.get(person)
         return (known is None or known.merged_into is None) and not self.merged.get(person)
 
@@ -310,7 +310,7 @@ class Facts:
         return next((c for c in self.active_chains(rule, subject) if not c.is_beside), None)
 
     def active_chains(self, rule: RuleId, subject: str) -> list[Chain]:
-        """The active chains of a rule and subject: one, and those beside it whose events have gone out together."""
+        """The active chains of a rule and subject: one that gathers events, and those whose messages have been sent."""
         return [c for c in self._chains_by([(rule, subject)]) if c.active]
 
     def chains_of(self, person: PersonId) -> list[Chain]:
@@ -332,7 +332,7 @@ class Facts:
         return next(iter(self.chains_of_message(message)), None)
 
     def chains_of_message(self, message: MessageId) -> list[tuple[Chain, ChainMessage]]:
-        """Where a message belongs; the items of a digest belong to several chains."""
+        """The chains that a message belongs to; a digest has items of several chains."""
         chains = self._chains_by([("message", message)])
         found = [(chain, each) for chain in chains for each in chain.messages_sent_as(message)]
         return sorted(found, key=lambda one: (one[0].started_at, one[0].chain_id))

@@ -154,7 +154,7 @@ def accepted_kinds(form: Form) -> str:
 
 
 def _is_one_of(kinds: tuple[str, ...], media: Media) -> bool:
-    """By name or by content type: many devices send names without extension."""
+    """Judges by name or by content type, because many devices send names without an extension."""
     _, dot, extension = (media.filename or "").strip().lower().rpartition(".")
     content = (media.mime or "").partition(";")[0].strip().lower()
     return (bool(dot) and extension in kinds) or any(content in CONTENT_TYPES.get(kind, frozenset()) for kind in kinds)

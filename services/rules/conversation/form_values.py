@@ -87,7 +87,7 @@ def _international(number: phonenumbers.PhoneNumber) -> str:
 
 
 def _read_isbn(text: str, _place: Place) -> str | None:
-    """Of ten or thirteen digits; the older form becomes the newer."""
+    """Reads ten or thirteen digits; an ISBN of ten becomes one of thirteen."""
     try:
         return str(isbn.to_isbn13(isbn.validate(_ISBN_PREFIX.sub("", text))))
     except ValidationError:
@@ -133,7 +133,7 @@ def _read_phone(text: str, place: Place) -> str | None:
 
 
 def _read_date(text: str, place: Place) -> str | None:
-    """With its year: ``2027-03-19``, ``19/3/2027`` in the order of the person's country, ``19 March 2027``."""
+    """Reads a date with its year: ``2027-03-19``, ``19/3/2027`` in the order of the country, or ``19 March 2027``."""
     found = _iso_date(text) or _written_date(text, place)
     return found.isoformat() if found is not None and is_plausible_date(found) else None
 

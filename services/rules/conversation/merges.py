@@ -29,7 +29,7 @@ def with_current_ids(facts: Facts, message: MessageReceived) -> MessageReceived:
 
 
 def follow_loaded_chains(facts: Facts) -> None:
-    """Show chains that were stored before a merge as they are by now. A subject, which is unique, stays."""
+    """Give chains that were stored before a merge the current ids of people. A subject stays, because it is unique."""
     for chain in list(facts.chains.values()):
         current = _with_current_ids(facts, chain)
         if current is not chain:
@@ -43,7 +43,7 @@ def _with_current_ids(facts: Facts, chain: Chain) -> Chain:
 
 
 def follow_merge(context: DecisionContext, before: PersonFacts | None, person: PersonId) -> None:
-    """A person was merged into another id, in whatever order the merges of their ids arrive."""
+    """Apply the merge of a person into another id. The merges of one person's ids may arrive in any order."""
     facts = context.facts
     current = facts.current_id(person)
     if current == person:
@@ -56,7 +56,7 @@ def follow_merge(context: DecisionContext, before: PersonFacts | None, person: P
 
 
 def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
-    """A merged id is a person of its own again: what it alone brought is its own again."""
+    """Make a merged id a separate person again, and give back what only this id had brought."""
     if known is None or known.merged_into is None or seen.merged_into is not None:
         return
     facts, other = context.facts, context.facts.current_id(known.person_id)

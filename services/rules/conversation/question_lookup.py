@@ -116,7 +116,7 @@ def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuest
 
 
 def _went_to_writer(context: DecisionContext, question: ChainMessage, message: MessageReceived) -> bool:
-    """Whether the tap may be the asked person's. They may be reached elsewhere by now than when they were asked."""
+    """Whether the tap may be the asked person's, whose addresses may have changed since they were asked."""
     if question.person_id in context.facts.ids_of_person(*_writers(message)):
         return True
     writer = context.facts.people.get(message.person_id)

@@ -124,7 +124,7 @@ def _known_by_now(context: DecisionContext, meant: _Candidate) -> _Candidate:
 
 
 def _is_away(context: DecisionContext, person: PersonId) -> bool:
-    """Whether a person who was reached is away by now; who covers for them was reached in their place."""
+    """Whether a person who was reached is away now; their stand-in was reached in their place."""
     cover = find_cover(context, person, None, "told")
     return cover is not None and cover.absent
 

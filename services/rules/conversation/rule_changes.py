@@ -105,13 +105,13 @@ def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Ch
 
 
 def _matching_steps(old: Rule, new: Rule) -> Mapping[int, int]:
-    """Where each old step is now, for those that still exist, in their order."""
+    """The new place of each old step that still exists, in their order."""
     matcher = SequenceMatcher(None, list(map(_identity, old.steps)), list(map(_identity, new.steps)), autojunk=False)
     return {a + n: b + n for a, b, size in matcher.get_matching_blocks() for n in range(size)}
 
 
 def _identity(step: Step) -> tuple[object, ...]:
-    """A step is the same while it does the same; its time, its people and its condition may change."""
+    """What makes a step the same step: what it does. Its time, its people and its condition may change."""
     operation = step.record.operation if step.record is not None else None
     return step.verb, step.say, step.form, operation, tuple(sorted(step.answers))
 
@@ -124,5 +124,5 @@ def _new_states(chain: Chain, new: Rule, matching: Mapping[int, int]) -> tuple[S
 
 
 def _nearest(matching: Mapping[int, int], step: int) -> int:
-    """Where a step is now; of one that is gone, where the last before it is."""
+    """The new place of a step; for a step that is gone, the place of the last one before it that still exists."""
     return next((matching[index] for index in range(step, -1, -1) if index in matching), 0)

@@ -81,7 +81,7 @@ def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
 
 
 def _due_at(context: DecisionContext, chain: Chain, step: Step, timing: At) -> datetime | None:
-    """In the house's calendar, or in those of the receivers; then the earliest, and each message waits for its own."""
+    """The due time in the house's calendar, or the earliest of the receivers'; each message waits for its own."""
     value = context.document(chain).get(timing.field)
     dues = (moment_of(value, timing, calendar) for calendar in _calendars(context, chain, step, timing))
     return min((due for due in dues if due is not None), default=None)

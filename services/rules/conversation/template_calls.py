@@ -1,7 +1,7 @@
 """The content of a message: the values of its template, the call of that template, and the document that goes with it.
 
-A chain keeps the rules that it began with. Which template may stand in where Meta does not let the own one go is the
-exception: a template that Meta refuses is mended in a later revision. The newest revision that names one decides.
+A chain keeps the rules that it began with, with one exception. Where Meta does not allow a template, its fallback
+is sent, and authors can name or correct the fallback in a later revision. The newest revision that names one decides.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,9 +1,9 @@
 """Limits unsolicited messages (``limits.yaml``: ``brake``), against answering machines and floods.
 
-Of one person, only so many messages are answered or start a rule in a while, and repetitions are not. All strangers
-together, the people whom Consonance does not know, are limited too: counted are the chains that their messages start,
-and answers that start none. That count is kept in one row of the tenant with a version: of two transactions that count
-at the same time, one begins again.
+For each person, only a limited number of messages in a period is answered or starts a rule, and a repeated message
+never is. Strangers, the people whom Consonance does not know, share a second limit: it counts the chains that their
+messages start, and the answers that start none. This count is one row of the tenant with a version. When two
+transactions change it at the same time, one of them is repeated.
 """
 
 import re

@@ -101,13 +101,13 @@ async def read_log(connection: Connection, tenant: TenantId) -> tuple[Activation
 
 
 class SwitchPoints:
-    """From which offset on each partition uses an activation; written once, with the batch that begins there."""
+    """The offsets from which partitions use an activation; each is written once, with the batch that begins there."""
 
     def __init__(self) -> None:
         self._recorded: dict[tuple[str, int], int] = {}
 
     async def record(self, connection: Connection, batch: Sequence[ReceivedEvent], activation: int) -> None:
-        """In the transaction of a batch. Repeated where that transaction fails, and harmless if repeated."""
+        """Record them in the transaction of a batch. Where that fails it is repeated, which does no harm."""
         new: dict[tuple[str, int], int] = {}
         for received in batch:
             partition = (received.topic.name, received.partition)

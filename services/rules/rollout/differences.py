@@ -1,7 +1,7 @@
 """The differences between a proposed revision and the acting one about the same event or due step.
 
-A decision of the proposed revision comes from the same facts, with the live chains as if they had begun under it. It
-sees no later than that: what a chain of a rule with other steps would do at a later step cannot be said.
+The proposed revision decides from the same facts, with the live chains as if they had begun under it. Only this one
+decision is compared. A chain whose rule has other steps in the proposed revision cannot be judged at a later step.
 """
 
 from collections.abc import Callable, Iterator

@@ -66,7 +66,7 @@ class TrialDecider:
         return active, decision
 
     def _is_for_canary(self, canary: TriedRevision, event: Event, facts: Facts, now: datetime) -> bool:
-        """A recurring rule is about no work and no person, so none of them is in the share."""
+        """Whether the canary decides. It never decides recurring rules, which are about no work and no person."""
         if isinstance(event.data, PeriodStarted):
             return False
         return in_share(canary.trial, event.partitionkey, partial(_imprint, event, facts, self.force.active, now))
@@ -96,7 +96,7 @@ class TrialDecider:
     def _decide_by_canary(
         self, canary: TriedRevision, event: Event, facts: Facts, now: datetime
     ) -> tuple[Engine, Decision]:
-        """Where the canary cannot decide, the acting revision does, and that speaks against the canary."""
+        """Let the canary decide. Where it fails, the failure is counted, and the acting revision decides."""
         self._judged[canary.trial.number] += 1
         decider, active = canary.engine.decider, self.force.active
         before = decider.matcher.disagreements
@@ -152,7 +152,7 @@ class TrialDecider:
 
 
 async def observe_set_aside(connection: Connection, tenant: TenantId, chain: str, error: str, now: datetime) -> None:
-    """A due step failed: where its chain began under the open canary, that speaks against it. ``now``: machine time."""
+    """Count a failed due step against the canary where its chain began under it. ``now`` is machine time."""
     if await connection.fetchval(QUERIES.observe_set_aside, tenant, chain, error, now):
         await turn_back(connection, tenant, now)
 

@@ -1,9 +1,9 @@
-"""Follows the source of a replica: a new revision is checked, stored and put into force, or refused and said so.
+"""Follows the source of a replica: a new revision is checked, stored and put into force, or refused with a log line.
 
-Each replica has a place in the log of activations: where it last found what its source holds. A source that lags
-behind others holds what the log already has further on, so it only moves on in the log; what it holds for the first
-time, or again after something newer, is put into force. So neither a slow replica nor a restart brings an older
-revision back, and a revert does.
+Each replica remembers its place in the log of activations: the entry that matched its source last. When the source
+changes to a revision that stands further on in the log, the replica has only been slow, and moves its place there. Any
+other change is news and is put into force. So a slow replica or a restart never brings an older revision back, but a
+revert in the source does.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Warnings of marketing templates that a rule sends to people whom the publisher does not write to by their opt-in.
+"""Warns where a rule sends a marketing template to people who may be written to without an opt-in.
 
-It is no fault: a person's consent to offers is one of its own (docs/decisions/0083-consent-is-a-ledger.md), and such a
-template goes to those who gave it. The category is the one that the file declares; Meta may move others.
+It is a warning and no fault: only people who gave their consent to marketing get such a template
+(docs/decisions/0083-consent-is-a-ledger.md). The category is the one that the file declares; Meta may have changed it.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """A text that is no YAML, line by line as its author meant it, and how it is mended.
 
-Mending inserts characters or puts others in the place of some; the columns of all others can be told still.
+Mending inserts or replaces characters, and remembers where, so that the original columns of all others stay known.
 """
 
 import re
