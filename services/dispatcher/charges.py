@@ -61,7 +61,7 @@ class ChargeStore:
         await connection.execute(QUERIES.delete_old_charges, self.tenant, self.day_of(now - _KEPT_FOR), _BATCH)
 
     async def charged(self, connection: Connection, first: date, last: date) -> list[ChargedMessages]:
-        """What was charged from the first day to the last, both included, in the order of the days."""
+        """The charges from the first day to the last, both included, in the order of the days."""
         rows = await connection.fetch(QUERIES.charged_messages, self.tenant, first, last)
         return [ChargedMessages(**row) for row in rows]
 

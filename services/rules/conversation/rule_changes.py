@@ -111,7 +111,7 @@ def _matching_steps(old: Rule, new: Rule) -> Mapping[int, int]:
 
 
 def _identity(step: Step) -> tuple[object, ...]:
-    """What makes a step the same step: what it does. Its time, its people and its condition may change."""
+    """A step stays the same step while it does the same; its time, its people and its condition may change."""
     operation = step.record.operation if step.record is not None else None
     return step.verb, step.say, step.form, operation, tuple(sorted(step.answers))
 
