@@ -59,7 +59,8 @@ class Retention(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TableData:
-    """``rows`` is the SQL condition for rows about the person ($1 the tenant, $2 the person's id).
+    """``rows`` is the SQL condition for rows about the person ($1 the tenant, $2 the person's id). ``people`` are the
+    ids of the people whom a row is about, as an array: by it the rows of many people are found at once.
 
     ``documents`` are the columns searched for the person's names and addresses: JSON, text or bytes. ``assign`` is the
     SQL that erasure sets beside, in rows about the person. ``pending`` is the condition for rows that are still needed
@@ -76,6 +77,7 @@ class TableData:
     assign: str | None = None
     pending: str | None = None
     swept: str | None = None
+    people: str = "array[person_id]"
 
     @property
     def is_searched(self) -> bool:
@@ -221,6 +223,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Retention.CHAINS,
             rows="tenant = $1 and $2 = any(people)",
             documents=("document", "subject"),
+            people="people",
         ),
         TableData(
             "messages",
@@ -238,6 +241,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Retention.INBOX,
             rows="tenant = $1 and $2 = any(people)",
             documents=("value",),
+            people="people",
             assign="wamid = null",
         ),
         TableData(
@@ -328,6 +332,8 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Retention.MESSAGES,
             rows="wamid is not null and (tenant, message_id) in "
             "(select tenant, message_id from messages where tenant = $1 and person_id = $2)",
+            people="array(select m.person_id from messages m "
+            "where (m.tenant, m.message_id) = (attempts.tenant, attempts.message_id))",
             assign="wamid = null",
         ),
         TableData(
@@ -344,6 +350,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Erasure.DELETE,
             Retention.PERSON,
             rows="tenant = $1 and $2 in (subject, detail)",
+            people="array[subject, detail]",
         ),
         TableData("pauses", "the login of the operator", Erasure.NONE, Retention.CONFIGURATION),
     ),
@@ -355,6 +362,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Erasure.REDACT,
             Retention.CHAINS,
             rows=_ASKED_BY,
+            people="array[request #>> '{evidence,person_id}']",
             documents=("request", "before", "value"),
             assign="before = null, value = null",
             pending=f"{_ASKED_BY} and state in ('queued', 'intent')",
@@ -365,6 +373,8 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Erasure.REDACT,
             Retention.CHAINS,
             rows=f"(tenant, write_id) in (select tenant, write_id from writes where {_ASKED_BY})",  # noqa: S608
+            people="array(select w.request #>> '{evidence,person_id}' from writes w "
+            "where (w.tenant, w.write_id) = (tasks.tenant, tasks.write_id))",
             documents=("changes", "error_messages", "note"),
             assign="changes = '[]', error_messages = '[]', note = 'erased'",
         ),

@@ -1,12 +1,15 @@
 """Carries out the erasure of people in a service's schema, table by table, as the inventory says (``personal_data``).
 
-A pass looks through each table in slices of its pages, so that no transaction is long and no index is needed. It is
-repeated for a day, because what was on its way when an earlier pass ran arrives after it. Instants are business time.
+A pass looks through each table in slices of its pages, so that no transaction is long and no index is needed, and once
+for all people whose pass is due (``people_index``). It is repeated for a day, because what was on its way when an
+earlier pass ran arrives after it. Instants are business time.
 """
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +27,7 @@ from shared.runtime.clock import Clock
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
+from shared.runtime.people_index import PeopleIndex
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.redaction import ERASED, PersonWords, redact, redact_text
 from shared.runtime.retention import Expiry, deletion
@@ -45,7 +49,13 @@ PASSES_AFTER = (
 RETRY_AFTER = timedelta(minutes=10)
 """Between two passes where the last one left something over."""
 
-_PAGES = 512
+_PAGES = 256
+_PEOPLE_IN_A_ROUND = 500
+"""A round reads every table once, whether for one person or for all of these."""
+
+_SWEEPS_ALL_AFTER = 3
+"""The passes after which what is under way for others is old enough to be emptied, too (``personal_data``)."""
+
 _LOOK_SECONDS = 1.0
 
 _metrics = Metrics.of(*SERVICES)
@@ -56,6 +66,9 @@ _OLDEST = _metrics.gauge(
 _ERASED_ROWS = _metrics.counter("stet_erased_rows_total", "Rows that erasures have deleted or redacted.")
 
 _RETRIED = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES, asyncpg.PostgresError, Unavailable)
+
+Place = tuple[int, int]
+"""The page and the number of a row in its table (``ctid``)."""
 
 LeftOver = Mapping[str, int]
 """How many rows, or partitions, still hold the person, by table or topic."""
@@ -107,14 +120,29 @@ class TableSearch:
         given = "($1::text is not null and $2::text is not null and $3::text[] is not null and $4::bytea[] is not null)"
         return f"{given} and ({condition})"
 
-    def select(self, columns: str, more: str = "", *, to_erase: bool = False) -> str:
-        """Rows within a slice of pages."""
-        condition = self.erased() if to_erase else self.condition()
-        return (
-            f"select {columns} from {self.full_name} "  # noqa: S608 -- every name is from the inventory
-            f"where ctid >= format('(%s,0)', $5::bigint)::tid and ctid < format('(%s,0)', $6::bigint)::tid "
-            f"and {condition} {more}"
-        )
+    def select(self, columns: str, more: str = "") -> str:
+        """Rows within a slice of pages, $5 the first and $6 the one after the last."""
+        return self._select(columns, f"{_slice_of_pages(5)} and {self.condition()} {more}")
+
+    def select_to_erase(self, columns: str, more: str, *, in_slice: bool) -> str:
+        """Rows within a slice of pages, or at the places $5."""
+        where = _slice_of_pages(5) if in_slice else "ctid = any($5::tid[])"
+        return self._select(columns, f"{where} and {self.erased()} {more}")
+
+    def select_all(self) -> str:
+        """Every row of a slice of pages, from $1 to before $2: its place, whom it is about, and its texts."""
+        about = self.table.people if self.table.rows else "null::text[]"
+        texts = () if self.table.swept else self.table.documents
+        columns = ", ".join(["ctid", f"{about} as people", *(_read(self, column) for column in texts)])
+        return self._select(columns, _slice_of_pages(1))
+
+    def _select(self, columns: str, where: str) -> str:
+        return f"select {columns} from {self.full_name} where {where}"  # noqa: S608 -- every name is from the inventory
+
+
+def _slice_of_pages(first: int) -> str:
+    """``first`` is the number of the parameter for the first page."""
+    return f"ctid >= format('(%s,0)', ${first}::bigint)::tid and ctid < format('(%s,0)', ${first + 1}::bigint)::tid"
 
 
 def search_arguments(tenant: str, person: PersonWords) -> tuple[str, str, list[str], list[bytes]]:
@@ -151,38 +179,71 @@ async def slices(connection: Connection, name: str) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class SchemaEraser:
-    """Erases one person in the tables of a service's schema."""
+    """Erases people in the tables of a service's schema."""
 
     pool: Pool
     service: str
 
-    async def erase(self, tenant: str, person: PersonWords) -> dict[str, int]:
-        """Returns the rows that must stay for now, by table: they belong to work that is under way."""
-        left_over = {}
+    async def erase(self, tenant: str, people: Sequence[PersonWords]) -> dict[PersonId, dict[str, int]]:
+        """Returns the rows that must stay for now, by person and table: they belong to work that is under way.
+
+        Where a table is swept for all, by how long ago a person asked, it is the first one's request that counts.
+        """
+        left_over: dict[PersonId, dict[str, int]] = {person.person_id: {} for person in people}
         async with self.pool.acquire() as connection:
             searches = await searches_of(connection, self.service)
+        index = PeopleIndex(people)
         for search in searches:
-            if search.table.erasure in {Erasure.REPLACE, Erasure.FILES, Erasure.NONE}:
-                continue
-            if search.table.erasure is Erasure.AWAIT:
-                if count := await self._count_named(search, tenant, person):
-                    left_over[search.table.name] = count
-                continue
-            for first, last in await slices(self.pool, search.full_name):
-                async with self.pool.acquire() as connection, connection.transaction():
-                    arguments = (*search_arguments(tenant, person), first, last)
-                    _ERASED_ROWS.inc(await _erase_slice(connection, search, person, arguments))
-            if count := await self._count_pending(search, tenant, person):
-                left_over[search.table.name] = count
+            for person, count in (await self._erase_in_table(search, tenant, people, index)).items():
+                if count:
+                    left_over[person][search.table.name] = count
         return left_over
 
-    async def _count_named(self, search: TableSearch, tenant: str, person: PersonWords) -> int:
-        """Rows with a name or an address of the person; the pseudonym alone does not count."""
-        arguments = (tenant, person.person_id, *words_to_find(person.spellings))
-        found = 0
+    async def _erase_in_table(
+        self, search: TableSearch, tenant: str, people: Sequence[PersonWords], index: PeopleIndex
+    ) -> Mapping[PersonId, int]:
+        """Rows that are left over, by person."""
+        if search.table.erasure in {Erasure.REPLACE, Erasure.FILES, Erasure.NONE}:
+            return {}
+        left_over: Counter[PersonId] = Counter()
+        if search.table.swept and people:
+            await self._sweep(search, tenant, people[0])
+        by_id = {person.person_id: person for person in people}
         for first, last in await slices(self.pool, search.full_name):
-            found += len(await self.pool.fetch(search.select("1 as one"), *arguments, first, last))
-        return found
+            began = time.monotonic()
+            rows = await self.pool.fetch(search.select_all(), first, last)
+            found = await asyncio.to_thread(_places_by_person, rows, by_id, index)
+            await asyncio.sleep(time.monotonic() - began)  # the service's own work has half of the time
+            for person_id, places in found.items():
+                left_over[person_id] += await self._erase_places(search, tenant, by_id[person_id], places)
+        for person in people:
+            left_over[person.person_id] += await self._count_pending(search, tenant, person)
+        return left_over
+
+    async def _sweep(self, search: TableSearch, tenant: str, person: PersonWords) -> None:
+        for first, last in await slices(self.pool, search.full_name):
+            async with self.pool.acquire() as connection, connection.transaction():
+                arguments = (*search_arguments(tenant, person), first, last)
+                _ERASED_ROWS.inc(await _erase_rows(connection, search, person, arguments, in_slice=True))
+
+    async def _erase_places(
+        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[Place]
+    ) -> int:
+        """Rows that were written anew meanwhile, and so are at another place: a later pass finds them."""
+        if search.table.erasure is Erasure.AWAIT:
+            return await self._count_named(search, tenant, person, places)
+        name = search.full_name
+        async with self.pool.acquire() as connection, connection.transaction():
+            lock = f"select ctid from {name} where ctid = any($1::tid[]) for update"  # noqa: S608 -- inventory
+            there = await connection.fetch(lock, places)
+            arguments = (*search_arguments(tenant, person), places)
+            _ERASED_ROWS.inc(await _erase_rows(connection, search, person, arguments, in_slice=False))
+        return len(places) - len(there)
+
+    async def _count_named(self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[Place]) -> int:
+        """Rows with a name or an address of the person; the pseudonym alone does not count."""
+        arguments = (tenant, person.person_id, *words_to_find(person.spellings), places)
+        return len(await self.pool.fetch(search.select_to_erase("1 as one", "", in_slice=False), *arguments))
 
     async def _count_pending(self, search: TableSearch, tenant: str, person: PersonWords) -> int:
         if search.table.pending is None:
@@ -191,15 +252,31 @@ class SchemaEraser:
         return int(await self.pool.fetchval(query, tenant, person.person_id))
 
 
-async def _erase_slice(
-    connection: Connection, search: TableSearch, person: PersonWords, arguments: Sequence[Any]
+def _places_by_person(
+    rows: Sequence[Mapping[str, Any]], people: Container[PersonId], index: PeopleIndex
+) -> dict[PersonId, list[Place]]:
+    """The places of the rows that are about a person or name one."""
+    found: dict[PersonId, list[Place]] = {}
+    for row in rows:
+        place, about, *texts = row.values()
+        concerned = {person for person in about or () if person in people}
+        if any(texts):
+            concerned |= index.named_in(*texts)
+        for person in concerned:
+            found.setdefault(person, []).append(place)
+    return found
+
+
+async def _erase_rows(
+    connection: Connection, search: TableSearch, person: PersonWords, arguments: Sequence[Any], *, in_slice: bool
 ) -> int:
     """Rows changed."""
     table, name = search.table, search.full_name
     about = f"coalesce(({table.rows}), false)" if table.rows else "false"
     columns = ", ".join(["ctid", f"{about} as is_about", *(_read(search, column) for column in table.documents)])
     kept = f"and not ({table.pending})" if table.pending else ""
-    rows = await connection.fetch(search.select(columns, f"{kept} for update", to_erase=True), *arguments)
+    query = search.select_to_erase(columns, f"{kept} for update", in_slice=in_slice)
+    rows = await connection.fetch(query, *arguments)
     match table.erasure:
         case Erasure.DELETE:
             places = [(row["ctid"],) for row in rows]
@@ -337,11 +414,15 @@ class ErasureWorker:
     async def run_due(self) -> int:
         """The number of passes that were due. One that fails is due again in ten minutes; the others go on."""
         now = self.clock.now()
-        rows = await self.pool.fetch(QUERIES.claim_passes, now, now + RETRY_AFTER)
+        rows = await self.pool.fetch(QUERIES.claim_passes, now, now + RETRY_AFTER, _PEOPLE_IN_A_ROUND)
         erased: list[tuple[Mapping[str, Any], LeftOver]] = []
-        for row in rows:
-            with _one_erasure():
-                erased.append((row, await self._erase(row)))
+        for tenant in sorted({row["tenant"] for row in rows}):
+            of_tenant = [row for row in rows if row["tenant"] == tenant]
+            of_tenant.sort(key=lambda row: (row["passes"] > _SWEEPS_ALL_AFTER, row["requested_at"]), reverse=True)
+            for row, left_over in await self._erase_tables(tenant, of_tenant):
+                with _one_erasure():
+                    others = await self._erase_others(row)
+                    erased.append((row, {**left_over, **others}))
         if erased:
             with _one_erasure():
                 together = await self.others.erase_together() if self.others is not None else {}
@@ -349,11 +430,26 @@ class ErasureWorker:
                     await self._end_pass(row, {**left_over, **together})
         return len(rows)
 
-    async def _erase(self, row: Mapping[str, Any]) -> LeftOver:
-        person = PersonWords(PersonId(row["person_id"]), tuple(row["words"]))
-        left_over = await SchemaEraser(self.pool, self.service).erase(row["tenant"], person)
-        others = await self.others.erase(person.person_id, row["passes"]) if self.others is not None else {}
-        return {**left_over, **others}
+    async def _erase_tables(
+        self, tenant: str, rows: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[Mapping[str, Any], LeftOver]]:
+        """Those whose rows were erased. Where that fails for one of them, the others go on without that one."""
+        people = [PersonWords(PersonId(row["person_id"]), tuple(row["words"])) for row in rows]
+        try:
+            left_over = await SchemaEraser(self.pool, self.service).erase(tenant, people)
+        except TRANSIENT_ERRORS as error:
+            log.warning("erasure.retried", error=type(error).__name__)
+            return []
+        except Exception as error:  # noqa: BLE001 -- the boundary of some people's erasure
+            if len(rows) == 1:
+                record_loop_error("erasure", error)
+                return []
+            middle = len(rows) // 2
+            return [*await self._erase_tables(tenant, rows[:middle]), *await self._erase_tables(tenant, rows[middle:])]
+        return [(row, left_over[person.person_id]) for row, person in zip(rows, people, strict=True)]
+
+    async def _erase_others(self, row: Mapping[str, Any]) -> LeftOver:
+        return await self.others.erase(PersonId(row["person_id"]), row["passes"]) if self.others is not None else {}
 
     async def _end_pass(self, row: Mapping[str, Any], left_over: LeftOver) -> None:
         now = self.clock.now()

@@ -16,7 +16,7 @@ where erasures.next_at is not null or cardinality(excluded.words) > 0;
 -- Erasures of which a pass is due, the oldest first. Another replica takes one over where this one ends meanwhile.
 update erasures e set next_at = $2
 from (
-    select tenant, person_id from erasures where next_at <= $1 order by next_at limit 20 for update skip locked
+    select tenant, person_id from erasures where next_at <= $1 order by next_at limit $3 for update skip locked
 ) as due
 where e.tenant = due.tenant and e.person_id = due.person_id
 returning e.tenant, e.person_id, e.requested_at, e.words, e.passes;

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -172,7 +172,7 @@ async def test_each_service_can_search_and_erase_its_tables(postgres_database: s
                 await pool.execute(query, *arguments)
             parked = "insert into parked (topic, value, reason, sentence, parked_at) values ('x', $1, 'r', 's', $2)"
             await pool.execute(parked, b'{"from": "447700900123"}', NOW)
-            left_over[service] = await SchemaEraser(pool, service).erase("t", ana)
+            left_over[service] = (await SchemaEraser(pool, service).erase("t", [ana]))[PersonId("p1")]
             assert await pool.fetchval("select value from parked") == b""
             if service == "rules":
                 assert await pool.fetchval("select count(*) from unasked") == 1
@@ -188,6 +188,48 @@ async def test_each_service_can_search_and_erase_its_tables(postgres_database: s
                 assert [row["text"] for row in texts] == ["erased person", "A novel"]
 
     assert left_over == {"ingest": {}, "rules": {}, "dispatcher": {}, "writeback": {"writes": 1}}
+
+
+_PEOPLE = "insert into unasked select 't', 'p' || n, '{}' from generate_series(1, 60) as n"
+_NAMED = """
+insert into rights_records (tenant, record_id, open_requests, document)
+select 't', 'r' || n, '{}', jsonb_build_object('holder', 'Ana Loewe' || chr(64 + n) || ' and Bo Berg')
+from generate_series(1, 26) as n
+"""
+
+
+@pytest.mark.integration
+async def test_many_people_are_erased_in_one_reading_of_the_tables(postgres_database: str) -> None:
+    """Each finds their own rows, and those that name them; nothing of the others goes."""
+    people = [PersonWords(PersonId(f"p{n}"), (f"Ana Loewe{chr(64 + n)}",)) for n in range(1, 26)]
+    async with service_pool(postgres_database, "rules") as pool:
+        await pool.execute(_PEOPLE)
+        await pool.execute(_NAMED)
+        left_over = await SchemaEraser(pool, "rules").erase("t", people)
+        assert left_over == {person.person_id: {} for person in people}
+        assert await pool.fetchval("select count(*) from unasked") == 60 - 25
+        holders = await pool.fetch("select document ->> 'holder' as holder from rights_records order by holder")
+        assert [row["holder"] for row in holders] == ["Ana LoeweZ and Bo Berg"] + ["erased person and Bo Berg"] * 25
+
+
+@pytest.mark.integration
+async def test_one_person_who_cannot_be_erased_holds_no_other_up(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SchemaEraser.erase
+
+    async def erase(self: SchemaEraser, tenant: str, people: Sequence[PersonWords]) -> dict[PersonId, dict[str, int]]:
+        if any(person.person_id == "p7" for person in people):
+            raise asyncpg.DataError("a row that cannot be read")
+        return await real(self, tenant, people)
+
+    monkeypatch.setattr(SchemaEraser, "erase", erase)
+    async with service_pool(postgres_database, "ingest") as pool:
+        for number in range(40):
+            await pool.execute(QUERIES.begin_erasure, "t", f"p{number}", NOW, [f"p{number}"])
+        assert await ErasureWorker(pool, StoppedClock(), "ingest").run_due() == 40
+        left = await pool.fetch("select person_id from erasures where passes = 0")
+        assert [row["person_id"] for row in left] == ["p7"]
 
 
 class StoppedClock:
