@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
 
 from services.rules.rulebook import model
 from services.rules.rulebook.condition_schema import ConditionSection
@@ -23,6 +23,7 @@ from services.rules.rulebook.schema import (
     mapping,
     node_kind,
     only,
+    report_of,
     value,
     word,
 )
@@ -212,6 +213,25 @@ QuorumWord = Annotated[
 """``first``, ``all``, or how many people."""
 
 
+def with_keys_aside(node: Any, info: ValidationInfo) -> Any:
+    """Reports a key of an answer in the column of the answers, and takes it for that of the answer above."""
+    if not isinstance(node, MappingNode):
+        return node
+    nodes: dict[str, Node] = {}
+    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+        above = next(reversed(nodes), None)
+        answer = nodes.get(above) if above is not None else None
+        is_aside = key in AnswerSection.known_keys() and isinstance(each, ScalarNode) and each.text
+        if not is_aside or not isinstance(answer, MappingNode) or key in answer.nodes:
+            nodes[key] = each
+            continue
+        report_of(info).add(place, f"“{key}” belongs to the answer “{above}”; indent it further than that")
+        nodes[str(above)] = MappingNode(
+            answer.location, {**answer.nodes, key: each}, (*answer.places, place), answer.in_braces
+        )
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
 class AnswerSection(WriteKeys, NotifyKeys):
     """The effect of one button. An answer ends the chain, unless it continues, hands over, asks or begins a form."""
 
@@ -228,7 +248,9 @@ class AnswerSection(WriteKeys, NotifyKeys):
     """With “tell”: the document that goes with that message."""
     ask: AddresseesText | None = None
     """The people who are asked next, with “say” and “answers”."""
-    answers: Annotated[dict[str, "AnswerSection"], mapping("“answers”", named=True)] = Field(default_factory=dict)
+    answers: Annotated[
+        dict[str, "AnswerSection"], mapping("“answers”", named=True), BeforeValidator(with_keys_aside)
+    ] = Field(default_factory=dict)
     """The answers to what is asked next."""
     quorum: Annotated[Annotated[QuorumWord, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD] = (
         Quorum.FIRST

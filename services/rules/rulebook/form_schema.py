@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
@@ -18,10 +18,12 @@ from services.rules.rulebook.schema import (
     Texts,
     WholeNumber,
     check_language,
+    is_language,
     mapping,
+    report_of,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.contracts.writes import WriteOperation
 
 
@@ -87,6 +89,29 @@ class FormQuestion(Section):
         return model.FieldText(self.ask, dict(self.__pydantic_extra__))
 
 
+def _with_questions_aside(node: Any, info: ValidationInfo) -> Any:
+    """Reports questions in the column of the languages, and takes them for those of the language above."""
+    if not isinstance(node, MappingNode) or all(map(is_language, node.nodes)):
+        return node
+    nodes: dict[str, Node] = {}
+    is_said = False
+    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+        above = next(reversed(nodes), None)
+        is_question = isinstance(each, ScalarNode) or (isinstance(each, MappingNode) and "ask" in each.nodes)
+        if is_language(key) or not is_question:
+            nodes[key] = each
+            continue
+        if above is None:
+            report_of(info).add(place, f"a language is missing above “{key}”, like “en:”")
+            return ABSENT
+        if not is_said:
+            report_of(info).add(place, f"“{key}” belongs to “{above}”; indent it further than that")
+        is_said, language = True, nodes[above]
+        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
+        nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
 class FormFile(Section):
     """A form that a person fills in chat, one question at a time."""
 
@@ -104,7 +129,9 @@ class FormFile(Section):
     done: Text
     """The template after the form was sent."""
     languages: Annotated[
-        dict[str, Annotated[dict[str, FormQuestion], mapping("a language")]], mapping("“languages”", check_language)
+        dict[str, Annotated[dict[str, FormQuestion], mapping("a language")]],
+        mapping("“languages”", check_language),
+        BeforeValidator(_with_questions_aside),
     ]
     """The texts in each language, by its code."""
 

@@ -8,6 +8,7 @@ from services.rules.rulebook.catalogue import EVENTS
 from services.rules.rulebook.faults import FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if
 from services.rules.rulebook.model import ACQUISITION_FIELDS, FieldKind, FieldText, Form, FormField, Rule
+from services.rules.rulebook.schema import is_language
 from services.rules.rulebook.template_validation import check_languages
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.clients.file_types import KEPT_EXTENSIONS
@@ -154,7 +155,7 @@ def _extension(kind: str) -> str | None:
 
 def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
     location = context.loaded.location(form.location.file, "languages", language)
-    fields = {field.name: field for field in form.fields}
+    fields, texts = _comparable(context, form, language, texts)
     misspelt = {nearest_word(name, fields) for name in texts.keys() - fields.keys()}
     for name in fields.keys() - texts.keys() - misspelt:
         context.report.add(location, f"“{language}” does not ask for “{name}”")
@@ -171,6 +172,19 @@ def _check_language(context: ValidationContext, form: Form, language: str, texts
                 at = context.loaded.location(form.location.file, "languages", language, name, option)
                 sentence = f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
                 context.report.add(at, sentence)
+
+
+def _comparable(
+    context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]
+) -> tuple[dict[str, FormField], dict[str, FieldText]]:
+    """The fields and the questions of a language, without those that may be missing since others could not be read."""
+    fields, file = {field.name: field for field in form.fields}, form.location.file
+    if not texts or not is_language(language) or not context.loaded.has_mapping(file, "fields"):
+        return {}, {}
+    if context.report.is_spoilt(file):
+        texts = {name: text for name, text in texts.items() if name in fields}
+        return {name: field for name, field in fields.items() if name in texts}, texts
+    return fields, texts
 
 
 def _check_labels(context: ValidationContext, form: Form, field: FormField, language: str, text: FieldText) -> None:

@@ -372,6 +372,8 @@ def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
 
 def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
     endings, path = EVENTS.keys() - {MESSAGE_RECEIVED, *PERIODS}, context.until_path(rule, until)
+    if not until.event:
+        return  # it could not be read
     if until.event not in endings:
         sentence = f"no event “{until.event}” ends a chain"
         events = [each.event for each in rule.until if each.location == until.location]

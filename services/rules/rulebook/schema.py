@@ -235,7 +235,11 @@ class Section(BaseModel):
                 return dict(keys.absent)
             return {**keys.absent, cls.shorthand: node}
         nodes = node.nodes
-        for key in keys.absent.keys() - nodes.keys():
+        lacking = [key for key in keys.absent if key not in nodes]
+        if len(lacking) > 1 and len(nodes.keys() & keys.known) == 1:  # it is only begun, which is one fault
+            report.add(node.location, f"{label} needs {', '.join(f'“{key}”' for key in lacking)}")
+            lacking = []
+        for key in lacking:
             report.add(node.location, f"{label} needs “{key}”")
         if nodes.keys() <= keys.known or cls.model_config["extra"] == "allow":
             return {**keys.absent, **nodes}

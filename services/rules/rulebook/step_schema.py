@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.json_schema import SkipJsonSchema
 
 from services.rules.rulebook import model
@@ -18,6 +18,7 @@ from services.rules.rulebook.action_schema import (
     OperationWord,
     WriteKeys,
     build_addressees,
+    with_keys_aside,
 )
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
@@ -136,7 +137,11 @@ class AskStep(AttachKeys):
     """Who is asked: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
     say: Text
     """The template of the question."""
-    answers: Annotated[dict[str, AnswerSection], mapping("“answers”", named=True, example="button: {…}")]
+    answers: Annotated[
+        dict[str, AnswerSection],
+        mapping("“answers”", named=True, example="button: {…}"),
+        BeforeValidator(with_keys_aside),
+    ]
     """The answers, by the names of the template's buttons."""
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:

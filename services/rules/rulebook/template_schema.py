@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Category
 from services.rules.rulebook.schema import (
     ABSENT,
@@ -18,7 +19,7 @@ from services.rules.rulebook.schema import (
     report_of,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node
 from shared.contracts.messages import TemplateHeader
 
 
@@ -55,6 +56,52 @@ class TemplateField(Section):
     """By language: what is said where the field is absent."""
 
 
+def _with_keys_aside(node: Any, info: ValidationInfo) -> Any:
+    """Reports “body” and “buttons” in the column of the languages, and takes them for those of the language above."""
+    keys = TemplateLanguage.known_keys()
+    if not isinstance(node, MappingNode) or not any(key in node.nodes for key in keys):
+        return node
+    nodes: dict[str, Node] = {}
+    is_said = False
+    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+        if key not in keys:
+            nodes[key] = each
+            continue
+        above = next(reversed(nodes), None)
+        if above is None:
+            report_of(info).add(place, f"a language is missing above “{key}”, like “en:”")
+            return ABSENT
+        if not is_said:
+            report_of(info).add(place, f"“{key}” belongs to “{above}”; indent it further than that")
+        is_said, language = True, nodes[above]
+        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
+        if key not in known.nodes:
+            nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node, MappingNode) and "body" in node.nodes
+
+
+def _with_languages(node: MappingNode, fields: MappingNode, aside: list[str], report: FaultReport) -> MappingNode:
+    if "languages" in fields.nodes:
+        sentence = "“languages” is indented further than “fields”; begin both in the same column"
+        report.add(fields.keys["languages"], sentence)
+    else:
+        report.add(fields.keys[aside[0]], "the line “languages:” is missing above this one")
+    languages = MappingNode(
+        fields.keys[aside[0]],
+        {key: fields.nodes[key] for key in aside},
+        tuple(fields.keys[key] for key in aside),
+    )
+    others = [key for key in fields.nodes if key not in aside and key != "languages"]
+    left = {key: fields.nodes[key] for key in others}
+    own = MappingNode(fields.location, left, tuple(fields.keys[key] for key in others), fields.in_braces)
+    places = (*node.places, languages.location)
+    return MappingNode(node.location, {**node.nodes, "fields": own, "languages": languages}, places, node.in_braces)
+
+
 class TemplateFile(Section):
     """A message in every language, as Meta approves it."""
 
@@ -73,8 +120,20 @@ class TemplateFile(Section):
     """A PDF of which Meta's reviewers see how such a document looks: its path, from the folder of this file."""
     fallback: Text | None = None
     """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
-    languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
+    languages: Annotated[
+        dict[str, TemplateLanguage], mapping("“languages”", check_language), BeforeValidator(_with_keys_aside)
+    ]
     """The text in each language, by its code."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Languages among the fields are taken for what they are: the key above them is missing, or indented."""
+        fields = node.nodes.get("fields")
+        if "languages" not in node.nodes and isinstance(fields, MappingNode):
+            aside = [key for key, each in fields.nodes.items() if is_language(key) and _is_text(each)]
+            if aside:
+                node = _with_languages(node, fields, aside, report)
+        return super()._with_meant_keys(node, label, report)
 
     @classmethod
     def no_such_key(cls, key: str, label: str) -> str:

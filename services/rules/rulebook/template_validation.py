@@ -218,6 +218,10 @@ def check_languages(context: ValidationContext, languages: object, location: Loc
 
 def _check_text(context: ValidationContext, template: Template, language: str, text: TemplateText) -> None:
     location = _location(context, template, language, "body")
+    if (swallowed := _BUTTONS_WITHIN.search(text.body)) is not None:
+        where = context.loaded.place_in_text(location, swallowed[0])
+        context.report.add(where, "“buttons” stands within the text here; begin it in the column of “body”")
+        return
     for found in _ill_formed(text.body) if len(text.body) <= BODY_LENGTH else ():
         context.report.add(context.loaded.place_in_text(location, found), _ill_formed_fault(found))
     for sentence, words in _body_faults(text.body):
@@ -370,7 +374,7 @@ def _text_parameters(template: Template) -> frozenset[str]:
 def _unknown_parameters(context: ValidationContext, template: Template) -> frozenset[str]:
     """Those that no use of the template could fill in; none where a form, whose fields may be meant, is at fault."""
     unfilled = _text_parameters(template) - _words(context, template)
-    if template.location.file in context.report.repeating:
+    if template.location.file in context.report.repeating or context.report.is_spoilt(template.location.file):
         return frozenset()
     if unfilled:
         faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
@@ -380,7 +384,14 @@ def _unknown_parameters(context: ValidationContext, template: Template) -> froze
     return frozenset(name for name in unfilled if not name.startswith("link_"))
 
 
+_BUTTONS_WITHIN = re.compile(r"buttons ?:? ?(?=\{\w+: )")
+"""The key and its value as a part of the text above them: they are indented like it, or lack the colon."""
+
+
 def _reads_buttons(context: ValidationContext, template: Template, language: str) -> bool:
+    text = template.languages.get(language)
+    if text is not None and _BUTTONS_WITHIN.search(text.body):
+        return False
     return context.loaded.is_mapping(template.location.file, "languages", language, "buttons")
 
 
@@ -394,8 +405,8 @@ def _check_field_names(context: ValidationContext, template: Template) -> None:
 
 def _check_fields_used(context: ValidationContext, template: Template) -> None:
     unused = template.fields.keys() - _text_parameters(template)
-    if not unused:
-        return
+    if not unused or not all(text.body for text in template.languages.values()) or not template.languages:
+        return  # or the texts could not be read
     texts = template.languages.values()
     unused -= {name for text in texts for _, name in _foreign_parameters(context, template, text)}
     unknown = _unknown_parameters(context, template)
@@ -505,7 +516,7 @@ def check_fields_known(context: ValidationContext, use: TemplateUse, template: T
 def _has_buttons(context: ValidationContext, use: TemplateUse, template: Template) -> bool:
     """Whether it offers what the rule has answers to; True where either could not be read, which is reported."""
     code, offered = next(((code, tuple(text.buttons)) for code, text in template.languages.items()), ("", ()))
-    if len(offered) > BUTTONS or not _reads_buttons(context, template, code) or use.is_unread:
+    if not template.languages or len(offered) > BUTTONS or not _reads_buttons(context, template, code) or use.is_unread:
         return True
     if context.report.is_spoilt(use.location.file) or _languages_differ(template):
         return True

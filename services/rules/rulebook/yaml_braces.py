@@ -25,6 +25,8 @@ from services.rules.rulebook.yaml_lines import (
 )
 
 _PARAMETER = re.compile(r"(?P<name>\{[a-z0-9_]+\})(?P<more>[ ]*[^\s,}\]])?")
+_BEFORE_BRACES = (KEYS | {"not", "all", "any", "default", "choose", "document", "roles"}) - {"to", "for", "as"}
+"""Keys whose colon is missing where a brace or a bracket follows them."""
 _TIGHT_KEY = re.compile(r"[\w.]+:")
 
 
@@ -40,6 +42,8 @@ class _Braces:
         self.extra: tuple[int, int, str] | None = None
         self.wrong: tuple[int, int, str, str] | None = None
         self.tight: tuple[int, int] | None = None
+        self.no_colon: tuple[int, int, str] | None = None
+        self.no_comma: tuple[int, int, str] | None = None
         self._begun: int | None = None
         self._keyed = False
         self.parts: list[tuple[int, int, int]] = []
@@ -66,19 +70,38 @@ class _Braces:
         if character in "\"'" and begun is None and (close := closing_quote(bare, at)) is not None:
             self._begun = at
             return close + 1
-        if character in "{[" and (begun is None or _TIGHT_KEY.fullmatch(bare[begun:at])):
-            self.tight = self.tight or (None if begun is None else (number, at))
+        if character in "{[" and self._opens(number, bare, at):
             self.unclosed.append((number, at, character))
             self._begun, self._keyed = None, False
         elif character in "}],":
             self._finish(number, at)
             if character != ",":
                 self._close(number, at, character)
+                self._look_behind(number, bare, at + 1)
         elif self._ends_key(bare, at):
             self._begun, self._keyed = None, True
         elif not character.isspace() and begun is None:
             self._begun = at
         return at + 1
+
+    def _opens(self, number: int, bare: str, at: int) -> bool:
+        """Whether the brace or bracket begins a value, also where a colon or a space is missing before it."""
+        if self._begun is None:
+            return True
+        before = bare[self._begun : at]
+        if (word := before.rstrip()) in _BEFORE_BRACES:
+            self.no_colon = self.no_colon or (number, self._begun + len(word), word)
+            return True
+        if _TIGHT_KEY.fullmatch(before):
+            self.tight = self.tight or (number, at)
+            return True
+        return False
+
+    def _look_behind(self, number: int, bare: str, at: int) -> None:
+        """Notes a comma that is missing behind what was closed there."""
+        follows = _FOLLOWS.match(bare, at)
+        if self.unclosed and follows is not None:
+            self.no_comma = self.no_comma or (number, at, follows["word"])
 
     def _ends_key(self, bare: str, at: int) -> bool:
         if bare[at] != ":" or bare[at + 1 : at + 2] not in ("", " ") or self._begun is None or self._keyed:
@@ -105,6 +128,8 @@ class _Braces:
             self.end = (number, at)
 
 
+_FOLLOWS = re.compile(r"[ ]+(?P<word>[\w.]+(?=:[ ])|\{)")
+"""Behind a closed brace or bracket, within others: a key or a brace, to which a comma leads."""
 _TWO_COMMAS = re.compile(r",[ ]*(?=,)|(?<=[\[{])[ ]*(?=,)")
 
 
@@ -118,33 +143,70 @@ def find_in_braces(text: FileText, lines: list[str], number: int) -> Mistake | N
         sentence = "a value is missing before this comma; delete the comma, or write the value"
         return Mistake(number + 1, comma + 1, sentence, with_replacement(text, number, comma, 1, " "))
     braces = _Braces(lines, line)
+    if braces.no_colon is not None:
+        at_line, at, word = braces.no_colon
+        mended = with_insertion(text, at_line, at, ":")
+        return Mistake(at_line + 1, at + 1, f"a colon is missing behind “{word}”", mended)
     for part in braces.parts:
         if (mistake := _bad_part(text, lines, *part)) is not None:
             return mistake
+    return _missing_sign(text, braces) or _bad_closing(text, lines, braces)
+
+
+def _missing_sign(text: FileText, braces: _Braces) -> Mistake | None:
+    """A comma, or the space behind a colon."""
+    if braces.no_comma is not None:
+        number, at, word = braces.no_comma
+        sentence = f"a comma is missing before “{word}”"
+        return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, at, ","))
     if braces.tight is not None:
-        at_line, at = braces.tight
-        sentence = "a space is missing behind the colon"
-        return Mistake(at_line + 1, at + 1, sentence, with_insertion(text, at_line, at, " "))
-    return _bad_closing(text, lines, braces)
+        number, at = braces.tight
+        return Mistake(number + 1, at + 1, "a space is missing behind the colon", with_insertion(text, number, at, " "))
+    return None
+
+
+def _first_of_list(braces: _Braces, number: int, at: int) -> int | None:
+    """Where the values between commas begin of which the last ends at ``at``."""
+    first = None
+    for line, begun, end in reversed(braces.parts):
+        behind = bare_line(braces.lines, number)[end : at if first is None else first]
+        if line != number or behind.strip() not in ("", ","):
+            break
+        first = begun
+    return first
+
+
+def _not_opened(text: FileText, lines: list[str], braces: _Braces, number: int, at: int, found: str) -> Mistake | None:
+    """A bracket behind values of a list whose own bracket is missing."""
+    bare, part = bare_line(lines, number), _first_of_list(braces, number, at)
+    if found != "]" or part is None or "}" not in bare[at:]:
+        return None
+    sentence = f"the bracket that this one closes is missing; write [{shortened(bare[part:at])}]"
+    return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, part, "["))
 
 
 def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake | None:
     if braces.wrong is not None:
         number, at, found, opened = braces.wrong
+        if (mistake := _not_opened(text, lines, braces, number, at, found)) is not None:
+            return mistake
         right = CLOSING[opened]
         sentence = f"“{found}” does not close “{opened}”; write “{right}”"
         return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, right))
     if braces.unclosed:
-        if (mistake := _comment_within(text, lines, braces)) is not None:
-            return mistake
-        number, at, opened = braces.unclosed[0]
-        closers = "".join(CLOSING[each[2]] for each in reversed(braces.unclosed))
-        end = len(COMMENT.sub("", bare_line(lines, braces.last)).rstrip())
-        mended = with_insertion(text, braces.last, end, closers) if braces.parts else None
-        return Mistake(number + 1, at + 1, not_closed(opened), mended)
-    if braces.end is None:
-        return None
-    number, at = braces.end
+        return _comment_within(text, lines, braces) or _unclosed(text, lines, braces)
+    return None if braces.end is None else _closed_twice(text, lines, *braces.end)
+
+
+def _unclosed(text: FileText, lines: list[str], braces: _Braces) -> Mistake:
+    number, at, opened = braces.unclosed[0]
+    closers = "".join(CLOSING[each[2]] for each in reversed(braces.unclosed))
+    end = len(COMMENT.sub("", bare_line(lines, braces.last)).rstrip())
+    mended = with_insertion(text, braces.last, end, closers) if braces.parts else None
+    return Mistake(number + 1, at + 1, not_closed(opened), mended)
+
+
+def _closed_twice(text: FileText, lines: list[str], number: int, at: int) -> Mistake | None:
     extra = re.compile(r"\s*([}\]])").match(bare_line(lines, number), at + 1)
     if extra is None:
         return None

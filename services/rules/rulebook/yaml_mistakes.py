@@ -67,6 +67,8 @@ class _Search:
     def find(self) -> Mistake:
         if (mistake := self._plain_case() or _foreign_line(self.text, self.lines)) is not None:
             return mistake
+        if (mistake := self._text_not_indented() or self._key_aside()) is not None:
+            return self._on_original(mistake)
         for number in self._candidates():
             for look in _LOOKS:
                 if (mistake := look(self.text, self.lines, number)) is not None:
@@ -87,6 +89,7 @@ class _Search:
         found = (
             self._ended() or self._story_without_dash() or self._indentation() or self._mixed() or self._keyless_item()
         )
+        found = found or self._item_aside()
         return found or Mistake(self.stopped + 1, self.column + 1, _GENERAL)
 
     def _ended(self) -> Mistake | None:
@@ -184,6 +187,62 @@ class _Search:
 
     # -------------------------------------------------------------- indentation
 
+    def _structure_above(self, number: int) -> TextLine | None:
+        above = next((each for each in range(number - 1, -1, -1) if self._is_structure(each)), None)
+        return None if above is None else read_line(self.lines, above)
+
+    def _text_not_indented(self) -> Mistake | None:
+        """The text below “>-” begins in the column of its key, and has a colon in it."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, above = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        is_text = not line.dashes and line.key not in KEYS and (line.key is None or " " in line.key)
+        if above is None or not is_text or not BLOCK_TEXT.match(above.value) or line.indent > above.column:
+            return None
+        mended, by = self.text, above.column + 2 - line.indent
+        for number in range(line.number, len(self.lines)):
+            each = read_line(self.lines, number)
+            if self._is_structure(number) and (each.indent < line.indent or each.dashes or each.key in KEYS):
+                break
+            mended = with_insertion(mended, number, 0, " " * by)
+        sentence = f"the text below “{above.value}” begins further right than its key; indent it"
+        return Mistake(line.number + 1, line.start + 1 if line.key is None else line.indent + 1, sentence, mended)
+
+    def _key_aside(self) -> Mistake | None:
+        """A key with a value of one word, and another key below that is indented more: one of them is moved."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, owner = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        if owner is None or line.dashes or not _is_plain_key(line.key) or not _is_plain_key(owner.key):
+            return None
+        if line.indent <= owner.column or not _SINGLE_VALUE.fullmatch(owner.value):
+            return None
+        before = self._structure_above(owner.number)
+        if before is not None and before.column == line.indent and not owner.dashes and before.key:
+            return self._indented(owner, before.column, f"“{owner.key}”", before)
+        if before is not None and before.key and not before.value and before.column == owner.column:
+            return self._indented(owner, line.indent, f"“{owner.key}”", line)
+        return self._indented(line, owner.column, f"“{line.key}”", owner)
+
+    def _item_aside(self) -> Mistake | None:
+        """An item of a list that is indented as the keys of the item above it are."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, levels = read_line(self.lines, self.stopped), dict[int, TextLine]()
+        if not line.dashes:
+            return None
+        for number in range(line.number):
+            if self._is_structure(number):
+                each = read_line(self.lines, number)
+                levels = {column: known for column, known in levels.items() if column < each.indent}
+                if each.dashes:
+                    levels[each.indent] = each
+        last = max(levels, default=0)
+        near = min(levels, key=lambda column: (abs(column - line.indent), column != last), default=line.indent)
+        if near == line.indent:
+            return None
+        return self._indented(line, near, f"“- {line.key or shortened(line.value)}”", levels[near])
+
     def _indentation(self) -> Mistake | None:
         """The line begins in a column of its own: no key or dash above it begins there."""
         number = self.stopped
@@ -226,7 +285,15 @@ class _Search:
             item = first.key or shortened(first.value)
             sentence = f"“{above_it}” is a list: begin each item with a dash, “- {item}” too"
             return Mistake(first.number + 1, first.indent + 1, sentence)
+        if like.key and not like.dashes and like.indent < line.indent and self._is_below_nothing(like):
+            return self._indented(like, line.indent, f"“{like.key}”", line)
         return self._indented(line, column, f"“{line.key or shortened(line.value)}”", open_levels[column])
+
+    def _is_below_nothing(self, line: TextLine) -> bool:
+        """Whether the key above has nothing below it, and the line begins in its column."""
+        opens = self._structure_above(line.number)
+        is_open = opens is not None and bool(opens.key) and not opens.value and not opens.dashes
+        return opens is not None and is_open and opens.column == line.indent
 
     def _fallen_out(self, above: list[TextLine], line: TextLine) -> Mistake | None:
         """The line before this one stands further left than the one before it, where this one goes on as before."""
@@ -303,6 +370,14 @@ class _Search:
             if above.indent == line.indent and (above.key or above.dashes):
                 first = above
         return first
+
+
+_SINGLE_VALUE = re.compile(r"[a-z][a-z0-9_.-]*|[0-9]+|\{.*\}|\[.*\]")
+"""A value that no further line continues: one word, a number, or one that is closed on its line."""
+
+
+def _is_plain_key(key: str | None) -> bool:
+    return key is not None and re.fullmatch(r"[a-z][a-z0-9_.]*", key) is not None
 
 
 _LISTS = frozenset({"steps", "until", "play", "expect", "closed", "fairs", "stands_in", "per_person", "all", "any"})
@@ -436,6 +511,19 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
         return Mistake(number + 1, column + 1, sentence, _colon(text, number, column, len(sign)))
     mended = with_insertion(text, number, at, ":")
     return Mistake(number + 1, at + 1, f"a colon is missing behind “{name}”: {name}: {rest}".rstrip(), mended)
+
+
+_KEY_BEFORE_BRACES = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z0-9_.]*)[ ]+(?=[{\[].*[}\]][ ]*(?:#.*)?$)")
+
+
+def _no_colon_before_braces(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A key without its colon before a value in braces or brackets."""
+    found = _KEY_BEFORE_BRACES.match(bare_line(lines, number))
+    if found is None or not _begins_a_line_of_keys(lines, number):
+        return None
+    at = found.end("key")
+    sentence = f"a colon is missing behind “{found['key']}”"
+    return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, at, ":"))
 
 
 def _colon(text: FileText, number: int, column: int, length: int) -> FileText:
@@ -636,6 +724,7 @@ _LOOKS = (
     _tab,
     _stray_dash,
     _missing_space,
+    _no_colon_before_braces,
     _bad_quotes,
     _text_behind_braces,
     _bad_block_text,

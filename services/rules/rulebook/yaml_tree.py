@@ -22,7 +22,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
-from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, lines_of_item, quote_value
+from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, lines_of_item, quote_value, with_insertion
 from services.rules.rulebook.yaml_mistakes import find_mistake
 
 # ------------------------------------------------------------------ the tree
@@ -194,6 +194,8 @@ class _Open(Struct, gc=False):
     key_end: Any = None
     """The mark behind the latest key."""
     awaits_value: bool = False
+    repeats: bool = False
+    """Whether the key before was there already."""
     has_twice: bool = False
     """Whether a key of a step is there again, which ``_AGAIN`` marks."""
 
@@ -307,17 +309,29 @@ class _Builder:
 
     def _key(self, parent: _Open, node: Node, event: Any) -> None:
         parent.awaits_value, parent.key, parent.key_end = True, None, event.end_mark
+        if type(node) is ScalarNode and " {" in node.text and not event.style:
+            self._refuse_brace(node, event)
         if type(node) is not ScalarNode:
             self._key_in_signs(parent, node)
         elif node.text in parent.keys and self._is_step():
             parent.has_twice, parent.key = True, f"{node.text}{_AGAIN}{len(parent.keys)}"
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
-            self._report.add(node.location, _written_twice(node.text, parent.keys[node.text]))
+            if not parent.repeats:  # of several in turn the first is said: the key above them is missing
+                self._report.add(node.location, _written_twice(node.text, parent.keys[node.text]))
             self._report.repeating.add(self._file)
+            parent.repeats = True
         else:
-            parent.key = node.text
+            parent.key, parent.repeats = node.text, False
             parent.keys[node.text] = node.location
+
+    def _refuse_brace(self, node: ScalarNode, event: Any) -> None:
+        """A word and a brace in place of a key: the colon between them is missing."""
+        word, mark = node.text.partition(" {")[0].rstrip(), event.start_mark
+        if _NAME.fullmatch(word):
+            place = Location(node.location.file, node.location.line, node.location.column + len(word))
+            mended = with_insertion(self._text, mark.line, mark.column + len(word), ":")
+            raise _Unreadable(f"a colon is missing behind “{word}”", place, mended)
 
     def _key_in_signs(self, parent: _Open, node: Node) -> None:
         """A key between braces or brackets: the word within is taken for it. One of no word was reported already."""

@@ -531,6 +531,8 @@ def read_stories(
 def _report_same_names(stories: Iterable[Story], known: dict[tuple[str, str], int], report: FaultReport) -> None:
     """A failed story is found by its name, so no two of one rule have the same; ``known`` are the lines by name."""
     for story in stories:
+        if not story.steps:
+            continue  # it is only begun, which is reported
         first = known.setdefault((story.rule, story.it), story.location.line)
         if first != story.location.line:
             sentence = f"the story on line {first} has the same name; say what this one shows"
