@@ -125,7 +125,7 @@ async def _same_people(connection: Connection, tenant: TenantId, people: Iterabl
 
 
 async def _load_progress(connection: Connection, facts: Facts) -> None:
-    """Before the chains, which may then only know more: an answer they lack was not read when this was."""
+    """Load the progress before the chains, so that an answer that the chains lack is not counted as read."""
     rows = await connection.fetch(QUERIES.find_progress, facts.tenant)
     facts.paused_rules = frozenset(row["paused"] for row in rows if row["paused"] is not None)
     read_to = {row["guard"]: row["read_to"] for row in rows if row["read_to"] is not None}
@@ -237,7 +237,7 @@ async def _load_people(connection: Connection, facts: Facts, required: RequiredF
 
 
 def _add_words(facts: Facts, person: PersonId, row: Mapping[str, Any]) -> None:
-    """Add the facts of a person beside their documents, and how many messages they got lately."""
+    """Add the facts of a person, and how many messages they got lately."""
     if row["counted"] is not None:
         facts.counted[person] = decode(CountedMessages, row["counted"])
     if row["rule"] is not None:
@@ -361,11 +361,11 @@ async def _save(
 
 
 def _json(value: Value) -> str:
-    return _spelled(value).decode()
+    return _checked_json(value).decode()
 
 
-def _spelled(value: Value) -> bytes:
-    """As it is kept; what could not be read again must not be kept, or nothing would move it any more."""
+def _checked_json(value: Value) -> bytes:
+    """The value as JSON, checked by reading it again: one that cannot be read back would block its chain for ever."""
     raw = encode(value)
     decode(type(value), raw)
     return raw
@@ -440,7 +440,7 @@ def _row(chain: Chain) -> str:
         "asked_since": format_instant(min(asked_since)) if asked_since else None,
         "start_key": _hashed(start_key(chain.rule, chain.subject, chain.key)),
         "started_at": format_instant(chain.started_at),
-        "document": orjson.Fragment(_spelled(chain)),
+        "document": orjson.Fragment(_checked_json(chain)),
     }
     return orjson.dumps(row).decode()
 

@@ -262,7 +262,7 @@ async def destroy_keys(connection: Connection, tenant: str, people: Iterable[str
 
 
 async def erased_among(connection: Connection, tenant: str, people: Iterable[str]) -> set[str]:
-    """Those of these people who are erased, or were merged into one who is."""
+    """The people among these who are erased, or were merged into an erased person."""
     rows = await connection.fetch(QUERIES.erased_people, tenant, sorted(people))
     return {row["asked"] for row in rows}
 

@@ -180,7 +180,7 @@ class WriteExecutor:
     async def _send(
         self, started: StoredWrite, mutations: Sequence[_Mutation], intended_at: datetime
     ) -> MutationResponse:
-        """In order, up to the first that is not accepted; the next read shows what that means for the rest."""
+        """Send mutations in order, up to the first that is not accepted; the next read shows the state of the rest."""
         response = MutationResponse(MutationAnswer.ACCEPTED)
         last_active = intended_at
         for number, mutation in enumerate(mutations):

@@ -39,7 +39,7 @@ def read_mutation_response(body: Any, errors_field: str) -> MutationResponse:
 
 
 def error_messages(errors: Any) -> tuple[str, ...]:
-    """At most 20 texts of at most 500 characters."""
+    """The texts of the errors: at most 20, each of at most 500 characters."""
     return tuple(_message(error)[:_LONGEST_MESSAGE] for error in _as_list(errors)[:_MOST_MESSAGES])
 
 

@@ -84,7 +84,7 @@ class ReadCall(GraphQLCall):
     values: dict[str, NonEmpty]
 
     def is_answered_by(self, data: Mapping[str, Any]) -> bool:
-        """Whether ``data`` holds the field at ``found``, be it null: otherwise it says nothing about the record."""
+        """Whether ``data`` has the field at ``found``, even as null; otherwise the answer is not about the record."""
         first, *further = self.found.split(".")
         if first not in data:
             return False

@@ -71,5 +71,5 @@ class WritebackSettings(ServiceSettings):
 
     @property
     def attempt_lifetime(self) -> timedelta:
-        """From the start of a request to the moment from which its mutation can no longer take effect."""
+        """The time after the start of a request in which its mutation may still take effect."""
         return timedelta(seconds=self.consonance_timeout + self.consonance_may_land)

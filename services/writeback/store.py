@@ -120,7 +120,7 @@ class WriteStore:
             await tx.connection.execute(QUERIES.await_files, stored.tenant, stored.write.write_id, list(missing))
 
     async def save_request(self, stored: StoredWrite) -> None:
-        """With the links of its files, which a person needs who does the write by hand."""
+        """Save the request with the links of its files: a person who does the write by hand needs them."""
         await self._pool.execute(
             QUERIES.save_request,
             *(stored.tenant, stored.write.write_id, encode(stored.write).decode()),
@@ -167,7 +167,7 @@ class WriteStore:
                 tx.publish(topics.WRITES_EVENTS, outcome_event(stored, WriteOutcome.UNKNOWN, tx.now))
 
     async def defer(self, due: DueWrite, due_at: datetime) -> None:
-        """For a write that cannot even be decoded: it waits, and others go on."""
+        """Let a write wait that cannot even be decoded, so that the others go on."""
         await self._pool.execute(QUERIES.defer, due.tenant, due.write_id, due_at, source_states(WriteEvent.POSTPONED))
 
     async def settle(self, stored: StoredWrite, step: SettleWrite, compared: Sequence[ComparedChange]) -> None:

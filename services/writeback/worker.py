@@ -107,7 +107,7 @@ class WriteWorker:
         self._running[due.ordering_key] = task
 
     async def _release_finished(self, connection: Connection) -> None:
-        """Also without a lock to release: PostgreSQL ends a session that is silent for long."""
+        """Release the locks of finished writes. It asks even without any, or PostgreSQL ends the idle session."""
         finished = [key for key, task in self._running.items() if task.done()]
         await connection.execute(QUERIES.unlock_ordering_keys, [_lock_key(key) for key in finished])
         raise_if_read_only(connection)

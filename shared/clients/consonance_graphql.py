@@ -160,7 +160,7 @@ class ConsonanceClient:
             await self._session.close()
 
     async def key_detail(self) -> str:
-        """For the readiness page: the refused setting and the remedy, or an empty text."""
+        """The refused setting and its remedy, as a detail of readiness, or an empty text."""
         return f"{KEY_SETTING}: {self._hint}" if self._key_refused else ""
 
     async def query(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class ConsonanceClient:
             raise NoAnswer(f"Consonance did not answer: {type(error).__name__}") from None
 
     def _check_status(self, status: int, retry_after: str | None) -> None:
-        """Raises for the statuses by which nothing was executed, whatever the body says."""
+        """Raises for a status that means that nothing was executed; the body does not count."""
         self._set_key_refused(status in {401, 403})
         if self._key_refused:
             raise KeyRefused(f"Consonance refused the key: HTTP {status}")

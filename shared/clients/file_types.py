@@ -48,7 +48,7 @@ _CONTAINERS = (
     frozenset({"video/mp4", "audio/mp4", "video/3gpp", "video/quicktime"}),
     frozenset({"audio/ogg", "application/ogg", "video/ogg"}),
 )
-"""Formats that share a container: within one, a sender's word about the content is believed."""
+"""Formats that share a container; within one, the type that the sender declares is accepted."""
 
 _SAME = {
     "application/x-pdf": "application/pdf",
@@ -102,7 +102,7 @@ def is_one_of(mime: str, wanted: Collection[str]) -> bool:
 
 
 def plain_type(mime: str | None) -> str:
-    """In lower case, without parameters, in its registered spelling; empty where there is none."""
+    """A declared type in lower case, without parameters, in its registered spelling; empty where none is declared."""
     text = (mime or "").partition(";")[0].strip().lower()
     return _SAME.get(text, text)
 

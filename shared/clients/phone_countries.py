@@ -16,7 +16,7 @@ _LONGEST_CALLING_CODE = 3
 
 
 def country_of_address(phone: str | None, bsuid: str | None) -> str | None:
-    """By the number; where that is not known, by the letters with which a BSUID begins. None where neither tells."""
+    """The country by the number, else by the first letters of the BSUID; None where neither names one."""
     if phone and (country := country_of_phone(phone)) is not None:
         return country
     match = _BSUID_COUNTRY.match(bsuid or "")

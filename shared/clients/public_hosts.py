@@ -102,7 +102,7 @@ class FileHosts:
 
     @property
     def trusted(self) -> aiohttp.ClientSession:
-        """For an address that a setting names."""
+        """The session for addresses that a setting names."""
         return _opened(self._trusted)
 
     def session_for(self, url: URL) -> aiohttp.ClientSession:

@@ -137,7 +137,7 @@ class RateCard:
         return found[0] if found else None
 
     def price(self, country: str, category: str, day: date, nth: int = 1) -> Decimal | None:
-        """Of the ``nth`` message of the month in this market and category; None where the card does not know it."""
+        """The price of the ``nth`` message of the month in this market and category; None where the card has none."""
         tiers = self._tiers(country, category, day)
         return None if tiers is None else next(tier.price for tier in reversed(tiers) if tier.first <= nth)
 

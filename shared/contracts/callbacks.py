@@ -12,7 +12,7 @@ _CALLBACK = re.compile(r"(?P<message>.+)\.(?P<attempt>[0-9]{1,9})(@(?P<person>[^
 
 
 def format_callback(message_id: str, attempt: int, person_id: str | None = None, version: int = 0) -> str:
-    """At most 512 characters are allowed, far more than ids of ours need."""
+    """WhatsApp allows at most 512 characters; our ids need far fewer."""
     callback = f"{message_id}.{attempt}"
     return callback if person_id is None else f"{callback}@{person_id}:{version}"
 

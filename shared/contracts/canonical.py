@@ -34,14 +34,15 @@ _BLOCK = re.compile(
 
 
 def canonical(value: str | None) -> str:
-    """For values kept as they are: NFC, one kind of newline, single blanks, trimmed."""
+    """Normalises a plain value: NFC, one kind of newline, single blanks, no blanks at its ends."""
     return unicodedata.normalize("NFC", _BLANKS.sub(" ", _NEWLINES.sub("\n", value or ""))).strip()
 
 
 def canonical_text(value: str | None) -> str:
-    """For marked-up texts: their words, one line per block, single blanks; repeated until nothing more falls away.
+    """The words of a text with markup: one line per block, single blanks. Repeated until no markup is left.
 
-    What is wrapped more often than any writer wraps loses the signs of its markup instead: time is bounded by length.
+    A text with more layers of markup than any author writes loses the signs ``<`` and ``&`` instead, so that the time
+    stays bounded by its length.
     """
     text = canonical(value)
     for _ in range(_MOST_LAYERS):

@@ -105,7 +105,7 @@ _NEAR = 4
 
 
 def languages() -> frozenset[str]:
-    """Those in which a wish to stop is understood, by their codes."""
+    """The languages, by their codes, in which a wish to stop is understood."""
     return frozenset(_languages())
 
 

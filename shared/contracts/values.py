@@ -63,7 +63,7 @@ def is_plausible_instant(instant: datetime) -> bool:
 
 
 def drop_placeholder_dates(value: Value, *names: str) -> None:
-    """For ``__post_init__``: of these optional dates, those that are none are absent."""
+    """Called by ``__post_init__``: makes these optional dates absent where they hold a placeholder."""
     for name in names:
         day = getattr(value, name)
         if day is not None and not is_plausible_date(day):

@@ -11,7 +11,7 @@ from shared.contracts.values import Instant, NonEmptyStr, Value
 
 
 class MessageKind(StrEnum):
-    """How a person wrote; what none of these is (orders, contacts, system notes) is ``other``."""
+    """How a person wrote. Orders, contacts, system notes and all unknown kinds are ``other``."""
 
     TEXT = "text"
     BUTTON = "button"

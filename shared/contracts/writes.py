@@ -82,7 +82,7 @@ class MetadataItem(Value):
 
 
 class ApplyMetadata(Value, tag_field="operation", tag=WriteOperation.APPLY_METADATA.value):
-    """By compare-and-set: each item is written only where Consonance still holds its baseline."""
+    """Writes by compare-and-set: each item is written only where Consonance still holds its baseline."""
 
     operation: ClassVar[WriteOperation] = WriteOperation.APPLY_METADATA
     request_id: NonEmptyStr
@@ -145,7 +145,7 @@ class RecordAcknowledgement(Value, tag_field="operation", tag=WriteOperation.REC
 
 
 class CompleteMilestone(Value, tag_field="operation", tag=WriteOperation.COMPLETE_MILESTONE.value):
-    """By a button or an operator, never from free text."""
+    """Completes a milestone, by a button or an operator and never from free text."""
 
     operation: ClassVar[WriteOperation] = WriteOperation.COMPLETE_MILESTONE
     milestone_id: NonEmptyStr
@@ -266,7 +266,7 @@ class AppliedChange(Value):
 
 
 class MetadataApproved(EventData):
-    """For downstream sales and channel systems: confirmed by a person, written, and read back."""
+    """Metadata that a person confirmed, that was written and read back, for downstream sales and channel systems."""
 
     kind: ClassVar[str] = "metadata.change.approved.v1"
     request_id: NonEmptyStr

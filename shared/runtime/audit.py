@@ -88,7 +88,7 @@ class GapReason(StrEnum):
 
 
 class Gap(NamedTuple):
-    """``since`` is the instant from which the end was owed, on the clock of the hop."""
+    """``since`` is the instant by which the end was due, on the clock of the hop."""
 
     subject: str
     since: datetime

@@ -288,7 +288,7 @@ async def _park(tx: Transaction, items: Sequence[ParsedRecord]) -> None:
 
 
 def _retry_rank(error: BaseException) -> int:
-    """Of several errors the one that waiting does not mend is raised first."""
+    """Ranks errors of one batch: an error that waiting does not remedy is raised first."""
     if isinstance(error, Fenced):
         return 1
     return 2 if classify_failure(error) in {FailureKind.TRANSIENT, FailureKind.RETRYABLE} else 0

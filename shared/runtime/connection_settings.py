@@ -403,5 +403,5 @@ def postgres_hosts(dsn: str) -> list[str]:
 
 
 def _bracketed(host: str) -> str:
-    """In a query an IPv6 address has no brackets; as a host it needs them."""
+    """An IPv6 address with the brackets that it needs as a host; in a query it has none."""
     return f"[{host}]" if host.count(":") > 1 and "[" not in host else host

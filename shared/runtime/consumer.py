@@ -302,7 +302,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
 
 
 def _error_logger() -> logging.Logger:
-    """FastStream would log every batch, on a handler of its own."""
+    """A logger for FastStream, which would log every batch through a handler of its own."""
     logger = logging.getLogger("stet.faststream")
     logger.setLevel(logging.ERROR)
     return logger

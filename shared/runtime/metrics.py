@@ -148,7 +148,7 @@ class Histogram(prometheus_client.Histogram):
 
 
 def current_exemplar() -> Exemplar | None:
-    """Of the span that is open now; None where none is recorded."""
+    """The exemplar of the span that is open now; None where none is recorded."""
     span = trace.get_current_span().get_span_context()
     if not (span.is_valid and span.trace_flags.sampled):
         return None

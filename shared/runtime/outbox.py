@@ -147,7 +147,7 @@ class Transaction:
 async def transaction(
     pool: Pool, clock: Clock, service: str, *, locks: Iterable[str] = ()
 ) -> AsyncIterator[Transaction]:
-    """For HTTP routes, timers and loops: commits on leaving, rolls back on an error."""
+    """A transaction of an HTTP route, a timer or a loop; commits at its end, rolls back on an error."""
     with database_span(service):
         async with pool.acquire() as connection, connection.transaction():
             await acquire_locks(connection, service, locks)

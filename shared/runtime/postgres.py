@@ -217,7 +217,7 @@ def missing_migrations(service: str, applied: dict[str, str]) -> list[Migration]
 
 
 def missing_of(migrations: Sequence[Migration], applied: dict[str, str]) -> list[Migration]:
-    """Those of ``migrations`` that were not applied. Raises Misconfigured as ``missing_migrations``."""
+    """The migrations among these that were not applied. Raises Misconfigured as ``missing_migrations``."""
     for migration in migrations:
         if applied.get(migration.name, migration.digest) != migration.digest:
             raise Misconfigured(migration.name, "this migration was changed after it was applied; write a new one")
@@ -242,7 +242,7 @@ async def open_pool(settings: ServiceSettings, service: str) -> Pool:
 
 
 async def _open_or_refuse(settings: ServiceSettings, service: str) -> Pool:
-    """Raises Misconfigured for what waiting does not mend."""
+    """Open the pool. Raises Misconfigured for an error that waiting does not remedy."""
     try:
         return await _open(settings, service)
     except asyncpg.InvalidAuthorizationSpecificationError as error:

@@ -78,7 +78,7 @@ class PersonWords:
 
     @cached_property
     def own_pattern(self) -> re.Pattern[str] | None:
-        """For texts in rows about the person."""
+        """The pattern for texts in rows about the person."""
         return _pattern_of({*self.words, *self.numbers} - {""})
 
 

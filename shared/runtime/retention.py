@@ -35,7 +35,7 @@ class Expiry:
 
 
 def deletion(pool: Pool, query: str, *arguments: object) -> Delete:
-    """By a query that deletes at most $2 rows older than $1 and returns how many; ``arguments`` follow from $3 on."""
+    """Deletes by a query: at most $2 rows older than $1, returning how many. ``arguments`` are $3 and following."""
 
     async def delete(before: datetime) -> int:
         return int(await pool.fetchval(query, before, _ROWS, *arguments))

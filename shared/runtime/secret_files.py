@@ -37,7 +37,7 @@ class SecretFilesWatch:
         self._changed = changed
 
     async def detail(self) -> str:
-        """For ``/readyz``: the files whose content is not the one in use; empty where there are none."""
+        """A detail of readiness: the files whose content changed since it was read; empty where there are none."""
         names = ", ".join(sorted(self._changed))
         return f"{names}: changed since the start; restart this service" if names else ""
 

@@ -126,7 +126,7 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
 
 
 class _Fault(NamedTuple):
-    """``is_known``: waiting may not mend it, as the broker answered."""
+    """``is_known``: the broker answered, so waiting may not help."""
 
     setting: str
     sentence: str

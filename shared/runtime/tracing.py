@@ -138,7 +138,7 @@ _sampler = Sampler(ratio=0.0, per_second=0.0)  # set once, by configure_traces
 
 
 def _is_drawn() -> bool:
-    """For a trace that begins here."""
+    """Whether a trace that begins here is recorded."""
     return _recording() and _sampler.is_chosen(time.monotonic())
 
 
@@ -259,12 +259,12 @@ def annotate(attributes: SpanAttributes, error: str | None = None) -> None:
 
 
 def is_recorded(traceparent: str | None) -> bool:
-    """Whether spans of this trace are recorded; to spare work that only a span needs."""
+    """Whether spans of this trace are recorded; callers skip work that only a span needs."""
     return _recording() and _is_sampled(traceparent)
 
 
 def is_recorded_here() -> bool:
-    """Whether the current span is recorded; to spare work that only a span needs."""
+    """Whether the current span is recorded; callers skip work that only a span needs."""
     return trace.get_current_span().is_recording()
 
 
@@ -319,7 +319,7 @@ def _links(traceparents: Sequence[str | None]) -> list[Link]:
 
 
 def _new_traceparent() -> str:
-    """Of a trace of which nothing is recorded here; without a collector, others may record it all the same."""
+    """The traceparent of a new trace that is not recorded here; without a collector here, others may record it."""
     flags = 0 if _recording() else _SAMPLED
     return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-{flags:02x}"
 

@@ -48,7 +48,7 @@ class ObservedEffect:
     end: Ending | None = None
 
     def __str__(self) -> str:
-        """As it would stand under ``expect``."""
+        """The effect as a story would write it under ``expect``."""
         match self.kind:
             case EffectKind.RECORD:
                 return f"{{record: {self.record}, with: {_format_mapping(self.values)}}}"
@@ -159,7 +159,7 @@ def effects_side_by_side(step: ExpectStep, observed: Sequence[ObservedEffect]) -
 
 
 def _most_similar(one: ExpectedEffect, observed: Sequence[ObservedEffect], left: Sequence[int]) -> int | None:
-    """Of effects of its kind the one with the most of its values; None where there is none of its kind."""
+    """The effect of the same kind that shares the most values with it; None where there is none of its kind."""
     alike = {index: _values_in_common(one, observed[index]) for index in left if observed[index].kind is one.kind}
     return max(alike, key=lambda index: alike[index], default=None)
 
@@ -196,7 +196,7 @@ def _split_left_out(expected: Iterable[ExpectedEffect]) -> Iterator[ExpectedEffe
 
 
 def match_effects(expected: Sequence[ExpectedEffect], effects: Sequence[ObservedEffect]) -> dict[int, int]:
-    """As many of the expected effects as possible, each with an observed one of its own, by their indexes."""
+    """Match as many expected effects as possible, each with a different observed one; by their indexes."""
     taken: dict[int, int] = {}
 
     def find(one: int, tried: set[int]) -> bool:
@@ -218,7 +218,7 @@ _EQUAL = ("person", "template", "language", "line", "attached", "record", "end")
 
 
 def matches(expected: ExpectedEffect, effect: ObservedEffect) -> bool:
-    """Whether everything that is expected is so; what is not expected may be anything."""
+    """Whether the effect has everything that is expected; it may have more."""
     return (
         expected.kind is effect.kind
         and all(getattr(expected, name) in {None, getattr(effect, name)} for name in _EQUAL)
@@ -246,7 +246,7 @@ def _plain(value: object) -> object:
 
 
 def format_expected(expected: ExpectedEffect) -> str:
-    """As it stands under ``expect``."""
+    """The expected effect as a story writes it under ``expect``."""
     match expected.kind:
         case EffectKind.RECORD:
             return f"{{record: {expected.record}{_format_values(expected.values)}}}"

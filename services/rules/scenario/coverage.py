@@ -85,7 +85,7 @@ class CoverageResult:
 
     @property
     def missing(self) -> list[CoverageItem]:
-        """In the order of the files."""
+        """The items without coverage, in the order of the files."""
         return sorted(self.items - self.covered)
 
 
@@ -104,7 +104,7 @@ class StoryCoverage:
 
     @classmethod
     def of(cls, book: Rulebook, names: Iterable[str] = ()) -> "StoryCoverage":
-        """Of the rules named; of all, with the texts of the house, where none is."""
+        """The coverage of the named rules; without names, of all rules and of the house's own texts."""
         wanted = frozenset(names)
         rules = {name: rule for name, rule in book.rules.items() if not wanted or name in wanted}
         made = cls({name: rule for name, rule in rules.items() if not name.startswith(RESERVED_PREFIX)})

@@ -436,7 +436,7 @@ class ExpectStep(OneThing):
 
 
 class UnknownStep(Section):
-    """In place of a step that cannot be recognised, which is reported."""
+    """Stands for a step that cannot be recognised, which is reported."""
 
     label = "a step"
 

@@ -356,7 +356,7 @@ def _is_faulty(section: Section, key: str) -> bool:
 
 @cache
 def _contacts_of_example(event: str) -> frozenset[ContactId]:
-    """Those of the golden event, which a story's event has where the story does not say others."""
+    """The contacts of the golden event; a story's event has them unless the story names others."""
     kind = f"{consonance.PREFIX}{event}{consonance.SUFFIX}"
     return frozenset(_numbers(golden_data(kind))) if kind in consonance.KINDS else frozenset()
 

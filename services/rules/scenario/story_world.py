@@ -287,7 +287,7 @@ class StoryFacts:
     _set: dict[str, object] = field(default_factory=dict)
 
     def set_facts(self, changes: Mapping[str, object], now: datetime) -> None:
-        """From now on, for every work and record of the story. Raises UnplayableStep for what is no fact."""
+        """Set facts from now on, for every work and record of the story. Raises UnplayableStep for what is no fact."""
         self._set.update(changes)
         for work in list(self.facts.works.values()):
             self.facts.set_work(self._change_work(work, changes, now))
