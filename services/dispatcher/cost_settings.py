@@ -4,19 +4,20 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
 from shared.clients.rate_card import RateCard, read_rate_card
 from shared.runtime.connection_settings import Settings
+from shared.runtime.settings import TimeZoneName
 
 
 class CostSettings(Settings):
     """The rate card, the budget, and the time zone whose days and months count."""
 
     house_zone: Annotated[
-        str,
+        TimeZoneName,
         Field(
             description="The publisher's time zone, an IANA name; its days and months count for costs and the budget."
         ),
@@ -46,13 +47,6 @@ class CostSettings(Settings):
     budget_warning_percent: Annotated[
         int, Field(gt=0, le=100, description="The share of the budget from which `StetBudgetNearlySpent` warns.")
     ] = 80
-
-    @field_validator("house_zone")
-    @classmethod
-    def _check_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError("no such time zone")
-        return zone
 
     @field_validator("rate_card")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from shared.runtime.credentials import SigningKey
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.settings import KeepChainsDays, ServiceSettings
 
 
 class RulesActivation(StrEnum):
@@ -70,14 +70,7 @@ class RulesSettings(ServiceSettings):
             examples=['["…"]'],
         ),
     ]
-    keep_chains_days: Annotated[
-        int,
-        Field(
-            ge=1,
-            description="For how many days chains are kept after they ended, with what was asked and answered; of "
-            "writeback, settled writes.",
-        ),
-    ] = 730
+    keep_chains_days: KeepChainsDays = 730
     keep_decision_inputs_days: Annotated[
         int,
         Field(

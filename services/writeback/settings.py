@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, HttpUrl
 
 from shared.runtime.credentials import AccessKey
-from shared.runtime.settings import ServiceSettings, graphql_endpoint
+from shared.runtime.settings import KeepChainsDays, KeepMediaDays, ServiceSettings, graphql_endpoint
 
 _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 
@@ -15,22 +15,8 @@ _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 class WritebackSettings(ServiceSettings):
     """How Consonance is written to; seconds are machine time."""
 
-    keep_chains_days: Annotated[
-        int,
-        Field(
-            ge=1,
-            description="For how many days chains are kept after they ended, with what was asked and answered; of "
-            "writeback, settled writes.",
-        ),
-    ] = 730
-    keep_media_days: Annotated[
-        int,
-        Field(
-            ge=8,
-            description="For how many days the files that people sent are kept in the file store, and the links to "
-            "them; then the files are deleted.",
-        ),
-    ] = 365
+    keep_chains_days: KeepChainsDays = 730
+    keep_media_days: KeepMediaDays = 365
 
     consonance_url: Annotated[
         HttpUrl,

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsError
 
@@ -20,6 +21,37 @@ from shared.runtime.connection_settings import (
     postgres_hosts,
 )
 from shared.runtime.setting_names import PREFIX, check_names
+
+# ------------------------------------------------------------------ settings of two services
+
+
+def _check_zone(zone: str) -> str:
+    if zone not in available_timezones():
+        raise ValueError("no such time zone")
+    return zone
+
+
+TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
+
+KeepChainsDays = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="For how many days chains are kept after they ended, with what was asked and answered; of "
+        "writeback, settled writes.",
+    ),
+]
+KeepMediaDays = Annotated[
+    int,
+    Field(
+        ge=8,
+        description="For how many days the files that people sent are kept in the file store, and the links to "
+        "them; then the files are deleted.",
+    ),
+]
+
+
+# ------------------------------------------------------------------ settings of all services
 
 
 class ServiceSettings(KafkaSettings, PostgresSettings, TelemetrySettings):
