@@ -67,7 +67,7 @@ _ERASED_ROWS = _metrics.counter("stet_erased_rows_total", "Rows that erasures ha
 
 _RETRIED = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES, asyncpg.PostgresError, Unavailable)
 
-Place = tuple[int, int]
+RowPlace = tuple[int, int]
 """The page and the number of a row in its table (``ctid``)."""
 
 LeftOver = Mapping[str, int]
@@ -227,7 +227,7 @@ class SchemaEraser:
                 _ERASED_ROWS.inc(await _erase_rows(connection, search, person, arguments, in_slice=True))
 
     async def _erase_places(
-        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[Place]
+        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace]
     ) -> int:
         """Rows that were written anew meanwhile, and so are at another place: a later pass finds them."""
         if search.table.erasure is Erasure.AWAIT:
@@ -240,7 +240,9 @@ class SchemaEraser:
             _ERASED_ROWS.inc(await _erase_rows(connection, search, person, arguments, in_slice=False))
         return len(places) - len(there)
 
-    async def _count_named(self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[Place]) -> int:
+    async def _count_named(
+        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace]
+    ) -> int:
         """Rows with a name or an address of the person; the pseudonym alone does not count."""
         arguments = (tenant, person.person_id, *words_to_find(person.spellings), places)
         return len(await self.pool.fetch(search.select_to_erase("1 as one", "", in_slice=False), *arguments))
@@ -254,9 +256,9 @@ class SchemaEraser:
 
 def _places_by_person(
     rows: Sequence[Mapping[str, Any]], people: Container[PersonId], index: PeopleIndex
-) -> dict[PersonId, list[Place]]:
+) -> dict[PersonId, list[RowPlace]]:
     """The places of the rows that are about a person or name one."""
-    found: dict[PersonId, list[Place]] = {}
+    found: dict[PersonId, list[RowPlace]] = {}
     for row in rows:
         place, about, *texts = row.values()
         concerned = {person for person in about or () if person in people}
