@@ -41,10 +41,14 @@ _DATABASE_SECONDS = 4.0
 
 
 class _Sender(NamedTuple):
-    """``shared_with`` are other people with the same address. ``person`` None: the person asked to be erased since."""
+    """``shared_with`` are other people with the same address. ``person`` None: the person asked to be erased since.
+
+    ``version`` is that of the person's state, which may have been written in the same transaction.
+    """
 
     person: PersonId | None
     shared_with: tuple[PersonId, ...]
+    version: int = 0
 
 
 class _Request(NamedTuple):
@@ -94,7 +98,7 @@ class IdentityResolver:
             with raises_unavailable():
                 await add_files(self._pool, context.tenant, files, context.traceparent)
         return [
-            _to_record(update, sender.person, sender.shared_with, context)
+            _to_record(update, sender.person, sender, context)
             for update, sender in zip(updates, senders, strict=True)
             if sender.person is not None
         ]
@@ -144,7 +148,7 @@ async def _change_people(
         tx.publish(CONTACTS, person_event(person, context))
     if files := _messages_with_files(updates, senders):
         await add_files(tx.connection, context.tenant, files, context.traceparent)
-    return senders
+    return [sender._replace(version=_version_in(directory, sender.person)) for sender in senders]
 
 
 _NO_SENDER = _Sender(None, ())
@@ -181,9 +185,14 @@ def _identify_senders(
         identify(directory, update.identity, _visitor_id(update, context), context.now, update.at) for update in updates
     ]
     return [
-        _Sender(person, directory.others_at(person, *lookup_keys(update.identity)))
+        _Sender(person, directory.others_at(person, *lookup_keys(update.identity)), _version_in(directory, person))
         for update, person in zip(updates, persons, strict=True)
     ]
+
+
+def _version_in(directory: PersonDirectory, person: PersonId | None) -> int:
+    known = None if person is None else directory.get(person)
+    return 0 if known is None else known.version
 
 
 def _messages_with_files(updates: Sequence[PersonUpdate], senders: Sequence[_Sender]) -> list[MessageReceived]:
@@ -202,10 +211,10 @@ def _visitor_id(update: PersonUpdate, context: WebhookContext) -> PersonId:
     return visitor_id(update.identity, context.tenant, context.pseudonyms)
 
 
-def _to_record(
-    update: PersonUpdate, person: PersonId, shared_with: tuple[PersonId, ...], context: WebhookContext
-) -> KafkaRecord:
+def _to_record(update: PersonUpdate, person: PersonId, sender: _Sender, context: WebhookContext) -> KafkaRecord:
     key = partition_key(context.tenant, "persons", person)
-    draft = update.draft.replace(person_id=person, shared_with=shared_with)
+    draft = update.draft.replace(person_id=person, shared_with=sender.shared_with)
+    if isinstance(draft, MessageReceived):
+        draft = draft.replace(person_version=sender.version)
     event = context.event(draft, id=update.id, key=key, at=update.at)
     return KafkaRecord.of(WHATSAPP_MESSAGES, event, update.kind)

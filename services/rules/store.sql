@@ -339,9 +339,10 @@ select distinct key from waiting where key = any($1::text[]);
 
 -- name: enqueue
 -- Add waiting events.
-insert into waiting (tenant, key, event_id, value, people, work_id, wamid, since, until)
+insert into waiting (tenant, key, event_id, value, people, work_id, wamid, version, since, until)
 select $1, row ->> 'key', row ->> 'event_id', decode(row ->> 'value', 'base64'),
     array(select jsonb_array_elements_text(row -> 'people')), (row ->> 'work_id')::bigint, row ->> 'wamid',
+    (row ->> 'version')::bigint,
     (row ->> 'since')::timestamptz, (row ->> 'until')::timestamptz
 from unnest($2::jsonb[]) as t(row);
 
@@ -359,7 +360,11 @@ and (
     or (
         not exists (
             select 1 from unnest(w.people) as missing
-            where not exists (select 1 from people p where p.tenant = w.tenant and p.person_id = missing)
+            where not exists (
+                select 1 from people p
+                where p.tenant = w.tenant and p.person_id = missing
+                    and (w.version is null or (p.document ->> 'version')::bigint >= w.version)
+            )
         )
         and (w.work_id is null or exists (select 1 from works where tenant = w.tenant and work_id = w.work_id))
         and (w.wamid is null or exists (select 1 from messages where wamid = w.wamid))
@@ -373,7 +378,11 @@ limit $2;
 select w.place, w.value, w.until,
     exists (
         select 1 from unnest(w.people) as missing
-        where not exists (select 1 from people p where p.tenant = w.tenant and p.person_id = missing)
+        where not exists (
+            select 1 from people p
+            where p.tenant = w.tenant and p.person_id = missing
+                and (w.version is null or (p.document ->> 'version')::bigint >= w.version)
+        )
     )
     or (w.work_id is not null and not exists (select 1 from works where tenant = w.tenant and work_id = w.work_id))
     or (w.wamid is not null and not exists (select 1 from messages where wamid = w.wamid)) as misses

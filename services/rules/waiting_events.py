@@ -43,11 +43,15 @@ _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()
 
 @dataclass(frozen=True, slots=True)
 class MissingFacts:
-    """The people and the work that an event names and rules does not know."""
+    """The people and the work that an event names and rules does not know.
+
+    ``version`` is that of the people's state which is on its way, where an earlier one is known.
+    """
 
     people: tuple[PersonId, ...] = ()
     work: WorkId | None = None
     wamid: Wamid | None = None
+    version: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.people or self.work is not None or self.wamid is not None)
@@ -71,9 +75,11 @@ def find_missing(event: Event, facts: Facts) -> MissingFacts:
     """The facts that must arrive before this event can be decided; an event that carries state never waits."""
     data = event.data
     if isinstance(data, MessageReceived):
-        unknown = () if data.person_id in facts.people else (data.person_id,)
+        known, version = facts.people.get(data.person_id), data.person_version
+        is_there = known is not None and known.version >= (version or 0)
         quoted = data.quoted_id if data.button_id is None and not is_opt_out(data) else None
-        return MissingFacts(unknown, wamid=None if quoted in facts.wamids else quoted)
+        unknown = () if is_there else (data.person_id,)
+        return MissingFacts(unknown, wamid=None if quoted in facts.wamids else quoted, version=version)
     if event.type not in consonance.KINDS or isinstance(data, WorkObserved):
         return MissingFacts()
     named = dict.fromkeys(people_in(data))
@@ -109,6 +115,7 @@ def _row(event: Event, missing: MissingFacts, now: datetime) -> bytes:
             "people": missing.people,
             "work_id": missing.work,
             "wamid": missing.wamid,
+            "version": missing.version,
             "since": format_instant(now),
             "until": format_instant(now + missing.patience),
         }

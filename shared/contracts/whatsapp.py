@@ -42,7 +42,10 @@ class Media(Value):
 
 
 class MessageReceived(EventData):
-    """``shared_with`` are others who are reached at the very address it came from, so may have written it."""
+    """``shared_with`` are others who are reached at the very address it came from, so may have written it.
+
+    ``person_version`` is the version of the person's state by which the writer was found.
+    """
 
     kind: ClassVar[str] = "whatsapp.message.received.v1"
     line: Line
@@ -55,6 +58,7 @@ class MessageReceived(EventData):
     quoted_id: Wamid | None = None
     in_group: bool = False
     shared_with: tuple[PersonId, ...] = ()
+    person_version: int | None = None
     at: Instant
 
 

@@ -55,6 +55,21 @@ async def test_the_state_of_a_stranger_is_published_once(pool: Pool) -> None:
     assert (state.person_id, state.version, state.addresses.phone) == (first[0], 1, "+447700900123")
 
 
+async def test_a_message_names_the_version_of_the_state_by_which_its_writer_was_found(pool: Pool) -> None:
+    """Also one that was written just now, and one that is known already."""
+    records = [*await resolve(pool, text("w1")), *await resolve(pool, text("w2", from_user_id="GB.1"), text("w3"))]
+    found = [parse_event(record.value, record.topic.kinds).data for record in records]
+    assert [one.person_version for one in found if isinstance(one, MessageReceived)] == [1, 2, 2]
+    assert await version_of_next(pool) == 2
+
+
+async def version_of_next(pool: Pool) -> int | None:
+    (record,) = await resolve(pool, text("w4"))
+    data = parse_event(record.value, record.topic.kinds).data
+    assert isinstance(data, MessageReceived)
+    return data.person_version
+
+
 async def test_a_bsuid_beside_a_known_number_is_added_to_its_person_and_published(pool: Pool) -> None:
     (before,) = persons(await resolve(pool, text()))
     (joined,) = persons(await resolve(pool, text("w2", from_user_id="GB.1")))

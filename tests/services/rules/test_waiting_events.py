@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from services.rules.waiting_events import PATIENCE, TOPICS
+from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.golden import golden
 from shared.contracts.ids import EventId, Line, Wamid, partition_key
 from shared.contracts.topics import MESSAGES_EVENTS
@@ -196,3 +197,46 @@ async def test_an_event_that_cannot_be_parked_does_not_delay_other_keys(
     await service.pool.execute("alter table parked add constraint no_room check (false) not valid")
     await service.pass_time(timedelta(minutes=5))
     assert await service.waiting() == 1, "the other key was judged"
+
+
+VISITOR = person_observed(STRANGER, contact_id=None)
+AUTHOR = 806
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        VISITOR.replace(erased=True, addresses=Addresses(), version=2),
+        VISITOR.replace(merged_into=person_of(AUTHOR), addresses=Addresses(), version=2),
+    ],
+    ids=["erased", "merged"],
+)
+async def test_a_message_waits_for_the_state_by_which_its_writer_was_found(
+    service: RulesUnderTest, before: PersonObserved
+) -> None:
+    """A visitor who begins anew after an erasure, and one who was taken for a contact, whose number is mended."""
+    await service.receive(person_observed(AUTHOR), VISITOR, before)
+    await service.receive(text_message(STRANGER, "Do you take novels?", NOW, person_version=3))
+    assert await service.waiting() == 1
+    await service.pass_time(timedelta(seconds=1))
+    assert await service.waiting() == 1
+    await service.receive(VISITOR.replace(version=3))
+    await service.pass_time(timedelta(seconds=1))
+    assert await service.waiting() == 0
+    assert (person_of(STRANGER), "passed_on") in await service.requested()
+    assert person_of(AUTHOR) not in [person for person, _ in await service.requested()]
+
+
+async def test_a_message_whose_writer_s_state_never_comes_is_decided_after_a_while(service: RulesUnderTest) -> None:
+    await service.receive(VISITOR, text_message(STRANGER, "Do you take novels?", NOW, person_version=3))
+    assert await service.waiting() == 1
+    await service.pass_time(PATIENCE)
+    assert await service.waiting() == 0
+    assert (person_of(STRANGER), "passed_on") in await service.requested()
+
+
+async def test_an_opt_out_waits_for_no_state(service: RulesUnderTest) -> None:
+    await service.receive(VISITOR, text_message(STRANGER, "STOP", NOW, person_version=3))
+    await service.pass_time(timedelta(seconds=1))
+    assert await service.waiting() == 0
+    assert (person_of(STRANGER), "stopped") in await service.requested()
