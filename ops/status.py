@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from socket import SOCK_STREAM
 from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import typer
@@ -86,8 +88,9 @@ class ReplicaMetrics:
         return sum(value for _, value in self.values(name))
 
 
-async def _fetch_metrics(urls: Sequence[str]) -> ReplicaMetrics:
+async def fetch_metrics(named: Sequence[str]) -> ReplicaMetrics:
     """Ask all at once; one that does not answer is named, and the others count."""
+    urls = [url for urls in await asyncio.gather(*map(_replicas_of, named)) for url in urls]
     async with aiohttp.ClientSession(timeout=_METRICS_TIMEOUT) as session:
         pages = await asyncio.gather(*(_fetch_page(session, url) for url in urls), return_exceptions=True)
     samples, away = [], {}
@@ -103,6 +106,27 @@ async def _fetch_metrics(urls: Sequence[str]) -> ReplicaMetrics:
     return ReplicaMetrics(len(urls), samples, away)
 
 
+async def _replicas_of(url: str) -> list[str]:
+    """The address of each replica that a name stands for, as that of a headless Service; else the address itself.
+
+    A certificate would be for the name, so an address with TLS stays as it is.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname is None:
+        return [url]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 80, type=SOCK_STREAM)
+    except OSError:
+        return [url]  # asking it says what is wrong
+    hosts = dict.fromkeys(address[0] for *_, address in found)
+    return [urlunsplit(parts._replace(netloc=_netloc(str(host), parts.port))) for host in hosts]
+
+
+def _netloc(host: str, port: int | None) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
+
+
 async def _fetch_page(session: aiohttp.ClientSession, url: str) -> str:
     async with session.get(f"{url.rstrip('/').removesuffix('/metrics')}/metrics") as answer:
         answer.raise_for_status()
@@ -114,7 +138,12 @@ async def _fetch_page(session: aiohttp.ClientSession, url: str) -> str:
 
 MetricsUrls = Annotated[
     list[str] | None,
-    typer.Option("--metrics", metavar="URL", help="A replica's health address; may be repeated (a stack's are known)."),
+    typer.Option(
+        "--metrics",
+        metavar="URL",
+        envvar="STET_METRICS",
+        help="A health address; of a name, each replica that it stands for. May be repeated (a stack's are known).",
+    ),
 ]
 
 
@@ -141,7 +170,7 @@ def status_command(metrics: MetricsUrls = None, output: Format = OutputFormat.TE
 
 async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Sequence[str] = ()) -> list[StatusLine]:
     now = settings.clock().now()
-    replicas, lag = await asyncio.gather(_fetch_metrics(metrics_urls), _lag_lines(pool, settings))
+    replicas, lag = await asyncio.gather(fetch_metrics(metrics_urls), _lag_lines(pool, settings))
     async with pool.acquire() as connection:
         return [
             *await _pause_lines(connection, settings.tenant),

@@ -62,6 +62,7 @@ OTHER_SETTINGS = frozenset(
         "SECRETS_DIR",  # where settings may also be files
         "COMMIT",  # of the code, set by the build of an image
         "OPERATOR",  # who runs stet, for its audit log
+        "METRICS",  # addresses of replicas, for stet status
         "CASES", "HOUSE_PAUSE", "PAYLOADS", "RULE_EXAMPLES", "SWITCHES", "WRITE_EXPECTED",  # of tests
         "IMAGE", "BUNDLE",  # of the pipelines of a repository of rules
     )

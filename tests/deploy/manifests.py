@@ -29,13 +29,14 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("prometheus-operator", "grafana"),
     ("rules-git-sync",),
     ("rules-image",),
+    ("rules-bundle",),
     ("external-secrets",),
     ("external-secrets", "cloudnative-pg", "external-secrets-database"),
     ("media",),
     ("ingress",),
     ("ingress", "ingress-meta-mtls"),
     ("ingress", "cert-manager"),
-    ("dev",),
+    ("media", "dev"),
     (
         *(
             "strimzi",
@@ -46,6 +47,7 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
             "grafana",
             "tracing",
             "rules-git-sync",
+            "rules-bundle",
         ),
         *("media", "external-secrets", "external-secrets-database", "ingress", "ingress-meta-mtls", "cert-manager"),
     ),

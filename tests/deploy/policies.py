@@ -410,6 +410,51 @@ def _is_let_in(
     )
 
 
+def way_to_rules(manifests: Sequence[Manifest]) -> Objections:
+    """Where rules fetch a bundle, a policy lets them out to a block of addresses on the bundle's port."""
+    policies = [one["spec"] for one in of_kind(manifests, "NetworkPolicy")]
+    for workload in _services(manifests):
+        bundle = urlsplit(workload.variables().get("STET_RULES_BUNDLE", ""))
+        if not bundle.hostname:
+            continue
+        port = bundle.port or (80 if bundle.scheme == "http" else 443)
+        ways = [
+            rule
+            for spec in policies
+            if matches(spec["podSelector"], workload.labels)
+            for rule in spec.get("egress", ())
+            if any("ipBlock" in peer for peer in rule["to"]) and port in {one["port"] for one in rule["ports"]}
+        ]
+        if not ways:
+            yield f"{workload.place}: no NetworkPolicy lets it out to port {port} of {bundle.hostname}"
+
+
+def metrics_of_operators(manifests: Sequence[Manifest]) -> Objections:
+    """Each address of STET_METRICS is a headless Service of one workload, and all services have one."""
+    services = {one["metadata"]["name"]: one["spec"] for one in of_kind(manifests, "Service")}
+    for workload in workloads(manifests):
+        addresses = workload.variables().get("STET_METRICS", "").split() if workload.is_ours else []
+        asked = set()
+        for address in map(urlsplit, addresses):
+            spec = services.get(address.hostname or "", {"selector": {}, "ports": []})
+            pods = selected(manifests, {"matchLabels": spec["selector"]}) if spec["selector"] else []
+            if spec.get("clusterIP") != "None" or address.port not in {one["port"] for one in spec["ports"]}:
+                yield f"{workload.place}: {address.netloc} stands for no replicas"
+            asked |= {pod.name for pod in pods}
+            egress = [
+                rule
+                for one in of_kind(manifests, "NetworkPolicy")
+                if matches(one["spec"]["podSelector"], workload.labels)
+                for rule in one["spec"].get("egress", ())
+                if address.port in {port["port"] for port in rule["ports"]}
+                and any(matches(peer.get("podSelector", {}), pod.labels) for peer in rule["to"] for pod in pods)
+            ]
+            if not egress:
+                yield f"{workload.place}: no NetworkPolicy lets it out to {address.netloc}"
+        missing = {one.name for one in _services(manifests)} - asked if addresses else set()
+        yield from (f"{workload.place}: it does not ask {name} for its metrics" for name in sorted(missing))
+
+
 # ------------------------------------------------------------------ numbers
 
 
@@ -506,6 +551,6 @@ ALL = (
     restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
     meaningful_probes, patient_ends, disruption_budgets, known_settings, secrets_apart, own_secrets,
     optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners, network_policies, both_ends,
-    scaling, database_connections, replicas,
+    way_to_rules, metrics_of_operators, scaling, database_connections, replicas,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

@@ -82,6 +82,19 @@ def test_the_namespace_takes_restricted_pods_only() -> None:
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+def test_the_pod_of_operators_reaches_the_broker_the_database_and_health_ports_alone() -> None:
+    built = overlay("production")
+    (pod,) = [one for one in workloads(built) if one.name == "operator"]
+    ports = {
+        port["port"]
+        for policy in of_kind(built, "NetworkPolicy")
+        if policies.matches(policy["spec"]["podSelector"], pod.labels)
+        for rule in policy["spec"].get("egress", ())
+        for port in rule["ports"]
+    }
+    assert ports == {53, 5432, 9090, 9093}
+
+
 def test_a_scrape_takes_every_sample_that_a_process_can_have() -> None:
     """Prometheus drops a scrape whole where it has one sample too many."""
     (monitor,) = [one for one in of_kind(overlay("production"), "PodMonitor") if one["metadata"]["name"] == "stet"]

@@ -185,6 +185,17 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
     policies.both_ends: [
         (put(policy("postgres"), "ingress", 1, "ports", 0, "port", to=8001), "let nothing in on 8000"),
         (put(policy("postgres"), "ingress", 0, "from", to=[]), "NetworkPolicy to-postgres: the pods of"),
+        (drop("NetworkPolicy", "health-from-operator"), "NetworkPolicy operator-to-health: the pods of"),
+    ],
+    policies.way_to_rules: [
+        (drop("NetworkPolicy", "rules-to-bundle"), "no NetworkPolicy lets it out to port 443 of registry.example.com"),
+        (put(config("rules"), "data", "STET_RULES_BUNDLE", to="https://files.example:8443/rules.tar"), "port 8443 of"),
+    ],
+    policies.metrics_of_operators: [
+        (drop("NetworkPolicy", "operator-to-health"), "lets it out to health-rules:9090"),
+        (drop("Service", "health-rules"), "health-rules:9090 stands for no replicas"),
+        (put(of("Service", "health-rules"), "spec", "clusterIP", to=None), "health-rules:9090 stands for no replicas"),
+        (put(config("operator"), "data", "STET_METRICS", to="http://health-rules:9090"), "not ask dispatcher for its"),
     ],
     policies.scaling: [
         (put(of("Deployment", "ingest-web"), "spec", "replicas", to=2), "an apply sets the number of replicas back"),
@@ -215,12 +226,15 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
 }
 
 
+_BUILT = ("strimzi", "cloudnative-pg", "operator", "keda", "external-secrets", "rules-bundle")
+
+
 @pytest.mark.parametrize(
     ("broken", "change", "sentence"),
     [(broken, change, sentence) for broken, cases in CASES.items() for change, sentence in cases],
 )
 def test_a_policy_objects_to_what_breaks_it(broken: Any, change: Break, sentence: str) -> None:
-    manifests = deepcopy(list(base_with(("strimzi", "cloudnative-pg", "keda", "external-secrets"))))
+    manifests = deepcopy(list(base_with(_BUILT)))
     change(manifests)
     assert [objection for objection in broken(manifests) if sentence in objection]
 

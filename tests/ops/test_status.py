@@ -1,0 +1,56 @@
+"""What ``stet status`` reads of running replicas."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from dev.ports import free_ports
+from ops.status import fetch_metrics
+
+
+@pytest.fixture
+def headless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name ``health-rules`` stands for three addresses, as that of a headless Service does."""
+    resolve = asyncio.BaseEventLoop.getaddrinfo
+
+    async def resolve_name(loop: Any, host: Any, *arguments: Any, **options: Any) -> Any:
+        hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3") if host == "health-rules" else (host,)
+        return [found for one in hosts for found in await resolve(loop, one, *arguments, **options)]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve_name)
+
+
+@pytest.mark.usefixtures("headless")
+async def test_every_replica_that_a_name_stands_for_is_asked() -> None:
+    (port,) = free_ports(1)
+    async with _metrics_page("127.0.0.1", port), _metrics_page("127.0.0.2", port):
+        replicas = await fetch_metrics([f"http://health-rules:{port}"])
+    assert replicas.asked == 3
+    assert [value for _, value in replicas.values("stet_up")] == [1.0, 1.0]
+    assert list(replicas.away) == [f"http://127.0.0.3:{port}"]
+
+
+async def test_a_name_that_stands_for_nothing_is_away() -> None:
+    replicas = await fetch_metrics(["http://health-rules.invalid:9090"])
+    assert list(replicas.away) == ["http://health-rules.invalid:9090"]
+
+
+@asynccontextmanager
+async def _metrics_page(host: str, port: int) -> AsyncIterator[None]:
+    app = web.Application()
+    app.router.add_get("/metrics", _page)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _page(_: web.Request) -> web.Response:
+    return web.Response(text="stet_up 1\n")
