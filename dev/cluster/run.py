@@ -55,6 +55,14 @@ class StepFailed(StetError):
     """A step saw something that must not be."""
 
 
+_RECEIVER = "deployment/ingest-web"
+_COUNT_FILES = (
+    "python",
+    "-c",
+    "import pathlib; print(sum(path.is_file() for path in pathlib.Path('/files/received').rglob('*')))",
+)
+
+
 class ClusterStep(StrEnum):
     """In their order."""
 
@@ -177,8 +185,12 @@ class ClusterRun:
             self._keep("stories.txt", failure.output)
             raise
         self._keep("stories.txt", told)
+        stored = int(kubectl.execute(_RECEIVER, *_COUNT_FILES))
+        if not stored:
+            raise StepFailed("the manuscript of the pitch is not in the store of files")
         kubectl.delete_namespace()
-        return f"eight stories ended as expected (ready after {ready:.0f} s); {self.folder / 'stories.txt'}"
+        ended = f"eight stories ended as expected, {stored} files stored (ready after {ready:.0f} s)"
+        return f"{ended}; {self.folder / 'stories.txt'}"
 
     # ------------------------------------------------------------------ apply
 
