@@ -24,6 +24,10 @@ from shared.runtime.telemetry import get_logger
 PROBE_SECONDS = 3.0
 """A probe that gets no answer in that time has failed for its sender; the manifests say the same."""
 
+UNNOTICED_SECONDS = 10.0
+"""After so long the probe of readiness has failed twice, and nothing is sent to this process any more, as the manifests
+have it."""
+
 _CHECK_SECONDS = 2.5
 """The time that a check may take. It is not cancelled then: the cancellation of a query waits for a database that
 stands still."""

@@ -25,7 +25,7 @@ from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
-from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
+from shared.runtime.health import UNNOTICED_SECONDS, Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
 from shared.runtime.inbox import inbox_expiries
 from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
@@ -34,8 +34,8 @@ from shared.runtime.postgres import Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
 from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
-from shared.runtime.secret_files import SecretFilesWatch
-from shared.runtime.settings import ServiceSettings, secrets_folder
+from shared.runtime.secret_files import SecretFilesWatch, SecretRestart
+from shared.runtime.settings import ServiceSettings, load_settings, secrets_folder
 from shared.runtime.startup import keep_what_was_started
 from shared.runtime.telemetry import configure_logs, error_location, get_logger
 from shared.runtime.topic_setup import wait_for_topics
@@ -153,6 +153,7 @@ class Process:
     on_drain: list[Callable[[], None]] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _unnoticed_seconds: float = 0
 
     def consume(self, topics: Sequence[Topic], handler: Handler) -> "BatchConsumer":
         from shared.runtime.consumer import BatchConsumer  # noqa: PLC0415 -- FastStream, which ingest reads nothing with
@@ -208,10 +209,11 @@ class Process:
             await asyncio.wait({stopping, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
             self._raise_failed_task()
             if drain_seconds:
-                log.info("drain.started", seconds=drain_seconds)
+                seconds = drain_seconds + self._unnoticed_seconds
+                log.info("drain.started", seconds=seconds)
                 for begin in self.on_drain:
                     begin()
-                await asyncio.wait(self._tasks.values(), timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(self._tasks.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 self._raise_failed_task()
         finally:
             stopping.cancel()
@@ -244,6 +246,14 @@ class Process:
         for _, lag in self.consumers:
             await lag.stop()
         log.info("process.stopped")
+
+    def restart(self) -> None:
+        """End as on SIGTERM, to be started again.
+
+        Nothing tells load balancers but readiness, so a service that drains does so until its probe has failed twice.
+        """
+        self._unnoticed_seconds = UNNOTICED_SECONDS
+        self._stop()
 
     def _stop(self) -> None:
         self.health.checks["stopping"] = _never_ready
@@ -302,11 +312,17 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
         expiries = inbox_expiries(pool, settings.keep_inbox_days, settings.keep_parked_days)
         process.task("inbox", lambda: delete_expired(SystemClock(), expiries))
         process.task("measure", process.measure)
-        secret_files = SecretFilesWatch(secrets_folder(), settings.certificate_files())
+        secret_files = SecretFilesWatch(secrets_folder(), settings.certificate_files(), _restart(settings, process))
         process.task("secret files", secret_files.run)
         health.details.append(secret_files.detail)
         process.add_readiness_check("database", lambda: _can_write(pool))
         yield process
+
+
+def _restart(settings: ServiceSettings, process: Process) -> SecretRestart | None:
+    if not settings.secrets_restart_seconds:
+        return None
+    return SecretRestart(settings.secrets_restart_seconds, lambda: load_settings(type(settings)), process.restart)
 
 
 async def _can_write(pool: Pool) -> bool:

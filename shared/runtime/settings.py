@@ -94,6 +94,19 @@ class ServiceSettings(KafkaSettings, PostgresSettings, TelemetrySettings):
     keep_parked_days: Annotated[
         int, Field(ge=1, description="For how many days settled parked records are kept (machine time).")
     ] = 90
+    secrets_restart_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            description=(
+                "Where the process is started again when it ends, as by Kubernetes: a changed file of a secret or a "
+                "certificate ends it, like SIGTERM, at a moment drawn from so many seconds, once the new files can be "
+                "used. 0: never."
+            ),
+            examples=["120"],
+        ),
+    ] = 0
     development_clock: Annotated[
         Path | None, Field(description="The file of a virtual clock, for development and tests on loopback alone.")
     ] = None

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from services.ingest.settings import IngestRole
 from shared.contracts.topics import PARTITIONS
-from shared.runtime import consumer
+from shared.runtime import consumer, health
 from shared.runtime.setting_names import KNOWN_SETTINGS, OTHER_SETTINGS, PREFIX
 from shared.runtime.settings import ServiceSettings
 from tests.deploy.manifests import Manifest, of_kind, place
@@ -134,6 +134,10 @@ def meaningful_probes(manifests: Sequence[Manifest]) -> Objections:
             asked = container.get(probe, {}).get("httpGet")
             if asked != {"path": path, "port": "health"}:
                 yield f"{workload.place}: the {probe} asks {asked}, not {path} on the port health"
+        readiness = container.get("readinessProbe", {})
+        noticed = readiness.get("periodSeconds", 10) * readiness.get("failureThreshold", 3)
+        if noticed > health.UNNOTICED_SECONDS:
+            yield f"{workload.place}: {noticed} seconds pass until it gets no more requests"
 
 
 def patient_ends(manifests: Sequence[Manifest]) -> Objections:
@@ -271,10 +275,16 @@ def immutable_config(manifests: Sequence[Manifest]) -> Objections:
 
 
 def restarts_on_change(manifests: Sequence[Manifest]) -> Objections:
-    """Reloader replaces the pods when a Secret changes that others write: an operator, External Secrets, a person."""
+    """A process ends itself for a Secret that others change: an operator, External Secrets, a person.
+
+    A kubelet changes the files of a volume, unless the volume is mounted by a part of it.
+    """
     for workload in _services(manifests):
-        if workload.manifest["metadata"].get("annotations", {}).get("reloader.stakater.com/auto") != "true":
+        if float(workload.variables().get("STET_SECRETS_RESTART_SECONDS", 0)) <= 0:
             yield f"{workload.place}: a changed Secret does not restart it"
+        for mount in workload.pod["containers"][0]["volumeMounts"]:
+            if mount["name"] == "secrets" and mount.get("subPath"):
+                yield f"{workload.place}: a changed Secret does not reach it"
 
 
 # ------------------------------------------------------------------ ports and networks

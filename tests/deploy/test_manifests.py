@@ -29,7 +29,7 @@ from tests.deploy.manifests import (
     overlay,
 )
 from tests.deploy.schema_checks import all_problems
-from tests.deploy.workloads import SETTINGS, workloads
+from tests.deploy.workloads import SETTINGS, matches, workloads
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -88,7 +88,7 @@ def test_the_pod_of_operators_reaches_the_broker_the_database_and_health_ports_a
     ports = {
         port["port"]
         for policy in of_kind(built, "NetworkPolicy")
-        if policies.matches(policy["spec"]["podSelector"], pod.labels)
+        if matches(policy["spec"]["podSelector"], pod.labels)
         for rule in policy["spec"].get("egress", ())
         for port in rule["ports"]
     }

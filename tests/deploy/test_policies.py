@@ -103,6 +103,7 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
     policies.meaningful_probes: [
         (put(container, "livenessProbe", "httpGet", "path", to="/readyz"), "the livenessProbe asks"),
         (put(container, "readinessProbe", to=None), "the readinessProbe asks None"),
+        (put(container, "readinessProbe", "failureThreshold", to=5), "25 seconds pass until it gets no more requests"),
     ],
     policies.patient_ends: [
         (put(pod, "terminationGracePeriodSeconds", to=30), "30 seconds to end, and it may need 33"),
@@ -164,7 +165,8 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(container, "envFrom", 1, "configMapRef", "name", to="elsewhere"), "no ConfigMap elsewhere"),
     ],
     policies.restarts_on_change: [
-        (put(of("Deployment", "dispatcher"), "metadata", "annotations", to={}), "does not restart it"),
+        (put(config("stet"), "data", "STET_SECRETS_RESTART_SECONDS", to="0"), "changed Secret does not restart it"),
+        (put(container, "volumeMounts", 1, "subPath", to="STET_WHATSAPP_TOKEN"), "a changed Secret does not reach it"),
     ],
     policies.ports_of_listeners: [
         (put(config("stet"), "data", "STET_HEALTH_PORT", to="9091"), "STET_HEALTH_PORT is not the port health"),
