@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos year cluster erasure fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos year cluster alerts erasure fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -37,6 +37,9 @@ year: $(READY) ## play a year of traffic on the virtual clock with every sweep, 
 
 cluster: $(READY) ## build the images and try them on a real Kubernetes: stories, policies, kills, a rollout, a restore (NODE=path/to/node.sh, or CONTEXT=name; ONLY=step; KEEP=1)
 	@$(PYTHON) -m dev.cluster $(if $(NODE),--node $(NODE)) $(if $(CONTEXT),--context $(CONTEXT)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
+alerts: $(READY) ## cause every failure that can be caused in a stack, and print which alerts fired in a real Prometheus, in about six minutes
+	@$(PYTHON) -m dev.observability.failures
 
 erasure: $(READY) ## play the stories, erase a visitor and a contact, and look for them in every table, topic, file and log
 	@$(PYTHON) -m pytest -q -s -m erasure tests/flow/test_erasure.py

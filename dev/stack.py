@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class StackOptions:
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ready_seconds: float = _READY_SECONDS
+
+    def with_settings(self, service: str, settings: Mapping[str, str]) -> "StackOptions":
+        """These options with more settings of one service."""
+        return replace(self, settings={**self.settings, service: {**self.settings.get(service, {}), **settings}})
 
 
 class Stack:

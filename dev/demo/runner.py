@@ -61,7 +61,7 @@ async def play_stories(
     """Play ``stories`` on a stack with a virtual clock that polls on request; ``driver`` moves its time."""
     clock = _clock(stack)
     async with aiohttp.ClientSession() as session:
-        sent_messages = SentMessages(_simulators(stack, session), stories)
+        sent_messages = SentMessages(simulators_of(stack, session), stories)
         timeline = Timeline(clock, driver or stack.virtual_clock, _refresh(sent_messages, clock, on_instant))
         context = await _prepare(stack, sent_messages, timeline)
         runs = [StoryRun(story, context) for story in stories]
@@ -71,7 +71,8 @@ async def play_stories(
         return DemoResult(results, await unexpected_effects(context))
 
 
-def _simulators(stack: DemoStack, session: aiohttp.ClientSession) -> Simulators:
+def simulators_of(stack: DemoStack, session: aiohttp.ClientSession) -> Simulators:
+    """The control interfaces of a stack's simulators, and ingest's."""
     layout = stack.layout
     return Simulators(
         session,

@@ -1,7 +1,7 @@
 """Durations in descriptions of alerts, and the scale by which a test shortens all of them.
 
-An expression writes an age as ``<6h>`` (rendered in seconds) and a range as ``[5m]``; both, and how long an alert
-has to hold, are multiplied by the scale. Nothing else of an alert depends on it.
+An expression writes an age as ``<6h>`` (rendered in seconds) and a range as ``[5m]``; both are multiplied by the scale,
+and how long an alert has to hold by a factor of its own. Nothing else of an alert depends on them.
 """
 
 import re
@@ -15,20 +15,26 @@ _RANGE = re.compile(rf"\[{_DURATION}\]")
 
 @dataclass(frozen=True)
 class TimeScale:
-    """``factor`` 1 is what is deployed; 1/60 makes minutes of hours and seconds of minutes."""
+    """``factor`` 1 is what is deployed; 1/60 makes minutes of hours and seconds of minutes. ``hold_factor`` is for how
+    long an alert has to hold, which a test waits for.
+    """
 
     factor: float = 1.0
+    hold_factor: float = 1.0
 
-    def duration(self, text: str) -> str:
-        """A duration of Prometheus, exact to the millisecond."""
-        if self.factor == 1:
-            return text
-        return f"{max(round(parse_seconds(text) * self.factor * 1000), 1)}ms"
+    def hold(self, text: str) -> str:
+        """How long an alert has to hold, as Prometheus writes it."""
+        return _scaled(text, self.hold_factor)
 
     def expression(self, text: str) -> str:
         """The expression with its ages in seconds and its ranges scaled."""
-        ranged = _RANGE.sub(lambda found: f"[{self.duration(found[1] + found[2])}]", text)
+        ranged = _RANGE.sub(lambda found: f"[{_scaled(found[1] + found[2], self.factor)}]", text)
         return _AGE.sub(lambda found: f"{parse_seconds(found[1] + found[2]) * self.factor:g}", ranged)
+
+
+def _scaled(text: str, factor: float) -> str:
+    """A duration of Prometheus, exact to the millisecond."""
+    return text if factor == 1 else f"{max(round(parse_seconds(text) * factor * 1000), 1)}ms"
 
 
 def parse_seconds(text: str) -> int:

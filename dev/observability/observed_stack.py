@@ -1,40 +1,75 @@
-"""A stack that a real Prometheus scrapes while the stories of the demo are played on it."""
+"""A stack that a real Prometheus scrapes while stories of the demo are played on it, and failures are caused in it."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
 
 from dev.demo.runner import POLLED_ON_REQUEST, DemoResult, play_stories
 from dev.demo.story import STARTS_AT, DemoStory
 from dev.layout import SERVICES
+from dev.observability.alert_receiver import AlertReceiver
 from dev.observability.durations import TimeScale
 from dev.observability.prometheus import Prometheus
-from dev.stack import Stack, StackOptions
+from dev.observability.rule_files import RULES_FOLDER
+from dev.ports import LOOPBACK, free_ports
+from dev.stack import RUN, Stack, StackOptions
 
-TIME_SCALE = TimeScale(1 / 60)
-"""Alerts that hold for minutes fire after seconds, so that a test sees them."""
+TIME_SCALE = TimeScale(1 / 60, 1 / 1440)
+"""Ages and ranges are a sixtieth of those deployed, and what has to hold for a day holds for a minute: a test waits for
+them. Nothing else of the alerts is changed.
+"""
 
+_SCRAPES = 2
 _SCRAPES_SECONDS = 3.0
+_LOOK_SECONDS = 0.2
+_PROBE_SECONDS = 1.0
 
 
 @dataclass
 class ObservedStack:
-    """``began`` and ``elapsed`` are machine time in seconds, for queries over the whole run."""
+    """``began`` and ``elapsed`` are machine time in seconds, for queries over the whole run.
+
+    ``receiver`` hears the alerts, as an Alertmanager would. ``rules`` is the folder that the stack's rules follow, a
+    copy that may be changed. ``spare_port`` is scraped too: a second replica may serve its metrics there.
+    """
 
     stack: Stack
     prometheus: Prometheus
-    began: float = field(default_factory=time.time)
+    receiver: AlertReceiver
+    rules: Path
+    spare_port: int
+    began: float
 
     @staticmethod
     @asynccontextmanager
     async def open(name: str, options: StackOptions = POLLED_ON_REQUEST) -> AsyncIterator["ObservedStack"]:
-        async with Stack.open(name, STARTS_AT, options) as stack:
-            targets = {service: stack.layout.health_url(service) for service in SERVICES}
-            async with Prometheus.open(stack.layout.folder / "data" / "prometheus", targets, TIME_SCALE) as prometheus:
-                await asyncio.sleep(_SCRAPES_SECONDS)  # a rate needs a value from before the first event
-                yield ObservedStack(stack, prometheus)
+        rules = RUN / f"{name}-rules"
+        shutil.rmtree(rules, ignore_errors=True)
+        shutil.copytree(RULES_FOLDER, rules)
+        options = options.with_settings("rules", {"STET_RULES_DIR": str(rules)})
+        try:
+            async with (
+                Stack.open(name, STARTS_AT, options) as stack,
+                _probed(stack),
+                AlertReceiver.open() as receiver,
+            ):
+                (spare,) = free_ports(1)
+                targets = {service: stack.layout.health_url(service) for service in SERVICES}
+                targets |= {"spare": f"http://{LOOPBACK}:{spare}"}
+                folder = stack.layout.folder / "data" / "prometheus"
+                async with Prometheus.open(folder, targets, TIME_SCALE, receiver.address) as prometheus:
+                    began = time.time()
+                    while await prometheus.scraped() < _SCRAPES * len(SERVICES):  # a rate needs a value from before
+                        await asyncio.sleep(_LOOK_SECONDS)
+                    yield ObservedStack(stack, prometheus, receiver, rules, spare, began)
+        finally:
+            shutil.rmtree(rules, ignore_errors=True)
 
     async def play(self, stories: Sequence[DemoStory]) -> DemoResult:
         """Return once Prometheus has scraped what the stories left."""
@@ -45,3 +80,24 @@ class ObservedStack:
     @property
     def elapsed(self) -> int:
         return int(time.time() - self.began) + 1
+
+
+@asynccontextmanager
+async def _probed(stack: Stack) -> AsyncIterator[None]:
+    """Ask each service whether it is ready, as a kubelet does."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_SECONDS)) as session:
+        probes = [asyncio.create_task(_probe(session, stack.layout.ready_url(service))) for service in SERVICES]
+        try:
+            yield
+        finally:
+            for probe in probes:
+                probe.cancel()
+            await asyncio.gather(*probes, return_exceptions=True)
+
+
+async def _probe(session: aiohttp.ClientSession, address: str) -> None:
+    while True:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(address) as answer:
+                await answer.read()
+        await asyncio.sleep(_PROBE_SECONDS)

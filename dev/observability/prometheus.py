@@ -16,6 +16,9 @@ from dev.ports import LOOPBACK, free_ports
 from dev.processes import Child, Command
 from dev.tools import program
 
+Firing = tuple[str, str]
+"""The name of an alert that fires, and its label ``service``, which may be empty."""
+
 _READY_SECONDS = 20
 
 
@@ -29,23 +32,31 @@ class Prometheus:
 
     url: str
     session: aiohttp.ClientSession
+    child: Child
 
     @staticmethod
     @asynccontextmanager
     async def open(
-        folder: Path, targets: Mapping[str, str], scale: TimeScale, interval: str = "1s"
+        folder: Path, targets: Mapping[str, str], scale: TimeScale, receiver: str, interval: str = "1s"
     ) -> AsyncIterator["Prometheus"]:
-        """Scrape ``targets`` (an address by the name of its instance) each ``interval`` until the block ends."""
+        """Scrape ``targets`` (an address by the name of its instance) each ``interval`` until the block ends.
+
+        Alerts are sent to ``receiver``, a host and port, as to an Alertmanager.
+        """
         port = free_ports(1)[0]
-        child = Child(_command(folder, targets, scale, interval, port), folder)
+        child = Child(_command(folder, targets, scale, receiver, interval, port), folder)
         async with aiohttp.ClientSession() as session:
-            prometheus = Prometheus(f"http://{LOOPBACK}:{port}", session)
+            prometheus = Prometheus(f"http://{LOOPBACK}:{port}", session, child)
             try:
                 await child.start()
                 await child.wait_until(prometheus.is_ready, _READY_SECONDS)
                 yield prometheus
             finally:
                 await child.stop()
+
+    async def kill(self) -> None:
+        """End it for good, without a last word."""
+        await self.child.kill()
 
     async def is_ready(self) -> bool:
         with suppress(aiohttp.ClientError):
@@ -62,11 +73,16 @@ class Prometheus:
         arguments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
         return list((await self._get("query_range", query=expression, **arguments))["result"])
 
-    async def firing(self) -> set[tuple[str, str]]:
-        """The names of the alerts that fire now, each with its label ``service``, which may be empty."""
+    async def firing(self) -> set[Firing]:
+        """The alerts that fire now."""
         alerts = (await self._get("alerts"))["alerts"]
         labels = [alert["labels"] for alert in alerts if alert["state"] == "firing"]
         return {(one["alertname"], one.get("service", "")) for one in labels}
+
+    async def scraped(self) -> int:
+        """How many scrapes have succeeded; the first ones come some seconds after the start."""
+        found = await self.query("sum(sum_over_time(up[1h]))")
+        return int(float(found[0]["value"][1])) if found else 0
 
     async def metric_names(self) -> set[str]:
         """The names that the scraped targets describe, and those of all series."""
@@ -100,22 +116,25 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program("promtool"), *arguments], check=False, capture_output=True, text=True)
 
 
-def _command(folder: Path, targets: Mapping[str, str], scale: TimeScale, interval: str, port: int) -> Command:
+def _command(
+    folder: Path, targets: Mapping[str, str], scale: TimeScale, receiver: str, interval: str, port: int
+) -> Command:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yaml").write_text(to_yaml(rule_groups(read_rule_files(), scale)))
-    (folder / "prometheus.yaml").write_text(to_yaml(_configuration(targets, interval)))
+    (folder / "prometheus.yaml").write_text(to_yaml(_configuration(targets, receiver, interval)))
     argv = (
         str(program("prometheus")),
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={LOOPBACK}:{port}",
         "--enable-feature=exemplar-storage",
+        "--rules.alert.resend-delay=1s",
         "--log.level=warn",
     )
     return Command("prometheus", argv)
 
 
-def _configuration(targets: Mapping[str, str], interval: str) -> dict[str, Any]:
+def _configuration(targets: Mapping[str, str], receiver: str, interval: str) -> dict[str, Any]:
     static = [
         {"targets": [url.removeprefix("http://")], "labels": {"instance": name, "namespace": "stet"}}
         for name, url in targets.items()
@@ -123,5 +142,6 @@ def _configuration(targets: Mapping[str, str], interval: str) -> dict[str, Any]:
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": ["rules.yaml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [receiver]}]}]},
         "scrape_configs": [{"job_name": "stet", "static_configs": static}],
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dev.layout import ROOT
 from services.rules.rulebook.loader import load
+from services.rules.rulebook.model import Rule, may_write, questions_of
 from services.rules.rulebook.rule_folder import read_folder
 
 RULES_FOLDER = ROOT / "rules"
@@ -14,11 +15,16 @@ RULES_FOLDER = ROOT / "rules"
 
 @dataclass(frozen=True)
 class DashboardRule:
-    """A rule that has a dashboard. ``flow`` is the folder of the rule file: ``rights``, ``royalties``."""
+    """A rule that has a dashboard. ``flow`` is the folder of the rule file: ``rights``, ``royalties``.
+
+    ``asks``: people are asked a question; ``writes``: Consonance may be written to.
+    """
 
     name: str
     flow: str
     owner: str
+    asks: bool = True
+    writes: bool = True
 
 
 def read_rule_files(folder: Path = RULES_FOLDER) -> list[DashboardRule]:
@@ -27,7 +33,12 @@ def read_rule_files(folder: Path = RULES_FOLDER) -> list[DashboardRule]:
     if book is None:
         raise ValueError(f"{folder} does not load: {faults[0]}")
     rules = sorted(book.rules.values(), key=lambda rule: rule.name)
-    return [DashboardRule(rule.name, Path(rule.location.file).parent.name, rule.owner) for rule in rules]
+    return [_dashboard_rule(rule) for rule in rules]
+
+
+def _dashboard_rule(rule: Rule) -> DashboardRule:
+    asks = any(True for step in rule.steps for _ in questions_of(step))
+    return DashboardRule(rule.name, Path(rule.location.file).parent.name, rule.owner, asks, may_write(rule))
 
 
 def by_owner(rules: Iterable[DashboardRule]) -> dict[str, list[DashboardRule]]:

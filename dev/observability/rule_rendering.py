@@ -65,7 +65,7 @@ def _alerting(alert: Alert, scale: TimeScale, runbooks: str) -> dict[str, Any]:
     return {
         "alert": alert.name,
         "expr": _promql(alert.expression, scale),
-        "for": scale.duration(alert.holds),
+        "for": scale.hold(alert.holds),
         "labels": {"severity": alert.severity.value, "part_of": "stet"},
         "annotations": {
             "summary": alert.summary,

@@ -202,6 +202,9 @@ class RulesMetrics:
         _REVISION.labels(*labels).set(1)
         self._revision = labels
         self._rules.update(map(rule_label, rules))
+        for rule in self._rules:  # or Prometheus would not see the first of them: a series has to begin with 0
+            _DECISIONS.labels(rule, Reason.STARTED)
+            _ANSWER_DURATION.labels(rule)
 
     def set_rollout(
         self,

@@ -1,4 +1,4 @@
-"""What ``stet status`` reads of running replicas."""
+"""The metrics of running replicas, as ``stet status`` reads them."""
 
 import asyncio
 from collections.abc import AsyncIterator

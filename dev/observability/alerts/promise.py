@@ -91,7 +91,7 @@ AUDIT_ALERTS = [
     Alert(
         "StetAuditNotRunning",
         AlertSeverity.TICKET,
-        "time() - max by (namespace, service, hop) (stet_audit_last_run_timestamp_seconds) > <30m>",
+        "time() - max by (namespace, service, hop) (last_over_time(stet_audit_last_run_timestamp_seconds[1d])) > <30m>",
         "5m",
         "The audit of {{ $labels.service }} has not run for half an hour: {{ $labels.hop }}",
         "No replica audits, a run fails, or its query does not find the gap that is planted to prove it.",

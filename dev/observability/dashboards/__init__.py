@@ -24,4 +24,4 @@ def dashboards(rules: Iterable[DashboardRule]) -> list[Dashboard]:
         pipeline_dashboard(),
         platform_dashboard(),
     ]
-    return overview + [owner_dashboard(owner, [rule.name for rule in own]) for owner, own in by_owner(rules).items()]
+    return overview + [owner_dashboard(owner, own) for owner, own in by_owner(rules).items()]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dev.observability.dashboards.common import number_panel, quantile
 from dev.observability.panels import Dashboard, Kind, Panel, Query, Row
+from dev.observability.rule_files import DashboardRule
 
 
 def rules_dashboard() -> Dashboard:
@@ -141,48 +142,19 @@ def _decisions(matcher: str) -> list[Panel]:
     ]
 
 
-def owner_dashboard(owner: str, names: Sequence[str]) -> Dashboard:
-    matcher = f'rule=~"{"|".join(names)}"'
-    inside = f"{{{matcher}}}"
-    answered = f"stet_answer_duration_seconds_bucket{inside}"
+def owner_dashboard(owner: str, rules: Sequence[DashboardRule]) -> Dashboard:
+    """A panel of answers or writes is there where one of the owner's rules has any."""
+    names = [rule.name for rule in rules]
+    inside = _inside(names)
+    asking = [rule.name for rule in rules if rule.asks]
+    writing = [rule.name for rule in rules if rule.writes]
     return Dashboard(
         f"rules-{owner}",
         f"Stet / Rules of {owner}",
         f"The rules that {owner} owns: {', '.join(names)}.",
         [
-            Row(
-                "Questions",
-                [
-                    Panel(
-                        "What is open, and since when?",
-                        "Questions that wait for an answer, and the age of the oldest, by rule.",
-                        "short",
-                        [
-                            Query(f"sum by (rule) (max by (namespace, rule) (stet_open_questions{inside}))", "open"),
-                            Query(
-                                f"max by (rule) (stet_oldest_open_question_age_seconds{inside})", "oldest, in seconds"
-                            ),
-                        ],
-                        Kind.TABLE,
-                        empty_because="a rule that asks nothing has no question",
-                    ),
-                    Panel(
-                        "How long do people take to answer?",
-                        "Median and nine of ten, over the time shown.",
-                        "s",
-                        [
-                            Query(
-                                f"histogram_quantile({share}, sum by (le, rule) (increase({answered}[$__range])))",
-                                f"{name} {{{{rule}}}}",
-                            )
-                            for share, name in ((0.5, "median"), (0.9, "p90"))
-                        ],
-                        Kind.BARS,
-                        empty_because="a rule that asks nothing has no answer",
-                    ),
-                ],
-            ),
-            Row("Decisions", _decisions(matcher)),
+            Row("Questions", [_open_questions(inside), *([_answers(_inside(asking))] if asking else [])]),
+            Row("Decisions", _decisions(_matcher(names))),
             Row(
                 "What became of it",
                 [
@@ -198,21 +170,64 @@ def owner_dashboard(owner: str, names: Sequence[str]) -> Dashboard:
                         ],
                         Kind.BARS,
                     ),
-                    Panel(
-                        "What became of the writes?",
-                        "Writes to Consonance over the time shown, by rule and outcome.",
-                        "short",
-                        [
-                            Query(
-                                f"sum by (rule, outcome) (increase(stet_write_outcomes_total{inside}[$__range]))",
-                                "{{rule}}: {{outcome}}",
-                            )
-                        ],
-                        Kind.BARS,
-                        empty_because="a rule that writes nothing has no outcome",
-                    ),
+                    *([_writes(_inside(writing))] if writing else []),
                 ],
             ),
         ],
         since="7d",
+    )
+
+
+def _matcher(names: Sequence[str]) -> str:
+    return f'rule=~"{"|".join(names)}"'
+
+
+def _inside(names: Sequence[str]) -> str:
+    return f"{{{_matcher(names)}}}"
+
+
+def _open_questions(inside: str) -> Panel:
+    return Panel(
+        "What is open, and since when?",
+        "Questions that wait for an answer, and the age of the oldest, by rule.",
+        "short",
+        [
+            Query(f"sum by (rule) (max by (namespace, rule) (stet_open_questions{inside}))", "open"),
+            Query(f"max by (rule) (stet_oldest_open_question_age_seconds{inside})", "oldest, in seconds"),
+        ],
+        Kind.TABLE,
+    )
+
+
+def _answers(inside: str) -> Panel:
+    answered = f"stet_answer_duration_seconds_bucket{inside}"
+    return Panel(
+        "How long do people take to answer?",
+        "Median and nine of ten, over the time shown.",
+        "s",
+        [
+            Query(
+                f"histogram_quantile({share}, sum by (le, rule) (increase({answered}[$__range])))",
+                f"{name} {{{{rule}}}}",
+            )
+            for share, name in ((0.5, "median"), (0.9, "p90"))
+        ],
+        Kind.BARS,
+        empty_because="over the time shown no question was answered",
+    )
+
+
+def _writes(inside: str) -> Panel:
+    return Panel(
+        "What became of the writes?",
+        "Writes to Consonance over the time shown, by rule and outcome.",
+        "short",
+        [
+            Query(
+                f"sum by (rule, outcome) (increase(stet_write_outcomes_total{inside}[$__range]))",
+                "{{rule}}: {{outcome}}",
+            )
+        ],
+        Kind.BARS,
+        empty_because="over the time shown nothing was written",
     )
