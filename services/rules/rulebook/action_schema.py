@@ -215,13 +215,13 @@ QuorumWord = Annotated[
 
 def with_keys_aside(node: Any, info: ValidationInfo) -> Any:
     """Reports a key of an answer in the column of the answers, and takes it for that of the answer above."""
-    if not isinstance(node, MappingNode):
+    if not isinstance(node, MappingNode) or _KEYS_OF_ANSWERS.isdisjoint(node.nodes):
         return node
     nodes: dict[str, Node] = {}
     for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
         above = next(reversed(nodes), None)
         answer = nodes.get(above) if above is not None else None
-        is_aside = key in AnswerSection.known_keys() and isinstance(each, ScalarNode) and each.text
+        is_aside = key in _KEYS_OF_ANSWERS and isinstance(each, ScalarNode) and each.text
         if not is_aside or not isinstance(answer, MappingNode) or key in answer.nodes:
             nodes[key] = each
             continue
@@ -342,6 +342,7 @@ class AnswerSection(WriteKeys, NotifyKeys):
         return model.Question(build_addressees(who), self.say, answers, path)
 
 
+_KEYS_OF_ANSWERS = frozenset(AnswerSection.known_keys())
 _NOT_WITH_ASK = ("tell", "hand_over", "collect")
 """Keys that would share the ``say`` of an ``ask``, or end what it begins."""
 _GOING_ON = ("continue", "hand_over", "collect", "ask")

@@ -235,10 +235,10 @@ class Section(BaseModel):
                 return dict(keys.absent)
             return {**keys.absent, cls.shorthand: node}
         nodes = node.nodes
-        lacking = [key for key in keys.absent if key not in nodes]
+        lacking = () if keys.absent.keys() <= nodes.keys() else [key for key in keys.absent if key not in nodes]
         if len(lacking) > 1 and len(nodes.keys() & keys.known) == 1:  # it is only begun, which is one fault
             report.add(node.location, f"{label} needs {', '.join(f'“{key}”' for key in lacking)}")
-            lacking = []
+            lacking = ()
         for key in lacking:
             report.add(node.location, f"{label} needs “{key}”")
         if nodes.keys() <= keys.known or cls.model_config["extra"] == "allow":

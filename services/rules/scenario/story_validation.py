@@ -166,9 +166,10 @@ class StoryValidation:
             self._report.unknown(reply.value_location("button"), sentence, reply.button, known)
 
     def _check_rule(self, reply: Reply) -> None:
-        known = self._book.rules.keys() | self._unread_rules
-        if reply.rule and reply.rule not in known:
-            self._report.unknown(reply.value_location("rule"), f"there is no rule “{reply.rule}”", reply.rule, known)
+        name = reply.rule
+        if name and name not in self._book.rules and name not in self._unread_rules:
+            sentence = f"there is no rule “{name}”"
+            self._report.unknown(reply.value_location("rule"), sentence, name, self._book.rules)
 
     # -------------------------------------------------------------- what is expected
 
