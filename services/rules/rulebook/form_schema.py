@@ -21,6 +21,7 @@ from services.rules.rulebook.schema import (
     is_language,
     mapping,
     report_of,
+    with_fields_aside,
     word,
 )
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
@@ -134,6 +135,17 @@ class FormFile(Section):
         BeforeValidator(_with_questions_aside),
     ]
     """The texts in each language, by its code."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """A field in the column of “fields” is taken for one."""
+        keys = frozenset(FormFieldSection.known_keys())
+
+        def is_field(_: str, each: Node) -> bool:
+            return isinstance(each, MappingNode) and bool(each.nodes) and each.nodes.keys() <= keys
+
+        node = with_fields_aside(node, cls.known_keys(), report, is_field)
+        return super()._with_meant_keys(node, label, report)
 
     def build(self) -> model.Form:
         return model.Form(

@@ -117,7 +117,7 @@ def _choice_faults(field: FormField) -> Iterator[_Fault]:
     twice = next((n for n, option in enumerate(field.choose) if option in field.choose[:n]), None)
     if twice is not None:
         yield "names an option twice", ("choose", twice)
-    elif len(field.choose) == 1:
+    elif len(field.choose) == 1 and _OPTION.fullmatch(field.choose[0]):
         yield "offers one option, and nothing to choose", ("choose", 0)
     if len(field.choose) > LIST_ROWS:
         yield f"has {len(field.choose)} options; a list has at most {LIST_ROWS}", ("choose",)

@@ -395,7 +395,7 @@ def _check_same(context: ValidationContext, rule: Rule, until: Until, location: 
         all(scope.find(until.same, location) is not None for scope in events)  # the first that lacks it is said
         return
     if not rule.about and not context.is_written(rule, "about"):
-        context.report.add(
+        context.report.repeated(
             until.location, "a rule without “about” has no subject that an event could end; say “same: …”"
         )
     for name in rule.about:

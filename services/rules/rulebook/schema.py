@@ -211,6 +211,28 @@ def _nearest_key(written: str, needed: Iterable[str], missing: Iterable[str]) ->
     return close[0] if close else meant_key(written, missing)
 
 
+def with_fields_aside(
+    node: MappingNode, known: Iterable[str], report: FaultReport, is_field: Callable[[str, Node], bool]
+) -> MappingNode:
+    """Reports keys in the column of “fields” that are fields, and takes them for such."""
+    fields, keys = node.nodes.get("fields"), frozenset(known)
+    if not isinstance(fields, MappingNode) or fields.in_braces:
+        return node
+    aside = [
+        key
+        for key, each in node.nodes.items()
+        if key not in keys and is_field(key, each) and not get_close_matches(key, keys, 1, NEARLY_A_KEY)
+    ]
+    if not aside:
+        return node
+    report.add(node.keys[aside[0]], f"“{aside[0]}” belongs to “fields”; indent it further than that")
+    nodes = {key: each for key, each in node.nodes.items() if key not in aside}
+    own = {**fields.nodes, **{key: node.nodes[key] for key in aside}}
+    places = (*fields.places, *(node.keys[key] for key in aside))
+    nodes["fields"] = MappingNode(fields.location, own, places, fields.in_braces)
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
 class Section(BaseModel):
     """One mapping of a rule file: its fields are the keys, ``label`` is its name in messages.
 

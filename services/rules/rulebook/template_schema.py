@@ -1,5 +1,6 @@
 """The schema of a ``*.template.yaml``: a message in every language, as Meta approves it."""
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -17,9 +18,10 @@ from services.rules.rulebook.schema import (
     is_language,
     mapping,
     report_of,
+    with_fields_aside,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, Node
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.contracts.messages import TemplateHeader
 
 
@@ -80,6 +82,15 @@ def _with_keys_aside(node: Any, info: ValidationInfo) -> Any:
     return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
 
 
+def _bodies(node: MappingNode) -> Iterator[str]:
+    """The texts of all languages."""
+    languages = node.nodes.get("languages")
+    for each in languages.nodes.values() if isinstance(languages, MappingNode) else ():
+        body = each.nodes.get("body") if isinstance(each, MappingNode) else None
+        if isinstance(body, ScalarNode):
+            yield body.text
+
+
 def _is_text(node: Node) -> bool:
     return isinstance(node, MappingNode) and "body" in node.nodes
 
@@ -128,6 +139,9 @@ class TemplateFile(Section):
     @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """Languages among the fields are taken for what they are: the key above them is missing, or indented."""
+        if not node.nodes.keys() <= frozenset(cls.known_keys()):
+            words = {word for each in _bodies(node) for word in model.PARAMETER.findall(each)}
+            node = with_fields_aside(node, cls.known_keys(), report, lambda key, _: key in words)
         fields = node.nodes.get("fields")
         if "languages" not in node.nodes and isinstance(fields, MappingNode):
             aside = [key for key, each in fields.nodes.items() if is_language(key) and _is_text(each)]

@@ -42,6 +42,7 @@ class _Braces:
         self.extra: tuple[int, int, str] | None = None
         self.wrong: tuple[int, int, str, str] | None = None
         self.tight: tuple[int, int] | None = None
+        self.forgotten: tuple[int, int, str] | None = None
         self.no_colon: tuple[int, int, str] | None = None
         self.no_comma: tuple[int, int, str] | None = None
         self._begun: int | None = None
@@ -123,6 +124,8 @@ class _Braces:
             return
         opened = self.unclosed.pop()
         if CLOSING[opened[2]] != character:
+            closes_outer = bool(self.unclosed) and CLOSING[self.unclosed[-1][2]] == character
+            self.forgotten = self.forgotten or ((number, at, opened[2]) if closes_outer and not self.wrong else None)
             self.wrong = self.wrong or (number, at, character, opened[2])
         if not self.unclosed:
             self.end = (number, at)
@@ -186,6 +189,11 @@ def _not_opened(text: FileText, lines: list[str], braces: _Braces, number: int, 
 
 
 def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake | None:
+    if braces.forgotten is not None and braces.wrong is not None:
+        number, at, opened = braces.forgotten
+        right = CLOSING[opened]
+        sentence = f"“{right}” is missing before this “{braces.wrong[2]}”"
+        return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, at, right))
     if braces.wrong is not None:
         number, at, found, opened = braces.wrong
         if (mistake := _not_opened(text, lines, braces, number, at, found)) is not None:

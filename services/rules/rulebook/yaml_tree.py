@@ -321,6 +321,9 @@ class _Builder:
                 self._report.add(node.location, _written_twice(node.text, parent.keys[node.text]))
             self._report.repeating.add(self._file)
             parent.repeats = True
+            known = parent.nodes.get(node.text)
+            if known is not None and _is_empty(known):
+                parent.key = node.text  # the first has nothing, so the second counts
         else:
             parent.key, parent.repeats = node.text, False
             parent.keys[node.text] = node.location
@@ -396,7 +399,8 @@ class _Builder:
             return
         behind = self._text.text[parent.key_end.index : event.start_mark.index + 1]
         if ":" in behind or not (parent.nodes or ":" in key):
-            parent.nodes[key] = node
+            if ":" in behind or not self._lacks_colon(parent, key):
+                parent.nodes[key] = node
             return
         if not parent.nodes and key.endswith(":"):  # {finance:} has a key without a value
             location = parent.keys.pop(key)
@@ -410,6 +414,18 @@ class _Builder:
             parent.nodes[name] = ScalarNode(location, value, _meaning(value))
             return
         self._behind_comma(parent, key, node, location)
+
+    def _lacks_colon(self, parent: _Open, key: str) -> bool:
+        """A word and more words stand first between braces: the colon between them is missing, which is reported."""
+        word, _, rest = key.partition(" ")
+        if not rest.strip() or not _NAME.fullmatch(word) or rest[0] in "-=<>!":
+            return False
+        location = parent.keys.pop(key)
+        place = Location(location.file, location.line, location.column + len(word))
+        self._report.add(place, f"a colon is missing behind “{word}”: {word}: {rest}")
+        parent.keys[word] = location
+        parent.nodes[word] = ScalarNode(location, rest, _meaning(rest))
+        return True
 
     def _behind_comma(self, parent: _Open, key: str, node: ScalarNode, location: Location) -> None:
         """A word behind a comma: one of several values, the rest of a number or of a text."""
