@@ -10,7 +10,7 @@ import asyncpg
 
 from dev.demo.effects import ApprovedMetadata, ConsonanceWrites, SentMessages
 from dev.demo.people import read_people, register_people
-from dev.demo.simulators import CallRefused, DemoStack, Simulators
+from dev.demo.simulators import CallRefused, DemoStack, Simulators, development_clock
 from dev.demo.story import ENDS_AT, DemoStory, Transcript
 from dev.demo.story_run import DemoContext, StoryFailed, StoryRun
 from dev.demo.timeline import ClockDriver, Timeline
@@ -59,9 +59,9 @@ async def play_stories(
     driver: ClockDriver | None = None,
 ) -> DemoResult:
     """Play ``stories`` on a stack with a virtual clock that polls on request; ``driver`` moves its time."""
-    clock = _clock(stack)
+    clock = development_clock(stack)
     async with aiohttp.ClientSession() as session:
-        sent_messages = SentMessages(simulators_of(stack, session), stories)
+        sent_messages = SentMessages(Simulators.of(stack.layout, session), stories)
         timeline = Timeline(clock, driver or stack.virtual_clock, _refresh(sent_messages, clock, on_instant))
         context = await _prepare(stack, sent_messages, timeline)
         runs = [StoryRun(story, context) for story in stories]
@@ -69,17 +69,6 @@ async def play_stories(
         await timeline.play([_play(run, faults) for run in runs])
         results = [DemoStoryResult(run.story, run.transcript, faults.get(run.story)) for run in runs]
         return DemoResult(results, await unexpected_effects(context))
-
-
-def simulators_of(stack: DemoStack, session: aiohttp.ClientSession) -> Simulators:
-    """The control interfaces of a stack's simulators, and ingest's."""
-    layout = stack.layout
-    return Simulators(
-        session,
-        whatsapp_url=f"{layout.whatsapp_url}/_simulator",
-        consonance_url=f"{layout.consonance_url.removesuffix('/graphql')}/_simulator",
-        ingest_url=layout.health_url("ingest"),
-    )
 
 
 async def _prepare(stack: DemoStack, sent_messages: SentMessages, timeline: Timeline) -> DemoContext:
@@ -92,12 +81,6 @@ async def _prepare(stack: DemoStack, sent_messages: SentMessages, timeline: Time
     approved_metadata = ApprovedMetadata(stack.neighbours.kafka_bootstrap)
     writes = ConsonanceWrites(simulators)
     return DemoContext(stack, simulators, timeline, people, sent_messages, writes, approved_metadata)
-
-
-def _clock(stack: DemoStack) -> Clock:
-    if stack.clock is None:
-        raise RuntimeError("stories are played on a development clock")
-    return stack.clock
 
 
 def _refresh(sent_messages: SentMessages, clock: Clock, on_instant: OnInstant) -> Callable[[], Awaitable[None]]:

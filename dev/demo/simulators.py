@@ -1,7 +1,7 @@
 """A stack as the demo sees it: the control APIs of both simulators, and ingest's development route."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import aiohttp
 import orjson
@@ -34,6 +34,13 @@ class DemoStack(Protocol):
     def virtual_clock(self) -> VirtualClock: ...
 
 
+def development_clock(stack: DemoStack) -> Clock:
+    """Raises RuntimeError for a stack on the real clock."""
+    if stack.clock is None:
+        raise RuntimeError("the stack runs on the real clock; give it a development clock")
+    return stack.clock
+
+
 @dataclass(frozen=True)
 class Simulators:
     """``whatsapp_url`` and ``consonance_url`` end in the simulators' control paths."""
@@ -42,6 +49,15 @@ class Simulators:
     whatsapp_url: str
     consonance_url: str
     ingest_url: str
+
+    @classmethod
+    def of(cls, addresses: StackAddresses, session: aiohttp.ClientSession) -> Self:
+        return cls(
+            session,
+            whatsapp_url=f"{addresses.whatsapp_url}/_simulator",
+            consonance_url=f"{addresses.consonance_url.removesuffix('/graphql')}/_simulator",
+            ingest_url=addresses.health_url("ingest"),
+        )
 
     async def poll(self) -> int:
         """Let ingest poll Consonance now; returns how many events it published. Raises CallRefused."""

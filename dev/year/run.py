@@ -12,12 +12,12 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from dev.demo.people import read_people
-from dev.demo.simulators import Simulators
-from dev.layout import SERVICES, Layout
+from dev.demo.simulators import Simulators, development_clock
+from dev.layout import SERVICES
 from dev.stack import Stack, StackOptions
 from dev.year.traffic import Traffic
 from dev.year.verdict import Sizes, TableSize
-from shared.runtime.clock import Clock, machine_now
+from shared.runtime.clock import machine_now
 from shared.runtime.postgres import load_queries
 
 QUERIES = load_queries(__file__, "tables.sql")
@@ -89,27 +89,18 @@ def _options() -> StackOptions:
 @asynccontextmanager
 async def _traffic(stack: Stack, seed: int) -> AsyncIterator[Traffic]:
     async with aiohttp.ClientSession() as session:
-        simulators = _simulators(stack.layout, session)
+        simulators = Simulators.of(stack.layout, session)
         people = await read_people(simulators)
         await simulators.poll()
         await stack.virtual_clock.settle(_SETTLE_SECONDS)
         producer = AIOKafkaProducer(bootstrap_servers=stack.neighbours.kafka_bootstrap)
         await producer.start()
         try:
-            traffic = Traffic(simulators, people, _clock(stack), producer, seed)
+            traffic = Traffic(simulators, people, development_clock(stack), producer, seed)
             await traffic.begin()
             yield traffic
         finally:
             await producer.stop()
-
-
-def _simulators(layout: Layout, session: aiohttp.ClientSession) -> Simulators:
-    return Simulators(
-        session,
-        whatsapp_url=f"{layout.whatsapp_url}/_simulator",
-        consonance_url=f"{layout.consonance_url.removesuffix('/graphql')}/_simulator",
-        ingest_url=layout.health_url("ingest"),
-    )
 
 
 async def _play_month(stack: Stack, traffic: Traffic, month: int) -> None:
@@ -120,12 +111,6 @@ async def _play_month(stack: Stack, traffic: Traffic, month: int) -> None:
             await virtual.run_until(monday + timedelta(days=days, hours=1), _SETTLE_SECONDS, _STEP)
             await act(week)
     await virtual.run_until(STARTS_AT + MONTH * month, _SETTLE_SECONDS, _STEP)
-
-
-def _clock(stack: Stack) -> Clock:
-    if stack.clock is None:
-        raise RuntimeError("a year is played on a development clock")
-    return stack.clock
 
 
 # ------------------------------------------------------------------ sweeps

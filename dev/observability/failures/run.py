@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from dev.demo.runner import simulators_of
+from dev.demo.simulators import Simulators
 from dev.observability.failures.actions import FailureContext
 from dev.observability.observed_stack import ObservedStack
 from dev.observability.prometheus import Firing, Prometheus
@@ -73,7 +73,7 @@ async def cause_failures(observed: ObservedStack, rounds: Iterable[FailureRound]
     report = FailureReport()
     lasting = AsyncExitStack()
     async with aiohttp.ClientSession() as session:
-        context = FailureContext(observed, simulators_of(observed.stack, session))
+        context = FailureContext(observed, Simulators.of(observed.stack.layout, session))
         try:
             for one in rounds:
                 report.results += await _cause_round(context, one, lasting)

@@ -293,7 +293,7 @@ def diff_stories(base: Files, head: Files) -> Difference:
     for files in (base, head):
         stories.update(((story.rule, story.it), story) for story in read_stories(files)[0])
     before, after = _load(base, "the old rules"), _load(head, "the new rules")
-    played = [(run_story(story, before), run_story(story, after)) for story in stories.values()]
+    played = [(_messages_of_story(story, before), _messages_of_story(story, after)) for story in stories.values()]
     old = [message for result, _ in played for message in result.messages]
     new = [message for _, result in played for message in result.messages]
     ended = [[one for each in side for one in each.endings] for side in zip(*played, strict=True)] or [[], []]
@@ -309,21 +309,23 @@ def diff_stories(base: Files, head: Files) -> Difference:
     )
 
 
-def run_story(story: Story, book: Rulebook) -> RunResult:
+def _messages_of_story(story: Story, book: Rulebook) -> RunResult:
     result = RunResult()
     if RuleId(story.rule) not in book.rules:
         return result
     player = StoryPlayer.of(story, book)
-    case, world = f"{story.rule}: {story.it}", player.simulation
+    case, simulation = f"{story.rule}: {story.it}", player.simulation
     _play(player, story)
     requested = {
-        message.message_id: message.requested_at for chain in world.facts.chains.values() for message in chain.messages
+        message.message_id: message.requested_at
+        for chain in simulation.facts.chains.values()
+        for message in chain.messages
     }
-    for effect in world.effects:
+    for effect in simulation.effects:
         if isinstance(effect, RequestedMessage):
             at = requested.get(effect.send.message_id) or story.start
-            result.messages.append(message_of(case, player.people.book, world.facts, effect, at.astimezone(UTC)))
-    for chain in world.facts.chains.values():
+            result.messages.append(message_of(case, player.people.book, simulation.facts, effect, at.astimezone(UTC)))
+    for chain in simulation.facts.chains.values():
         if chain.ended is not None:
             result.endings.append(EndedCase(case, chain.rule, chain.subject, str(chain.ended)))
     return result

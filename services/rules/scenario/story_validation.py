@@ -15,7 +15,6 @@ from services.rules.rulebook.catalogue import FieldSpec, FieldType, fields_of_mo
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location, Rulebook, answers_of, questions_of
 from services.rules.rulebook.rule_folder import FORM, RULE, TEMPLATE
-from services.rules.rulebook.schema import Section
 from services.rules.rulebook.validation import Validation, names_of_addressees
 from services.rules.rulebook.validation_context import known_roles
 from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
@@ -347,12 +346,6 @@ def _first_unplayable(step: EventStep, values: MappingNode, people: StoryPeople)
         except UnplayableStep:
             return place if isinstance(node, MappingNode | SequenceNode) else node.location
     return None
-
-
-def _is_faulty(section: Section, key: str) -> bool:
-    """Whether the value was reported when it was read, and another stands in its place."""
-    node = section.written.get(key)
-    return not isinstance(node, ScalarNode) or isinstance(node.value, Faulty)
 
 
 @cache
