@@ -289,7 +289,7 @@ def _column(name: str, kind: str) -> str:
 async def _places_in_topics(settings: OperatorSettings, people: Sequence[PersonWords]) -> list[PersonPlace]:
     topics = {topic.name: topic for topic in ALL_TOPICS}
     searched = [topics[one.name] for one in TOPICS if one.erasure is not TopicErasure.NONE]
-    records = await TopicScan(settings, searched).find(sorted({word for one in people for word in one.needles}))
+    records = await TopicScan(settings, searched).find_all(sorted({word for one in people for word in one.needles}))
     counts: dict[str, int] = {}
     for record in records:
         counts[record.topic.name] = counts.get(record.topic.name, 0) + 1

@@ -112,6 +112,7 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
         scan = TopicScan(kafka, (*TRACED, CONTACTS) if kind is IdKind.PERSON else TRACED)
         try:
             entries += _topic_entries(await scan.find(needles, since_ms))
+            unread = scan.missing
         except Misconfigured as error:  # the tables know enough to go on with in an incident
             unread = str(error)
         read, seconds = scan.read, scan.seconds

@@ -1,6 +1,11 @@
-"""Reads the topics beside their consumers: in no consumer group, and committing nothing."""
+"""Reads the topics beside their consumers: in no consumer group, and committing nothing.
 
+Every wait for the broker ends: a command is run in an incident, when the broker may stand still at any moment.
+"""
+
+import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +15,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ops.command_line import broker_away
+from ops.rules.output import counted
+from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.kafka import client_options, connection_fault
@@ -17,6 +24,8 @@ from shared.runtime.kafka import client_options, connection_fault
 _FETCH_MS = 500
 _MOST_RECORDS = 4000
 _CONNECT_MS = 10_000
+_ANSWER_SECONDS = 10.0
+"""The time without a step forward after which the broker counts as standing still."""
 
 Position = tuple[str, int]
 """A topic without the prefix, and a partition."""
@@ -62,34 +71,75 @@ async def end_offsets(settings: KafkaSettings) -> Mapping[Position, int]:
 
 
 class TopicScan:
-    """Looks through topics for records that hold one of some texts. ``read`` counts what was looked at."""
+    """Looks through topics for records that hold one of some texts. ``read`` counts what was looked at.
+
+    ``missing`` says what could not be read, where the broker stopped answering on the way; else it is empty.
+    """
 
     def __init__(self, settings: KafkaSettings, topics: Sequence[Topic]) -> None:
         self._settings = settings
         self._topics = {settings.topic_prefix + topic.name: topic for topic in topics}
         self.read = 0
         self.seconds = 0.0
+        self.missing = ""
+
+    async def find_all(self, texts: Iterable[str], since_ms: int | None = None) -> list[FoundRecord]:
+        """As ``find``. Raises Misconfigured where the topics were not read to their end."""
+        found = await self.find(texts, since_ms)
+        if self.missing:
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", self.missing)
+        return found
 
     async def find(self, texts: Iterable[str], since_ms: int | None = None) -> list[FoundRecord]:
-        """Records from ``since_ms`` (machine time, epoch) on, else from the first kept one, up to the end of now."""
+        """Records from ``since_ms`` (machine time, epoch) on, else from the first kept one, up to the end of now.
+
+        Raises Misconfigured where no broker answers from the start.
+        """
         needles = [text.encode() for text in texts]
         began = time.monotonic()
         found: list[FoundRecord] = []
         async with reader(self._settings) as consumer:
-            left = await self._position(consumer, since_ms)
-            while left:
-                batches = await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST_RECORDS)
-                for place, records in batches.items():
-                    self.read += len(records)
-                    topic = self._topics[place.topic]
-                    found += [
-                        FoundRecord(topic, place.partition, record.offset, record.value)
-                        for record in records
-                        if record.value is not None and any(needle in record.value for needle in needles)
-                    ]
-                left = {place: end for place, end in left.items() if await consumer.position(place) < end}
+            try:
+                async with asyncio.timeout(3 * _ANSWER_SECONDS):
+                    left = await self._position(consumer, since_ms)
+            except (KafkaError, TimeoutError) as error:
+                raise broker_away(error, self._settings.kafka_bootstrap) from error
+            found += [record async for record in self._records(consumer, left, needles)]
         self.seconds += time.monotonic() - began
         return found
+
+    async def _records(
+        self, consumer: Any, left: dict[TopicPartition, int], needles: Sequence[bytes]
+    ) -> AsyncIterator[FoundRecord]:
+        """Read what is left; where nothing comes any more, say in ``missing`` what remains."""
+        positions: dict[TopicPartition, int] = {}
+        moved = time.monotonic()
+        while left:
+            try:
+                batches = await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST_RECORDS)
+                now_at = {place: await consumer.position(place) for place in left}
+            except KafkaError as error:
+                self.missing = self._sentence(left, type(error).__name__)
+                return
+            for place, records in batches.items():
+                self.read += len(records)
+                topic = self._topics[place.topic]
+                for record in records:
+                    if record.value is not None and any(needle in record.value for needle in needles):
+                        yield FoundRecord(topic, place.partition, record.offset, record.value)
+            if now_at != positions:
+                positions, moved = now_at, time.monotonic()
+            elif time.monotonic() - moved > _ANSWER_SECONDS:
+                self.missing = self._sentence(left, f"nothing came for {_ANSWER_SECONDS:.0f} s")
+                return
+            left = {place: end for place, end in left.items() if now_at[place] < end}
+
+    def _sentence(self, left: Iterable[TopicPartition], why: str) -> str:
+        counts = Counter(self._topics[place.topic].name for place in left)
+        listed = ", ".join(f"{name} ({count} of {PARTITIONS} partitions)" for name, count in sorted(counts.items()))
+        return (
+            f"the broker stopped answering after {counted(self.read, 'record')} ({why}); not read to the end: {listed}"
+        )
 
     async def _position(self, consumer: Any, since_ms: int | None) -> dict[TopicPartition, int]:
         """Start every partition; returns the ends of those that have anything to read."""

@@ -49,8 +49,8 @@ def trace_command(
 ) -> None:
     """Show the whole life of a message, event, write, chain or person on one time line.
 
-    It finds out itself what kind of id it got. Personal data is left out unless --reveal is given. Where no broker
-    answers, it shows what the tables know, and ends with 1.
+    It finds out itself what kind of id it got. Personal data is left out unless --reveal is given. Where the broker
+    does not answer, or no more, it shows what it has, says what is missing, and ends with 1.
     """
     settings = load_command_settings(OperatorSettings)
     since_ms = int((machine_now() - timedelta(days=days)).timestamp() * 1000) if days else None
@@ -67,7 +67,8 @@ def trace_command(
             print_json([entry.fields(reveal=reveal) for entry in life.entries])
         else:
             _print(life, reveal=reveal, topics=topics)
-        return print_error(f"the topics were not read: {life.unread}") if life.unread else ExitCode.FINE
+        to_their_end = " to their end" if life.read else ""
+        return print_error(f"the topics were not read{to_their_end}: {life.unread}") if life.unread else ExitCode.FINE
 
     run(command())
 

@@ -23,7 +23,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.timeline import QUERIES, IdKind, kind_of, pauses_of, read_event, readable_chains, verdict_text
-from ops.topic_reader import TopicScan
+from ops.topic_reader import FoundRecord, TopicScan
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.fact_values import Consent, PersonFacts
 from services.rules.rulebook.built_in import add_built_in_rules
@@ -31,7 +31,8 @@ from services.rules.rulebook.loader import load
 from shared.contracts import consonance
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.envelope import Event
-from shared.contracts.ids import EventId, TenantId, partition_key
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import ChainId, EventId, TenantId, partition_key
 from shared.contracts.topics import CONSONANCE_EVENTS, DECISIONS
 from shared.contracts.values import decode
 from shared.runtime.clock import machine_now
@@ -68,10 +69,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """``unread`` says why the topics could not be read, or not to their end: then judgements are missing."""
+
     person_id: str
     facts: Mapping[str, Any]
     cases: Sequence[Case]
     judgements: Sequence[Judgement]
+    unread: str = ""
 
 
 def why_command(
@@ -90,7 +94,8 @@ def why_command(
     """Say why a person got a message about a subject, or did not.
 
     It shows the facts that count (address, consent), the chains about the subject with what each has to do with the
-    person, and every recorded decision: which rules were judged, which began, who was left out and why.
+    person, and every recorded decision: which rules were judged, which began, who was left out and why. Where the
+    broker does not answer, or no more, it shows what it has, says what is missing, and ends with 1.
     """
     settings = load_command_settings(OperatorSettings)
     since_ms = int((machine_now() - timedelta(days=days)).timestamp() * 1000) if days else None
@@ -102,14 +107,21 @@ def why_command(
                 return print_error(f"no table knows a person or a contact {person}")
             answer = await answer_of(pool, settings, person_id, subject, since_ms)
         if not answer.cases and not answer.judgements:
-            return print_error(f"no event and no chain about {subject} is known; try the work's id, or request_id=R-9")
+            return _print_nothing(answer, subject)
         if output is OutputFormat.JSON:
             print_json([_fields(answer)])
         else:
             _print(answer, subject)
-        return ExitCode.FINE
+        return print_error(f"not every decision is here: {answer.unread}") if answer.unread else ExitCode.FINE
 
     run(command())
+
+
+def _print_nothing(answer: Answer, subject: str) -> int:
+    if answer.unread:
+        sentence = f"no chain about {subject} is known, and not every event and decision was read: {answer.unread}"
+        return print_error(sentence, code=ExitCode.CANNOT_RUN)
+    return print_error(f"no event and no chain about {subject} is known; try the work's id, or request_id=R-9")
 
 
 async def answer_of(
@@ -121,9 +133,9 @@ async def answer_of(
     waits = await _waiting_reasons(pool, settings.tenant, chains, person_id)
     pauses = await pool.fetch(QUERIES.rule_pauses, settings.tenant)
     cases = [_case(chain, person_id, waits, pauses) for chain in sorted(chains, key=lambda chain: chain.started_at)]
-    events = await events_about(settings, key, tags, since_ms)
-    judgements = await _judgements(pool, settings, events, chains, since_ms)
-    return Answer(person_id, await _facts(pool, settings.tenant, person_id), cases, judgements)
+    facts = await _facts(pool, settings.tenant, person_id)
+    judgements, unread = await _judgements_about(pool, settings, (key, tags), chains, since_ms)
+    return Answer(person_id, facts, cases, judgements, unread)
 
 
 def as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
@@ -185,28 +197,39 @@ def _message_text(message: ChainMessage, waits_for: str | None) -> str:
     return f"{message.say} {message.delivery}{waits}" + (f" ({when:%Y-%m-%d %H:%M}Z)" if when else "")
 
 
-async def events_about(
-    settings: OperatorSettings, key: str, tags: Sequence[str], since_ms: int | None
-) -> list[tuple[Event, str]]:
-    """The events of Consonance about the subject, by their short names."""
+async def _judgements_about(
+    pool: Pool,
+    settings: OperatorSettings,
+    subject: tuple[str, Sequence[str]],
+    chains: Sequence[Chain],
+    since_ms: int | None,
+) -> tuple[list[Judgement], str]:
+    """What the topics tell, and why they do not tell all: in an incident the tables may be all that answers."""
+    events_scan = TopicScan(settings, [CONSONANCE_EVENTS])
+    decisions_scan = TopicScan(settings, [DECISIONS])
+    try:
+        events = await events_about(events_scan, *subject, since_ms)
+        needles = {*(event.id for event, _ in events), *(chain.chain_id for chain in chains)}
+        records = await decisions_scan.find(needles, since_ms) if needles and not events_scan.missing else []
+        judgements = await _judgements(pool, events, {chain.chain_id for chain in chains}, records)
+    except Misconfigured as error:
+        return [], str(error)
+    return judgements, events_scan.missing or decisions_scan.missing
+
+
+async def events_about(scan: TopicScan, key: str, tags: Sequence[str], since_ms: int | None) -> list[tuple[Event, str]]:
+    """The events of Consonance about the subject that the scan finds, by their short names."""
     value = tags[0].partition("=")[2] if tags else key
-    found = await TopicScan(settings, [CONSONANCE_EVENTS]).find([key, f'"{value}"'], since_ms)
+    found = await scan.find([key, f'"{value}"'], since_ms)
     events = [event for record in found if (event := read_event(record)) is not None]
     return [(event, consonance.short_name(event.type)) for event in events]
 
 
 async def _judgements(
-    pool: Pool,
-    settings: OperatorSettings,
-    events: Sequence[tuple[Event, str]],
-    chains: Sequence[Chain],
-    since_ms: int | None,
+    pool: Pool, events: Sequence[tuple[Event, str]], chain_ids: set[ChainId], found: Sequence[FoundRecord]
 ) -> list[Judgement]:
     names = {event.id: name for event, name in events}
     times = {event.id: event.recordedtime for event, _ in events}
-    chain_ids = {chain.chain_id for chain in chains}
-    needles = {*names, *chain_ids}
-    found = await TopicScan(settings, [DECISIONS]).find(needles, since_ms) if needles else []
     starting = await _starting_rules(pool)
     judged = []
     for record in found:

@@ -101,7 +101,7 @@ async def live_bundle(pool: Pool, settings: OperatorSettings, since: datetime, u
     names = _pseudonyms(history, settings)
     bundle = Bundle(BundleHead(tenant=settings.tenant, written_at=machine_now(), since=since, until=until))
     left_out = _add_decisions(bundle, history, names, inputs)
-    found = await TopicScan(settings, [CONSONANCE_EVENTS, WHATSAPP_MESSAGES]).find(
+    found = await TopicScan(settings, [CONSONANCE_EVENTS, WHATSAPP_MESSAGES]).find_all(
         [""], int(since.timestamp() * 1000) if settings.development_clock is None else None
     )
     for record in found:

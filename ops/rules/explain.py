@@ -103,7 +103,7 @@ async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
 
 async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silence | None:
     """None where Consonance has sent no such event."""
-    records = await TopicScan(settings, [CONSONANCE_EVENTS]).find([thing], None)
+    records = await TopicScan(settings, [CONSONANCE_EVENTS]).find_all([thing], None)
     events = (read_event(record) for record in records)
     event = next((each for each in events if each is not None and each.id == thing), None)
     if event is None:

@@ -19,6 +19,7 @@ from ops.database import operator_pool
 from ops.rules.history import History, time_of
 from ops.rules.output import ReportFormat, format_option
 from ops.timeline import QUERIES, IdKind, kind_of, readable_chains
+from ops.topic_reader import TopicScan
 from ops.why import as_key, events_about
 from services.rules.analysis.explain import (
     WhyNot,
@@ -33,7 +34,9 @@ from services.rules.conversation.decision_inputs import DecisionInputs
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.envelope import Event
+from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import PersonId, Revision, RuleId
+from shared.contracts.topics import CONSONANCE_EVENTS
 
 _AROUND = timedelta(days=1)
 _MOST_CHAINS = 50
@@ -87,7 +90,10 @@ async def _why_not(
     chains = [chain for chain, _ in readable_chains(rows) if chain.rule == rule_id and _is_near(chain.started_at, at)]
     if chains:
         return [why_not_by_chain(chain, _rule_of(history, chain), person) for chain in chains]
-    events = await events_about(settings, key, tags, None)
+    scan = TopicScan(settings, [CONSONANCE_EVENTS])
+    events = await events_about(scan, key, tags, None)
+    if scan.missing:
+        raise Misconfigured("STET_KAFKA_BOOTSTRAP", scan.missing)
     book = _newest_rulebook(history, rule_id)
     near = [(event, name) for event, name in events if _is_near(event.time, at)]
     begun_by = [(event, name) for event, name in near if name in book.rules[rule_id].events]

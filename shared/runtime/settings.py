@@ -175,11 +175,20 @@ def load_settings(settings: type[S]) -> S:
         raise Misconfigured(f"{PREFIX}{field.upper()}", "not JSON, and it must be") from None
 
 
+_SENTENCES = {"missing": "not set", "too_short": "it has too few entries", "string_type": "it must be text"}
+"""By pydantic's types of faults, whose own sentences speak of Python."""
+
+
 def _describe_all(error: ValidationError) -> tuple[str, str]:
-    """The first invalid setting and its error, followed by all others."""
-    (name, sentence), *others = map(
-        _describe, error.errors(include_url=False, include_context=False, include_input=False)
-    )
+    """The first invalid setting and its error, followed by all others.
+
+    Pydantic counts a list without its invalid entries, and so calls it too short as well: that is said of a list of
+    valid entries alone.
+    """
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    in_entries = {fault["loc"][0] for fault in faults if len(fault["loc"]) > 1}
+    told = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"][0] not in in_entries]
+    (name, sentence), *others = map(_describe, told)
     return name, "; ".join([sentence, *(f"{other}: {also}" for other, also in others)])
 
 
@@ -187,7 +196,7 @@ def _describe(fault: ErrorDetails) -> tuple[str, str]:
     if not fault["loc"]:  # an error of a model validator, which begins with the setting
         name, _, sentence = fault["msg"].removeprefix("Value error, ").partition(" ")
         return name, sentence
-    sentence = "not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+    sentence = _SENTENCES.get(fault["type"], fault["msg"].removeprefix("Value error, "))
     place = f"entry {fault['loc'][1] + 1}: " if len(fault["loc"]) > 1 and isinstance(fault["loc"][1], int) else ""
     sentence = place + sentence
     return PREFIX + str(fault["loc"][0]).upper(), sentence

@@ -31,10 +31,13 @@ from ops.database import operator_pool
 from ops.evidence.signing import public_key_of
 from ops.timeline import pauses_of
 from ops.why import _case
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.rulebook.rule_folder import read_folder
 from services.writeback.evidence_chain import EvidenceDraft
 from services.writeback.evidence_store import append_evidence
 from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import PersonId
 from shared.contracts.values import encode
 from shared.runtime.postgres import Pool
 from tests.services.rules.conversation.test_chain import NOON, running_chain
@@ -232,15 +235,7 @@ async def test_a_trace_and_an_answer_say_that_the_rule_is_paused(
     chain = running_chain()
     pause = {"kind": "rule", "name": chain.rule, "since": NOON, "who": "ada", "reason": "wrong words"}
     connection = await asyncpg.connect(postgres_database)
-    await connection.execute(
-        """
-        insert into rules.chains (
-            chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, changed_at, document
-        ) values ($1, $2, $3, $4, $5, $6, true, true, '{}', '{}', '{}', $7, $8)
-        """,
-        *(chain.chain_id, chain.tenant, chain.rule, chain.subject, chain.revision, chain.key, NOON),
-        encode(chain).decode(),
-    )
+    await _store_chain(connection, chain)
     await connection.execute(
         "insert into rules.pauses (tenant, kind, name, since, who, reason) values ($1, $2, $3, $4, $5, $6)",
         *(chain.tenant, *pause.values()),
@@ -266,6 +261,37 @@ async def test_parked_records_of_every_service_are_listed(stet: CliRunner, postg
 
     assert await asyncio.to_thread(listed) == ["ingest", "rules"]
     assert await asyncio.to_thread(listed, "--service", "rules") == ["rules"]
+
+
+async def _store_chain(connection: asyncpg.Connection, chain: Chain) -> None:
+    await connection.execute(
+        """
+        insert into rules.chains (
+            chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, changed_at, document
+        ) values ($1, $2, $3, $4, $5, $6, true, true, '{}', '{}', '{}', $7, $8)
+        """,
+        *(chain.chain_id, chain.tenant, chain.rule, chain.subject, chain.revision, chain.key, NOON),
+        encode(chain).decode(),
+    )
+
+
+async def test_why_without_a_broker_answers_from_the_tables_and_says_that_decisions_are_missing(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    connection = await asyncpg.connect(postgres_database)
+    await _store_chain(connection, running_chain())
+    person = encode(PersonFacts(person_id=PersonId("p1"), display_name="A person", reachable=True)).decode()
+    await connection.execute("insert into rules.people values ('penrose', 'p1', $1)", person)
+    await connection.close()
+    shown = await asyncio.to_thread(stet.invoke, app, ["why", "p1", "1"])
+    assert shown.exit_code == 1
+    assert "rights-approval (running)" in shown.stdout, shown.output
+    assert "not among its recipients" in shown.stdout
+    assert "not every decision is here: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in shown.stderr
+    nothing = await asyncio.to_thread(stet.invoke, app, ["why", "p1", "2"])
+    assert nothing.exit_code == 2
+    assert "not every event and decision was read" in nothing.stderr
 
 
 def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

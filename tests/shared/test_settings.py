@@ -7,6 +7,7 @@ import pytest
 
 from ops.topics import TopicSettings
 from services.ingest.settings import IngestSettings
+from services.rules.settings import RulesSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import load_settings
 
@@ -186,3 +187,23 @@ def test_topics_are_made_on_a_driven_clock_without_a_database(monkeypatch: pytes
     for database in ("", "postgresql://127.0.0.1/stet"):
         monkeypatch.setenv("STET_POSTGRES_DSN", database)
         assert load_settings(TopicSettings).kafka_bootstrap == "127.0.0.1:9092"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ('["short"]', "entry 1: it must have 16 to 256 characters"),
+        (
+            '["short", "shorter"]',
+            "entry 1: it must have 16 to 256 characters; STET_SIGNING_KEYS: entry 2: it must have 16 to 256 characters",
+        ),
+        ("[1]", "entry 1: it must be text"),
+        ("[]", "it has too few entries"),
+    ],
+)
+def test_each_fault_of_a_list_is_said_once(value: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_RULES_DIR", "/rules")
+    monkeypatch.setenv("STET_SIGNING_KEYS", value)
+    with pytest.raises(Misconfigured) as refused:
+        load_settings(RulesSettings)
+    assert str(refused.value) == f"STET_SIGNING_KEYS: {sentence}"
