@@ -18,12 +18,12 @@ from shared.contracts.ids import ChainId, RuleId
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import (
-    TRANSIENT_ERRORS,
     FailureKind,
     LocksBusy,
     classify_failure,
     describe_failure,
     parking_reason,
+    repeat,
 )
 from shared.runtime.health import IdleStatus
 from shared.runtime.outbox import Transaction, transaction
@@ -32,6 +32,7 @@ from shared.runtime.telemetry import error_location, get_logger
 
 log = get_logger()
 _BATCH_SIZE = 200
+_MEASURE_SECONDS = 5.0
 _POSTPONED_SECONDS = 60.0
 _REVIEW_SECONDS = 5.0
 """How soon a change of the rulebook is noticed; machine time."""
@@ -240,15 +241,12 @@ class PollingLoops:
 
     async def measure(self) -> None:
         """Run forever: publish every five seconds how far behind rules is, and whether the engines disagreed."""
-        metrics = self.rules.metrics
-        while True:
-            await asyncio.sleep(5)
-            metrics.set_disagreements(self.rules.rollout.engines.disagreements)
-            now = self.clock.now()
-            try:
-                metrics.set_backlog(now, await self._backlog(now))
-            except TRANSIENT_ERRORS:
-                continue
+        await repeat("measure", self._measure_once, _MEASURE_SECONDS)
+
+    async def _measure_once(self) -> None:
+        metrics, now = self.rules.metrics, self.clock.now()
+        metrics.set_disagreements(self.rules.rollout.engines.disagreements)
+        metrics.set_backlog(now, await self._backlog(now))
 
     async def _backlog(self, now: datetime) -> Backlog:
         due = await self.pool.fetchrow(store.QUERIES.due_state, now)

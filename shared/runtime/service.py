@@ -24,7 +24,7 @@ from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.failures import TRANSIENT_ERRORS, repeat
 from shared.runtime.health import UNNOTICED_SECONDS, Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
 from shared.runtime.inbox import inbox_expiries
 from shared.runtime.kafka import Producer
@@ -219,13 +219,8 @@ class Process:
             stopping.cancel()
 
     async def measure(self) -> None:
-        """For ever: how much waits in the outbox, and how much is parked."""
-        while True:
-            try:
-                await self._measure_once()
-            except TRANSIENT_ERRORS as error:
-                log.info("measurement.retried", error=type(error).__name__)
-            await asyncio.sleep(_MEASURE_SECONDS)
+        """For ever: publish how much waits in the outbox, and how much is parked."""
+        await repeat("outbox_state", self._measure_once, _MEASURE_SECONDS)
 
     async def _measure_once(self) -> None:
         outbox = await self.pool.fetchrow(QUERIES.outbox_state)
