@@ -173,8 +173,7 @@ def identify(
     since = identity.user_since(at or now)
     if identity.change in {IdentityChange.NUMBER, IdentityChange.BSUID}:
         return _change_addresses(directory, identity, visitor, now, since)
-    by_bsuid, by_phone = directory.by_bsuid(identity.bsuid), directory.by_phone(identity.phone)
-    person = _same_person(directory, by_bsuid, by_phone)
+    person = _person_at(directory, identity.bsuid, identity.phone)
     if person is None:
         return _add_visitor(directory, identity, visitor, now)
     person_id = _add_addresses(directory, person, identity, since)
@@ -267,8 +266,8 @@ def _change_addresses(
 
     All contacts who shared the former number follow, since it is their account, too.
     """
-    before = directory.by_bsuid(identity.former_bsuid) or directory.by_phone(identity.former_phone)
-    after = directory.by_bsuid(identity.bsuid) or directory.by_phone(identity.phone)
+    before = _person_at(directory, identity.former_bsuid, identity.former_phone)
+    after = _person_at(directory, identity.bsuid, identity.phone)
     person = _same_person(directory, before, after)
     if person is None:
         return _add_visitor(directory, identity, visitor, now)
@@ -281,6 +280,11 @@ def _change_addresses(
         addresses = at if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid)
         directory.put(_with_addresses(one, addresses, since))
     return person.person_id
+
+
+def _person_at(directory: PersonDirectory, bsuid: Bsuid | None, phone: Phone | None) -> PersonObserved | None:
+    """The person with these addresses, which were shown together."""
+    return _same_person(directory, directory.by_bsuid(bsuid), directory.by_phone(phone))
 
 
 def _same_person(
@@ -346,14 +350,20 @@ class ReachedAddress:
 def learn_address(directory: PersonDirectory, reached: ReachedAddress, now: datetime) -> None:
     """Add to a person the BSUID and the number that a message to them reached; a visitor found there is merged.
 
+    A visitor who is reached at a contact's address is that contact.
+
     Nothing is learnt where the person's state has changed since the message was sent: the address may be a former one.
     """
     person = directory.get(reached.person)
     if person is None or person.erased or person.merged_into is not None or person.version != reached.version:
         return
     for owner in (directory.by_bsuid(reached.bsuid), directory.by_phone(reached.phone)):
-        if owner is not None and owner.person_id != person.person_id and owner.contact_id is None:
+        if owner is None or owner.person_id == person.person_id:
+            continue
+        if owner.contact_id is None:
             person = directory.merge(owner, person)
+        elif person.contact_id is None:
+            person = directory.merge(person, owner)
     _add_addresses(directory, person, reached.identity, now, keeps_phone=True)
     _show_user_to_others(directory, person, reached.identity, now)
 

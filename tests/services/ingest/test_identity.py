@@ -1,8 +1,11 @@
 """The person with the addresses that WhatsApp shows."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.ingest.identity import (
     ObservedIdentity,
@@ -274,6 +277,26 @@ def test_a_visitor_found_where_a_message_arrived_is_the_person_it_was_sent_to() 
     assert wa_id_in(directory, person) == Q
 
 
+def test_a_visitor_who_is_reached_at_a_contact_s_number_is_that_contact() -> None:
+    stranger, person = known("v1", None, "GB.1"), contact(8, P)
+    directory = PersonDirectory([person, stranger])
+    learn_address(directory, reached(stranger, P, "GB.1"), NOW)
+    visitor = directory.get(stranger.person_id)
+    assert visitor is not None
+    assert (visitor.merged_into, addresses_in(directory, "v1")) == (person.person_id, (None, None))
+    assert addresses_in(directory, person.person_id) == ("GB.1", P)
+
+
+def test_a_changed_number_shows_that_a_visitor_is_the_contact_at_the_former_one() -> None:
+    stranger, person = known("v1", None, "GB.1"), contact(8, P)
+    directory = PersonDirectory([person, stranger])
+    assert identify(directory, moved(("GB.1", P), ("GB.2", Q)), VISITOR, NOW) == person.person_id
+    visitor = directory.get(stranger.person_id)
+    assert visitor is not None
+    assert visitor.merged_into == person.person_id
+    assert addresses_in(directory, person.person_id) == ("GB.2", Q)
+
+
 def test_nothing_is_learnt_from_a_message_to_a_former_address() -> None:
     person = contact(8, P)
     directory = PersonDirectory([person])
@@ -358,3 +381,60 @@ def test_a_stranger_whose_number_stood_in_consonance_by_mistake_is_not_the_conta
     learn_address(directory, reached(person, P, "GB.1"), NOW)
     apply_contact(directory, snapshot(Q), snapshot(P), TENANT, NOW)
     assert identify(directory, observed("GB.1", P), VISITOR, NOW) == VISITOR
+
+
+# ------------------------------------------------------------------ any order of everything
+
+NUMBERS, BSUIDS = st.sampled_from([None, P, Q, "+447700900777"]), st.sampled_from([None, "GB.1", "GB.2", "GB.3"])
+SHOWN = st.tuples(BSUIDS, NUMBERS).filter(any)
+MOVES = st.one_of(
+    st.tuples(st.just("contact"), st.sampled_from([8, 9, 10]), NUMBERS),
+    st.tuples(st.just("message"), SHOWN),
+    st.tuples(st.just("change"), st.sampled_from([IdentityChange.NUMBER, IdentityChange.BSUID]), SHOWN, SHOWN),
+    st.tuples(st.just("status"), st.integers(0, 5), SHOWN),
+)
+
+
+def play(directory: PersonDirectory, move: tuple[Any, ...], known_contacts: dict[int, ContactSnapshot]) -> None:
+    match move:
+        case ("contact", int(number), phone):
+            seen = ContactSnapshot(
+                contact_id=ContactId(number), kind=PartyKind.PERSON, name="Ana Loewe", phone=numbered(phone)
+            )
+            apply_contact(directory, seen, known_contacts.get(number), TENANT, NOW)
+            known_contacts[number] = seen
+        case ("message", (bsuid, phone)):
+            writer = identify(directory, observed(bsuid, phone), PersonId(f"v{bsuid or phone}"), NOW)
+            found = directory.get(writer)
+            assert found is not None
+            assert found.merged_into is None
+        case ("change", change, former, now):
+            identify(directory, changed_identity(change, former, now), PersonId(f"v{now[0] or now[1]}"), NOW)
+        case ("status", index, (bsuid, phone)):
+            people = directory.changed(NOW)
+            if people:
+                person = people[index % len(people)]
+                version = person.version - 1
+                learn_address(directory, ReachedAddress(person.person_id, version, named(bsuid), numbered(phone)), NOW)
+        case _:
+            raise AssertionError(move)
+
+
+@settings(max_examples=300)
+@given(st.lists(MOVES, min_size=3, max_size=10))
+def test_any_order_of_messages_changes_statuses_and_contacts_leaves_each_address_to_one_person(
+    moves: list[tuple[Any, ...]],
+) -> None:
+    """Several contacts may share an address; a visitor has theirs alone, and a merged id has none."""
+    directory, contacts = PersonDirectory(), dict[int, ContactSnapshot]()
+    for move in moves:
+        play(directory, move, contacts)
+    people = {person.person_id: person for person in directory.changed(NOW)}
+    owners: dict[str, list[PersonObserved]] = {}
+    for person in people.values():
+        if person.merged_into is not None:
+            assert person.addresses == Addresses()
+            assert people[person.merged_into].merged_into != person.person_id
+        if person.addresses.bsuid is not None:
+            owners.setdefault(person.addresses.bsuid, []).append(person)
+    assert not [bsuid for bsuid, of in owners.items() if len(of) > 1 and any(one.contact_id is None for one in of)]
