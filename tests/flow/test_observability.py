@@ -17,7 +17,7 @@ from dev.observability.alerts.definition import Alert
 from dev.observability.catalogue import FOREIGN_METRICS, selectors
 from dev.observability.dashboards import dashboards
 from dev.observability.failures import FAILING_STACK, QUICK_ROUNDS
-from dev.observability.failures.run import Failure, FailureReport, cause_failures
+from dev.observability.failures.run import CausedFailure, FailureReport, cause_failures
 from dev.observability.observed_stack import TIME_SCALE, ObservedStack
 from dev.observability.panels import Dashboard, Kind, Panel, Query
 from dev.observability.prometheus import Firing, InvalidExpression, without_variables
@@ -153,7 +153,7 @@ def test_no_alert_of_a_failure_fires_when_all_is_well(observation: Observation) 
 
 
 @pytest.mark.parametrize("failure", _FAILURES, ids=lambda failure: failure.name)
-def test_a_failure_fires_its_alerts(observation: Observation, failure: Failure) -> None:
+def test_a_failure_fires_its_alerts(observation: Observation, failure: CausedFailure) -> None:
     (result,) = [one for one in observation.failures.results if one.failure is failure]
     assert (result.missing, result.before) == (frozenset(), frozenset())
 

@@ -8,7 +8,7 @@ from functools import reduce
 from dev.demo.runner import POLLED_ON_REQUEST
 from dev.layout import SERVICES
 from dev.observability.failures import causes
-from dev.observability.failures.run import Cause, Failure, FailureRound
+from dev.observability.failures.run import CausedFailure, CauseOfFailure, FailureRound
 from dev.observability.prometheus import Firing
 
 _SMALL_LIMITS = {
@@ -20,8 +20,8 @@ FAILING_STACK = reduce(lambda options, one: options.with_settings(*one), _SMALL_
 """A stack with small limits and short waits for an answer."""
 
 
-def _fires(name: str, cause: Cause, *alerts: frozenset[Firing]) -> Failure:
-    return Failure(name, cause, frozenset().union(*alerts))
+def _fires(name: str, cause: CauseOfFailure, *alerts: frozenset[Firing]) -> CausedFailure:
+    return CausedFailure(name, cause, frozenset().union(*alerts))
 
 
 def _alerts(*names: str, of: tuple[str, ...] = ("",)) -> frozenset[Firing]:

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from dev.demo.simulators import CallRefused
 from dev.layout import SERVICES, preparation
 from dev.observability.failures.actions import FailureContext
-from dev.observability.failures.run import Cause
+from dev.observability.failures.run import CauseOfFailure
 from dev.observability.rule_files import RULES_FOLDER
 from dev.processes import Child
 from dev.templates import template_documents
@@ -136,7 +136,7 @@ async def rules_folder_away(context: FailureContext) -> AsyncIterator[None]:
         away.rename(rules)
 
 
-def stands_still(service: str) -> Cause:
+def stands_still(service: str) -> CauseOfFailure:
     """A service does nothing while titles are blocked and minutes pass."""
 
     @asynccontextmanager
@@ -353,7 +353,7 @@ async def few_descriptors(context: FailureContext) -> AsyncIterator[None]:
         process.rlimit(psutil.RLIMIT_NOFILE, limits)
 
 
-def leader_kept_away(lock: str) -> Cause:
+def leader_kept_away(lock: str) -> CauseOfFailure:
     """A session that hangs holds the lock of a leader."""
 
     @asynccontextmanager

@@ -19,15 +19,15 @@ from dev.observability.prometheus import Firing, Prometheus
 _OVER_SECONDS = 60.0
 _LOOK_SECONDS = 0.25
 
-Cause = Callable[[FailureContext], AbstractAsyncContextManager[None]]
+CauseOfFailure = Callable[[FailureContext], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Failure:
+class CausedFailure:
     """``expected`` are the alerts that must fire while it lasts."""
 
     name: str
-    cause: Cause
+    cause: CauseOfFailure
     expected: frozenset[Firing]
 
 
@@ -37,7 +37,7 @@ class FailureRound:
     ``within`` is how many seconds its alerts have: some scrapes, and gauges that are set every five seconds.
     """
 
-    failures: Sequence[Failure]
+    failures: Sequence[CausedFailure]
     lasts: bool = False
     within: float = 45.0
     over: frozenset[Firing] = frozenset()
@@ -47,7 +47,7 @@ class FailureRound:
 class FailureResult:
     """``seconds`` passed from the cause to each alert that fired; ``before`` are expected ones that fired already."""
 
-    failure: Failure
+    failure: CausedFailure
     seconds: dict[Firing, float]
     before: frozenset[Firing]
 
