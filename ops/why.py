@@ -204,7 +204,7 @@ async def _judgements_about(
     chains: Sequence[Chain],
     since_ms: int | None,
 ) -> tuple[list[Judgement], str]:
-    """What the topics tell, and why they do not tell all: in an incident the tables may be all that answers."""
+    """The judgements that the topics hold, and a sentence where the topics cannot be read completely."""
     events_scan = TopicScan(settings, [CONSONANCE_EVENTS])
     decisions_scan = TopicScan(settings, [DECISIONS])
     try:
