@@ -154,8 +154,8 @@ _OPEN_VALUES = 20
 
 
 def _samples(declared: Declaration) -> int:
-    """A counter has its value and when it began; a histogram its bounds, +Inf, count, sum and when it began."""
-    each = {"counter": 2, "gauge": 1, "histogram": len(declared.buckets) + 4}[declared.kind]
+    """A histogram has its bounds, +Inf, count and sum."""
+    each = {"counter": 1, "gauge": 1, "histogram": len(declared.buckets) + 3}[declared.kind]
     if declared.name == "stet_build_info":
         return each
     return each * prod(MOST_RULES + 2 if one == RULE else len(one.values) or _OPEN_VALUES for one in declared.labels)

@@ -127,6 +127,16 @@ def test_a_batch_is_observed_as_its_members_would_be_one_by_one(declare: Metrics
     assert numbers[0] == pytest.approx(numbers[1])
 
 
+def test_no_series_tells_when_another_was_created(declare: Metrics) -> None:
+    collect_process_metrics()
+    declare.counter("stet_test_total", "For this test.", label("kind", ("a", "b")))
+    declare.histogram("stet_test_seconds", "For this test.").observe(1)
+    for accept in ("text/plain", OPENMETRICS):
+        page, _ = exposition("rules", accept)
+        assert b"stet_test_total{" in page
+        assert b"_created" not in page
+
+
 def test_clocks_that_differ_give_no_negative_duration(declare: Metrics) -> None:
     seconds = declare.histogram("stet_test_seconds", "For this test.")
     seconds.observe_all([-2.0, 1.0])
