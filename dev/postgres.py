@@ -10,7 +10,7 @@ import os
 import pwd
 import signal
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -77,11 +77,7 @@ class EmbeddedPostgres:
 
         The primary waits for it with every commit from then on, so that a failover loses none.
         """
-        self._data.mkdir(parents=True, exist_ok=True)
-        if self._user is not None:
-            _open_to(self._user, self._data)
-        self._data.chmod(0o700)
-        await Child(self._copy(primary), self._run_folder).run()
+        await self.copy(primary, "--write-recovery-conf")
         await self.start()
         connection = await asyncpg.connect(primary.dsn)
         try:
@@ -89,6 +85,19 @@ class EmbeddedPostgres:
             await connection.execute("select pg_reload_conf()")
         finally:
             await connection.close()
+
+    async def copy(self, running: "EmbeddedPostgres", *options: str) -> None:
+        """Take a base backup of a running server as the data of this one, which is not started."""
+        self._data.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            _open_to(self._user, self._data)
+        self._data.chmod(0o700)
+        await Child(self._copy(running, options), self._run_folder).run()
+
+    async def recover(self) -> None:
+        """Start on a base backup and replay the archive; ``settings`` name it, and the instant to stop at."""
+        (self._data / "recovery.signal").touch()
+        await self.start()
 
     async def promote(self) -> None:
         """From a standby to a server that takes writes; returns when it does."""
@@ -126,9 +135,9 @@ class EmbeddedPostgres:
         argv = (str(binaries() / "initdb"), *how, "-D", str(self._data))
         return Command("postgres-create", argv, user=self._user)
 
-    def _copy(self, primary: "EmbeddedPostgres") -> Command:
-        how = ("--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
-        argv = (str(binaries() / "pg_basebackup"), *how, "-d", primary.dsn, "-D", str(self._data))
+    def _copy(self, running: "EmbeddedPostgres", options: Sequence[str]) -> Command:
+        how = ("--wal-method=stream", "--checkpoint=fast", "--no-sync", *options)
+        argv = (str(binaries() / "pg_basebackup"), *how, "-d", running.dsn, "-D", str(self._data))
         return Command("postgres-copy", argv, user=self._user)
 
     def _serve(self) -> Command:
