@@ -4,7 +4,7 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#upload-m
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import orjson
@@ -16,6 +16,7 @@ from services.dispatcher.documents import CheckedDocument
 from services.dispatcher.provider_responses import ErrorAction, error_policy
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
+from shared.clients.graph_api import GraphApiClient
 from shared.contracts.errors import Unavailable
 
 _LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
@@ -39,30 +40,17 @@ class _FilePart(aiohttp.Payload):
             await writer.write(chunk)
 
 
-class WhatsAppUploads:
+class WhatsAppUploads(GraphApiClient):
     """An async context with its own connections; the sends use others."""
 
     def __init__(self, endpoint: WhatsAppEndpoint) -> None:
+        super().__init__(endpoint.token, _TIMEOUT)
         self._endpoint = endpoint
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self._endpoint.token}"},
-            timeout=_TIMEOUT,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def upload(self, line: str, document: CheckedDocument, chunks: AsyncIterator[bytes]) -> str:
         """The file's id. Raises DocumentRefused or Unavailable, and what ``chunks`` raises."""
-        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         try:
-            async with self._session.post(
+            async with self.session.post(
                 self._url(line), data=_form(document, chunks), allow_redirects=False
             ) as response:
                 answer = _parse(await response.content.read(_LONGEST_ANSWER))

@@ -8,12 +8,13 @@ document goes up by the Resumable Upload API: https://developers.facebook.com/do
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import orjson
 from yarl import URL
 
+from shared.clients.graph_api import GraphApiClient
 from shared.contracts.errors import Unavailable
 
 _FIELDS = "id,name,language,status,category,previous_category,quality_score,rejected_reason,parameter_format,components"
@@ -46,25 +47,13 @@ class TemplateEndpoint:
         return URL(f"{self.graph_url.rstrip('/')}/{self.version}")
 
 
-class TemplateClient:
+class TemplateClient(GraphApiClient):
     """An async context. Every call raises TemplateRefused, or Unavailable where no readable answer came."""
 
     def __init__(self, endpoint: TemplateEndpoint) -> None:
+        super().__init__(endpoint.token, _TIMEOUT)
         self._endpoint = endpoint
         self._list_url = endpoint.base / endpoint.account / "message_templates"
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self._endpoint.token}"},
-            timeout=_TIMEOUT,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def list(self) -> list[dict[str, Any]]:
         """Every template in every language, page by page."""
@@ -109,9 +98,8 @@ class TemplateClient:
     async def _request(
         self, method: str, url: URL, content: bytes | None, headers: Mapping[str, str], within: aiohttp.ClientTimeout
     ) -> dict[str, Any]:
-        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         try:
-            async with self._session.request(
+            async with self.session.request(
                 method, url, data=content, headers=headers, timeout=within, allow_redirects=False
             ) as response:
                 answer = orjson.loads(await response.read())
