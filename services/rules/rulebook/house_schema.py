@@ -200,6 +200,8 @@ class HouseFile(Section):
     """The language of each country."""
     line: Annotated[str, value(_read_line, "")]
     """The WhatsApp number to write from, by its name in the settings."""
+    all_lines: Annotated[tuple[Annotated[str, value(_read_line, "")], ...], OneOrMore()] = ()
+    """All WhatsApp numbers, by their names in the settings; where they are listed, rules and stories name no other."""
     links: Annotated[dict[str, Annotated[str, value(_read_link, "")]], mapping("“links”", _check_link_name)] = Field(
         default_factory=dict
     )
@@ -212,6 +214,12 @@ class HouseFile(Section):
         dict[str, Annotated[dict[str, Text], mapping("the words of a language")]], mapping("“words”", check_language)
     ] = Field(default_factory=dict)
     """Readable forms of codes, by language."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if self.all_lines and self.line and self.line not in self.all_lines:
+            sentence = f"“{self.line}” is none of “all_lines”"
+            report.unknown(self.value_location("line"), sentence, self.line, self.all_lines)
 
     def build(self, limits: LimitsFile) -> model.Tenant:
         return model.Tenant(
@@ -228,5 +236,6 @@ class HouseFile(Section):
             unsolicited=_STANDARD if limits.brake is None else limits.brake.build(),
             caps=tuple(cap.build() for cap in limits.per_person),
             digest=limits.digest,
+            lines=frozenset(self.all_lines) - {""},
             restarts=STANDARD_RESTARTS if limits.restarts is None else limits.restarts.build(),
         )

@@ -607,6 +607,7 @@ class Tenant:
 
     ``languages`` is by country; ``words`` are the readable forms of codes, by language. From ``staff_pass`` on,
     messages to staff ignore quiet hours and ``caps``. Tells up to the severity ``digest`` that wait become one message.
+    ``lines`` are all that rules may name; empty where the files do not say it.
     """
 
     publisher: Mapping[str, str]
@@ -623,6 +624,7 @@ class Tenant:
     caps: tuple[Cap, ...] = ()
     digest: Severity | None = None
     restarts: StartLimit = STANDARD_RESTARTS
+    lines: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

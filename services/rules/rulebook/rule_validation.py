@@ -41,6 +41,7 @@ from services.rules.rulebook.model import (
     Until,
     Verb,
     WriteAction,
+    comparisons,
 )
 from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.recipient_validation import check_recipient_roles
@@ -311,6 +312,7 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     check_condition(rule.condition, scope)
     check_contradictions(rule.condition, context.report)
+    _check_lines(context, rule)
     _check_subjects(context, rule, scope)
     if isinstance(rule.severity, Field):
         check_choice(rule.severity, tuple(Severity), scope)
@@ -322,6 +324,25 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
         _check_until(context, rule, until)
     for use in uses_of(context, rule):
         check_use(context, use)
+
+
+def _check_lines(context: ValidationContext, rule: Rule) -> None:
+    """The numbers that a rule is for are those of house.yaml, where it lists them."""
+    lines = context.book.tenant.lines
+    if not lines or not context.reads_whole("house.yaml"):
+        return
+    conditions = (rule.condition, *(step.unless for step in rule.steps))
+    for compare in (each for condition in conditions if condition is not None for each in comparisons(condition)):
+        if compare.field != _LINE or isinstance(compare.operand, Field):
+            continue
+        named = compare.operand if isinstance(compare.operand, tuple) else (compare.operand,)
+        for name, location in zip(named, compare.operand_locations, strict=False):
+            if isinstance(name, str) and name and name not in lines:
+                context.report.unknown(location, f"house.yaml lists no line “{name}”", name, lines, listed=True)
+
+
+_LINE = "line"
+"""The field of a message with the number that it was written to."""
 
 
 def _check_events(context: ValidationContext, rule: Rule) -> bool:

@@ -156,6 +156,10 @@ class StoryValidation:
     def _check_reply(self, reply: Reply) -> None:
         self._check_template(reply.to, reply.value_location("to"))
         self._check_rule(reply)
+        lines = self._book.tenant.lines
+        if reply.line and lines and reply.line not in lines:
+            sentence = f"house.yaml lists no line “{reply.line}”"
+            self._report.unknown(reply.value_location("line"), sentence, reply.line, lines)
         if reply.button is None or TEMPLATE in self._faulty or FORM in self._faulty:
             return
         known = self._buttons if reply.to is None else self._buttons_of(reply.to)
