@@ -39,6 +39,7 @@ from pydantic_core import CoreSchema, core_schema
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import NOWHERE, Location
+from services.rules.rulebook.other_languages import keys_in_other_languages
 from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.working_calendar import countries_with_zones
 
@@ -159,31 +160,6 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "line": ("number", "phone"),
 }
 """Words that authors write for a key, by the key that is meant. A key is meant only where it is not written."""
-_IN_OTHER_LANGUAGES: Mapping[str, tuple[str, ...]] = {
-    "rule": ("règle", "regle", "regel", "regla", "regola"),
-    "owner": ("propriétaire", "besitzer", "eigentümer", "propietario", "eigenaar", "équipe"),
-    "why": ("pourquoi", "warum", "perche", "perché", "waarom"),
-    "on": ("événement", "evenement", "ereignis", "evento", "gebeurtenis"),
-    "if": ("si", "wenn", "als"),
-    "steps": ("étapes", "etapes", "schritte", "pasos", "passi", "stappen"),
-    "until": ("jusqu_à", "bis", "hasta", "fino_a", "tot"),
-    "about": ("sujet", "sur", "betreff", "sobre", "onderwerp"),
-    "severity": ("gravité", "schwere", "gravedad", "gravità", "ernst"),
-    "tell": ("dire", "informer", "sage", "sagen", "decir", "vertel"),
-    "ask": ("demander", "frage", "fragen", "preguntar", "chiedi", "vraag"),
-    "remind": ("rappeler", "erinnern", "recordar", "ricorda", "herinner"),
-    "say": ("modèle", "modele", "vorlage", "plantilla", "modello", "sjabloon"),
-    "answers": ("réponses", "reponses", "antworten", "respuestas", "risposte", "antwoorden"),
-    "after": ("après", "apres", "nach", "después", "dopo", "na"),
-    "template": ("modèle", "modele", "vorlage", "plantilla", "modello", "sjabloon"),
-    "category": ("catégorie", "kategorie", "categoría", "categoria", "categorie"),
-    "languages": ("langues", "sprachen", "idiomas", "lingue", "talen"),
-    "body": ("corps", "texte", "inhalt", "cuerpo", "corpo", "tekst"),
-    "buttons": ("boutons", "knöpfe", "botones", "pulsanti", "knoppen"),
-    "fields": ("champs", "felder", "campos", "campi", "velden"),
-    "form": ("formulaire", "formular", "formulario", "formulier"),
-}
-"""Keys as authors write them in French, German, Spanish, Italian and Dutch."""
 
 
 def meant_key(written: str, missing: Iterable[str]) -> str | None:
@@ -192,7 +168,7 @@ def meant_key(written: str, missing: Iterable[str]) -> str | None:
     word = written.strip().casefold().replace("-", "_").replace(" ", "_")
     if word in known:
         return word
-    for words in (_OTHER_WORDS, _IN_OTHER_LANGUAGES):
+    for words in (_OTHER_WORDS, keys_in_other_languages()):
         if (other := next((key for key in known if word in words.get(key, ())), None)) is not None:
             return other
     close = get_close_matches(written, known, 1, NEARLY_A_KEY)

@@ -18,6 +18,7 @@ from typing import Annotated, Final
 from pydantic import WithJsonSchema
 
 from services.rules.rulebook import model
+from services.rules.rulebook.other_languages import unit_in_another_language
 from services.rules.rulebook.schema import InvalidValue, read_text, value
 from services.rules.rulebook.yaml_tree import Node
 from shared.clients.working_calendar import Duration, TimeUnit
@@ -95,19 +96,10 @@ _SPELLED = {"a": 1, "an": 1} | {spelled: number for number, spelled in enumerate
 _MEANT_UNITS: Mapping[str, str] = {
     **dict.fromkeys(("wd", "business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
     **dict.fromkeys(("business hour", "work hour", "office hour"), "working hour"),
-    **dict.fromkeys(
-        ("d", "calendar day", "jour", "tag", "tage", "tagen", "día", "dia", "giorno", "giorni", "dag", "dagen"), "day"
-    ),
-    **dict.fromkeys(("h", "hr", "heure", "stunde", "stunden", "hora", "ora", "ore", "uur", "uren"), "hour"),
-    **dict.fromkeys(("m", "min", "minuten", "minuut", "minuto", "minuti"), "minute"),
-    **dict.fromkeys(("w", "wk", "semaine", "woche", "wochen", "semana", "settimana", "settimane", "weken"), "week"),
-    **dict.fromkeys(("jours ouvré", "jour ouvré", "jours ouvrable", "jour ouvrable"), "working day"),
-    **dict.fromkeys(("werktag", "werktage", "werktagen", "arbeitstag", "arbeitstage", "arbeitstagen"), "working day"),
-    **dict.fromkeys(
-        ("día hábil", "días hábile", "día laborable", "días laborable", "dia útil", "dias útei"), "working day"
-    ),
-    **dict.fromkeys(("giorno lavorativo", "giorni lavorativi", "werkdag", "werkdagen"), "working day"),
-    **dict.fromkeys(("heures ouvrée", "heure ouvrée", "arbeitsstunde", "arbeitsstunden"), "working hour"),
+    **dict.fromkeys(("d", "calendar day"), "day"),
+    **dict.fromkeys(("h", "hr"), "hour"),
+    **dict.fromkeys(("m", "min"), "minute"),
+    **dict.fromkeys(("w", "wk"), "week"),
     "fortnight": "week",
 }
 """Units as people write them elsewhere, and as they are written here."""
@@ -191,7 +183,7 @@ def _meant_duration(found: re.Match[str]) -> str | None:
     """``1.5 days`` as ``36 hours``, ``2 business days`` as ``2 working days``; None for an unknown unit."""
     written = " ".join(found["unit"].casefold().replace("-", " ").split())
     single = written if written in _MEANT_UNITS else written.removesuffix("s")
-    unit = _MEANT_UNITS.get(single, single)
+    unit = _MEANT_UNITS.get(single) or unit_in_another_language(single) or single
     count = Decimal(f"{found['whole']}.{found['part'] or 0}") * (2 if single == "fortnight" else 1)
     if unit not in _UNITS or not count:
         return None
