@@ -372,17 +372,49 @@ class ErasingHandler:
 
 
 _KNOWN_WORDS = {
-    "ingest": "select array_remove(array[state ->> 'display_name', state #>> '{addresses,phone}', "
-    "state #>> '{addresses,bsuid}', state #>> '{addresses,wa_id}'], null) from ingest.people "
-    "where tenant = $1 and person_id = $2",
+    "ingest": """
+        select array_remove(array[
+            state ->> 'display_name',
+            case when not is_shared then state #>> '{addresses,phone}' end,
+            case when not is_shared then state #>> '{addresses,wa_id}' end,
+            case when not is_bsuid_shared then state #>> '{addresses,bsuid}' end
+        ], null)
+        from ingest.people p
+        cross join lateral (
+            select
+                coalesce(bool_or(o.phone_key in (p.phone_key, p.wa_key) or o.wa_key = p.phone_key), false) as is_shared,
+                coalesce(bool_or(o.bsuid = p.bsuid), false) as is_bsuid_shared
+            from ingest.people o
+            where o.tenant = p.tenant and o.person_id <> p.person_id
+                and (o.phone_key in (p.phone_key, p.wa_key) or o.wa_key = p.phone_key or o.bsuid = p.bsuid)
+                and not exists (
+                    select from ingest.erasures e
+                    where e.tenant = o.tenant and e.person_id = o.person_id and e.next_at is not null
+                )
+        ) as others
+        where p.tenant = $1 and p.person_id = $2
+    """,
     "rules": "select array_remove(array[document ->> 'display_name', document #>> '{addresses,phone}', "
     "document #>> '{addresses,bsuid}', document #>> '{addresses,wa_id}'], null) from rules.people "
     "where tenant = $1 and person_id = $2",
-    "dispatcher": "select array_remove(array[phone, bsuid], null) from dispatcher.people "
-    "where tenant = $1 and person_id = $2",
+    "dispatcher": """
+        select array_remove(array[
+            case when not exists (
+                select from dispatcher.people o
+                where o.tenant = p.tenant and o.person_id <> p.person_id and o.phone = p.phone
+            ) then phone end,
+            case when not exists (
+                select from dispatcher.people o
+                where o.tenant = p.tenant and o.person_id <> p.person_id and o.bsuid = p.bsuid
+            ) then bsuid end
+        ], null)
+        from dispatcher.people p
+        where p.tenant = $1 and p.person_id = $2
+    """,
     "writeback": "select array_remove(array[nullif(display_name, '')], null) from writeback.people "
     "where tenant = $1 and person_id = $2",
 }
+"""An address that another person has, too, is theirs: it stays with them, and what is theirs is not searched by it."""
 
 
 _NO_NAMES = frozenset({"", PLACEHOLDER_NAME, ERASED})

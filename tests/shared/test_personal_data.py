@@ -295,6 +295,25 @@ async def test_records_of_completed_erasures_go_and_open_ones_stay(postgres_data
         assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == ["open"]
 
 
+@pytest.mark.integration
+async def test_an_address_that_two_people_share_stays_with_the_one_who_is_not_erased(postgres_database: str) -> None:
+    state = {"display_name": "Ana Loewe", "addresses": {"phone": "+447700900123", "bsuid": "GB.1"}}
+    seed = (
+        "insert into people (tenant, person_id, contact_id, bsuid, phone_key, version, state) "
+        "values ('t', 'p1', 1, 'GB.1', '447700900123', 1, $1), ('t', 'p2', 2, 'GB.1', '447700900123', 1, $1)"
+    )
+    async with service_pool(postgres_database, "ingest") as pool:
+        await pool.execute(seed, json.dumps(state))
+        assert await known_words(pool, "ingest", "t", "p1") == ["Ana Loewe"]
+        await pool.execute(QUERIES.begin_erasure, "t", "p1", NOW, ["Ana Loewe"])
+        assert await known_words(pool, "ingest", "t", "p2") == ["+447700900123", "Ana Loewe", "GB.1"]
+    seed = "insert into people (tenant, person_id, phone, bsuid, version) values ('t', $1, '+447700900123', $2, 1)"
+    async with service_pool(postgres_database, "dispatcher") as pool:
+        await pool.execute(seed, "p1", "GB.1")
+        await pool.execute(seed, "p2", None)
+        assert await known_words(pool, "dispatcher", "t", "p1") == ["GB.1"]
+
+
 async def _assert_no_placeholder_is_a_word(dsn: str) -> None:
     """An erased person, or one without a name, is not searched for by what stands in its place."""
     async with service_pool(dsn, "rules") as pool:
