@@ -59,7 +59,7 @@ class Topics:
     def __init__(self, *_: object) -> None:
         pass
 
-    async def find(self, texts: Iterable[str]) -> list[FoundRecord]:
+    async def find_all(self, texts: Iterable[str]) -> list[FoundRecord]:
         assert {"p1", "v1", "v2", "+447700900123"} <= set(texts)
         return [FoundRecord(WHATSAPP_MESSAGES, 0, 7, b"{}")]
 
