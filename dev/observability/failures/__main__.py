@@ -7,10 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dev.demo.stories import STORIES
+from dev.demo.story import london
 from dev.observability.failures import FAILING_STACK, QUICK_ROUNDS, SLOW_ROUNDS
 from dev.observability.failures.run import FailureReport, FailureResult, cause_failures
 from dev.observability.observed_stack import ObservedStack
 from dev.observability.prometheus import Firing
+
+_MORNING = london(6, 1, 10, 10)  # a Tuesday after the stories, when people may be written to
 
 
 def main() -> int:
@@ -30,6 +33,7 @@ def main() -> int:
 async def _cause_all() -> FailureReport:
     async with ObservedStack.open("alerts", FAILING_STACK) as observed:
         await observed.play(STORIES)
+        await observed.stack.virtual_clock.run_until(_MORNING)
         return await cause_failures(observed, (*QUICK_ROUNDS, *SLOW_ROUNDS))
 
 
