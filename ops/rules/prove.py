@@ -25,8 +25,9 @@ def prove_command(
     """Prove what must always hold of a folder of rules, or show a story in which it does not.
 
     Every rule can start; every chain ends in an answer, a person or a give-up; every answer has an outcome; no two
-    rules write the same of one record at once; no rule starts itself again through what it writes; and every template
-    is there in each language of the people it can reach. Rules are played in every way, up to a number of states that
+    rules write the same of one record at once; no rule starts itself again through what it writes; every template is
+    there in each language of the people it can reach; and no mix of events sends a person more than their cap, but for
+    what passes it, which is shown. Rules are played in every way, up to a number of states that
     is said. A counterexample runs with “stet rules test”: it expects what happens now.
 
     Exit code 1 where a file is at fault or something does not hold.
@@ -56,12 +57,14 @@ def _cases(proof: Proof) -> list[ReportCase]:
     cases = []
     for each in Property:
         broken = [example for example in proof.found if example.broken is each]
+        shown = [example for example in proof.shown if example.broken is each]
         detail = "\n".join(
             f"# {file_name(example, number)}\n{example.story}"
-            for number, example in enumerate(broken, 1)
+            for number, example in enumerate((*broken, *shown), 1)
             if example.story
         )
-        cases.append(ReportCase(each, tuple(example.fault for example in broken), detail=detail))
+        faults, notes = (tuple(example.fault for example in some) for some in (broken, shown))
+        cases.append(ReportCase(each, faults, notes, detail=detail))
     if proof.undecided:
         cases.append(
             ReportCase(
@@ -78,7 +81,7 @@ def file_name(example: Counterexample, number: int) -> str:
 
 def _write_stories(folder: Path, proof: Proof) -> None:
     for each in Property:
-        for number, example in enumerate((e for e in proof.found if e.broken is each), 1):
+        for number, example in enumerate((e for e in (*proof.found, *proof.shown) if e.broken is each), 1):
             if example.story:
                 path = folder / file_name(example, number)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,4 +98,5 @@ def _summary(proof: Proof) -> str:
         else ""
     )
     found = f"{counted(len(proof.found), 'counterexample')}" if proof.found else "all holds"
-    return f"{played}{bounded}: {found}"
+    shown = f"; {counted(len(proof.shown), 'rule')} may pass a cap" if proof.shown else ""
+    return f"{played}{bounded}: {found}{shown}"

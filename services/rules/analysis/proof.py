@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice, product
 
+from services.rules.analysis.cap_proof import MOST_EVENTS, Mix, mix_of_all, mixes_of_one, smallest_cap
 from services.rules.analysis.exploration import Exploration, Move, State, explore
 from services.rules.analysis.opening import Opening, opening_of, own_rules, read_step
 from services.rules.analysis.played_opening import LONG_WAIT, MOST_WITNESSES, alone, find_start, played_story
@@ -50,6 +51,7 @@ class Property(StrEnum):
     RACE = "no two rules write the same of one record at once"
     LOOP = "no rule starts itself again through what it writes"
     LANGUAGE = "every template is there in each language of the people it can reach"
+    CAP = "no mix of events sends a person more than their cap, but for what passes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,13 @@ class Counterexample:
 
 @dataclass(slots=True)
 class Proof:
-    """``states`` and ``moves`` were played with the real decisions. ``bounded`` are rules not played in every way."""
+    """``states`` and ``moves`` were played with the real decisions. ``bounded`` are rules not played in every way.
+
+    ``shown`` are stories of what limits.yaml lets pass: no faults.
+    """
 
     found: list[Counterexample] = field(default_factory=list)
+    shown: list[Counterexample] = field(default_factory=list)
     bounded: dict[RuleId, int] = field(default_factory=dict)
     undecided: list[FileFault] = field(default_factory=list)
     rules: int = 0
@@ -98,6 +104,7 @@ def prove(book: Rulebook) -> Iterator[Proof]:
         yield proof
     proof.found += _races(book, rules, openings)
     proof.found += _loops(book, openings)
+    _prove_caps(book, openings, proof)
     yield proof
 
 
@@ -425,3 +432,38 @@ def _loops(book: Rulebook, openings: dict[RuleId, Opening]) -> Iterator[Countere
         sentence = f"what these rules write can start them again, without end: {'; '.join(map(str, circle))}"
         story = story_of(alone(book, *rules), openings[first.name], (), str(Property.LOOP))
         yield Counterexample(Property.LOOP, first.name, FileFault(first.location, sentence), story)
+
+
+# ------------------------------------------------------------------ caps
+
+
+def _prove_caps(book: Rulebook, openings: dict[RuleId, Opening], proof: Proof) -> None:
+    """Show each rule that passes the caps with its mix; of all other rules together no mix may exceed them."""
+    cap = smallest_cap(book)
+    if cap is None or not openings:
+        return
+    if cap >= MOST_EVENTS:
+        sentence = f"a cap of {cap} messages is too large to be played"
+        proof.undecided.append(FileFault(Location("limits.yaml", 1, 1), sentence))
+        return
+    over = list(mixes_of_one(book, openings))
+    for mix in over:
+        brings = f"{mix.events} of its events bring one person {mix.count} messages"
+        if mix.passes:
+            sentence = f"shown: “{mix.rules[0].name}” passes the cap of {mix.cap}: {brings}"
+            proof.shown.append(_cap_example(book, mix, sentence))
+        else:
+            proof.found.append(_cap_example(book, mix, f"{brings}, over the cap of {mix.cap}"))
+    names = {mix.rules[0].name for mix in over}
+    together = mix_of_all(book, {name: each for name, each in openings.items() if name not in names})
+    if together is not None:
+        sentence = (
+            f"{together.events} events bring one person {together.count} messages, over the cap of {together.cap}"
+        )
+        proof.found.append(_cap_example(book, together, sentence))
+
+
+def _cap_example(book: Rulebook, mix: Mix, sentence: str) -> Counterexample:
+    rule = mix.rules[0]
+    story = mix.story(book, f"brings one person {mix.count} messages, with a cap of {mix.cap}")
+    return Counterexample(Property.CAP, rule.name, FileFault(rule.location, sentence), story)

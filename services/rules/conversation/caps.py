@@ -47,13 +47,13 @@ def _full_caps(context: DecisionContext, person: PersonFacts) -> list[Cap]:
         return []
     calendar = working_hours(context.rulebook, person)
     days, today = [calendar.local_date(one.at) for one in counted.messages], calendar.local_date(context.now)
-    return [cap for cap in caps if sum(_start(cap, day) == _start(cap, today) for day in days) >= cap.count]
+    return [cap for cap in caps if sum(period_start(cap, day) == period_start(cap, today) for day in days) >= cap.count]
 
 
-def _start(cap: Cap, day: date) -> date:
+def period_start(cap: Cap, day: date) -> date:
     """The first day of the period of this day."""
     return day if cap.per is CapPeriod.DAY else day - timedelta(days=day.weekday())
 
 
 def _next_start(cap: Cap, day: date) -> date:
-    return _start(cap, day) + timedelta(days=1 if cap.per is CapPeriod.DAY else 7)
+    return period_start(cap, day) + timedelta(days=1 if cap.per is CapPeriod.DAY else 7)

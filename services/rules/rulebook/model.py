@@ -600,6 +600,9 @@ class Cap:
     count: int
     per: CapPeriod
 
+    def __str__(self) -> str:
+        return f"{self.count} a {self.per}"
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:

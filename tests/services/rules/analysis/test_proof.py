@@ -1,7 +1,12 @@
 """Each property of a rulebook: a small one in which it does not hold, with a story that shows it."""
 
-from services.rules.analysis.opening import read_story
+import pytest
+
+from services.rules.analysis import cap_proof
+from services.rules.analysis.opening import Opening, read_story
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
+from services.rules.conversation import caps
+from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from tests.services.rules.rulebooks import good_files
@@ -37,19 +42,20 @@ languages:
 """
 
 
-def proof_of(*, is_refused: bool = False, **rules: str) -> Proof:
+def proof_of(*, is_refused: bool = False, limits: str | None = None, **rules: str) -> Proof:
     """Of the good rulebook with these rules, given from their condition or steps on, in place of its own.
 
     ``is_refused``: ``stet rules check`` finds a fault in them already.
     """
     files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {} if limits is None else {"limits.yaml": limits}
     files |= {"told.template.yaml": TOLD, "asked.template.yaml": ASKED}
     files["asked_too.template.yaml"] = ASKED.replace("asked", "asked_too")
     files |= {f"{name}.rule.yaml": HEAD.format(name=name) + text for name, text in rules.items()}
     checked = check_files(files, tested=False)
     assert bool(checked.faults) is is_refused, [str(fault) for fault in checked.faults]
     *_, proof = prove(checked.rulebook)
-    for example in proof.found:
+    for example in (*proof.found, *proof.shown):
         if example.story:
             assert play_story(read_story(example.rule, example.story), checked.rulebook) == []
     return proof
@@ -152,3 +158,55 @@ def test_a_rule_with_a_form_holds() -> None:
     files = {n: text for n, text in good_files().items() if not n.endswith(".rule.yaml") or "/pitch." in n}
     *_, proof = prove(check_files(files, tested=False).rulebook)
     assert [example.fault.sentence for example in proof.found] == []
+
+
+TELL = "severity: {severity}\nsteps:\n  - tell: {who}\n    say: told\n"
+CAPPED = "per_person: [{count: 2, per: day}, {count: 9, per: week}]\n"
+PASSING = f"{CAPPED}pass: {{severity: critical, only: staff}}\n"
+
+
+def test_rules_hold_to_the_caps_also_together() -> None:
+    tells = TELL.format(severity="info", who="rights_holder")
+    proof = proof_of(limits=CAPPED, first=tells, second=tells)
+    assert (proof.found, proof.shown) == ([], [])
+
+
+def test_what_passes_the_caps_is_shown_with_its_mix_and_is_no_fault() -> None:
+    proof = proof_of(limits=PASSING, urgent=TELL.format(severity="critical", who="{team: rights}"))
+    assert proof.found == []
+    (shown,) = proof.shown
+    assert shown.fault.message == (
+        "shown: “urgent” passes the cap of 2 a day: 3 of its events bring one person 3 messages"
+    )
+    assert shown.story.count("event: rights.approval_requested") == 3
+
+
+def test_without_caps_there_is_nothing_to_show() -> None:
+    proof = proof_of(limits="free: replies\n", urgent=TELL.format(severity="critical", who="{team: rights}"))
+    assert (proof.found, proof.shown) == ([], [])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_messages_that_exceed_a_cap_are_found(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cap that counts one message too few lets one rule exceed it."""
+    monkeypatch.setattr(caps, "_full_caps", lambda *_: [])
+    tells = TELL.format(severity="info", who="rights_holder")
+    proof = proof_of(limits=CAPPED, is_refused=False, **{f"rule{number}": tells for number in range(count)})
+    found = [example.fault.message for example in proof.found if example.broken is Property.CAP]
+    assert found == ["3 of its events bring one person 3 messages, over the cap of 2 a day"] * count
+
+
+def test_rules_that_exceed_a_cap_together_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a rule counts its own messages alone."""
+    played = cap_proof._play
+
+    def one_by_one(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> object:
+        if len(rules) > 1:
+            monkeypatch.setattr(caps, "_full_caps", lambda *_: [])
+        return played(book, rules, opening)
+
+    monkeypatch.setattr(cap_proof, "_play", one_by_one)
+    tells = TELL.format(severity="info", who="rights_holder")
+    proof = proof_of(limits=CAPPED, first=tells, second=tells)
+    (found,) = (example.fault.message for example in proof.found)
+    assert found == "3 events bring one person 6 messages, over the cap of 2 a day"
