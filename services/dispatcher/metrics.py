@@ -92,7 +92,7 @@ _MESSAGES = _metrics.counter(
 )
 _MESSAGE_DELAY = _metrics.histogram(
     "stet_message_delay_seconds",
-    "Time from the request of a message until WhatsApp accepted it, waits for limits and templates included.",
+    "Time from the decision on a message until WhatsApp accepted it, waits for limits and templates included.",
     _lane,
     buckets=_LANE_DELAYS,
 )
@@ -108,7 +108,7 @@ SENDS_IN_FLIGHT = _metrics.gauge(
 MESSAGES_WAITING = _metrics.gauge("stet_waiting_messages", "Messages that wait to be sent.", _lane)
 OLDEST_WAITING_AGE = _metrics.gauge(
     "stet_oldest_waiting_message_age_seconds",
-    "Time since the oldest waiting message was requested; one that the budget holds does not count.",
+    "Time since the oldest waiting message was decided on; one that the budget holds does not count.",
     _lane,
 )
 SENDS_UNCERTAIN = _metrics.gauge("stet_uncertain_sends", "Sends that nothing proves or disproves yet.")
@@ -218,8 +218,8 @@ class MessageTally:
 
     def add(self, data: MessageEventData, origin: RequestOrigin) -> None:
         self._steps[rule_label(origin.rule), _OUTCOMES[type(data)], _reason_of(data)] += 1
-        if isinstance(data, MessageAccepted) and origin.lane is not None and origin.requested_at is not None:
-            self._delays[origin.lane].append((data.at - origin.requested_at).total_seconds())
+        if isinstance(data, MessageAccepted) and origin.lane is not None and origin.decided_at is not None:
+            self._delays[origin.lane].append((data.at - origin.decided_at).total_seconds())
 
     def publish(self) -> None:
         add_tally(_MESSAGES, self._steps)

@@ -45,7 +45,8 @@ _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 class RequestOrigin(Struct, frozen=True):
     """The request that brought a message, and to which its events are correlated.
 
-    ``requested_at`` is business time. Of a withdrawal that came before its message, the last three are not known.
+    ``decided_at`` is when rules decided on it (business time). Of a withdrawal that came before its message, the last
+    three are not known.
     """
 
     request_event: str
@@ -53,7 +54,7 @@ class RequestOrigin(Struct, frozen=True):
     traceparent: str | None
     rule: str | None = None
     lane: Lane | None = None
-    requested_at: datetime | None = None
+    decided_at: datetime | None = None
 
 
 class DueMessage(Struct, frozen=True):
@@ -202,9 +203,14 @@ class MessageStore:
         return {row["message_id"]: row["attempts"] for row in rows}
 
     async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str]]) -> None:
-        """(message id, until, reason) of each."""
-        await connection.execute(QUERIES.postpone, self.tenant, *map(list, zip(*waits, strict=True)))
-        if passed := [message_id for message_id, _, reason in waits if reason in _MAY_BE_PASSED]:
+        """(message id, until, reason) of each. What may pass them now is released with them, or waits for an hour."""
+        passed = [message_id for message_id, _, reason in waits if reason in _MAY_BE_PASSED]
+        columns = map(list, zip(*waits, strict=True))
+        if not passed:
+            await connection.execute(QUERIES.postpone, self.tenant, *columns)
+            return
+        async with connection.transaction():
+            await connection.execute(QUERIES.postpone, self.tenant, *columns)
             await connection.execute(QUERIES.release_other_chains, self.tenant, passed)
 
     async def release_crossed(self, connection: Connection, now: datetime, after: int, at_most: int) -> int:
@@ -349,7 +355,7 @@ def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
         template.name if template else None, template.language if template else None,
         message.resend.value, message.expires_at, event.id, event.correlationid, event.traceparent,
         message.say, message.rule, message.chain_id,
-        document_id(message.document.address) if message.document else None, message.mandatory,
+        document_id(message.document.address) if message.document else None, message.mandatory, event.recordedtime,
     )  # fmt: skip
 
 
@@ -421,7 +427,7 @@ def _read_due_message(row: Any) -> DueMessage:
             row["traceparent"],
             row["rule"],
             _LANE_OF_NUMBER[row["asked_lane"]],
-            queued.requested_at,
+            row["decided_at"],
         ),
         category=row["template_category"],
         place=row["place"],
@@ -447,7 +453,7 @@ def _read_origin(row: Any) -> RequestOrigin:
         traceparent=row["traceparent"],
         rule=row["rule"],
         lane=_LANE_OF_NUMBER[row["lane"]],
-        requested_at=row["requested_at"],
+        decided_at=row["decided_at"],
     )
 
 

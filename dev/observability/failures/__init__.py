@@ -116,7 +116,6 @@ SLOW_ROUNDS = (
         over=_alerts("StetWritesPaused", "StetWritesPending"),
     ),
     FailureRound([_fires("refused sends", causes.sends_refused, _alerts("StetSendsRefused"))]),
-    FailureRound([_fires("a taken port", causes.port_taken, _alerts("StetTaskRestarting", of=("ingest",)))]),
     FailureRound(
         [_fires("a missing topic", causes.topic_missing, _alerts("StetOutboxTopicBlocked", of=("rules",)))],
         over=_alerts("StetOutboxTopicBlocked", of=("rules",)),
@@ -182,6 +181,7 @@ NOT_CAUSED = {
     "StetMessagesSetAside": "only a fault of the program sets a message aside",
     "StetChainsSetAside": "only a fault of the program sets a chain aside",
     "StetEngineDisagreement": "only a fault of the program makes the engines differ",
+    "StetTaskRestarting": "only a fault of the program ends a task; a taken port ends the start",
     "StetLoopErrors": "a loop has to fail eleven times within a quarter of a minute, and waits longer after each",
     "StetDatabasePoolExhausted": "one replica with the load of a test does not fill its pool",
     "StetRuleStartsItself": "no shipped rule writes what starts it",

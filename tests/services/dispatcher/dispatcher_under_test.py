@@ -52,6 +52,8 @@ class DispatcherUnderTest:
     parts: DispatcherParts
     simulator: SimulatorUnderTest
     webhook: RecordingWebhook
+    read_after: timedelta = timedelta()
+    """The business time for which events lay in Kafka."""
     _handled: int = 0
     _statuses: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -137,7 +139,7 @@ class DispatcherUnderTest:
 
     def _event(self, data: EventData) -> Event:
         self._handled += 1
-        now, number = self.clock.now(), self._handled
+        now, number = self.clock.now() - self.read_after, self._handled
         return Event(
             id=EventId(f"event-{number}"), source="test", type=data.kind, time=now, recordedtime=now, tenantid=TENANT,
             partitionkey="penrose/persons/p1", correlationid="story", data=data,

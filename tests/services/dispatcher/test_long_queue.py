@@ -16,10 +16,10 @@ import bench.backlog
 import services.dispatcher.app
 from services.dispatcher.provider_responses import SendError, error_policy
 from services.dispatcher.reasons import MAY_BE_PASSED
-from services.dispatcher.store import MANY_FOLLOWERS, LaneCapacity
+from services.dispatcher.store import MANY_FOLLOWERS, QUERIES, LaneCapacity, MessageStore
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import SendTarget
-from shared.contracts.ids import ChainId, MessageId, PersonId
+from shared.contracts.ids import ChainId, MessageId, PersonId, TenantId
 from shared.contracts.messages import Lane, WithdrawMessage
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection, connect, load_queries
@@ -323,6 +323,22 @@ async def test_other_chains_pass_once_the_first_message_waits_for_its_template(d
     assert await _order(dispatcher) == ["x0", "x1"]
     held = await dispatcher.pool.fetch("select message_id from messages where reason = 'earlier_message'")
     assert len(held) == MANY_FOLLOWERS - 1
+
+
+async def test_a_wait_is_stored_only_with_the_release_of_what_may_pass_it(
+    dispatcher: DispatcherUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ended between the two would leave the messages of other chains held for an hour."""
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    monkeypatch.setattr(
+        QUERIES, "release_other_chains", "select 1 / (length($1) - length($1)), $2::text[]", raising=False
+    )
+    waits = [("m1", dispatcher.clock.now() + timedelta(days=1), "template_paused")]
+    async with dispatcher.pool.acquire() as connection:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await MessageStore(TenantId("penrose")).postpone(connection, waits)
+    assert await dispatcher.pool.fetchval("select reason from messages where message_id = 'm1'") is None
 
 
 async def test_nothing_is_held_behind_a_message_that_is_ending(dispatcher: DispatcherUnderTest) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.dispatcher.metrics import _MESSAGE_DELAY
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import MessageKind
@@ -58,6 +59,26 @@ async def test_a_window_that_proved_closed_is_answered_with_the_template(dispatc
     await dispatcher.handle(send_request("m2"))
     await dispatcher.wait_for_state("accepted", "m2")
     assert [message["type"] for message in await dispatcher.sent()][-2:] == ["template", "template"]
+
+
+def _delays(up_to: float) -> float:
+    """How many messages of the normal lane were accepted up to so many seconds after their decision."""
+    (metric,) = (one for one in _MESSAGE_DELAY.collect() if one.name == "stet_message_delay_seconds")
+    labels = {"lane": "normal", "le": str(up_to)}
+    return sum(one.value for one in metric.samples if one.name.endswith("_bucket") and one.labels == labels)
+
+
+async def test_the_time_that_a_request_lay_in_kafka_counts_as_delay(dispatcher: DispatcherUnderTest) -> None:
+    """Else a dispatcher that stood still would seem to keep its promise; the waits that are its own begin anew."""
+    before = _delays(120.0), _delays(300.0)
+    await dispatcher.handle(person_observed())
+    dispatcher.read_after = timedelta(minutes=3)
+    await dispatcher.handle(send_request())
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.wait_until_idle()
+    assert (_delays(120.0) - before[0], _delays(300.0) - before[1]) == (0, 1)
+    requested = await dispatcher.pool.fetchval("select requested_at from messages where message_id = 'm1'")
+    assert requested == dispatcher.clock.now()
 
 
 async def test_a_request_waits_for_its_person(dispatcher: DispatcherUnderTest) -> None:
