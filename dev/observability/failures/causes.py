@@ -138,6 +138,8 @@ def stands_still(service: str) -> CauseOfFailure:
             for process in processes:
                 process.resume()
         yield
+        context.pass_time(timedelta(minutes=15))  # WhatsApp takes only so many messages to one person in a minute
+        await context.settle()
 
     return cause
 
