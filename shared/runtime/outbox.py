@@ -8,6 +8,7 @@ first waits until no record of the last one can still arrive: a late copy of an 
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, OutgoingRecord, 
 from shared.runtime.leader import LeaderLease
 from shared.runtime.metrics import Metrics, Replicas, label
 from shared.runtime.postgres import Connection, Pool, acquire_locks, connect, load_queries, raise_if_read_only
+from shared.runtime.retry import Backoff
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import database_span, publish_span, traceparent_in
@@ -195,7 +197,9 @@ _RENEW_SECONDS = 1.0
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _ROUND_SECONDS = 30.0
-_BLOCKED_TOPIC_SECONDS = 10.0
+_TOPIC_BACKOFF = Backoff(first=0.25, longest=10.0, jitter=0.0)
+"""Between attempts at a topic that is refused: a broker that comes back from an outage refuses some for a moment."""
+
 _PARKING_REASON = "refused_by_broker"
 _RECORD_ERRORS = (*RECORD_REFUSED, Malformed)
 _REFUSALS = (*_RECORD_ERRORS, *TOPIC_REFUSED)
@@ -216,6 +220,7 @@ class Relay:
         self._held_until: datetime | None = None
         self._sending = False
         self._blocked_topics: dict[str, float] = {}
+        self._refusals: Counter[str] = Counter()
 
     async def run(self) -> None:
         """For ever: become the leader, relay, and start again when the database or the broker comes back."""
@@ -295,6 +300,8 @@ class Relay:
             await self._delete(connection, [row["id"] for row, error in pairs if error is None])
             failed = [(row, error) for row, error in pairs if error is not None]
             self._block_topics({row["topic"] for row, error in failed if isinstance(error, TOPIC_REFUSED)})
+            for topic in {row["topic"] for row, error in pairs if error is None}:
+                self._refusals.pop(topic, None)
             again = [row for row, _ in failed if row["topic"] not in self._blocked_topics]
             if again:
                 await self._producer.restart()  # the broker expects the sequence numbers of what it refused
@@ -332,8 +339,10 @@ class Relay:
 
     def _block_topics(self, topics: set[str]) -> None:
         for topic in topics:
-            log.error("topic.refused", topic=topic, seconds=_BLOCKED_TOPIC_SECONDS)
-            self._blocked_topics[topic] = time.monotonic() + _BLOCKED_TOPIC_SECONDS
+            self._refusals[topic] += 1
+            seconds = _TOPIC_BACKOFF.wait(self._refusals[topic])
+            log.error("topic.refused", topic=topic, seconds=seconds)
+            self._blocked_topics[topic] = time.monotonic() + seconds
 
     def _blocked_now(self) -> list[str]:
         now = time.monotonic()

@@ -1,10 +1,17 @@
 """The relay sends a decision once everything that the decision asks for, or takes back, has arrived."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+import pytest
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED
@@ -79,3 +86,32 @@ async def test_a_record_that_is_refused_keeps_no_decision_back() -> None:
     producer.end()
     results = await sending
     assert results[0].exception() is None
+
+
+class DeletingConnection:
+    """Keeps the ids of the rows that are deleted."""
+
+    def __init__(self) -> None:
+        self.deleted: list[int] = []
+
+    async def execute(self, _: str, *arguments: Any, **__: Any) -> None:
+        if isinstance(arguments[0], list):
+            self.deleted += arguments[0]
+
+
+async def test_a_topic_that_is_refused_for_a_moment_waits_for_a_moment() -> None:
+    """After an outage a broker refuses topics for a second; withdrawals would come ten seconds late."""
+    settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+    producer = RecordingProducer()
+    relay = Relay(settings, "rules", producer)  # type: ignore[arg-type]
+
+    async def send(error: KafkaError | None) -> float:
+        sending = asyncio.create_task(relay._send_round(DeletingConnection(), ROWS[1:2]))
+        await asyncio.sleep(0.05)
+        producer.end(error)
+        await sending
+        return relay._blocked_topics.pop(MESSAGES_REQUESTED.name, now := time.monotonic()) - now
+
+    refused = UnknownTopicOrPartitionError()
+    assert [await send(refused) for _ in range(8)] == pytest.approx([0.25, 0.5, 1, 2, 4, 8, 10, 10], abs=0.1)
+    assert [await send(None), await send(refused)] == pytest.approx([0, 0.25], abs=0.1)
