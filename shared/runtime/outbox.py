@@ -353,7 +353,8 @@ class Relay:
     async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         """For each row its future, done, or the error that kept it back; decisions go once all others have arrived.
 
-        So a reader of a decision finds the commands that it names in their topics already.
+        So a reader of a decision finds the commands that it names in their topics already, but for those of a topic
+        that the broker refuses.
         """
         results: dict[int, Any] = {}
         for stage in _stages(rows):
