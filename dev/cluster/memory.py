@@ -22,12 +22,12 @@ def memory_by_workload(kubectl: Kubectl) -> dict[str, list[float]]:
 
 
 def working_sets(summary: Mapping[str, Any], namespace: str) -> list[tuple[str, float]]:
-    """Workload and MiB of each pod of a namespace."""
+    """Workload and MiB of each pod of a namespace. Of one that has just started, the kubelet says 0 or nothing."""
     pods = (pod for pod in summary.get("pods", ()) if pod["podRef"]["namespace"] == namespace)
     return [
         (workload_of(pod["podRef"]["name"]), pod["memory"]["workingSetBytes"] / _MEBIBYTE)
         for pod in pods
-        if "workingSetBytes" in pod.get("memory", {})
+        if pod.get("memory", {}).get("workingSetBytes")
     ]
 
 

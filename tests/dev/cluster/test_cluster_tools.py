@@ -30,7 +30,8 @@ def test_the_memory_of_a_namespace_is_that_of_its_pods() -> None:
     def stats(namespace: str, size: int) -> dict[str, object]:
         return {"podRef": {"name": "rules-0", "namespace": namespace}, "memory": {"workingSetBytes": size}}
 
-    summary = {"pods": [stats("stet", 100 * 1024 * 1024), stats("other", 1), {**stats("stet", 0), "memory": {}}]}
+    unmeasured = {**stats("stet", 0), "memory": {}}
+    summary = {"pods": [stats("stet", 100 * 1024 * 1024), stats("stet", 0), stats("other", 1), unmeasured]}
     assert working_sets(summary, "stet") == [("rules", 100.0)]
 
 
