@@ -96,6 +96,10 @@ class AccountStore:
         """The release that plans again the messages that wait for a limit or a restriction."""
         return PortionedRelease(QUERIES.release_limited, self.tenant)
 
+    def release_of_throttled(self) -> PortionedRelease:
+        """The release that plans again the messages that wait for a throttle of their template."""
+        return PortionedRelease(QUERIES.release_throttled, self.tenant)
+
     async def people_outside_windows(self, connection: Connection, since: datetime) -> list[tuple[str, datetime]]:
         """People to whom a template may have gone, and when the last one did (business time); longest ago first."""
         return [tuple(row) for row in await connection.fetch(QUERIES.people_outside_windows, self.tenant, since)]
@@ -120,4 +124,4 @@ class AccountStore:
 def _read_template(row: Any) -> KnownTemplate:
     """A row of an earlier version has no ``status``."""
     state = state_of(row["status"]) or TemplateState(row["state"])
-    return KnownTemplate(state, row["category"])
+    return KnownTemplate(state, row["category"], row["reported_at"])

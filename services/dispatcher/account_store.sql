@@ -35,6 +35,20 @@ update messages m set not_before = $2, reason = null
 where m.tenant = $1 and m.message_id = any (array(select message_id from first)) and (m.state = 'waiting') is true
     and (m.reason like 'template\_%') is true;
 
+-- name: release_throttled
+-- The next $4 messages after $3 that wait for a throttle of their template are planned anew; one that is still throttled holds
+-- them again. Returns where to go on, 0 at the end.
+with looked_at as materialized (
+    select m.message_id, m.sequence from messages m
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason = 'template_throttled'
+    order by m.sequence limit $4
+), released as (
+    update messages m set not_before = $2, reason = null
+    where m.tenant = $1 and m.message_id = any (array(select message_id from looked_at))
+        and (m.state = 'waiting') is true and (m.reason = 'template_throttled') is true
+)
+select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
+
 -- name: save_template_reports
 -- What WhatsApp reported of templates: for the state and for the category, each, the newest report counts. Where only the
 -- new category is known, the one before it is that of the row.
@@ -82,7 +96,7 @@ on conflict (tenant, account) do update set read_at = excluded.read_at, template
 
 -- name: load_templates
 -- Everything known of templates.
-select name, language, state, status, category from templates where tenant = $1;
+select name, language, state, status, category, reported_at from templates where tenant = $1;
 
 -- name: has_template_reading
 -- Whether the list of an account's templates was ever read.

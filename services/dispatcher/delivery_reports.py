@@ -49,7 +49,6 @@ _TIME_TO_WITHDRAW = timedelta(seconds=5)  # for rules, where the reason of a mes
 _TEMPORARY = frozenset({ErrorAction.THROTTLE_NUMBER, ErrorAction.THROTTLE_PAIR, ErrorAction.OPERATOR})
 _REFUSALS = {
     ErrorAction.REFUSE_PERSON: MessageReason.UNREACHABLE,
-    ErrorAction.REFUSE_TEMPLATE: MessageReason.TEMPLATE_REFUSED,
     ErrorAction.REFUSE_MESSAGE: MessageReason.MESSAGE_REFUSED,
     ErrorAction.USE_TEMPLATE: MessageReason.NO_TEMPLATE,
 }

@@ -159,7 +159,7 @@ class Leader:
         for line in await self.store.lines_with_intents(connection, self.sender.in_flight.message_ids):
             outcome = SendUncertain(MessageReason.LEASE_ENDED)
             throttles.record(outcome, SendTarget(line, ""), moment.business, moment.machine)
-        self.templates.expire()
+        self.templates.start()
         pauses = OperatorPauses(self.store)
         unset = [line for line in self.lines if line not in self.limits.numbers]
         learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number)

@@ -21,7 +21,7 @@ from shared.contracts.errors import Unavailable
 
 _LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=60.0)
-_REFUSING = frozenset({ErrorAction.REFUSE_MESSAGE, ErrorAction.REFUSE_PERSON, ErrorAction.REFUSE_TEMPLATE})
+_REFUSING = frozenset({ErrorAction.REFUSE_MESSAGE, ErrorAction.REFUSE_PERSON})
 
 
 class _FilePart(aiohttp.Payload):

@@ -37,7 +37,6 @@ class ErrorAction(StrEnum):
     THROTTLE_NUMBER = "throttle_number"  # later, and the whole number (or account) slows down
     THROTTLE_PAIR = "throttle_pair"  # later, and only this person's messages wait
     REFUSE_PERSON = "refuse_person"  # this person cannot be reached
-    REFUSE_TEMPLATE = "refuse_template"  # this template cannot be sent
     REFUSE_MESSAGE = "refuse_message"  # this message is invalid
     USE_TEMPLATE = "use_template"  # the window was closed: send again as a template
     OPERATOR = "operator"  # an operator must act; the queue is kept
@@ -68,7 +67,6 @@ _STOP_NUMBER = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER)
 _STOP_TEMPLATE = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE)
 _MAYBE_SENT = ErrorPolicy(ErrorAction.RETRY, ambiguous=True)
 _REFUSE_MESSAGE = ErrorPolicy(ErrorAction.REFUSE_MESSAGE)
-_REFUSE_TEMPLATE = ErrorPolicy(ErrorAction.REFUSE_TEMPLATE)
 _REFUSE_PERSON = ErrorPolicy(ErrorAction.REFUSE_PERSON)
 
 
@@ -100,9 +98,8 @@ ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
     131047: ErrorPolicy(ErrorAction.USE_TEMPLATE),
     **dict.fromkeys((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
     **dict.fromkeys((132000, 132005, 132012, 132018), _REFUSE_MESSAGE),
-    **dict.fromkeys((132001, 132007, 132068, 132069), _REFUSE_TEMPLATE),
-    **dict.fromkeys(  # the template is paused, or disabled
-        (132015, 132016), ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE, wait=timedelta(hours=1))
+    **dict.fromkeys(  # the template is missing or not approved, against policy, blocked, paused or disabled
+        (132001, 132007, 132068, 132069, 132015, 132016), _STOP_TEMPLATE
     ),
     135000: ErrorPolicy(ErrorAction.RETRY),  # generic parameter error
 }

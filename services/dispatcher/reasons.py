@@ -51,7 +51,6 @@ class MessageReason(StrEnum):
     UNREADABLE = "unreadable"
     # the message failed
     UNREACHABLE = "unreachable"
-    TEMPLATE_REFUSED = "template_refused"
     MESSAGE_REFUSED = "message_refused"
     REFUSED_AGAIN = "refused_again"
     SETTLED_NOT_SENT = "settled_not_sent"

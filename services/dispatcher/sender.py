@@ -224,7 +224,7 @@ class Sender:
                 self._wake.clear()
                 await self._load_throttles(connection)
                 await claimer.pauses.refresh(connection, self._clock.now())
-                await claimer.templates.refresh(connection)
+                await claimer.templates.refresh(connection, self._clock.now())
                 await claimer.learned.refresh(connection, self._clock.now())
                 await claimer.budget.refresh(connection, self._clock.now())
                 if not await self._claim_round(connection, claimer):

@@ -5,7 +5,7 @@ Meta reports by webhooks (``message_template_status_update``, ``message_template
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -74,10 +74,11 @@ class TemplateReport(Struct, frozen=True):
 
 
 class KnownTemplate(Struct, frozen=True):
-    """A row of the table ``templates``."""
+    """A row of the table ``templates``. ``reported_at`` is when Meta reported the state, by Meta's clock."""
 
     state: TemplateState
     category: str | None = None
+    reported_at: datetime = datetime.min.replace(tzinfo=UTC)
 
 
 class TemplateKnowledge(Struct, frozen=True):
@@ -97,6 +98,11 @@ class TemplateKnowledge(Struct, frozen=True):
             return known.state
         category = newest_category or (known.category if known else None) or str(call.get("category") or "").upper()
         return TemplateState.RECATEGORISED if category == MARKETING and not marketing_consent else TemplateState.USABLE
+
+    def is_usable_since(self, template: TemplateKey, instant: datetime) -> bool:
+        """Whether Meta has reported the template as usable later than that."""
+        known = self.templates.get(template)
+        return known is not None and known.state is TemplateState.USABLE and known.reported_at > instant
 
 
 NOTHING_KNOWN = TemplateKnowledge({})

@@ -28,6 +28,7 @@ from services.dispatcher.provider_responses import (
     SendUncertain,
 )
 from services.dispatcher.reasons import MessageReason
+from services.dispatcher.templates import TemplateKnowledge
 
 _RATE_BASE = 4  # Meta: retry after 4^X seconds, X = 0, 1, 2 …
 _RATE_WAITS = [timedelta(seconds=_RATE_BASE**step) for step in range(6)]
@@ -119,7 +120,10 @@ class Throttles:
     def record(
         self, outcome: SendOutcome, target: SendTarget, now: datetime, machine: datetime, *, by_status: bool = False
     ) -> RetryTime:
-        """Trip or end throttles after an outcome; returns when the message itself may be sent again."""
+        """Trip or end throttles after an outcome; returns when the message itself may be planned again.
+
+        Where its template is throttled, that is at once: it may have a fallback. Without one the planner holds it.
+        """
         if isinstance(outcome, SendAccepted):
             if outcome.is_held and target.template is not None:
                 key = ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *target.template)
@@ -132,7 +136,8 @@ class Throttles:
             return RetryTime(now, machine + _RETRY_WAIT if is_retried else None)
         code = outcome.code if isinstance(outcome, SendError) else None
         until = self._trip(trip, now, machine, code, by_status=by_status).until
-        return RetryTime(until if trip.key.clock is ThrottleClock.BUSINESS else now)
+        is_held_until_then = trip.key.clock is ThrottleClock.BUSINESS and trip.key.scope is not ErrorScope.TEMPLATE
+        return RetryTime(until if is_held_until_then else now)
 
     def number_until(self, line: str, now: datetime) -> datetime | None:
         """Business time; throttles of the account concern every number."""
@@ -174,6 +179,19 @@ class Throttles:
     def end(self, key: ThrottleKey) -> None:
         if self._throttles.pop(key, None) is not None:
             self._changed.add(key)
+
+    def end_of_usable(self, templates: TemplateKnowledge) -> bool:
+        """End those of templates that Meta has reported as usable since; pacing is not reported. Whether any ended."""
+        ended = [
+            key
+            for key, throttle in self._throttles.items()
+            if key.scope is ErrorScope.TEMPLATE
+            and throttle.code is not None
+            and templates.is_usable_since((key.subject, key.detail), throttle.since)
+        ]
+        for key in ended:
+            self.end(key)
+        return bool(ended)
 
     # ------------------------------------------------------------------ between memory and the database
 

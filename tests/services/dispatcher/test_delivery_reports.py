@@ -67,7 +67,7 @@ def _kinds(events: tuple[messages.MessageEventData, ...]) -> list[str]:
         (_error(132015), MessageState.WAITING, AttemptResult.REFUSED),
         (_error(135000), MessageState.WAITING, AttemptResult.REFUSED),
         (_error(131026), MessageState.FAILED, AttemptResult.REFUSED),
-        (_error(132001), MessageState.FAILED, AttemptResult.REFUSED),
+        (_error(132001), MessageState.WAITING, AttemptResult.REFUSED),
         (_error(100), MessageState.FAILED, AttemptResult.REFUSED),
     ],
 )

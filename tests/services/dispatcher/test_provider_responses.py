@@ -19,8 +19,8 @@ from services.dispatcher.provider_responses import (
 from services.dispatcher.reasons import MessageReason
 from shared.contracts.ids import Wamid
 
-# code: what Meta's table asks for. R retry, N throttle number, T throttle recipient, P recipient, L template,
-# M message, W window, O operator
+# code: what Meta's table asks for. R retry, N throttle number, T throttle recipient, P recipient, M message, W window,
+# O operator
 _META = {
     **dict.fromkeys((0, 190, 3, 10, *range(200, 300), 131005, 131048, 131064, 33, 368, 131031, 131037, 131042), "O"),
     **dict.fromkeys((131045, 133000, 133005, 133006, 133008, 133009, 133010, 133015, 133016, 131063), "O"),
@@ -29,8 +29,7 @@ _META = {
     **dict.fromkeys((4, 80007, 130429), "N"),
     131056: "T",
     **dict.fromkeys((130497, 130403, 131026, 131050, 137000), "P"),
-    **dict.fromkeys((132001, 132007, 132068, 132069), "L"),
-    **dict.fromkeys((132015, 132016), "O"),
+    **dict.fromkeys((132001, 132007, 132068, 132069, 132015, 132016), "O"),
     131047: "W",
     **dict.fromkeys((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), "M"),
     **dict.fromkeys((132000, 132005, 132012, 132018), "M"),
@@ -40,7 +39,6 @@ _ACTIONS = {
     "N": ErrorAction.THROTTLE_NUMBER,
     "T": ErrorAction.THROTTLE_PAIR,
     "P": ErrorAction.REFUSE_PERSON,
-    "L": ErrorAction.REFUSE_TEMPLATE,
     "M": ErrorAction.REFUSE_MESSAGE,
     "W": ErrorAction.USE_TEMPLATE,
     "O": ErrorAction.OPERATOR,
@@ -80,6 +78,8 @@ def test_throttles_are_safe_to_repeat(code: int) -> None:
         (131056, ErrorScope.PAIR),
         (190, ErrorScope.ACCOUNT),
         (131031, ErrorScope.NUMBER),
+        (132001, ErrorScope.TEMPLATE),
+        (132007, ErrorScope.TEMPLATE),
         (132015, ErrorScope.TEMPLATE),
         (131026, ErrorScope.MESSAGE),
     ],

@@ -16,6 +16,8 @@ from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.releases import PORTION
 from services.dispatcher.store import MessageStore
+from services.dispatcher.template_cache import TemplateCache
+from services.dispatcher.throttles import Throttles
 from shared.runtime.postgres import Connection, connect, load_queries
 
 pytestmark = pytest.mark.integration
@@ -37,6 +39,10 @@ def _budget() -> Refresh:
     return Budget(ChargeStore(_TENANT, ZoneInfo("UTC")), None, None).refresh
 
 
+def _templates() -> Refresh:
+    return TemplateCache(AccountStore(_TENANT), Throttles()).refresh
+
+
 def _limits() -> Refresh:
     async def no_number(_: str) -> str | None:
         return None
@@ -46,7 +52,12 @@ def _limits() -> Refresh:
 
 _RELEASES = pytest.mark.parametrize(
     ("reason", "new_leader"),
-    [("paused_by_operator", _pauses), ("budget_spent", _budget), ("portfolio_limit", _limits)],
+    [
+        ("paused_by_operator", _pauses),
+        ("budget_spent", _budget),
+        ("portfolio_limit", _limits),
+        ("template_throttled", _templates),
+    ],
 )
 
 

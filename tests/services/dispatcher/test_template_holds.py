@@ -61,12 +61,43 @@ async def test_a_template_that_the_account_does_not_have_is_waited_for(dispatche
     unknown = TemplateCall(name="unknown_v1", language="en")
     async with TemplateClient(endpoint) as client:
         await reader.read(client)
+        await wait_until(lambda: _has_read_the_list(dispatcher))
         await dispatcher.handle(person_observed(), send_request(template=unknown))
         await dispatcher.wait_for_reason("template_missing")
         await dispatcher.simulator.tell("templates", {"name": "unknown_v1", "language": "en", "body": "Good morning"})
         dispatcher.advance_clock(timedelta(seconds=1))
         await reader.read(client)
         await dispatcher.wait_for_state("accepted")
+
+
+async def _has_read_the_list(dispatcher: DispatcherUnderTest) -> bool:
+    return dispatcher.parts.leader.templates.known.is_listed
+
+
+@pytest.mark.parametrize("code", [132001, 132007, 132015, 132016, 132068, 132069])
+async def test_a_template_that_is_refused_in_answer_waits_until_it_is_reported_usable(
+    dispatcher: DispatcherUnderTest, code: int
+) -> None:
+    await dispatcher.simulator.tell("faults", {"kind": "error_code", "code": code, "count": 1})
+    await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
+    await dispatcher.wait_for_reason("template_throttled")
+    await dispatcher.handle(send_request("m2", "p2"))
+    await dispatcher.wait_for_reason("template_throttled", "m2")
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(seconds=1)), "APPROVED"))
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert await dispatcher.pool.fetchval("select count(*) from attempts where ending = 'refused'") == 1
+
+
+@pytest.mark.parametrize("code", [132001, 132015])
+async def test_a_fallback_goes_at_once_in_place_of_a_template_that_is_refused_in_answer(
+    dispatcher: DispatcherUnderTest, code: int
+) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.simulator.tell("faults", {"kind": "error_code", "code": code, "count": 1})
+    await dispatcher.handle(person_observed(), send_request(fallback=PLAIN_CALL))
+    await dispatcher.wait_for_state("accepted")
+    assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
 
 
 async def wait_for_template(dispatcher: DispatcherUnderTest, message_id: str = "m1") -> None:

@@ -14,10 +14,12 @@ from services.dispatcher.provider_responses import (
     error_policy,
 )
 from services.dispatcher.reasons import MessageReason
+from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from tests.services.dispatcher.builders import NOON, WAMID, seconds
 
-_TARGET = SendTarget("main", "p1", ("stage_told_v1", "en"))
+_TEMPLATE = ("stage_told_v1", "en")
+_TARGET = SendTarget("main", "p1", _TEMPLATE)
 
 
 def _error(code: int, wait: timedelta | None = None) -> SendError:
@@ -80,6 +82,26 @@ def test_a_paused_template_is_throttled_alone() -> None:
     throttles.record(_error(132015), _TARGET, NOON, NOON)
     assert throttles.template_until(_TARGET.template) == NOON + timedelta(hours=1)
     assert not throttles.is_stopped("main", NOON)
+
+
+def _known(state: TemplateState, reported_at: datetime) -> TemplateKnowledge:
+    return TemplateKnowledge({_TEMPLATE: KnownTemplate(state, reported_at=reported_at)})
+
+
+def test_only_a_later_report_that_a_template_is_usable_ends_its_throttle() -> None:
+    throttles = Throttles()
+    throttles.record(_error(132001), _TARGET, NOON, NOON)
+    assert not throttles.end_of_usable(_known(TemplateState.USABLE, NOON))
+    assert not throttles.end_of_usable(_known(TemplateState.PAUSED, NOON + seconds(1)))
+    assert throttles.template_until(_TEMPLATE) == NOON + timedelta(hours=1)
+    assert throttles.end_of_usable(_known(TemplateState.USABLE, NOON + seconds(1)))
+    assert throttles.template_until(_TEMPLATE) is None
+
+
+def test_a_report_does_not_end_the_pacing_of_a_template() -> None:
+    throttles = Throttles()
+    throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, NOON, NOON)
+    assert not throttles.end_of_usable(_known(TemplateState.USABLE, NOON + seconds(1)))
 
 
 @pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007, 132015, 4, 133016])

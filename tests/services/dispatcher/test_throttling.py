@@ -164,9 +164,7 @@ async def _refused(dispatcher: DispatcherUnderTest) -> bool:
     return bool(await dispatcher.pool.fetchval("select exists (select from attempts where ending = 'not_written')"))
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"), [(131026, "unreachable"), (132001, "template_refused"), (100, "message_refused")]
-)
+@pytest.mark.parametrize(("code", "reason"), [(131026, "unreachable"), (100, "message_refused")])
 async def test_a_plain_refusal_fails_the_message(dispatcher: DispatcherUnderTest, code: int, reason: str) -> None:
     await _fault(dispatcher, code)
     await dispatcher.handle(person_observed(), send_request())
