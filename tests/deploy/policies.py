@@ -420,6 +420,34 @@ def _is_let_in(
     )
 
 
+_ANNOTATIONS = "haproxy-ingress.github.io/"
+_BACKEND_SCOPE = frozenset({
+    "limit-connections", "limit-rps", "timeout-http-request", "timeout-keep-alive", "timeout-server",
+})  # fmt: skip
+_OTHER_SCOPES = frozenset({
+    "auth-tls-secret", "auth-tls-strict", "auth-tls-verify-client", "proxy-body-size", "ssl-redirect",
+})  # fmt: skip
+"""Of a host or a path. https://haproxy-ingress.github.io/docs/configuration/keys/"""
+
+
+def annotations_of_ingresses(manifests: Sequence[Manifest]) -> Objections:
+    """Each annotation is one that the controller reads from an Ingress, and holds for the Ingress that has it."""
+    seen: dict[tuple[str, str], str] = {}
+    for ingress in of_kind(manifests, "Ingress"):
+        for name, value in ingress["metadata"].get("annotations", {}).items():
+            key = name.removeprefix(_ANNOTATIONS)
+            if name.startswith(_ANNOTATIONS) and key not in _BACKEND_SCOPE | _OTHER_SCOPES:
+                yield f"{place(ingress)}: the controller reads no {key} from an Ingress"
+            for service in _services_behind(ingress) if key in _BACKEND_SCOPE else ():
+                if seen.setdefault((service, key), value) != value:
+                    yield f"{place(ingress)}: {key} of Service {service} is {seen[service, key]} elsewhere"
+
+
+def _services_behind(ingress: Manifest) -> set[str]:
+    rules = ingress["spec"]["rules"]
+    return {path["backend"]["service"]["name"] for rule in rules for path in rule["http"]["paths"]}
+
+
 def way_to_rules(manifests: Sequence[Manifest]) -> Objections:
     """Where rules fetch a bundle, a policy lets them out to a block of addresses on the bundle's port."""
     policies = [one["spec"] for one in of_kind(manifests, "NetworkPolicy")]
@@ -561,6 +589,6 @@ ALL = (
     restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
     meaningful_probes, patient_ends, disruption_budgets, known_settings, secrets_apart, own_secrets,
     optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners, network_policies, both_ends,
-    way_to_rules, metrics_of_operators, scaling, database_connections, replicas,
+    annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling, database_connections, replicas,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

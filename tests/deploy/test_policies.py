@@ -63,6 +63,13 @@ def _trigger(manifests: list[Manifest]) -> Any:
     return one(manifests, "ScaledObject", "rules")["spec"]["triggers"][0]
 
 
+_HAPROXY = "haproxy-ingress.github.io"
+
+
+def _path_of(ingress: str) -> Callable[[list[Manifest]], Any]:
+    return lambda manifests: one(manifests, "Ingress", ingress)["spec"]["rules"][0]["http"]["paths"][0]
+
+
 def secret_variable(manifests: list[Manifest]) -> None:
     container(manifests)["env"] = [{"name": "STET_WHATSAPP_TOKEN", "value": "EAAG"}]
 
@@ -189,6 +196,16 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(policy("postgres"), "ingress", 0, "from", to=[]), "NetworkPolicy to-postgres: the pods of"),
         (drop("NetworkPolicy", "health-from-operator"), "NetworkPolicy operator-to-health: the pods of"),
     ],
+    policies.annotations_of_ingresses: [
+        (
+            put(_path_of("consonance"), "backend", "service", "name", to="whatsapp"),
+            "Ingress whatsapp: limit-rps of Service whatsapp is 50 elsewhere",
+        ),
+        (
+            put(of("Ingress", "whatsapp"), "metadata", "annotations", f"{_HAPROXY}/timeout-client", to="30s"),
+            "reads no timeout-client from an Ingress",
+        ),
+    ],
     policies.way_to_rules: [
         (drop("NetworkPolicy", "rules-to-bundle"), "no NetworkPolicy lets it out to port 443 of registry.example.com"),
         (put(config("rules"), "data", "STET_RULES_BUNDLE", to="https://files.example:8443/rules.tar"), "port 8443 of"),
@@ -228,7 +245,7 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
 }
 
 
-_BUILT = ("strimzi", "cloudnative-pg", "operator", "keda", "external-secrets", "rules-bundle")
+_BUILT = ("strimzi", "cloudnative-pg", "operator", "keda", "external-secrets", "rules-bundle", "ingress")
 
 
 @pytest.mark.parametrize(
