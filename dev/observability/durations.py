@@ -1,7 +1,7 @@
 """Durations in descriptions of alerts, and the scale by which a test shortens all of them.
 
-An expression writes an age as ``<6h>`` (rendered in seconds) and a range as ``[5m]``; both are multiplied by the scale,
-and how long an alert has to hold by a factor of its own. Nothing else of an alert depends on them.
+An expression writes an age as ``<6h>`` (rendered in seconds), a range as ``[5m]`` and a look back as ``offset 5m``; all are
+multiplied by the scale, and how long an alert has to hold by a factor of its own. Nothing else of an alert depends on them.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"(\d+)([smhd])"
 _AGE = re.compile(rf"<{_DURATION}>")
-_RANGE = re.compile(rf"\[{_DURATION}\]")
+_RANGE = re.compile(rf"(\[|offset ){_DURATION}\b")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TimeScale:
 
     def expression(self, text: str) -> str:
         """The expression with its ages in seconds and its ranges scaled."""
-        ranged = _RANGE.sub(lambda found: f"[{_scaled(found[1] + found[2], self.factor)}]", text)
+        ranged = _RANGE.sub(lambda found: found[1] + _scaled(found[2] + found[3], self.factor), text)
         return _AGE.sub(lambda found: f"{parse_seconds(found[1] + found[2]) * self.factor:g}", ranged)
 
 

@@ -89,7 +89,7 @@ _SLOW_EVALUATION = "1h"
 
 
 def unit_tests(rules_file: str) -> dict[str, Any]:
-    """For each alert a series that fires it, and one that does not; those that end within a day."""
+    """For each alert series that fire it, and series that do not; those that end within a day."""
     return _test_file(rules_file, _EVALUATION, slow=False)
 
 
@@ -100,8 +100,8 @@ def slow_unit_tests(rules_file: str) -> dict[str, Any]:
 
 def _test_file(rules_file: str, evaluation: str, *, slow: bool) -> dict[str, Any]:
     alerts = [alert for alert in ALERTS if _is_slow(alert) is slow]
-    firing = [(alert, alert.fires) for alert in alerts]
-    silent = [(alert, alert.silent) for alert in alerts if alert.silent is not None]
+    firing = [(alert, example) for alert in alerts for example in alert.fires]
+    silent = [(alert, example) for alert in alerts for example in alert.silent]
     tests = [_test("fires", batch, [{"labels": "{}", "value": 1}]) for batch in _batches(firing)]
     tests += [_test("stays silent", batch, []) for batch in _batches(silent)]
     order = [_RECORDS, *(group.name for group in ALERT_GROUPS)]  # what an alert reads is recorded before it
@@ -114,7 +114,7 @@ def _test_file(rules_file: str, evaluation: str, *, slow: bool) -> dict[str, Any
 
 
 def _is_slow(alert: Alert) -> bool:
-    return parse_seconds(alert.fires.after) >= parse_seconds("1d")
+    return any(parse_seconds(example.after) >= parse_seconds("1d") for example in alert.fires)
 
 
 _Case = tuple[Alert, Example]

@@ -204,7 +204,10 @@ class RulesMetrics:
         self._rules.update(map(rule_label, rules))
         for rule in self._rules:  # or Prometheus would not see the first of them: a series has to begin with 0
             _DECISIONS.labels(rule, Reason.STARTED)
+            _DECISIONS.labels(rule, Reason.TOO_MANY_STARTS)
             _ANSWER_DURATION.labels(rule)
+        for reason in (Reason.BRAKED, Reason.STRANGERS_BRAKED):
+            _DECISIONS.labels(NO_RULE, reason)
 
     def set_rollout(
         self,

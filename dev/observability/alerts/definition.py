@@ -27,6 +27,7 @@ class Alert:
     """``holds`` is how long the expression is true before the alert fires; ``dashboard`` the page to open first.
 
     ``examples`` are series that fire it, and series that do not: none for the dead man's switch, which always fires.
+    ``also_fires`` and ``also_silent`` are further states that it must tell apart, such as a burst or a restart.
     """
 
     name: str
@@ -37,14 +38,17 @@ class Alert:
     description: str
     dashboard: str
     examples: tuple[Example, Example | None]
+    also_fires: tuple[Example, ...] = ()
+    also_silent: tuple[Example, ...] = ()
 
     @property
-    def fires(self) -> Example:
-        return self.examples[0]
+    def fires(self) -> tuple[Example, ...]:
+        return (self.examples[0], *self.also_fires)
 
     @property
-    def silent(self) -> Example | None:
-        return self.examples[1]
+    def silent(self) -> tuple[Example, ...]:
+        first = self.examples[1]
+        return self.also_silent if first is None else (first, *self.also_silent)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ DELIVERY_ALERTS = [
     Alert(
         "StetTemplateUnusable",
         AlertSeverity.TICKET,
-        "sum by (namespace, reason) (stet_template_waiting_messages) > 0",
+        "max by (namespace, reason) (stet_template_waiting_messages) > 0",
         "10m",
         "{{ $value }} messages wait for a template: {{ $labels.reason }}",
         "Meta has paused, rejected or moved it, or does not have it. People outside the window get nothing meanwhile.",
@@ -120,7 +120,8 @@ DELIVERY_ALERTS = [
         "StetSendsRefused",
         AlertSeverity.TICKET,
         'sum by (namespace) (rate(stet_sends_total{outcome="error"}[30m]))\n'
-        "  > 0.2 * sum by (namespace) (rate(stet_sends_total[30m]))",
+        "  > 0.2 * sum by (namespace) (rate(stet_sends_total[30m]))\n"
+        'and sum by (namespace) (increase(stet_sends_total{outcome="error"}[30m])) >= 5',
         "10m",
         "WhatsApp refuses more than a fifth of the sends",
         "A template was paused or rejected, a number is limited, or the account has a problem.",
@@ -136,6 +137,14 @@ DELIVERY_ALERTS = [
                 {
                     'stet_sends_total{service="dispatcher", outcome="error"}': "0+1",
                     'stet_sends_total{service="dispatcher", outcome="accepted"}': "0+50",
+                }
+            ),
+        ),
+        also_silent=(  # one person of two has no WhatsApp
+            Example(
+                {
+                    'stet_sends_total{service="dispatcher", outcome="error"}': "0x40 1+0",
+                    'stet_sends_total{service="dispatcher", outcome="accepted"}': "0x40 1+0",
                 }
             ),
         ),

@@ -1,6 +1,26 @@
 """Alerts of what comes in, and of the records between the services."""
 
-from dev.observability.alerts.definition import Alert, AlertSeverity, steady
+from dev.observability.alerts.definition import Alert, AlertSeverity, Example, steady
+
+_POLLER = 'stet_leader{service="ingest", task="poll"}'
+_NO_POLLER = (
+    'group by (namespace) (last_over_time(stet_leader{task="poll"}[7d]))'
+    ' unless group by (namespace) (stet_leader{task="poll"})'
+)
+"""Only a process that polls has this series; one that only receives says 0 for the age of the snapshot."""
+
+_PARKED = "max by (namespace, service, reason) (stet_parked_records)"
+_PARKED_BEFORE = (
+    "(sum by (namespace, service) (max by (namespace, service, reason) (stet_parked_records offset 10m))\n"
+    "    or 0 * max by (namespace, service) (stet_outbox_records offset 10m))"
+)
+"""0 where none was parked; nothing where the service was not scraped."""
+
+
+def _parked(records: str, others: str = "0+0") -> dict[str, str]:
+    parked, outbox = 'stet_parked_records{service="rules", reason="invalid"}', 'stet_outbox_records{service="rules"}'
+    return {parked: records, outbox: others}
+
 
 INGEST_ALERTS = [
     Alert(
@@ -16,14 +36,14 @@ INGEST_ALERTS = [
     Alert(
         "StetPollStale",
         AlertSeverity.TICKET,
-        "max by (namespace) (stet_snapshot_age_seconds) > <30m>\n"
-        "or (group by (namespace) (last_over_time(stet_snapshot_age_seconds[1d]))"
-        " unless group by (namespace) (stet_snapshot_age_seconds))",
+        f"max by (namespace) (stet_snapshot_age_seconds) > <30m>\nor ({_NO_POLLER})",
         "10m",
         "Consonance has not been read completely for half an hour",
-        "Changes that only the poll sees are not known yet. The log says polls.failed or the polling replica is gone.",
+        "Changes that only the poll sees are not known yet. The log says poll.failed, or the polling replica is gone.",
         "pipeline",
         steady('stet_snapshot_age_seconds{service="ingest"}', "0+60", "40", after="2h"),
+        also_fires=(Example({_POLLER: "1x10 _", 'stet_snapshot_age_seconds{service="ingest"}': "0"}, after="2h"),),
+        also_silent=(Example({'stet_snapshot_age_seconds{service="ingest"}': "0"}, after="2h"),),
     ),
     Alert(
         "StetMediaNotFetched",
@@ -112,12 +132,14 @@ PIPELINE_ALERTS = [
     Alert(
         "StetRecordsParkedFast",
         AlertSeverity.PAGE,
-        "sum by (namespace, service) (increase(stet_records_parked_total[10m])) > 50",
+        f"sum by (namespace, service) ({_PARKED})\n  - {_PARKED_BEFORE} > 50",
         "0s",
         "{{ $labels.service }} parks many records",
         "More than fifty in ten minutes: a sender has changed its format, or a release is at fault.",
         "pipeline",
-        steady('stet_records_parked_total{service="rules", reason="invalid"}', "0+10", "60+0"),
+        (Example(_parked("0+10")), Example(_parked("60+0"))),
+        also_fires=(Example(_parked("_x55 60+0")),),  # all of them between two scrapes
+        also_silent=(Example(_parked("_x55 60+0", others="_x55 0+0")),),  # old ones, after an outage
     ),
     Alert(
         "StetParkedRecordOld",

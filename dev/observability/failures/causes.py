@@ -35,9 +35,7 @@ NOWHERE = "http://127.0.0.1:9"
 @asynccontextmanager
 async def unreadable_records(context: FailureContext) -> AsyncIterator[None]:
     """A sender has changed its format: sixty-one records are none."""
-    await context.publish("consonance.events", _UNREADABLE)
-    await asyncio.sleep(_SCRAPED)
-    await context.publish("consonance.events", *[_UNREADABLE] * 60)
+    await context.publish("consonance.events", *[_UNREADABLE] * 61)
     yield
 
 
@@ -71,9 +69,6 @@ async def person_floods(context: FailureContext) -> AsyncIterator[None]:
     """A person, or a machine, writes one message after the other."""
     for number in range(60):
         await context.write("803", "acquisitions", f"message {number} of many, unlike the others: {number * 7919}")
-        if number == 30:
-            await context.settle()
-            await asyncio.sleep(_SCRAPED)
     yield
 
 

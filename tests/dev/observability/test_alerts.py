@@ -31,8 +31,8 @@ def test_an_alert_reads_only_metrics_and_labels_that_exist(alert: Alert) -> None
 
 @_each_alert
 def test_an_alert_has_a_series_that_fires_it_and_one_that_does_not(alert: Alert) -> None:
-    assert alert.fires.series or alert.severity is AlertSeverity.NONE
-    assert (alert.silent is None) == (alert.name == "StetWatchdog"), "only the dead man's switch always fires"
+    assert all(example.series for example in alert.fires) or alert.severity is AlertSeverity.NONE
+    assert bool(alert.silent) == (alert.name != "StetWatchdog"), "only the dead man's switch always fires"
 
 
 @_each_alert
@@ -69,6 +69,7 @@ def test_a_scale_shortens_every_duration_and_nothing_else() -> None:
     scale = TimeScale(1 / 60)
     assert scale.expression("rate(stet_sends_total[5m]) > 0.5") == "rate(stet_sends_total[5000ms]) > 0.5"
     assert scale.expression("stet_snapshot_age_seconds > <30m>") == "stet_snapshot_age_seconds > 30"
+    assert scale.expression("stet_parked_records offset 10m") == "stet_parked_records offset 10000ms"
     assert TimeScale().expression("stet_snapshot_age_seconds > <30m>") == "stet_snapshot_age_seconds > 1800"
 
 
