@@ -1,7 +1,7 @@
 """Durations in descriptions of alerts, and the scale by which a test shortens all of them.
 
-An expression writes an age as ``<6h>`` (rendered in seconds), a range as ``[5m]`` and a look back as ``offset 5m``; all are
-multiplied by the scale, and how long an alert has to hold by a factor of its own. Nothing else of an alert depends on them.
+An expression writes an age as ``<6h>`` (rendered in seconds), a range as ``[5m]`` and a look back as ``offset 5m``; all
+are multiplied by the scale, and how long an alert has to hold by a factor of its own. Nothing else depends on them.
 """
 
 import re

@@ -32,11 +32,9 @@ T = TypeVar("T")
 
 _MIN_RECORDS_PER_PART = 64
 _MAX_CONCURRENT_PARTS = 4
-_SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
 
 _metrics = Metrics.of(*(service for service, topics in CONSUMED.items() if topics))
 _RECORDS_READ = _metrics.counter("stet_records_read_total", "Records read.", TOPIC)
-_BATCH_RECORDS = _metrics.histogram("stet_batch_records", "Records in a batch.", buckets=_SIZE_BUCKETS)
 _BATCH_DURATION = _metrics.histogram(
     "stet_batch_duration_seconds", "Time from the records of a batch to its commit.", exemplars=True
 )
@@ -218,7 +216,6 @@ class BatchProcessor:
             with batch_span(self.service, topics, traces, len(items)):
                 await bisect(items, self._attempt, self._refuse)
                 _BATCH_DURATION.observe(time.perf_counter() - began, current_exemplar())
-            _BATCH_RECORDS.observe(len(items))
 
     async def _attempt(self, items: Sequence[ParsedRecord]) -> None:
         try:

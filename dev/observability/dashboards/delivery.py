@@ -137,6 +137,77 @@ def delivery_dashboard() -> Dashboard:
                 ],
             ),
             Row(
+                "What holds messages",
+                [
+                    Panel(
+                        "What do messages wait for?",
+                        "A template, a limit of the account, or the month's budget. The planner has all reasons.",
+                        "short",
+                        [
+                            Query("max by (reason) (stet_template_waiting_messages)", "{{reason}}"),
+                            Query("max by (reason) (stet_limited_messages)", "{{reason}}"),
+                            Query("max(stet_budget_held_messages)", "budget"),
+                        ],
+                        stacked=True,
+                    ),
+                    Panel(
+                        "How long has something been paused by an operator?",
+                        "From a day on it is a ticket: what is paused may expire.",
+                        "s",
+                        [
+                            Query("max by (kind) (stet_oldest_message_pause_age_seconds)", "{{kind}}"),
+                            Query("max(stet_oldest_rule_pause_age_seconds)", "rule, or steps of the tenant"),
+                        ],
+                        limits=(43200, 86400),
+                    ),
+                    Panel(
+                        "In which state are the templates?",
+                        "As WhatsApp last reported each, and those that it moved to marketing.",
+                        "short",
+                        [
+                            Query("max by (status) (stet_templates)", "{{status}}"),
+                            Query("max(stet_templates_recategorised)", "moved to marketing"),
+                        ],
+                        Kind.BARS,
+                    ),
+                    Panel(
+                        "How is the account's list of templates read?",
+                        "Readings over the time shown. It is read every ten minutes.",
+                        "short",
+                        [Query("sum by (outcome) (increase(stet_template_readings_total[$__range]))", "{{outcome}}")],
+                        Kind.BARS,
+                    ),
+                ],
+            ),
+            Row(
+                "Cost",
+                [
+                    Panel(
+                        "What has the month cost, and what may it cost?",
+                        "In the currency of the rate card; 0 without a card or a budget. warning: 1 from its share on.",
+                        "none",
+                        [
+                            Query("max(stet_month_cost_units)", "cost"),
+                            Query("max(stet_month_budget_units)", "budget"),
+                            Query("max(stet_month_unpriced_messages)", "messages without a price"),
+                            Query("max(stet_budget_warning)", "warning"),
+                        ],
+                    ),
+                    Panel(
+                        "Which messages does WhatsApp charge for?",
+                        "As its statuses said, over the time shown. stet cost has the sums.",
+                        "short",
+                        [
+                            Query(
+                                "sum by (category, pricing_type) (increase(stet_charged_messages_total[$__range]))",
+                                "{{category}}: {{pricing_type}}",
+                            )
+                        ],
+                        Kind.BARS,
+                    ),
+                ],
+            ),
+            Row(
                 "Lines and coverage",
                 [
                     Panel(
@@ -149,11 +220,14 @@ def delivery_dashboard() -> Dashboard:
                     ),
                     Panel(
                         "Is the webhook covered?",
-                        "gap open: silence proves nothing. catching up: the leader reads and does not send yet.",
+                        "gap open: silence proves nothing. catching up: the leader reads and does not send yet. unread "
+                        "partitions: their people get nothing.",
                         "short",
                         [
                             Query("max(stet_webhook_gap_open)", "gap open"),
+                            Query("sum(increase(stet_webhook_gaps_total[$__rate_interval]))", "gaps that opened"),
                             Query("max(stet_catching_up)", "catching up"),
+                            Query("sum(stet_unread_partitions)", "unread partitions"),
                         ],
                         limits=(1, 1),
                     ),

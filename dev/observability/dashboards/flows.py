@@ -94,9 +94,13 @@ def flows_dashboard() -> Dashboard:
                         "short",
                         [
                             Query(
+                                "sum by (operation) (increase(stet_writes_requested_total[$__range]))",
+                                "{{operation}}: requested",
+                            ),
+                            Query(
                                 "sum by (operation, outcome) (increase(stet_write_outcomes_total[$__range]))",
                                 "{{operation}}: {{outcome}}",
-                            )
+                            ),
                         ],
                         Kind.BARS,
                     ),
@@ -148,5 +152,30 @@ def _writes() -> list[Panel]:
                     "{{kind}}: {{outcome}}",
                 )
             ],
+        ),
+        Panel(
+            "How long does Consonance take to answer?",
+            "Ninety-nine of a hundred requests, reads and writes apart.",
+            "s",
+            [Query(quantile(0.99, "stet_consonance_request_duration_seconds", "kind"), "{{kind}}")],
+            limits=(2, 10),
+            empty_because="between two requests there is no rate",
+        ),
+        Panel(
+            "How old is the oldest write that is not done?",
+            "A pending one is a page from half an hour on, a manual task a ticket from two days on.",
+            "s",
+            [
+                Query("max(stet_oldest_pending_write_age_seconds)", "pending"),
+                Query("max by (operation) (stet_oldest_manual_task_age_seconds)", "manual task: {{operation}}"),
+            ],
+            limits=(1800, 172800),
+        ),
+        Panel(
+            "Which operations does this Consonance offer?",
+            "1 where it offers an operation of the mapping; of the others each write becomes a task for a person.",
+            "short",
+            [Query("max by (operation) (stet_operation_supported)", "{{operation}}")],
+            Kind.BARS,
         ),
     ]

@@ -4,6 +4,34 @@ from dev.observability.dashboards.common import NO_TROUBLE, REPLICAS, quantile
 from dev.observability.panels import Dashboard, Kind, Panel, Query, Row
 
 
+def _files() -> list[Panel]:
+    return [
+        Panel(
+            "How many files wait, and how long has the oldest?",
+            "received: to be fetched from WhatsApp; sent: to be uploaded. From an hour on it is a ticket.",
+            "s",
+            [
+                Query("max(stet_media_waiting_age_seconds)", "received: oldest"),
+                Query("max(stet_document_waiting_age_seconds)", "sent: oldest"),
+                Query("max(stet_media_files_waiting)", "received: files"),
+                Query("max(stet_documents_waiting)", "sent: files"),
+            ],
+            limits=(1800, 3600),
+        ),
+        Panel(
+            "What became of the files?",
+            "received: those of people; sent: documents that go with messages, and how they reached WhatsApp.",
+            "short",
+            [
+                Query("sum by (outcome) (increase(stet_media_files_total[$__range]))", "received: {{outcome}}"),
+                Query("sum by (outcome) (increase(stet_documents_total[$__range]))", "sent: {{outcome}}"),
+                Query("sum by (outcome) (increase(stet_document_uploads_total[$__range]))", "WhatsApp: {{outcome}}"),
+            ],
+            Kind.BARS,
+        ),
+    ]
+
+
 def pipeline_dashboard() -> Dashboard:
     return Dashboard(
         "pipeline",
@@ -56,8 +84,34 @@ def pipeline_dashboard() -> Dashboard:
                         Kind.TABLE,
                         empty_because=NO_TROUBLE,
                     ),
+                    Panel(
+                        "How long does ingest take to answer?",
+                        "Ninety-nine of a hundred requests, by route.",
+                        "s",
+                        [
+                            Query(
+                                "histogram_quantile(0.99, sum by (le, route) (rate("
+                                'stet_http_request_duration_seconds_bucket{route=~"/whatsapp/webhook|/consonance/events"}'
+                                "[$__rate_interval])))",
+                                "{{route}}",
+                            )
+                        ],
+                        limits=(1, 5),
+                        empty_because="between two requests there is no rate",
+                    ),
+                    Panel(
+                        "How often was Consonance polled, and what did that bring?",
+                        "Over the time shown. A poll that failed is tried again.",
+                        "short",
+                        [
+                            Query("sum by (outcome) (increase(stet_polls_total[$__range]))", "polls: {{outcome}}"),
+                            Query("sum(increase(stet_polled_events_total[$__range]))", "events"),
+                        ],
+                        Kind.BARS,
+                    ),
                 ],
             ),
+            Row("Files", _files()),
             Row(
                 "How far it is read",
                 [
@@ -107,6 +161,24 @@ def pipeline_dashboard() -> Dashboard:
                         "s",
                         [Query("max by (namespace, service) (stet_oldest_outbox_record_age_seconds)", "{{service}}")],
                         limits=(30, 120),
+                    ),
+                    Panel(
+                        "How many records leave?",
+                        "Records a second that Kafka acknowledged, by service.",
+                        "ops",
+                        [
+                            Query(
+                                "sum by (service) (rate(stet_outbox_records_relayed_total[$__rate_interval]))",
+                                "{{service}}",
+                            )
+                        ],
+                    ),
+                    Panel(
+                        "How many topics does Kafka refuse?",
+                        "Their records wait, and the others leave. Each is an alert.",
+                        "short",
+                        [Query("sum by (service) (stet_outbox_blocked_topics)", "{{service}}")],
+                        limits=(1, 1),
                     ),
                 ],
             ),

@@ -41,6 +41,18 @@ def platform_dashboard() -> Dashboard:
                                 "sum by (service, loop) (increase(stet_loop_errors_total[$__range])) > 0",
                                 "errors of a loop",
                             ),
+                            Query(
+                                "sum by (service, hop) (increase(stet_audit_failed_runs_total[$__range])) > 0",
+                                "failed audits",
+                            ),
+                            Query(
+                                "sum by (service, loop, reason) (increase(stet_rows_set_aside_total[$__range])) > 0",
+                                "rows set aside",
+                            ),
+                            Query(
+                                "sum by (service, reason) (increase(stet_writes_deferred_total[$__range])) > 0",
+                                "writes deferred",
+                            ),
                         ],
                         Kind.TABLE,
                         height=6,
@@ -104,6 +116,12 @@ def platform_dashboard() -> Dashboard:
                                 "dropped: {{reason}}",
                             ),
                         ],
+                    ),
+                    Panel(
+                        "How much of request bodies is held in memory?",
+                        "Over all replicas of ingest. At STET_LISTEN_BODY_BYTES of a replica it drops connections.",
+                        "bytes",
+                        [Query("sum(stet_request_body_bytes)", "bodies")],
                     ),
                 ],
             ),

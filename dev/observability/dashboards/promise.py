@@ -133,4 +133,37 @@ def _open_work() -> list[Panel]:
             "sum(max by (namespace) (stet_webhook_gap_open))",
             (1, 1),
         ),
+        number_panel(
+            "Oldest gap of the audit",
+            "Since its end was owed.",
+            "s",
+            "max(stet_audit_oldest_gap_age_seconds)",
+            (1, 3600),
+        ),
+        number_panel(
+            "Erasures of people",
+            "Those that are not complete, counted in each service.",
+            "short",
+            "sum(max by (namespace, service) (stet_erasures_open))",
+        ),
+        number_panel(
+            "Oldest erasure",
+            "Since it was requested. A day is promised.",
+            "s",
+            "max(stet_oldest_open_erasure_age_seconds)",
+            (43200, 79200),
+        ),
+        number_panel(
+            "Rows erased",
+            "Deleted or redacted by erasures, over the time shown.",
+            "short",
+            "sum(increase(stet_erased_rows_total[$__range]))",
+        ),
+        number_panel(
+            "Last poll of Consonance",
+            "Since all of it was read.",
+            "s",
+            "max(stet_snapshot_age_seconds)",
+            (600, 1800),
+        ),
     ]

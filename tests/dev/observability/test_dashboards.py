@@ -9,7 +9,7 @@ import pytest
 
 from dev.layout import ROOT
 from dev.observability.__main__ import DASHBOARDS, DEPLOY, files
-from dev.observability.catalogue import FOREIGN_METRICS, SCRAPE_LABELS, read_catalogue, selectors
+from dev.observability.catalogue import FOREIGN_METRICS, REFERENCE, SCRAPE_LABELS, read_catalogue, selectors
 from dev.observability.dashboards import dashboards
 from dev.observability.panels import Dashboard, Panel
 from dev.observability.promises import promise_records
@@ -92,6 +92,16 @@ def unknown_names(expression: str) -> Iterator[str]:
             yield from (f"{selector.name}{{{label}}}" for label in selector.labels - known)
         elif selector.name not in FOREIGN_METRICS and selector.name not in _RECORDS:
             yield selector.name
+
+
+def test_every_metric_stands_on_a_dashboard_or_on_a_page_that_says_what_it_is_for() -> None:
+    queries = [query.expression for page in _DASHBOARDS for panel in page.panels for query in panel.queries]
+    shown = {
+        read_catalogue()[one.name].name for text in queries for one in selectors(text) if one.name in read_catalogue()
+    }
+    pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md") if path != REFERENCE)
+    declared = {metric.name for metric in read_catalogue().values() if metric.name.startswith("stet_")}
+    assert sorted(name for name in declared - shown if name not in pages) == []
 
 
 def test_an_unknown_metric_and_an_unknown_label_are_found() -> None:
