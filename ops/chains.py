@@ -15,7 +15,8 @@ from ops.command_line import (
     OutputFormat,
     command_group,
     load_command_settings,
-    print_lines,
+    print_error,
+    print_result,
     print_rows,
     run,
 )
@@ -50,8 +51,9 @@ def retry_command(
     everything: Annotated[bool, typer.Option("--all", help="Every chain that is set aside.")] = False,
     reason: ReasonOption,
     yes: Yes = False,
+    output: Format = OutputFormat.TEXT,
 ) -> None:
-    """Let chains go on: those named, or --all."""
+    """Let chains go on: those named, or --all. Exit code 1 where none of them is set aside."""
     if bool(chain_ids) is everything:
         raise typer.BadParameter("name the chains to retry, or give --all")
     confirm(f"Let {'every chain that is set aside' if everything else ', '.join(chain_ids or ())} go on?", yes=yes)
@@ -63,8 +65,10 @@ def retry_command(
         ):
             again = await retry(pool, chain_ids or ())
             entry.result = f"{len(again)} due again"
-        print_lines([f"{chain_id} is due again" for chain_id in again] or ["none of these is set aside"])
-        return 0 if again else 1
+        if not again:
+            return print_error("none of these is set aside")
+        print_result(", ".join(again) + " due again", {"due_again": again}, output)
+        return 0
 
     run(command())
 

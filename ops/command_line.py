@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -265,6 +265,15 @@ def _cell(value: object) -> Text:
     if isinstance(value, (list, tuple)):
         return Text(", ".join(map(str, value)) or "-")
     return Text(printable(str(value)))
+
+
+def age_of(since: datetime, now: datetime) -> str:
+    """In its largest unit: 3 d, 5 h, 12 min, 4 s."""
+    passed = now - since
+    for name, unit in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if passed >= unit:
+            return f"{passed // unit} {name}"
+    return f"{max(0, int(passed.total_seconds()))} s"
 
 
 def _jsonable(value: object) -> object:

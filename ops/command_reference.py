@@ -65,9 +65,15 @@ def _row(parameter: Any) -> str:
     is_option = parameter.opts[0].startswith("-")
     names = ", ".join([*parameter.opts, *parameter.secondary_opts]) if is_option else parameter.metavar
     values = "" if getattr(parameter, "is_flag", False) else _values(parameter) if is_option else ""
-    needed = " Required." if parameter.required else ""
+    needed = " Required." if parameter.required else _default(parameter)
     name = f"{names or parameter.name.upper()}{values}".replace("|", "\\|")
     return f"| `{name}` | {parameter.help or ''}{needed} |"
+
+
+def _default(parameter: Any) -> str:
+    """The number that counts where the option is left out; other defaults are said by its help."""
+    number = isinstance(parameter.default, int) and not isinstance(parameter.default, bool)
+    return f" Default: {parameter.default}." if number else ""
 
 
 def _values(parameter: Any) -> str:

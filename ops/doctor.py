@@ -179,7 +179,7 @@ DoctorCheck = Callable[[Any, Service], Awaitable[Sequence[Finding]]]
 
 
 def _name(check: DoctorCheck) -> str:
-    return check.__name__.removeprefix("_check_").replace("_", " ")
+    return check.__name__.removeprefix("_check_").removeprefix("polled_").replace("_", " ")
 
 
 # ------------------------------------------------------------------ secrets and clocks
@@ -198,13 +198,19 @@ def _secret_findings(folder: Path) -> list[Finding]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.is_dir():
             continue
-        mode = path.stat().st_mode
+        try:
+            mode, content = path.stat().st_mode, path.read_bytes()
+        except OSError as error:
+            findings.append(
+                wrong("secrets", f"{path} cannot be read: {error.strerror}; the service needs its group (fsGroup)")
+            )
+            continue
         if mode & stat.S_IRWXO:
             sentence = (
                 f"{path} can be read by every user ({stat.filemode(mode)}): use mode 0440 (defaultMode of the volume)"
             )
             findings.append(wrong("secrets", sentence))
-        elif not path.read_text(errors="replace").strip():
+        elif not content.strip():
             findings.append(wrong("secrets", f"{path} is empty"))
     return findings
 
@@ -360,10 +366,18 @@ def _date_of(answer: aiohttp.ClientResponse) -> datetime:
 
 
 async def _check_public_port(settings: IngestSettings, _: Service) -> Sequence[Finding]:
+    if not settings.ingest_role.receives:
+        return [fine("public port", f"none, as STET_INGEST_ROLE is {settings.ingest_role}")]
     if settings.listen_address.startswith("127.") and "KUBERNETES_SERVICE_HOST" in os.environ:
         sentence = "STET_LISTEN_ADDRESS is loopback: no webhook can reach this pod; set it to 0.0.0.0"
         return [wrong("public port", sentence)]
     return [fine("public port", f"{settings.listen_address}:{settings.listen_port}")]
+
+
+async def _check_polled_consonance(settings: IngestSettings, service: Service) -> Sequence[Finding]:
+    if not settings.ingest_role.polls:
+        return [fine("consonance", f"not read, as STET_INGEST_ROLE is {settings.ingest_role}")]
+    return await _check_consonance(settings, service)
 
 
 async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]:
@@ -401,7 +415,7 @@ async def _read_rules(settings: RulesSettings) -> tuple[str, Validation, Mapping
 
 _COMMON: tuple[DoctorCheck, ...] = (_check_secrets, _check_broker, _check_database)
 _OWN: Mapping[Service, tuple[DoctorCheck, ...]] = {
-    Service.INGEST: (_check_public_port, _check_consonance),
+    Service.INGEST: (_check_public_port, _check_polled_consonance),
     Service.RULES: (_check_rules,),
     Service.DISPATCHER: (_check_whatsapp,),
     Service.WRITEBACK: (_check_consonance,),

@@ -24,7 +24,7 @@ from ops.command_line import (
 from ops.database import operator_pool
 from ops.pauses import PausedKind, set_pause
 from ops.status import QUERIES, lag_by_service
-from ops.topic_reader import end_offsets
+from ops.topic_reader import kept_ranges
 from shared.contracts.topics import SERVICES
 from shared.runtime.postgres import Pool
 
@@ -41,7 +41,8 @@ def drain_command(
 ) -> None:
     """Pause the tenant, wait until nothing is under way, and say what is left in the queues.
 
-    What comes in is still taken: it is read, decided and kept. Ends with 1 if it still is after --timeout.
+    What comes in is still taken: it is read, decided and kept. Ends with 1 where something is still under way after
+    --timeout.
     """
     settings = load_command_settings(OperatorSettings)
     confirm(f"Pause {settings.tenant} and wait until nothing is under way?", yes=yes)
@@ -76,7 +77,7 @@ async def _until_calm(pool: Pool, settings: OperatorSettings, timeout_seconds: i
 
 async def under_way(pool: Pool, settings: OperatorSettings) -> dict[str, int]:
     """Counts of what moves: records not read, records in outboxes, sends and writes in flight."""
-    lag = await lag_by_service(pool, await end_offsets(settings))
+    lag = await lag_by_service(pool, await kept_ranges(settings))
     outboxes = {
         f"outbox of {service}": (await pool.fetchrow(QUERIES.outbox.replace("SCHEMA", service)))["count"]
         for service in SERVICES

@@ -1,7 +1,6 @@
 """Lists, shows, replays and discards the records that a service could not handle."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +11,13 @@ from ops.command_line import (
     Format,
     OutputFormat,
     Service,
+    age_of,
     command_group,
     load_command_settings,
     print_error,
     print_json,
     print_lines,
+    print_result,
     print_rows,
     printable,
     run,
@@ -63,7 +64,7 @@ def list_command(
         async with operator_pool(load_command_settings(CommandSettings)) as pool:
             for whose in [service] if service else Service:
                 rows = await pool.fetch(QUERIES.list_parked.replace("SCHEMA", whose), states, limit)
-                shown += [{"service": whose, **row, "age": age(row["parked_at"])} for row in rows]
+                shown += [{"service": whose, **row, "age": age_of(row["parked_at"], machine_now())} for row in rows]
         print_rows(shown, _COLUMNS, output, empty=f"{service}: nothing is parked" if service else "nothing is parked")
         return 0
 
@@ -105,20 +106,34 @@ def show_command(
 
 
 @app.command("replay")
-def replay_command(service: ServiceOption, record_id: RecordId, *, reason: ReasonOption, yes: Yes = False) -> None:
+def replay_command(
+    service: ServiceOption,
+    record_id: RecordId,
+    *,
+    reason: ReasonOption,
+    yes: Yes = False,
+    output: Format = OutputFormat.TEXT,
+) -> None:
     """Send a record to its topic again, with its key and headers."""
     confirm(f"Send parked record {record_id} of {service} to its topic again?", yes=yes)
-    run(_settle(service, record_id, "replayed", reason))
+    run(_settle(service, record_id, "replayed", reason, output))
 
 
 @app.command("discard")
-def discard_command(service: ServiceOption, record_id: RecordId, *, reason: ReasonOption, yes: Yes = False) -> None:
+def discard_command(
+    service: ServiceOption,
+    record_id: RecordId,
+    *,
+    reason: ReasonOption,
+    yes: Yes = False,
+    output: Format = OutputFormat.TEXT,
+) -> None:
     """Settle a record without handling it."""
     confirm(f"Discard parked record {record_id} of {service}?", yes=yes)
-    run(_settle(service, record_id, "discarded", reason))
+    run(_settle(service, record_id, "discarded", reason, output))
 
 
-async def _settle(service: Service, record_id: int, state: str, reason: str) -> int:
+async def _settle(service: Service, record_id: int, state: str, reason: str, output: OutputFormat) -> int:
     action = "replay parked record" if state == "replayed" else "discard parked record"
     async with (
         operator_pool(load_command_settings(CommandSettings), service) as pool,
@@ -138,7 +153,7 @@ async def _settle(service: Service, record_id: int, state: str, reason: str) -> 
         if state == "replayed"
         else f"is discarded: {reason}"
     )
-    print_lines([f"{record_id} {done}"])
+    print_result(f"{record_id} {done}", {"service": service, "id": record_id, "state": state}, output)
     return 0
 
 
@@ -181,16 +196,6 @@ def _record_lines(record: dict[str, Any], *, raw: bool) -> Iterator[str]:
 
 def _bare(name: str) -> str:
     return name.removeprefix("kafka_")
-
-
-def age(parked_at: datetime) -> str:
-    """In its largest unit: 3 d, 5 h, 12 min, 4 s."""
-    passed = machine_now() - parked_at
-    units = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
-    for name, unit in units:
-        if passed >= unit:
-            return f"{passed // unit} {name}"
-    return f"{max(0, int(passed.total_seconds()))} s"
 
 
 def _or_dash(value: object) -> str:

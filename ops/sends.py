@@ -18,7 +18,7 @@ from ops.command_line import (
     load_command_settings,
     print_error,
     print_fields,
-    print_lines,
+    print_result,
     print_rows,
     run,
 )
@@ -72,6 +72,7 @@ def settle_command(
     resend: Annotated[bool, typer.Option("--resend", help="With --as not_sent: send it again.")] = False,
     reason: ReasonOption,
     yes: Yes = False,
+    output: Format = OutputFormat.TEXT,
 ) -> None:
     """Settle one uncertain send; exit code 1 where it is not uncertain (any more)."""
     if resend and settled_as is SettledAs.SENT:
@@ -79,7 +80,7 @@ def settle_command(
     settlement = Settlement.RESEND if resend else Settlement(settled_as)
     settings = load_command_settings(TenantSettings)
     confirm(f"Settle {message_id} as {settled_as}{', and send it again' if resend else ''}?", yes=yes)
-    run(settle_send(settings, message_id, settlement, reason, wamid))
+    run(settle_send(settings, message_id, settlement, reason, wamid, output))
 
 
 async def list_sends(settings: TenantSettings | ServiceSettings, output: OutputFormat = OutputFormat.TEXT) -> int:
@@ -110,10 +111,13 @@ async def settle_send(
     settlement: Settlement,
     reason: str,
     wamid: str | None = None,
+    output: OutputFormat = OutputFormat.TEXT,
 ) -> int:
     known = Wamid(wamid) if wamid else None
     async with operator_pool(settings, SERVICE) as pool, audited(pool, "settle send", message_id, reason) as entry:
         done = await settle_by_operator(pool, settings.clock(), settings.tenant, message_id, settlement, known)
         entry.result = settlement.value if done else "not uncertain: nothing was changed"
-    print_lines(["settled" if done else "not uncertain (any more): nothing was changed"])
-    return 0 if done else 1
+    if not done:
+        return print_error(f"{message_id} is not uncertain (any more): nothing was changed")
+    print_result(f"{message_id} is settled", {"message_id": message_id, "settled_as": settlement}, output)
+    return 0

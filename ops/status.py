@@ -23,6 +23,7 @@ from ops.command_line import (
     Format,
     OperatorSettings,
     OutputFormat,
+    age_of,
     broker_away,
     console,
     load_command_settings,
@@ -31,7 +32,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.environment import current_stack
-from ops.topic_reader import Position, end_offsets
+from ops.topic_reader import Position, kept_ranges
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, SERVICES
 from shared.runtime.clock import machine_now
@@ -321,22 +322,27 @@ async def _store_lines(connection: Connection) -> list[StatusLine]:
 
 async def _lag_lines(pool: Pool, settings: OperatorSettings) -> list[StatusLine]:
     try:
-        ends = await end_offsets(settings)
+        kept = await kept_ranges(settings)
     except (KafkaError, OSError, Misconfigured) as error:
         sentence = str(error if isinstance(error, Misconfigured) else broker_away(error, settings.kafka_bootstrap))
         return [StatusLine("lag", "not known", sentence, wrong=True)]
-    behind = await lag_by_service(pool, ends)
+    behind = await lag_by_service(pool, kept)
     return [StatusLine("lag", service, records) for service, records in behind.items()]
 
 
-async def lag_by_service(pool: Pool, ends: Mapping[Position, int]) -> dict[str, int]:
-    """Records that each consuming service has not applied yet."""
+async def lag_by_service(pool: Pool, kept: Mapping[Position, range]) -> dict[str, int]:
+    """Records that each consuming service has not applied yet, of those that the topics still have."""
     behind = {}
     for service in (service for service in SERVICES if CONSUMED[service]):
         rows = await pool.fetch(QUERIES.progress.replace("SCHEMA", service))
         read = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         names = {topic.name for topic in CONSUMED[service]}
-        behind[service] = sum(max(0, end - read.get(at, 0)) for at, end in ends.items() if at[0] in names)
+        left = (
+            kept_range.stop - max(read.get(at, 0), kept_range.start)
+            for at, kept_range in kept.items()
+            if at[0] in names
+        )
+        behind[service] = sum(max(0, records) for records in left)
     return behind
 
 
@@ -414,12 +420,3 @@ def _verdict(wrong: Sequence[StatusLine]) -> Text:
     if not wrong:
         return Text("nothing needs an operator", "green")
     return Text("to look at:", "bold red")
-
-
-def age_of(since: datetime, now: datetime) -> str:
-    """In its largest unit: 3 d, 5 h, 12 min, 4 s."""
-    passed = now - since
-    for name, unit in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
-        if passed >= unit:
-            return f"{passed // unit} {name}"
-    return f"{max(0, int(passed.total_seconds()))} s"

@@ -19,6 +19,7 @@ from ops.command_line import (
     print_error,
     print_json,
     print_lines,
+    print_result,
     print_rows,
     run,
 )
@@ -58,7 +59,7 @@ def show_command(task_id: TaskId, *, reason: ReadReason, output: Format = Output
 
 
 @app.command("done")
-def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False) -> None:
+def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Record that a task is done in Consonance."""
     settings = load_command_settings(CommandSettings)
     confirm(f"Has the write of task {task_id} been made in Consonance?", yes=yes)
@@ -72,7 +73,7 @@ def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False) -> No
                 if not await close_task(pool, settings.clock(), task, reason):
                     entry.result = "closed before: nothing was changed"
                     return print_error(f"task {task_id} was closed before")
-        print_lines([f"task {task_id} is done; the writes behind it go on"])
+        print_result(f"task {task_id} is done; the writes behind it go on", {"task_id": task_id, "done": True}, output)
         return 0
 
     run(command())

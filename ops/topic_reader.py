@@ -61,13 +61,16 @@ async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
-async def end_offsets(settings: KafkaSettings) -> Mapping[Position, int]:
-    """The end of each partition that some service reads."""
+async def kept_ranges(settings: KafkaSettings) -> Mapping[Position, range]:
+    """The offsets of the records that each partition has, of those that some service reads."""
     topics = {topic.name for consumed in CONSUMED.values() for topic in consumed}
     async with reader(settings) as consumer:
         partitions = [TopicPartition(settings.topic_prefix + name, p) for name in topics for p in range(PARTITIONS)]
-        ends = await consumer.end_offsets(partitions)
-    return {(place.topic.removeprefix(settings.topic_prefix), place.partition): end for place, end in ends.items()}
+        firsts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    return {
+        (place.topic.removeprefix(settings.topic_prefix), place.partition): range(firsts[place], end)
+        for place, end in ends.items()
+    }
 
 
 class TopicScan:

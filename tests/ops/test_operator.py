@@ -29,6 +29,7 @@ from ops.changes import audited
 from ops.command_line import CommandSettings
 from ops.database import operator_pool
 from ops.evidence.signing import public_key_of
+from ops.status import lag_by_service
 from ops.timeline import pauses_of
 from ops.why import _case
 from services.rules.conversation.chain import Chain
@@ -336,6 +337,62 @@ def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
     result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
     assert "STET_RULES_DIR: there is no folder /nowhere" in result.stdout
     assert (found["settings"], found["broker"], found["database"], found["rules"]) == ("fine", "wrong", "wrong", "fine")
+
+
+@pytest.mark.parametrize(("role", "fine"), [("web", "consonance"), ("poll", "public port")])
+def test_the_doctor_asks_of_a_role_of_ingest_what_it_needs(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch, role: str, fine: str
+) -> None:
+    receiving = {
+        "STET_WHATSAPP_APP_SECRETS": '["' + "5" * 32 + '"]',
+        "STET_WHATSAPP_VERIFY_TOKEN": "a-verify-token-of-ours",
+        "STET_WHATSAPP_LINES": '{"main": "222222222222222"}',
+        "STET_WHATSAPP_BUSINESS_ACCOUNT": "111111111111111",
+        "STET_PSEUDONYM_KEY": "5" * 64,
+        "STET_CONSONANCE_WEBHOOK_SECRETS": '["whsec_ZGV2ZWxvcG1lbnQtZGV2ZWxvcG1lbnQtMDAwMDA="]',
+    }
+    polling = {"STET_CONSONANCE_URL": "http://127.0.0.1:1", "STET_CONSONANCE_KEY": "5" * 32}
+    needed = receiving if role == "web" else {**polling, "STET_PSEUDONYM_KEY": "5" * 64}
+    for name, value in {**needed, "STET_INGEST_ROLE": role, "STET_KAFKA_BOOTSTRAP": "127.0.0.1:1"}.items():
+        monkeypatch.setenv(name, value)
+    result = stet.invoke(app, ["doctor", "--service", "ingest", "--format", "json"])
+    found = {row["check"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert found[fine]["result"] == "fine", found
+    assert found[fine]["sentence"].endswith(f"as STET_INGEST_ROLE is {role}")
+
+
+def test_a_secret_that_cannot_be_read_is_one_finding(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kafka-user.key").symlink_to(tmp_path / "gone")
+    for name, value in {"STET_SECRETS_DIR": str(tmp_path), "STET_KAFKA_BOOTSTRAP": "127.0.0.1:1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STET_SIGNING_KEYS", '["' + "5" * 64 + '"]')
+    monkeypatch.setenv("STET_RULES_DIR", "rules")
+    result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
+    found = {row["check"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert "kafka-user.key cannot be read: No such file" in found["secrets"]["sentence"]
+    assert found["rules"]["result"] == "fine"
+
+
+async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None:
+    kept = {("consonance.events", 0): range(1000, 1000), ("consonance.events", 1): range(1000, 1007)}
+    assert (await lag_by_service(pool, kept))["rules"] == 7
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_the_result_of_settling_a_record_is_json_where_that_is_asked_for(
+    stet: CliRunner, postgres_database: str, verb: str
+) -> None:
+    asyncio.run(_execute(postgres_database, PARKED.replace("SCHEMA", "rules")))
+    result = stet.invoke(app, ["parked", verb, "--service", "rules", "1", *WHY, "--yes", "--format", "json"])
+    assert json.loads(result.stdout) == {"service": "rules", "id": 1, "state": f"{verb.removesuffix('e')}ed"}
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(statement)
+    await connection.close()
 
 
 def test_the_doctor_reads_the_bundle_that_rules_would_read(
