@@ -1,8 +1,9 @@
 """``python -m services.ingest``."""
 
-from shared.runtime.startup import collect_seldom, import_structlog_without_rich
+from shared.runtime.startup import collect_seldom, end_on_sigterm, import_structlog_without_rich
 
 if __name__ == "__main__":
+    end_on_sigterm()
     collect_seldom()  # before the imports, or they cost a fifth more
     import_structlog_without_rich()
     from services.ingest.app import main

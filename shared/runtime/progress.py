@@ -97,6 +97,7 @@ _REFRESH_SECONDS = 1.0
 _REFRESH_SECONDS_ON_VIRTUAL_CLOCK = 0.02
 _RANGE_CHECK_SECONDS = 10.0
 _LOST_END_SECONDS = 30.0  # a broker that comes back may report an old end for a while
+_AWAY_SECONDS = 60.0  # a rebalance is over sooner; what was away for longer was read by another replica
 _STUCK_SECONDS = 300.0
 _STALLED_LOOKS = 6
 """A consumer that reads nothing at so many looks, ten seconds apart, is replaced; no transaction may take as long."""
@@ -213,6 +214,8 @@ class LagMonitor:
         self._refreshing = asyncio.Lock()
         self._caught_up: dict[Partition, datetime] = {}
         self._last_at_end: dict[Partition, float] = {}
+        self._seen: dict[Partition, float] = {}
+        self._ahead_since: dict[Partition, float] = {}
         self._reported_stuck: set[Partition] = set()
         self._stalls = StallDetector()
 
@@ -322,11 +325,14 @@ class LagMonitor:
         behind: dict[str, int] = dict.fromkeys(self._topics, 0)
         for partition, at in positions.items():
             lag = ends[partition] - at
+            if now - self._seen.get(partition, now) > _AWAY_SECONDS:
+                self._last_at_end.pop(partition, None)
+                self._ahead_since.pop(partition, None)
             if lag == 0:
                 self._last_at_end[partition] = now
                 self._reported_stuck.discard(partition)
-            seconds = now - self._last_at_end.setdefault(partition, now)
-            self._report(partition, lag, seconds)
+            self._check_end(partition, lag, now)
+            self._report(partition, lag, now - self._last_at_end.setdefault(partition, now))
             behind[partition[0]] += max(lag, 0)
         self.lag = sum(behind.values())
         for topic, records in behind.items():
@@ -340,14 +346,19 @@ class LagMonitor:
         for partition in self._positions:
             seconds = now - self._last_at_end.get(partition, now)
             ages[partition[0]] = max(ages[partition[0]], seconds)
+            self._seen[partition] = now
         for topic, seconds in ages.items():
             _LAG_SECONDS.labels(topic).set(seconds)
 
-    def _report(self, partition: Partition, lag: int, seconds: float) -> None:
+    def _check_end(self, partition: Partition, lag: int, now: float) -> None:
         """Raises OffsetOutOfRange for a partition whose end lies, and stays, before what was read of it."""
-        if lag < 0 and seconds > _LOST_END_SECONDS:
+        if lag >= 0:
+            self._ahead_since.pop(partition, None)
+        elif now - self._ahead_since.setdefault(partition, now) > _LOST_END_SECONDS:
             at = self._positions.get(partition, 0)
             raise OffsetOutOfRange(partition, at, at + lag)
+
+    def _report(self, partition: Partition, lag: int, seconds: float) -> None:
         if seconds > _STUCK_SECONDS and partition not in self._reported_stuck:
             self._reported_stuck.add(partition)
             log.error(

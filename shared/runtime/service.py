@@ -330,10 +330,20 @@ async def _can_write(pool: Pool) -> bool:
     return True
 
 
+async def _until_signal(main: Main) -> None:
+    """``main``; SIGTERM cancels it while it starts, as it may wait for its dependencies for ever."""
+    starting = asyncio.current_task()
+    assert starting is not None  # noqa: S101 -- a coroutine runs in a task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, starting.cancel)
+    await main()
+
+
 def run_service(main: Main) -> None:
     """Run a service's ``main``. Exit codes: 2 for a wrong setting, named on one line; 1 for a task that failed."""
     try:
-        uvloop.run(main())
+        uvloop.run(_until_signal(main))
+    except asyncio.CancelledError:
+        log.info("process.stopped")
     except Misconfigured as error:
         print(f"misconfigured: {error}", file=sys.stderr)  # noqa: T201 -- the process has no log yet
         sys.exit(2)

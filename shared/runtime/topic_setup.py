@@ -23,6 +23,7 @@ from shared.runtime.telemetry import get_logger
 log = get_logger()
 _RETRY_SECONDS = 1.0
 _MAX_TRIES = 30
+_REQUEST_MS = 5000  # aiokafka's own 40 seconds would pass before a broker that does not answer is named
 MISSING, NOT_ALLOWED = "missing", "this login may not see it"
 
 
@@ -141,7 +142,7 @@ def _advice(state: str, service: str) -> str:
 
 async def _fault(settings: ServiceSettings, service: str) -> _Fault | None:
     """Why the service cannot begin to read, if so."""
-    admin = AIOKafkaAdminClient(**client_options(settings))
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=_REQUEST_MS)
     try:
         await admin.start()
         found = await topic_problems(admin, settings.topic_prefix, (*CONSUMED[service], *PRODUCED[service]))

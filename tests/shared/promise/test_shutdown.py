@@ -1,13 +1,15 @@
-"""SIGTERM: a service says that it is not ready, and leaves within two seconds, whatever its collector does."""
+"""SIGTERM: a service leaves within two seconds, whatever its neighbours do, and first says that it is not ready."""
 
 import json
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -23,22 +25,42 @@ _SECONDS = 2.0
 
 
 @contextmanager
-def dead_collector() -> Iterator[str]:
-    """It takes connections and never answers."""
+def dead_server() -> Iterator[str]:
+    """Its address: it takes connections and never answers."""
     with socket.create_server((LOOPBACK, 0)) as server:
-        yield f"http://{LOOPBACK}:{server.getsockname()[1]}"
+        yield f"{LOOPBACK}:{server.getsockname()[1]}"
 
 
 async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(testbed: DeliveryTestbed) -> None:
     keys = json.dumps(["a-key-to-sign-buttons-with"])
-    with dead_collector() as collector:
+    with dead_server() as collector:
         rules = await testbed.service(
-            "rules", "services.rules", STET_RULES_DIR="rules", STET_SIGNING_KEYS=keys, STET_OTLP_ENDPOINT=collector
-        )
+            "rules", "services.rules", STET_RULES_DIR="rules", STET_SIGNING_KEYS=keys,
+            STET_OTLP_ENDPOINT=f"http://{collector}",
+        )  # fmt: skip
         await until(lambda: rules.has_logged("partitions.assigned"))
         await testbed.produce(event(f"person-{number}", number) for number in range(50))
         await until(testbed.all_read)
         assert await seconds_to_leave(rules) < _SECONDS
+
+
+@pytest.mark.parametrize("setting", ["STET_POSTGRES_DSN", "STET_KAFKA_BOOTSTRAP"])
+async def test_a_service_leaves_while_it_waits_for_a_neighbour(testbed: DeliveryTestbed, setting: str) -> None:
+    """By itself: the first process of a container takes no notice of a signal that it does not handle."""
+    with dead_server() as address:
+        values = {"STET_POSTGRES_DSN": f"postgresql://stet_rules@{address}/stet", "STET_KAFKA_BOOTSTRAP": address}
+        sample = await testbed.sample(**{setting: values[setting]})
+        await until(lambda: sample.has_logged(setting))
+        assert await seconds_to_leave(sample) < _SECONDS
+        assert await sample.ended() == 0
+
+
+async def test_a_service_leaves_while_it_is_still_being_imported(testbed: DeliveryTestbed) -> None:
+    sample = await testbed.service("rules", "services.rules")
+    await until(lambda: handles(sample, signal.SIGTERM))
+    assert not await sample.has_logged("{")
+    assert await seconds_to_leave(sample) < _SECONDS
+    assert await sample.ended() == 0
 
 
 async def test_a_batch_in_hand_is_finished_first(testbed: DeliveryTestbed) -> None:
@@ -80,6 +102,16 @@ async def answers(session: aiohttp.ClientSession, url: str, status: HTTPStatus) 
         async with session.get(url) as answer:
             return answer.status == status
     return False
+
+
+async def handles(process: SampleService, number: signal.Signals) -> bool:
+    return number in caught_signals(process.pid)
+
+
+def caught_signals(pid: int) -> set[int]:
+    found = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    mask = int(found[1], 16) if found is not None else 0
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 async def seconds_to_leave(process: SampleService) -> float:

@@ -1,0 +1,83 @@
+"""How long a partition counts as unread, and when the broker counts as having lost records."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from shared.contracts.ids import TenantId
+from shared.runtime import progress
+from shared.runtime.clock import SystemClock
+from shared.runtime.progress import LagMonitor, OffsetOutOfRange, Partition
+from shared.runtime.settings import ServiceSettings
+
+PLACE: Partition = ("contacts", 0)
+
+
+class MeasuredLag:
+    """A lag monitor whose time and ends the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.positions = {PLACE: 100}
+        settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+        self._monitor = LagMonitor(settings, ["contacts"], self.positions, pool=None, clock=SystemClock())
+        self._now = 1000.0
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: self._now))
+
+    def look(self, end: int | None, after: float = 1.0) -> float:
+        """``after`` so many seconds; the age that is shown. Without an ``end`` the broker does not answer."""
+        self._now += after
+        if end is None:
+            self._monitor._show_ages()
+        else:
+            self._monitor._measure(dict(self.positions), dict.fromkeys(self.positions, end))
+        return float(progress._LAG_SECONDS.labels("contacts")._value.get())
+
+
+@pytest.fixture
+def lag(monkeypatch: pytest.MonkeyPatch) -> MeasuredLag:
+    return MeasuredLag(monkeypatch)
+
+
+def test_an_age_grows_from_when_all_was_last_read(lag: MeasuredLag) -> None:
+    assert [lag.look(100), lag.look(101), lag.look(101, 40)] == [0, 1, 41]
+
+
+def test_an_age_grows_while_the_broker_does_not_answer(lag: MeasuredLag) -> None:
+    lag.look(100)
+    ages = [lag.look(None) for _ in range(100)]
+    assert [ages[-1], lag.look(101)] == [100, 101]
+
+
+def test_a_partition_that_comes_back_is_not_as_old_as_its_absence(lag: MeasuredLag) -> None:
+    lag.look(100)
+    lag.positions.clear()
+    for _ in range(3600):
+        lag.look(None)
+    lag.positions[PLACE] = 500
+    assert [lag.look(501), lag.look(501, 5)] == [0, 5]
+
+
+def test_a_rebalance_in_a_backlog_does_not_make_it_young(lag: MeasuredLag) -> None:
+    lag.look(100)
+    lag.look(101, 50)
+    lag.positions.clear()
+    lag.look(None, 5)
+    lag.positions[PLACE] = 100
+    assert lag.look(101) == 56
+
+
+def test_an_end_that_stays_before_what_was_read_is_a_loss(lag: MeasuredLag) -> None:
+    lag.look(100)
+    lag.look(90, 2)
+    lag.look(90, 29)
+    with pytest.raises(OffsetOutOfRange):
+        lag.look(90, 2)
+
+
+def test_a_broker_that_comes_back_after_a_minute_may_report_an_old_end_for_a_moment(lag: MeasuredLag) -> None:
+    lag.look(100)
+    for _ in range(60):
+        lag.look(None)
+    lag.look(90)
+    lag.look(90, 10)
+    assert lag.look(100, 10) == 0
