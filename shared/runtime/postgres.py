@@ -1,5 +1,6 @@
 """PostgreSQL: named queries from ``.sql`` files, connections and pools for one service's schema, locks, migrations."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ _QUERY_DURATION = Metrics.of(*SERVICES).histogram(
 ROOT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _COMMAND_SECONDS = 30.0
+_CANCEL_SECONDS = 3.0
 _CONNECT_SECONDS = 10.0
 _NEXT_SERVER_SECONDS = 3.0  # ingest must answer its sender within five
 
@@ -93,6 +95,22 @@ def session_settings(service: str, **more: str) -> dict[str, str]:
     return {**_SESSION, **role, **more}
 
 
+class ImpatientConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
+    """Is closed where the server does not answer a cancellation soon.
+
+    A command that takes too long is cancelled, and asyncpg waits for the answer as long again as a command may take. A
+    server that hangs gives none, and another may have taken over. asyncpg has no public setting for it.
+    """
+
+    async def _cancel(
+        self, waiter: "asyncio.Future[None]", cancel_waiter: "asyncio.Future[None] | None" = None
+    ) -> None:
+        async with asyncio.timeout(_CANCEL_SECONDS) as limit:
+            await super()._cancel(waiter, cancel_waiter)
+        if limit.expired() and not self.is_closed():
+            self.terminate()
+
+
 async def connect(dsn: str, service: str, **more: str) -> Connection:
     """A connection outside any pool, to a server that takes writes. Raises as ``connect_writable``."""
     return await connect_writable(
@@ -106,6 +124,7 @@ async def connect_writable(dsn: str, **options: Any) -> Connection:
     asyncpg would wait for a hung server without trying the next, so each server is tried as an address of its own.
     Raises the last server's error where none will do.
     """
+    options["connection_class"] = ImpatientConnection
     servers = _servers_of(dsn)
     seconds = _CONNECT_SECONDS if len(servers) == 1 else _NEXT_SERVER_SECONDS
     for place, server in enumerate(servers, 1):
@@ -273,6 +292,7 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,
         server_settings=session_settings(service),
+        connection_class=ImpatientConnection,
         connect=_connect_for_pool,
         init=_time_queries,
         setup=_check_writable,

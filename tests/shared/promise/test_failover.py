@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,9 +16,11 @@ from dev.ports import free_ports
 from dev.postgres import EmbeddedPostgres, login_of
 from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
+from shared.runtime.failures import CONNECTION_LOST
+from shared.runtime.postgres import connect_writable
 from tests.shared.promise.testbed import DeliveryTestbed, SampleService, event, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 COUNT = 600
 EVENTS = [event(f"person-{number % 20}", number) for number in range(COUNT)]
 
@@ -82,6 +85,24 @@ async def test_a_service_leaves_a_primary_that_hangs(
         await all_done(pair, sample, second_postgres)
         await until(lambda: has_logged(ready, 200, "ready"))
     finally:
+        signal_all(frozen, signal.SIGCONT)
+
+
+async def test_a_session_on_a_server_that_hangs_is_given_up_soon(own_postgres: EmbeddedPostgres) -> None:
+    """After the time of its command, and not when a cancellation that is never answered took as long again."""
+    connection = await connect_writable(own_postgres.dsn, command_timeout=8.0)
+    await connection.execute("begin")
+    frozen = [own_postgres.child.pid, *(one.pid for one in psutil.Process(own_postgres.child.pid).children())]
+    signal_all(frozen, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            await connection.execute("select 1")
+        began = time.monotonic()
+        with pytest.raises(CONNECTION_LOST):
+            await connection.execute("rollback")
+        assert time.monotonic() - began < 6
+    finally:
+        connection.terminate()
         signal_all(frozen, signal.SIGCONT)
 
 
