@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
+from services.writeback.attachments import FILES_WAIT
 from shared.runtime.audit import Hop, StateHop, WindowHop
 from shared.runtime.postgres import load_queries
 
 QUERIES = load_queries(__file__, "audit.sql")
 
-WRITE_BUDGET = timedelta(minutes=15)
-"""A write is verified within a minute; Consonance may be away for a while before a person must know."""
+WRITE_BUDGET = FILES_WAIT + timedelta(minutes=5)
+"""A write may wait for its files, and is then verified within a minute, if Consonance is not away for a while."""
 
 TASK_BUDGET = timedelta(minutes=1)
 EVIDENCE_BUDGET = timedelta(minutes=1)

@@ -36,10 +36,12 @@ class CircuitBreaker:
         return 0 if machine_now < self._retry_at else 1
 
     def record_failure(self, error: Unavailable, machine_now: datetime) -> datetime:
-        """Returns the time of the next try. Further failures during a pause do not lengthen it."""
+        """Returns the time of the next try. Of further failures during a pause only a request to wait lengthens it."""
         if self._retry_at is None or machine_now >= self._retry_at:
             self._failures += 1
             self._retry_at = machine_now + self._pause(error)
+        elif isinstance(error, Throttled):
+            self._retry_at = max(self._retry_at, machine_now + error.wait)
         self.pause_reason = _pause_reason(error)
         return self._retry_at
 

@@ -86,8 +86,7 @@ class WriteExecutor:
             await self._wait(stored, is_unknown=False)
             return None
         if missing:
-            await self.store.await_files(stored, missing)
-            files = await self.store.fetch_files(stored)
+            files |= await self.store.await_files(stored, missing)
         linked = replace(stored, write=link_files(stored.write, files))
         await self.store.save_request(linked)
         return linked
@@ -180,10 +179,15 @@ class WriteExecutor:
     async def _send(
         self, started: StoredWrite, mutations: Sequence[_Mutation], intended_at: datetime
     ) -> MutationResponse:
-        """Send mutations in order, up to the first that is not accepted; the next read shows the state of the rest."""
+        """Send mutations in order, up to the first that is not accepted; the next read shows the state of the rest.
+
+        Each commits first that it leaves now: the time in which it may land counts from there if this process dies.
+        """
         response = MutationResponse(MutationAnswer.ACCEPTED)
         last_active = intended_at
         for number, mutation in enumerate(mutations):
+            if number > 0 and not await self.store.renew_attempt(started):
+                return MutationResponse(MutationAnswer.UNANSWERED)
             try:
                 _check_intent_age(last_active)
                 body = await self.client.mutate(mutation.document, mutation.variables)

@@ -111,13 +111,18 @@ class WriteStore:
 
     async def fetch_files(self, stored: StoredWrite) -> dict[str, MediaFile]:
         """The reports of the files of a write, as far as there are any."""
-        rows = await self._pool.fetch(QUERIES.fetch_files, stored.tenant, open_files(stored.write))
-        return {row["file_id"]: MediaFile(**row) for row in rows}
+        return await _files(self._pool, stored.tenant, open_files(stored.write))
 
-    async def await_files(self, stored: StoredWrite, missing: Sequence[str]) -> None:
-        """The write goes on without these files; each is added to its record once it is reported."""
+    async def await_files(self, stored: StoredWrite, missing: Sequence[str]) -> dict[str, MediaFile]:
+        """The write goes on without these files; each is added to its record once it is reported.
+
+        Returns the reports that came meanwhile: the write has those files.
+        """
         async with transaction(self._pool, self.clock, SERVICE, locks=file_locks(stored.tenant, missing)) as tx:
-            await tx.connection.execute(QUERIES.await_files, stored.tenant, stored.write.write_id, list(missing))
+            found = await _files(tx.connection, stored.tenant, missing)
+            awaited = [file_id for file_id in missing if file_id not in found]
+            await tx.connection.execute(QUERIES.await_files, stored.tenant, stored.write.write_id, awaited)
+        return found
 
     async def save_request(self, stored: StoredWrite) -> None:
         """Save the request with the links of its files: a person who does the write by hand needs them."""
@@ -134,6 +139,15 @@ class WriteStore:
             QUERIES.start_attempt,
             *(stored.tenant, stored.write.write_id, machine_now(), stored.attempts),
             *(orjson.dumps(dict(before)).decode(), target_state(event), source_states(event)),
+        )
+        return row is not None
+
+    async def renew_attempt(self, stored: StoredWrite) -> bool:
+        """Commits that the attempt goes on with another request; False where another process has moved the write on."""
+        row = await self._pool.fetchrow(
+            QUERIES.renew_attempt,
+            *(stored.tenant, stored.write.write_id, stored.attempts, machine_now()),
+            source_states(WriteEvent.ATTEMPT_RENEWED),
         )
         return row is not None
 
@@ -155,15 +169,18 @@ class WriteStore:
         )
 
     async def postpone(self, stored: StoredWrite, due_at: datetime, *, is_unknown: bool, failed_reads: int) -> None:
-        """An unknown outcome is published once, however often it is read again."""
+        """An unknown outcome is published once, however often it is read again.
+
+        Nothing changes where another process has moved the write on.
+        """
         annotate({"stet.outcome": "unknown" if is_unknown else "postponed"})
         async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
-            await tx.connection.execute(
+            row = await tx.connection.fetchrow(
                 QUERIES.postpone,
                 *(stored.tenant, stored.write.write_id, due_at, failed_reads, is_unknown),
-                source_states(WriteEvent.POSTPONED),
+                *(source_states(WriteEvent.POSTPONED), stored.attempts),
             )
-            if is_unknown and not stored.is_unknown_published:
+            if row is not None and is_unknown and not stored.is_unknown_published:
                 tx.publish(topics.WRITES_EVENTS, outcome_event(stored, WriteOutcome.UNKNOWN, tx.now))
 
     async def defer(self, due: DueWrite, due_at: datetime) -> None:
@@ -201,6 +218,11 @@ class WriteStore:
     async def fetch_open_tasks(self) -> dict[WriteOperation, OpenTasks]:
         rows = await self._pool.fetch(QUERIES.open_tasks_by_operation)
         return {WriteOperation(row["operation"]): OpenTasks(row["tasks"], row["oldest"]) for row in rows}
+
+
+async def _files(connection: Connection, tenant: TenantId, file_ids: Sequence[str]) -> dict[str, MediaFile]:
+    rows = await connection.fetch(QUERIES.fetch_files, tenant, list(file_ids))
+    return {row["file_id"]: MediaFile(**row) for row in rows}
 
 
 def _attempt(number: int, answer: str | None, asked_at: datetime | None) -> WriteAttempt | None:

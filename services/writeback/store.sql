@@ -130,6 +130,13 @@ set state = $6, attempts = attempts + 1, answer = 'unanswered', asked_at = $3, r
 where tenant = $1 and write_id = $2 and attempts = $4 and state = any ($7)
 returning attempts;
 
+-- name: renew_attempt
+-- Another request of the attempt leaves now; no row where another process has moved the write on.
+update writes
+set asked_at = $4
+where tenant = $1 and write_id = $2 and attempts = $3 and state = any ($5)
+returning attempts;
+
 -- name: record_answer
 -- The answer of the attempt, and the last moment it was in flight.
 update writes
@@ -139,7 +146,7 @@ where tenant = $1 and write_id = $2 and attempts = $3 and state = any ($6);
 -- name: withdraw_first_attempt
 -- The request never left: the attempt did not happen.
 update writes
-set state = $5, attempts = 0, answer = null, asked_at = null, due_at = $4
+set state = $5, attempts = 0, answer = null, asked_at = null, before = null, due_at = $4
 where tenant = $1 and write_id = $2 and attempts = $3 and state = any ($6);
 
 -- name: withdraw_retry
@@ -149,10 +156,11 @@ set state = $5, attempts = attempts - 1, answer = 'failed', due_at = $4
 where tenant = $1 and write_id = $2 and attempts = $3 and state = any ($6);
 
 -- name: postpone
--- The next read is later.
+-- The next read is later; no row where another process has moved the write on.
 update writes
 set due_at = $3, reads = reads + 1, failed_reads = $4, is_unknown_published = is_unknown_published or $5
-where tenant = $1 and write_id = $2 and state = any ($6);
+where tenant = $1 and write_id = $2 and attempts = $7 and state = any ($6)
+returning sequence;
 
 -- name: defer
 -- After an unexpected error: the next try is later, and everything known stays unchanged.

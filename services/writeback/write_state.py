@@ -22,9 +22,10 @@ class WriteState(StrEnum):
 
 
 class WriteEvent(StrEnum):
-    """The transitions of a write; a retry is every attempt after the first."""
+    """The transitions of a write; a retry is every attempt after the first. Each further request renews its attempt."""
 
     ATTEMPT_STARTED = "attempt_started"
+    ATTEMPT_RENEWED = "attempt_renewed"
     ANSWER_RECORDED = "answer_recorded"
     FIRST_ATTEMPT_WITHDRAWN = "first_attempt_withdrawn"
     RETRY_WITHDRAWN = "retry_withdrawn"
@@ -39,6 +40,7 @@ TRANSITIONS: Mapping[tuple[WriteState, WriteEvent], WriteState] = {
     (WriteState.QUEUED, WriteEvent.POSTPONED): WriteState.QUEUED,
     (WriteState.QUEUED, WriteEvent.OUTCOME_RECORDED): WriteState.SETTLED,
     (WriteState.QUEUED, WriteEvent.TASK_OPENED): WriteState.MANUAL,
+    (WriteState.INTENT, WriteEvent.ATTEMPT_RENEWED): WriteState.INTENT,
     (WriteState.INTENT, WriteEvent.ANSWER_RECORDED): WriteState.INTENT,
     (WriteState.INTENT, WriteEvent.ATTEMPT_STARTED): WriteState.INTENT,
     (WriteState.INTENT, WriteEvent.FIRST_ATTEMPT_WITHDRAWN): WriteState.QUEUED,

@@ -229,7 +229,7 @@ class ConsonanceClient:
     async def _post_payload(self, payload: bytes) -> tuple[int, Any]:
         assert self._session is not None  # noqa: S101 -- as above
         try:
-            async with self._session.post(self._endpoint, data=payload) as response:
+            async with self._session.post(self._endpoint, data=payload, allow_redirects=False) as response:
                 annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
                 self._check_status(response.status, response.headers.get("Retry-After"))
                 return response.status, self._decoded(await response.read())

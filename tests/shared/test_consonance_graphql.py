@@ -77,6 +77,19 @@ async def test_errors_count_whatever_the_http_status_and_data() -> None:
     assert failure.value.schema_changed
 
 
+async def test_a_redirect_is_not_followed() -> None:
+    """It would send a mutation a second time, with what it says of people, and to any address."""
+    async with (
+        server() as elsewhere,
+        server(b"", status=307, headers={"Location": elsewhere}) as url,
+        client(url) as consonance,
+    ):
+        with pytest.raises(Unavailable, match="HTTP 307"):
+            await consonance.query(QUERY, {})
+        with pytest.raises(NoAnswer, match="HTTP 307"):
+            await consonance.mutate(MUTATION, {})
+
+
 async def test_a_server_error_leaves_open_whether_a_mutation_was_executed() -> None:
     async with server(status=503) as url, client(url) as consonance:
         with pytest.raises(NoAnswer):

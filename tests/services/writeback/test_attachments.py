@@ -1,6 +1,8 @@
 """The files of a pitch reach its record: with the write, or after it where they come late."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,9 @@ from services.writeback.attachments import (
     open_files,
     reported_file,
 )
-from services.writeback.store import save_files
+from services.writeback.audit import WRITE_BUDGET
+from services.writeback.store import WriteStore, save_files
+from services.writeback.write_state import StoredWrite
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId, TenantId
 from shared.contracts.whatsapp import MediaRefusal, MediaRefused, MediaStored, ScanVerdict
@@ -100,6 +104,47 @@ async def test_a_record_gets_the_link_of_its_file_also_when_the_file_comes_after
     assert made["PITCH-9"]["attachments"][0].get("url") is None
     (entry,) = made["PITCH-9"]["entries"]
     assert (entry["attachments"][0]["url"], entry["attachments"][0]["verdict"]) == (STORED.url, "clean")
+
+
+@pytest.mark.integration
+async def test_a_file_that_comes_as_its_write_goes_on_without_it_is_added_once(
+    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, await_files = writeback.store.clock.now(), WriteStore.await_files
+
+    async def await_and_report(store: WriteStore, stored: StoredWrite, missing: Sequence[str]) -> Any:
+        found = await await_files(store, stored, missing)
+        await _report(writeback, now, reported_file(STORED))
+        return found
+
+    monkeypatch.setattr(WriteStore, "await_files", await_and_report)
+    await writeback.enqueue(_requested(pitch(attachments=(MANUSCRIPT,)), "w1", now - FILES_WAIT))
+    await writeback.wait_for_outcomes("verified", "verified")
+    (made,) = await writeback.control("GET", "state/acquisitions")
+    links = [one.get("url") for part in (made, *made["entries"]) for one in part["attachments"]]
+    assert links == [None, STORED.url]
+
+
+@pytest.mark.integration
+async def test_a_file_that_came_before_its_write_goes_on_without_it_is_not_awaited(
+    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, await_files = writeback.store.clock.now(), WriteStore.await_files
+
+    async def report_and_await(store: WriteStore, stored: StoredWrite, missing: Sequence[str]) -> Any:
+        await _report(writeback, now, reported_file(STORED))
+        return await await_files(store, stored, missing)
+
+    monkeypatch.setattr(WriteStore, "await_files", report_and_await)
+    await writeback.enqueue(_requested(pitch(attachments=(MANUSCRIPT,)), "w1", now - FILES_WAIT))
+    await writeback.wait_for_outcomes("verified")
+    (made,) = await writeback.control("GET", "state/acquisitions")
+    assert [one.get("url") for one in made["attachments"]] == [STORED.url]
+    assert await writeback.pool.fetch("select from media_awaited") == []
+
+
+def test_a_write_that_waits_for_its_file_is_no_gap_of_the_audit() -> None:
+    assert FILES_WAIT + timedelta(minutes=2) <= WRITE_BUDGET
 
 
 def _file(file_id: str) -> Attachment:

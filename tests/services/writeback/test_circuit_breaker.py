@@ -56,3 +56,12 @@ def test_failures_during_a_pause_count_once() -> None:
 def test_a_requested_pause_is_kept() -> None:
     error = Throttled("x", wait=timedelta(seconds=7))
     assert CircuitBreaker(8).record_failure(error, NOW) == NOW + timedelta(seconds=7)
+
+
+def test_the_longest_of_several_requested_pauses_is_kept() -> None:
+    """Of requests that were on their way at once, each gets an answer of its own."""
+    breaker = CircuitBreaker(8)
+    breaker.record_failure(RequestNotSent("x"), NOW)
+    breaker.record_failure(Throttled("x", wait=timedelta(seconds=60)), NOW)
+    retry_at = breaker.record_failure(Throttled("x", wait=timedelta(seconds=7)), NOW)
+    assert (retry_at, breaker.allowed_concurrency(NOW + timedelta(seconds=59))) == (NOW + timedelta(seconds=60), 0)

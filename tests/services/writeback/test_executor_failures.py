@@ -1,13 +1,28 @@
 """When Consonance misbehaves, no unseen write is reported and none is repeated without need."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
+from services.writeback.capabilities import Capabilities
 from services.writeback.circuit_breaker import PauseReason
-from services.writeback.store import enqueue_writes
-from tests.services.writeback.samples import metadata, pitch, request
-from tests.services.writeback.writeback_under_test import WritebackUnderTest, running_writeback
+from services.writeback.executor import WriteExecutor
+from services.writeback.operation_mapping import load_mapping
+from services.writeback.store import WriteStore, enqueue_writes
+from services.writeback.write_state import StoredWrite
+from shared.contracts.consonance import MetadataField
+from shared.runtime.clock import SystemClock
+from tests.dev.consonance.simulator_under_test import running_simulator
+from tests.services.writeback.samples import item, metadata, pitch, request
+from tests.services.writeback.writeback_under_test import (
+    MAPPING,
+    WritebackUnderTest,
+    consonance_client,
+    open_pool,
+    running_worker,
+    running_writeback,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -129,3 +144,51 @@ async def read_now(writeback: WritebackUnderTest) -> None:
 
 async def attempted(writeback: WritebackUnderTest) -> bool:
     return bool(await writeback.pool.fetchval("select attempts from writes"))
+
+
+async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(postgres_database: str) -> None:
+    """A write of several changes may take longer than one request may: the last request counts, not the first."""
+    may_land, copy = timedelta(seconds=3), "Forty sleeper lines and what can be seen from each at dawn."
+    texts = item("Forty **lines**, and dawn.", copy, field=MetadataField.COVER_COPY, item_id="i2")
+    async with (
+        running_simulator() as simulator,
+        consonance_client(f"{simulator.url}/graphql", 10) as client,
+        open_pool(postgres_database) as pool,
+    ):
+        for operation in ("SetWorkSubtitle", "CreateCoverCopy"):
+            await simulator.tell("POST", "faults", {"kind": "latency", "operation": operation, "seconds": 2.5})
+        capabilities, store = Capabilities(load_mapping(MAPPING)), WriteStore(pool, SystemClock())
+        await capabilities.refresh(client)
+        async with pool.acquire() as connection, connection.transaction():
+            await enqueue_writes(connection, [request(metadata(item(), texts))])
+        (due,) = await store.fetch_due([], 1)
+        stored = await store.fetch(due)
+        assert stored is not None
+        executing = asyncio.create_task(WriteExecutor(store, client, capabilities, may_land).execute(stored))
+        while not await simulator.tell("GET", "log?operation=updateWork"):
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)  # the second request is on its way
+        executing.cancel()
+        async with running_worker(postgres_database, simulator, client, may_land) as writeback:
+            await writeback.wait_until(lambda: finished(writeback))
+            assert (await writeback.outcomes())[-2:] == ["verified", "approved"]
+            await asyncio.sleep(2.5)  # by then the request that was on its way has landed
+            assert len(await writeback.mutation_log("createMarketingText")) == 1
+
+
+async def test_a_process_that_was_overtaken_publishes_nothing(writeback: WritebackUnderTest) -> None:
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_for_outcomes("verified", "approved")
+    stored = await overtaken(writeback)
+    await writeback.store.postpone(stored, SystemClock().now(), is_unknown=True, failed_reads=0)
+    assert await writeback.outcomes() == ["verified", "approved"]
+
+
+async def overtaken(writeback: WritebackUnderTest) -> StoredWrite:
+    """The write as a process knew it that lost its lock before another settled it."""
+    await writeback.pool.execute("update writes set state = 'intent'")
+    (due,) = await writeback.store.fetch_due([], 1)
+    stored = await writeback.store.fetch(due)
+    await writeback.pool.execute("update writes set state = 'settled'")
+    assert stored is not None
+    return stored
