@@ -342,7 +342,8 @@ class RulesHandlers:
 
     def _required_facts(self, events: Sequence[Event], force: RevisionsInForce, now: datetime) -> RequiredFacts:
         """The facts that all revisions together need that decide on these events."""
-        first, *tried = (find_required_facts(events, book, self.tenant, now) for book in force.rulebooks)
+        ends = force.earlier_ends
+        first, *tried = (find_required_facts(events, book, self.tenant, now, ends) for book in force.rulebooks)
         for other in tried:
             first.merge(other)
         return first

@@ -31,6 +31,18 @@ def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
     return frozenset({subject, *(f"{f}={v}" for f in same if (v := document.get(f)) is not None)})
 
 
+End = tuple[tuple[str, ...], str | None]
+"""How an ``until`` line finds its chains: by the fields of their subject, or by the field that it compares instead."""
+
+
+def tags_of_ends(ends: Iterable[End], document: Document, event_id: str) -> Collection[str]:
+    """The tags of the chains that these ``until`` lines would find by an event."""
+    ways = (
+        subject_of(about, document, event_id) if same is None else _same_tag(same, document) for about, same in ends
+    )
+    return {tag for tag in ways if tag is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class EventRules:
     """The possible effects of an event of one name: start rules, and end chains that are found in one of these ways.
@@ -41,7 +53,7 @@ class EventRules:
 
     first: ConditionIndex
     about: Mapping[RuleId, tuple[str, ...]]
-    ends: frozenset[tuple[tuple[str, ...], str | None]]
+    ends: frozenset[End]
     writing: frozenset[RuleId] = frozenset()
 
     def may_start(self, document: Document) -> frozenset[RuleId]:
@@ -66,11 +78,7 @@ class EventRules:
     def tags_to_end(self, document: Document, event_id: str) -> Collection[str]:
         if not self.ends:
             return _NO_TAGS
-        ways = (
-            subject_of(about, document, event_id) if same is None else _same_tag(same, document)
-            for about, same in self.ends
-        )
-        return {tag for tag in ways if tag is not None}
+        return tags_of_ends(self.ends, document, event_id)
 
 
 _NO_TAGS: frozenset[str] = frozenset()
@@ -79,6 +87,16 @@ _NO_RULES = EventRules(ConditionIndex(()), {}, frozenset())
 
 def rules_of_event(book: Rulebook, name: str) -> EventRules:
     return _rules_by_event(book.rules).get(name, _NO_RULES)
+
+
+def ends_by_event(books: Iterable[Rulebook]) -> Mapping[str, frozenset[End]]:
+    """The ``until`` lines of several rulebooks by the event that they are about."""
+    found: dict[str, frozenset[End]] = {}
+    for book in books:
+        for name, event_rules in _rules_by_event(book.rules).items():
+            if event_rules.ends:
+                found[name] = found.get(name, frozenset()) | event_rules.ends
+    return found
 
 
 @cached_by_identity(most=64)

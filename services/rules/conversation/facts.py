@@ -31,6 +31,7 @@ from shared.contracts.ids import (
     ChainId,
     MessageId,
     PersonId,
+    Revision,
     RuleId,
     TenantId,
     Wamid,
@@ -108,7 +109,7 @@ class Facts:
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
     change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
     the tenant. ``read_instants`` are the instants that a draft was given by ``read_to``. ``chain_places`` order the
-    chains as they were added.
+    chains as they were added. ``revisions`` are those of the rules that chains began with or were moved to.
     """
 
     tenant: TenantId
@@ -138,14 +139,16 @@ class Facts:
     merged: MutableMapping[PersonId, frozenset[PersonId]] = field(default_factory=dict)
     read_instants: dict[ChainId, datetime] = field(default_factory=dict)
     chain_places: dict[ChainId, int] = field(default_factory=dict)
+    revisions: set[Revision] = field(default_factory=set)
     _base: "Facts | None" = None
 
     def __post_init__(self) -> None:
         if self._base is None:
             for person in self.people.values():
                 self.add_person(person)
-            for chain_id in self.chains:
+            for chain_id, chain in self.chains.items():
                 self._place_chain(chain_id)
+                self.revisions.add(chain.revision)
 
     def draft(self) -> "Facts":
         """A copy to decide on: what is changed in it leaves these facts as they are. A draft has no drafts."""
@@ -171,6 +174,7 @@ class Facts:
             read_to=partial(_remember, self.read_to, instants),
             paused_rules=self.paused_rules,
             read_instants=instants,
+            revisions=set(self.revisions),
             _base=self,
         )
 
@@ -214,6 +218,7 @@ class Facts:
             self.chains_by_key.setdefault(key, {}).update(chains)
         for chain_id in draft.chain_places:
             self._place_chain(chain_id)
+        self.revisions |= draft.revisions
         self.notice_outcomes.update(draft.notice_outcomes)
         self.consent_entries.extend(draft.consent_entries)
         self.changed |= draft.changed
@@ -354,6 +359,7 @@ class Facts:
     def add_chain(self, chain: Chain) -> None:
         """Add a chain as it is stored already; it is found by its tags, people, messages and writes."""
         self.chains[chain.chain_id] = chain
+        self.revisions.add(chain.revision)
         self._place_chain(chain.chain_id)
         for key in _search_keys(chain):
             self.chains_by_key.setdefault(key, {})[chain.chain_id] = None

@@ -1,13 +1,13 @@
 """Finds the facts that a batch needs from its events alone, so that a fixed number of queries loads them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
-from services.rules.conversation.event_rules import rules_of_event, subjects_of
+from services.rules.conversation.event_rules import End, rules_of_event, subjects_of, tags_of_ends
 from services.rules.conversation.facts import Facts, updates_facts, work_tag
 from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recipients import people_in
@@ -96,17 +96,40 @@ _MERGED = (
 )
 
 
-def find_required_facts(events: Iterable[Event], book: Rulebook, tenant: TenantId, now: datetime) -> RequiredFacts:
-    required, no_facts = RequiredFacts(), Facts(tenant)
+_NO_ENDS: Mapping[str, frozenset[End]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """The facts required are found by the rules alone: ``earlier_ends`` are ``until`` lines of chains begun before."""
+
+    book: Rulebook
+    earlier_ends: Mapping[str, frozenset[End]]
+    no_facts: Facts
+    now: datetime
+
+    def document(self, data: EventData, sender: PersonId | None = None) -> Document:
+        return Document(data, self.no_facts, self.book.calendar, self.now, sender=sender)
+
+
+def find_required_facts(
+    events: Iterable[Event],
+    book: Rulebook,
+    tenant: TenantId,
+    now: datetime,
+    earlier_ends: Mapping[str, frozenset[End]] = _NO_ENDS,
+) -> RequiredFacts:
+    """``earlier_ends`` are the ``until`` lines, by event, of chains that keep the steps of an earlier rulebook."""
+    required, basis = RequiredFacts(), _Basis(book, earlier_ends, Facts(tenant), now)
     events = list(events)
     for event in events:
-        _REQUIREMENTS.get(type(event.data), _of_consonance)(required, event, book, no_facts, now)
+        _REQUIREMENTS.get(type(event.data), _of_consonance)(required, event, basis)
     if len(required.idle) < len(events):
         required.people.update(staff_ids(book, tenant))
     return required
 
 
-def _of_message(required: RequiredFacts, event: Event, book: Rulebook, no_facts: Facts, now: datetime) -> None:
+def _of_message(required: RequiredFacts, event: Event, basis: _Basis) -> None:
     message = cast("MessageReceived", event.data)
     writers = (message.person_id, *message.shared_with)
     required.people.update(writers)
@@ -120,17 +143,19 @@ def _of_message(required: RequiredFacts, event: Event, book: Rulebook, no_facts:
         required.wamids.add(message.quoted_id)
     if message.media is not None and message.media.file_id is not None:
         required.files.add(message.media.file_id)
-    document = Document(message, no_facts, book.calendar, now, sender=message.person_id)
-    event_rules = rules_of_event(book, MESSAGE_RECEIVED)
+    document = basis.document(message, message.person_id)
+    event_rules = rules_of_event(basis.book, MESSAGE_RECEIVED)
     required.tags |= event_rules.tags(event_rules.may_start(document), document, event.id)
 
 
-def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_facts: Facts, now: datetime) -> None:
+def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None:
     """An event that changes no fact, and that no rule can start or end by, needs nothing."""
     data, name = event.data, consonance.short_name(event.type)
-    document, event_rules = Document(data, no_facts, book.calendar, now), rules_of_event(book, name)
+    document, event_rules = basis.document(data), rules_of_event(basis.book, name)
     rules = event_rules.may_start(document)
     tags = event_rules.tags(rules, document, event.id)
+    if (ends := basis.earlier_ends.get(name)) is not None:
+        tags = tags.union(tags_of_ends(ends, document, event.id))
     if not tags and not rules and not updates_facts(event.data):
         required.idle[event.id] = (name, document)
         return
@@ -148,7 +173,7 @@ def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_fac
         required.requests.add(request)
 
 
-def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
+def _of_person(required: RequiredFacts, event: Event, _: _Basis) -> None:
     """A visitor may be merged, or be a person of their own again: then all of the two is needed."""
     data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)
@@ -162,18 +187,18 @@ def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
         required.stops |= data.erased or data.merged_into is not None
 
 
-def _of_delivery(required: RequiredFacts, event: Event, *_: object) -> None:
+def _of_delivery(required: RequiredFacts, event: Event, _: _Basis) -> None:
     data = cast("messages.MessageEventData", event.data)
     required.messages.add(data.message_id)
     if refuses_marketing(data) or isinstance(data, messages.MessageResolved):
         required.people.add(data.person_id)
 
 
-def _of_write(required: RequiredFacts, event: Event, *_: object) -> None:
+def _of_write(required: RequiredFacts, event: Event, _: _Basis) -> None:
     required.writes.add(cast("writes.WriteEventData", event.data).write_id)
 
 
-def _of_file(required: RequiredFacts, event: Event, *_: object) -> None:
+def _of_file(required: RequiredFacts, event: Event, _: _Basis) -> None:
     """A report on a file: the person may be filling a form with it."""
     person = cast("MediaStored | MediaRefused", event.data).person_id
     required.people.add(person)
@@ -184,7 +209,7 @@ def _of_nothing(*_: object) -> None:
     pass
 
 
-_REQUIREMENTS: dict[type[EventData], Callable[[RequiredFacts, Event, Rulebook, Facts, datetime], None]] = {
+_REQUIREMENTS: dict[type[EventData], Callable[[RequiredFacts, Event, _Basis], None]] = {
     **dict.fromkeys(whatsapp.MESSAGE_KINDS.values(), _of_nothing),
     **dict.fromkeys(messages.EVENT_KINDS.values(), _of_delivery),
     **dict.fromkeys(writes.EVENT_KINDS.values(), _of_write),

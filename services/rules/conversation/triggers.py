@@ -9,7 +9,7 @@ from services.rules.conversation.chain import Chain, JoinedEvent, StepState, Ste
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document, item_id, newest_data, read_data
-from services.rules.conversation.event_rules import rules_of_event, start_key, subject_of, tags_of
+from services.rules.conversation.event_rules import End, rules_of_event, start_key, subject_of, tags_of, tags_of_ends
 from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
@@ -38,8 +38,13 @@ Ends = Callable[[Chain, int, str, Document], bool]
 
 
 def end_chains(context: DecisionContext, trigger: RuleTrigger, ends: Ends) -> None:
-    """End every live chain that has an ``until`` line which this event makes true."""
-    tags = rules_of_event(context.rulebook, trigger.name).tags_to_end(trigger.document, trigger.event.id)
+    """End every live chain that has an ``until`` line which this event makes true.
+
+    A chain of an earlier rulebook has the lines of that one, also where the rule is gone or has others now.
+    """
+    books = (context.rulebook, *map(context.rulebook_at, context.facts.revisions - {context.rulebook.revision}))
+    lines = frozenset[End]().union(*(rules_of_event(book, trigger.name).ends for book in books))
+    tags = tags_of_ends(lines, trigger.document, trigger.event.id)
     for chain in context.facts.chains_with_tags(tags) if tags else ():
         if not chain.active or chain.rule not in context.rulebook_of(chain).rules:
             continue

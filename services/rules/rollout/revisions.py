@@ -1,11 +1,12 @@
 """The revisions that decide in a transaction: the one in force, and those that are tried beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.decider import Decider, decider_of
-from services.rules.rollout.activations import Activation, SwitchPoints, Trial, TrialKind, read_log
+from services.rules.conversation.event_rules import End, ends_by_event
+from services.rules.rollout.activations import QUERIES, Activation, SwitchPoints, Trial, TrialKind, read_log
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.registry import RulebookRegistry
 from shared.contracts.errors import Unavailable
@@ -42,13 +43,17 @@ class TriedRevision:
 
 @dataclass(frozen=True, slots=True)
 class RevisionsInForce:
-    """The revisions by which one transaction decides. They do not change while it lasts."""
+    """The revisions by which one transaction decides. They do not change while it lasts.
+
+    ``earlier_ends`` are the ``until`` lines, by event, of chains that began under other revisions.
+    """
 
     activation: Activation
     trials: tuple[Trial, ...]
     active: Engine
     shadow: TriedRevision | None = None
     canary: TriedRevision | None = None
+    earlier_ends: Mapping[str, frozenset[End]] = field(default_factory=dict)
 
     @property
     def rulebooks(self) -> list[Rulebook]:
@@ -133,7 +138,15 @@ class Rollout:
             engine = await self._engine(connection, trial.revision, trial.commit)
             if engine is not None:
                 tried[trial.kind] = TriedRevision(trial, engine)
-        return RevisionsInForce(activation, trials, active, tried.get(TrialKind.SHADOW), tried.get(TrialKind.CANARY))
+        ends = await self._earlier_ends(connection, [active.revision, *(one.engine.revision for one in tried.values())])
+        shadow, canary = tried.get(TrialKind.SHADOW), tried.get(TrialKind.CANARY)
+        return RevisionsInForce(activation, trials, active, shadow, canary, ends)
+
+    async def _earlier_ends(self, connection: Connection, deciding: Sequence[Revision]) -> Mapping[str, frozenset[End]]:
+        """Read once for each activation: afterwards no chain begins under another revision than those that decide."""
+        rows = await connection.fetch(QUERIES.earlier_revisions, self.tenant, deciding)
+        books = [await self.engines.registry.load(connection, Revision(row["revision"])) for row in rows]
+        return ends_by_event(book for book in books if book is not None)
 
     async def _engine(self, connection: Connection, revision: Revision, commit: str | None) -> Engine | None:
         book = await self.engines.registry.load(connection, revision)

@@ -20,6 +20,21 @@ from (
 left join rulebook_trials t on t.tenant = $1 and t.ended_at is null
 order by t.kind;
 
+-- name: earlier_revisions
+-- Revisions with active chains that do not decide any more. Those that decided lately count without a chain, too: a
+-- transaction that began under them may still commit one.
+select revision from chains where tenant = $1 and active and revision <> all($2::text[])
+union
+select revision from (
+    select revision from rulebook_activations where tenant = $1 order by number desc limit 4
+) as activated
+where revision <> all($2::text[])
+union
+select revision from (
+    select revision from rulebook_trials where tenant = $1 and kind = 'canary' order by number desc limit 2
+) as tried
+where revision <> all($2::text[]);
+
 -- name: end_trial
 -- End the open trials of a tenant that are of a kind or of a revision; a null is for any.
 update rulebook_trials set ended_at = $4, result = $5, cause = $6

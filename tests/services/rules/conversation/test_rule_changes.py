@@ -21,7 +21,9 @@ from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.model import OnChange, Rule, Rulebook, Template, TemplateText
 from services.rules.scenario.player import StoryPlayer
-from shared.contracts.ids import Revision, RuleId
+from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, Revision, RuleId
 from shared.contracts.messages import AmendMessage
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
@@ -118,6 +120,29 @@ def test_a_cancelled_chain_ends_only_if_its_rule_changed() -> None:
 def test_of_a_rule_that_is_gone_the_old_file_decides(on_change: OnChange, ended: Ending | None) -> None:
     player, old, chain = started(on_change)
     assert changed(player, old, with_rule(old, None), chain)[1].ended is ended
+
+
+@pytest.mark.parametrize("line", ["the rule is gone", "the line is gone"])
+def test_a_pinned_chain_is_ended_by_the_until_line_that_it_began_with(line: str) -> None:
+    player, old, chain = started(OnChange.PIN)
+    rule = old.rules[RULE]
+    now = None if line == "the rule is gone" else replace(rule, until=())
+    _, pinned = changed(player, old, with_rule(old, now), chain)
+    player.simulation.facts.set_chain(pinned)
+    asked = decode(ApprovalRequested, chain.start)
+    withdrawn = RequestWithdrawn(
+        actor=asked.actor,
+        version=asked.version,
+        work=asked.work,
+        request_id=asked.request_id,
+        reason=RequestChangeReason.CANCELLED,
+    )
+    event = Event(
+        id=EventId("withdrawn"), source="test", type=withdrawn.kind, time=player.simulation.now,
+        recordedtime=player.simulation.now, tenantid=chain.tenant, partitionkey=chain.key, data=withdrawn,
+    )  # fmt: skip
+    decision = decider_of(old, with_rule(old, now)).decide(event, player.simulation.facts, player.simulation.now)
+    assert decision.changes.chains[chain.chain_id].ended is Ending.UNTIL
 
 
 # ------------------------------------------------------------------ messages that wait for their template

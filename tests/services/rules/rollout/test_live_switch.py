@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from dev.postgres import login_of
+from services.rules.conversation.chain import Ending
 from services.rules.rollout.activations import move_idle_partitions
 from services.rules.rollout.watcher import SourceWatcher
 from services.rules.waiting_events import TOPICS
@@ -24,11 +25,20 @@ from shared.runtime.batch import BatchProcessor
 from shared.runtime.progress import load_progress
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import BOOK
-from tests.services.rules.rules_service import TENANT, RulesUnderTest, person_observed, rules_under_test, text_message
+from tests.services.rules.rules_service import (
+    TENANT,
+    RulesUnderTest,
+    golden_event,
+    person_observed,
+    rules_under_test,
+    text_message,
+    work_observed,
+)
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 SWITCHES = int(os.environ.get("STET_SWITCHES", "12"))
+WORK = {"work_id": 61417, "title": "The Salt Road"}
 WRITERS = (11, 12, 21)
 """Who writes, one to each partition."""
 
@@ -214,6 +224,22 @@ async def test_rules_that_do_not_pass_are_refused_and_the_earlier_ones_stay(clus
     await replica.watcher.look()
     assert await in_force(replica) != before
     assert await move_idle_partitions(replica.service.pool, 2) == 0, "idle partitions have switched too"
+
+
+async def test_a_chain_is_ended_by_the_until_line_that_it_began_with_after_its_rule_is_gone(cluster: Cluster) -> None:
+    replica = cluster.replicas[0]
+    await replica.service.receive(*map(person_observed, (40, 812, 900)), work_observed((812, "rights_holder")))
+    asked = golden_event(
+        "consonance.rights.approval_requested.v1", respond_by="2027-09-01", work=WORK, request_id="R-9"
+    )
+    await replica.service.receive(asked)
+    shutil.rmtree(cluster.folder / "rights")
+    await replica.watcher.look()
+    await replica.watcher.look()
+    withdrawn = golden_event("consonance.rights.request_withdrawn.v1", work=WORK, request_id="R-9")
+    await replica.service.receive(withdrawn)
+    (chain,) = await replica.service.chains()
+    assert chain.ended is Ending.UNTIL
 
 
 async def test_a_replica_that_starts_with_broken_rules_goes_on_with_those_in_force(
