@@ -242,7 +242,12 @@ def _take(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 
 
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """A person declines. When all have declined, the next step runs now, unless it has an ``at`` time."""
+    """A person declines, or gives back what they have taken.
+
+    When all have declined, the next step runs now, unless it has an ``at`` time.
+    """
+    if chain.assignment is not None and chain.assignment.person_id == message.person_id:
+        return _give_back(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "not_me")
     chain = _with_decline(chain, question, message.person_id)
     chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
