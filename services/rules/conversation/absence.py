@@ -9,7 +9,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
-from services.rules.conversation.handover import OFFER_BUTTONS, report_unclaimed
+from services.rules.conversation.handover import OFFER_BUTTONS, repeat_withdrawn_offers, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
 from services.rules.conversation.recipients import (
@@ -215,7 +215,7 @@ def _assigned(chain: Chain) -> set[PersonId]:
 
 
 def _reassign(context: DecisionContext, chain: Chain) -> Chain:
-    """Offer the matters that an absent person has taken to the stand-in, else give them back."""
+    """Offer the matter that an absent person has taken to the stand-in, else to those who have not had the offer yet."""
     assignment = chain.assignment
     if assignment is None or not chain.active:
         return chain
@@ -236,4 +236,4 @@ def _reassign(context: DecisionContext, chain: Chain) -> Chain:
         people = (cover.person_id,)
         moved = HandoverOffer(step=last.step, answer=last.answer, people=people, at=context.now)
         return chain.replace(handovers=(*chain.handovers, moved))
-    return _move_offer(context, chain, last, None)
+    return _move_offer(context, repeat_withdrawn_offers(context, chain), last, None)
