@@ -215,7 +215,7 @@ def _assigned(chain: Chain) -> set[PersonId]:
 
 
 def _reassign(context: DecisionContext, chain: Chain) -> Chain:
-    """Offer the matter that an absent person has taken to the stand-in, else to those who have not had the offer yet."""
+    """Offer the matter that an absent person has taken to the stand-in, else to those whose offer was withdrawn."""
     assignment = chain.assignment
     if assignment is None or not chain.active:
         return chain

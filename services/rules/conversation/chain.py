@@ -511,6 +511,10 @@ class Chain(Value, rename=_KEPT_AS):
             messages=tuple(m.replace(closed=True) if m.is_question and not m.closed else m for m in self.messages)
         )
 
+    def reopen_answers(self, answers: Collection[GivenAnswer]) -> "Chain":
+        """These answers are kept, and are final no more: another question takes the place of the one they answer."""
+        return self.replace(answers=tuple(g.replace(final=False) if g in answers else g for g in self.answers))
+
     def with_write(self, changed: ChainWrite) -> "Chain":
         others = tuple(w for w in self.writes if w.write_id != changed.write_id)
         return self.replace(writes=(*others, changed))

@@ -13,7 +13,6 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, RequestedMessage
 from services.rules.conversation.document import Document
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.rulebook.model import AnswerAction, WriteAction
 from shared.contracts.envelope import EventData
 from shared.contracts.evidence import AnswerGiven, EvidenceContent, QuestionAsked, QuestionDelivery, RecordEvidence
 from shared.contracts.ids import ChainId, PersonId, derive_id
@@ -37,12 +36,12 @@ def _of_chain(
     context: DecisionContext, before: Chain | None, chain: Chain, cause: EventData | None
 ) -> Iterator[RecordEvidence]:
     earlier = {message.message_id: message for message in before.messages} if before else {}
-    answered = set(before.answers) if before else set()
+    answered = {(given.wamid, given.answer) for given in before.answers} if before else set()
     for message in chain.messages:
         if message.is_question and message != earlier.get(message.message_id):
             yield from _of_question(context, chain, earlier.get(message.message_id), message, cause)
     for given in chain.answers:
-        if given not in answered and (question := chain.message(given.message_id)) is not None:
+        if (given.wamid, given.answer) not in answered and (question := chain.message(given.message_id)) is not None:
             content = _answer(context, given, cause)
             key = f"{given.wamid}/{given.answer}"
             yield from _entries(context, chain, question, given.person_id, (content, key, given.at))
@@ -93,23 +92,14 @@ def _entries(
 def _records(context: DecisionContext, chain: Chain, question: ChainMessage) -> dict[str, Document]:
     """The records that the answers to a question may write to, each with the event that is asked about."""
     actions = [
-        action for name in question.buttons for action in _write_actions(answer_of(context, chain, question, name)[1])
+        action
+        for name in question.buttons
+        for action in writes.write_actions(answer_of(context, chain, question, name)[1])
     ]
     if not actions:
         return {}
     documents = context.documents(chain)
     return {writes.record_name(context, chain, action, each): each for each in documents for action in actions}
-
-
-def _write_actions(answer: AnswerAction | None) -> Iterator[WriteAction]:
-    """The writes of an answer, and those of the answers to the question that it asks."""
-    if answer is None:
-        return
-    if answer.record is not None:
-        yield answer.record
-    if answer.ask is not None:
-        for inner in answer.ask.answers.values():
-            yield from _write_actions(inner)
 
 
 def _asked(context: DecisionContext, chain: Chain, message: ChainMessage) -> QuestionAsked:

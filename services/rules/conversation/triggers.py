@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 
 from services.rules.conversation import outbound, writes
-from services.rules.conversation.chain import Chain, JoinedEvent, StepState, StepStatus
+from services.rules.conversation.chain import Chain, GivenAnswer, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document, item_id, newest_data, read_data
 from services.rules.conversation.event_rules import End, rules_of_event, start_key, subject_of, tags_of, tags_of_ends
 from services.rules.conversation.fact_values import RecentStarts
+from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
@@ -185,10 +186,10 @@ def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -
 
     Of the pending ``at`` steps that lie behind, only the latest runs, now. ``after`` steps stay as they are.
     """
-    shown = _shown_values(context, chain)
+    asked = _contents_of_questions(context, chain)
     chain = chain.replan(trigger.data_json())
     context.add_reason(Reason.REPLANNED, chain)
-    if _shown_values(context, chain) != shown:
+    if _contents_of_questions(context, chain) != asked:
         chain = _ask_again(context, chain)
     late = []
     for step in context.rule_of(chain).steps:
@@ -209,23 +210,34 @@ def _repeat_step(context: DecisionContext, chain: Chain, index: int) -> Chain:
         return chain
     chain = outbound.withdraw_messages(context, chain, "replaced", lambda m: m.step == index and m.answer is None)
     chain = chain.replace(handovers=tuple(h for h in chain.handovers if h.step != index))
-    return chain.repeat_step(index)
+    return _reopen_answers(context, chain, index).repeat_step(index)
 
 
-def _shown_values(context: DecisionContext, chain: Chain) -> dict[PersonId, tuple[str, ...]]:
-    """The values of each open question, as its template would show them now."""
-    document = context.document(chain)
-    shown = {}
+def _reopen_answers(context: DecisionContext, chain: Chain, index: int) -> Chain:
+    """What was answered to the question of a step is no final answer to the one that the step asks now."""
+
+    def is_of_step(given: GivenAnswer) -> bool:
+        question = chain.message(given.message_id)
+        return question is not None and answer_of(context, chain, question, given.reply)[0].index == index
+
+    return chain.reopen_answers(tuple(filter(is_of_step, chain.answers)))
+
+
+def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[PersonId, tuple[object, ...]]:
+    """The values of each open question as its template would show them now, and what its answers would write."""
+    document, found = context.document(chain), dict[PersonId, tuple[object, ...]]()
     for message in chain.messages:
         if message.open and message.answer is None:
-            template = template_of(context, chain, message.say)
-            shown[message.person_id] = tuple(str(document.get(path)) for path in template.fields.values())
-    return shown
+            shown = (str(document.get(path)) for path in template_of(context, chain, message.say).fields.values())
+            answers = (answer_of(context, chain, message, name)[1] for name in message.buttons)
+            records = (record for answer in answers for record in writes.write_actions(answer))
+            found[message.person_id] = (*shown, *(writes.planned_input(context, chain, one) for one in records))
+    return found
 
 
 def _ask_again(context: DecisionContext, chain: Chain) -> Chain:
     """Close the questions, and ask them again at once unless their step has a time of its own."""
-    chain = outbound.withdraw_messages(context, chain, "replaced").close_questions()
+    chain = outbound.withdraw_messages(context, chain, "replaced").close_questions().reopen_answers(chain.answers)
     for step in context.rule_of(chain).steps:
         if step.answers and chain.steps[step.index].over and not isinstance(step.timing, At):
             chain = _repeat_step(context, chain, step.index)

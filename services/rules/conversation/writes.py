@@ -1,14 +1,14 @@
 """Requests writes: builds the typed input of an operation, and the evidence that a person asked for it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from services.rules.conversation.chain import Chain, ChainWrite, GivenAnswer
 from services.rules.conversation.context import DecisionContext, RequestedWrite
 from services.rules.conversation.document import Document
-from services.rules.rulebook.model import ACQUISITION_FIELDS, Field, WriteAction
+from services.rules.rulebook.model import ACQUISITION_FIELDS, AnswerAction, Field, WriteAction
 from shared.contracts.contacts import is_real_name
 from shared.contracts.ids import ContactId, EventId, PersonId, WriteId, derive_id
 from shared.contracts.writes import (
@@ -119,6 +119,24 @@ def record_name(context: DecisionContext, chain: Chain, record: WriteAction, doc
     """The record that ``record`` would write to for one event, as writes and evidence name it."""
     name, _ = _BUILDERS[record.operation]
     return name(_WriteCase(context, chain, document, _values(record, document), WriteOrigin(0)))
+
+
+def planned_input(context: DecisionContext, chain: Chain, record: WriteAction) -> WriteInput:
+    """What ``record`` would write by the newest event, as far as it does not depend on who answers."""
+    document = context.document(chain)
+    _, build = _BUILDERS[record.operation]
+    return build(_WriteCase(context, chain, document, _values(record, document), WriteOrigin(0)))
+
+
+def write_actions(answer: AnswerAction | None) -> Iterator[WriteAction]:
+    """The writes of an answer, and those of the answers to the question that it asks."""
+    if answer is None:
+        return
+    if answer.record is not None:
+        yield answer.record
+    if answer.ask is not None:
+        for inner in answer.ask.answers.values():
+            yield from write_actions(inner)
 
 
 def _document_of(context: DecisionContext, chain: Chain, item: EventId | None) -> Document:

@@ -120,3 +120,61 @@ def test_a_matter_taken_twice_is_reminded_of_twice() -> None:
         "expect: [{tell: 22, say: taken}, {remind: 22, say: taken}]",
     )
     assert story_faults(cast, *moves) == []
+
+
+def test_not_me_after_take_gives_the_matter_back() -> None:
+    cast = "22: {roles: [production_coordinator], country: GB}\n21: {roles: [escalation_1], country: GB}"
+    moves = (
+        "event: work.blocked", "reply: {from: 22, button: take}",
+        "expect: [{hand_over: 22}, {tell: 22, say: taken}]",
+        "reply: {from: 22, button: not_me}", "wait: 4 working hours",
+        "expect: [{tell: 22, say: noted}, {hand_over: 21}]",
+    )  # fmt: skip
+    assert story_faults(cast, *moves) == []
+
+
+ITEM = "item_id: M-41/1, field: subtitle, level: work, target_ids: [61417], current_value: Old, current_hash: h"
+
+
+def confirmation(proposed: str) -> str:
+    item = f"{{{ITEM}, proposed_value: {proposed}}}"
+    return f"{{event: metadata.confirmation_requested, with: {{quorum: all, respond_by: 2027-04-30, items: [{item}]}}}}"
+
+
+def test_what_was_confirmed_before_a_value_changed_confirms_the_new_value_not() -> None:
+    """The question names the fields alone: what its answer writes has changed."""
+    both = f"[{NOTED.format(802)}, {{record: metadata.apply, with: {{items: [{{new_value: Third}}]}}}}]"
+    moves = (
+        confirmation("Second"), CONFIRM.format(801),
+        f"expect: [{{ask: 801}}, {{ask: 802}}, {NOTED.format(801)}]",
+        confirmation("Third"), "expect: [{ask: 801}, {ask: 802}]",
+        CONFIRM.format(802), f"expect: [{NOTED.format(802)}]",
+        CONFIRM.format(801), f"expect: {both.replace('802', '801')}",
+    )  # fmt: skip
+    assert story_faults(CONFIRMERS, *moves) == []
+
+
+def test_the_same_request_again_leaves_the_answers_as_they_are() -> None:
+    moves = (
+        confirmation("Second"), CONFIRM.format(801),
+        f"expect: [{{ask: 801}}, {{ask: 802}}, {NOTED.format(801)}]",
+        confirmation("Second"), "expect: nothing",
+        CONFIRM.format(802), f"expect: [{NOTED.format(802)}, {WRITES}]",
+    )  # fmt: skip
+    assert story_faults(CONFIRMERS, *moves) == []
+
+
+def test_a_step_that_asks_again_for_another_date_waits_for_everyone_again() -> None:
+    """Both are asked for the new date; one who was done by the earlier date is asked whether that still holds."""
+    cast = "830: {roles: [designer], country: GB}\n831: {roles: [illustrator], country: GB}\n" + PRESS.splitlines()[1]
+    moves = (
+        "{event: schedule.date_set, with: {new_due: 2027-03-19, affected: [830, 831]}}",
+        "wait until: 2027-03-18T12:00:00Z", "reply: {from: 830, button: done}",
+        "expect: [{tell: 830}, {tell: 831}, {tell: 22}, {ask: 830}, {ask: 831}, {tell: 830, say: noted}]",
+        "{event: schedule.date_changed, with: {new_due: 2027-04-09, affected: [830, 831]}}",
+        "wait until: 2027-04-08T12:00:00Z",
+        "expect: [{tell: 830}, {tell: 831}, {tell: 22}, {ask: 830}, {ask: 831}]",
+        "reply: {from: 831, button: done}", "expect: [{tell: 831, say: noted}]",
+        "reply: {from: 830, button: done}", "expect: [{tell: 830, say: noted}, {record: milestone.complete}]",
+    )  # fmt: skip
+    assert story_faults(cast, *moves) == []
