@@ -28,6 +28,7 @@ from ops.command_line import (
     Format,
     OutputFormat,
     Service,
+    broker_away,
     console,
     print_error,
     print_json,
@@ -234,11 +235,8 @@ async def _check_broker(settings: ServiceSettings, service: Service) -> Sequence
         problems = await topic_problems(admin, settings.topic_prefix, topics)
         differences = await topic_differences(admin, settings.topic_prefix)
     except (KafkaError, OSError) as error:
-        fault = await connection_fault(settings)
-        sentence = (
-            str(fault) if fault else f"STET_KAFKA_BOOTSTRAP: no broker answers ({type(error).__name__}); is it running?"
-        )
-        return [wrong("broker", sentence)]
+        fault = await connection_fault(settings) or broker_away(error, settings.kafka_bootstrap)
+        return [wrong("broker", str(fault))]
     finally:
         await admin.close()
     findings = [fine("broker", f"{settings.kafka_bootstrap} answers ({settings.kafka_security_protocol})")]

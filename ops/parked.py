@@ -1,6 +1,5 @@
 """Lists, shows, replays and discards the records that a service could not handle."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from ops.command_line import (
     command_group,
     load_command_settings,
     print_error,
+    print_fields,
     print_json,
     print_lines,
     print_result,
@@ -96,10 +96,7 @@ def show_command(
                 row = await pool.fetchrow(QUERIES.show_parked, record_id)
         if row is None:
             return print_error(f"{service} has no parked record {record_id}")
-        if output is OutputFormat.JSON:
-            print_json([_record(row, raw=raw)])
-        else:
-            print_lines(_record_lines(_record(row, raw=raw), raw=raw))
+        _print_record(_record(row, raw=raw), output, raw=raw)
         return 0
 
     run(command())
@@ -184,19 +181,18 @@ def _record(row: Any, *, raw: bool) -> dict[str, Any]:
     return shown
 
 
-def _record_lines(record: dict[str, Any], *, raw: bool) -> Iterator[str]:
-    yield from (f"{name:>12}: {_or_dash(record[name])}" for name in map(_bare, _FIELDS))
-    if not raw:
-        yield "the record itself may hold personal data; --raw shows it"
+def _print_record(record: dict[str, Any], output: OutputFormat, *, raw: bool) -> None:
+    """As text the value of a record comes last, since it may be long."""
+    if output is OutputFormat.JSON:
+        print_json([record])
         return
-    yield from (f"{'header':>12}: {name} = {value}" for name, value in record["headers"].items())
-    yield f"{'key':>12}: {record['key']}"
-    yield record["value"]
+    print_fields({name: record[name] for name in map(_bare, _FIELDS)}, output)
+    if not raw:
+        print_lines(["the record itself may hold personal data; --raw shows it"])
+        return
+    print_lines([*(f"header: {name} = {value}" for name, value in record["headers"].items()), f"key: {record['key']}"])
+    print_lines([record["value"]])
 
 
 def _bare(name: str) -> str:
     return name.removeprefix("kafka_")
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)

@@ -62,11 +62,18 @@ async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
 
 
 async def kept_ranges(settings: KafkaSettings) -> Mapping[Position, range]:
-    """The offsets of the records that each partition has, of those that some service reads."""
+    """The offsets of the records that each partition has, of those that some service reads.
+
+    Raises Misconfigured where no broker answers.
+    """
     topics = {topic.name for consumed in CONSUMED.values() for topic in consumed}
     async with reader(settings) as consumer:
         partitions = [TopicPartition(settings.topic_prefix + name, p) for name in topics for p in range(PARTITIONS)]
-        firsts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        try:
+            async with asyncio.timeout(3 * _ANSWER_SECONDS):
+                firsts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        except (KafkaError, TimeoutError) as error:
+            raise broker_away(error, settings.kafka_bootstrap) from error
     return {
         (place.topic.removeprefix(settings.topic_prefix), place.partition): range(firsts[place], end)
         for place, end in ends.items()

@@ -14,6 +14,7 @@ from shared.runtime.settings import load_settings
 from shared.runtime.topic_setup import create_topics, topic_differences
 
 app = command_group("The topics of Stet on STET_KAFKA_BOOTSTRAP.")
+_ANSWER_MS = 10_000
 
 
 class TopicSettings(KafkaSettings):
@@ -38,7 +39,7 @@ def check_command(output: Format = OutputFormat.TEXT) -> None:
 
 async def _check(output: OutputFormat, *, create: bool) -> int:
     settings, created = load_settings(TopicSettings), list[str]()
-    admin = AIOKafkaAdminClient(**client_options(settings))
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=_ANSWER_MS)
     try:
         await admin.start()
         if create:

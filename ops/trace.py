@@ -23,7 +23,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
-from ops.timeline import Entry, Life, life_of
+from ops.timeline import Entry, IdKind, Life, life_of
 from shared.runtime.clock import machine_now
 
 _WIDE = 140  # columns, from which on the time line is a table
@@ -77,6 +77,8 @@ def _not_found(life: Life, *, topics: bool) -> str:
     looked = f", nor does any of the {life.read} records on the topics"
     if life.unread or not topics:
         looked = f"; the topics were not read{f': {life.unread}' if life.unread else ''}"
+    if life.kind is not IdKind.EVENT:
+        return f"nothing has happened yet to the {life.kind} {life.id}: it is known, and no table has more{looked}"
     return f"no table knows a person, chain, message, write or event {life.id}{looked}"
 
 

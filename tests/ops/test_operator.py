@@ -380,6 +380,38 @@ async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None
     assert (await lag_by_service(pool, kept))["rules"] == 7
 
 
+@pytest.mark.parametrize("paused", [["tenant"], ["line", "main"]])
+def test_the_hint_about_a_pause_is_the_command_that_ends_it(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch, paused: list[str]
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    assert stet.invoke(app, ["pause", *paused, *WHY, "--yes"]).exit_code == 0
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    (hint,) = [row["hint"] for row in rows if row["area"] == "paused"]
+    ended = stet.invoke(app, [*hint.removeprefix("stet ").split(), "--yes"])
+    assert ended.exit_code == 0, ended.output
+
+
+def test_a_drain_without_a_broker_says_that_the_tenant_is_paused(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["drain", *WHY, "--yes"])
+    assert result.exit_code == 2
+    assert "penrose is paused, and what is under way is not known: STET_KAFKA_BOOTSTRAP" in result.stderr
+    assert "tenant" in stet.invoke(app, ["pause", "list"]).stdout
+
+
+def test_the_trace_of_a_person_to_whom_nothing_happened_does_not_call_them_unknown(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(_execute(postgres_database, PEOPLE))
+    result = stet.invoke(app, ["trace", "900", "--no-topics"])
+    assert result.exit_code == 1
+    assert "nothing has happened yet to the person p900" in result.stderr
+
+
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 def test_the_result_of_settling_a_record_is_json_where_that_is_asked_for(
     stet: CliRunner, postgres_database: str, verb: str
