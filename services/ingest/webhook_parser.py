@@ -83,6 +83,7 @@ _MAX_ERROR_CODE = 2**31 - 1
 _ARRIVED = frozenset({"sent", "delivered", "read", "played"})
 _STATUSES = {status.value: status for status in DeliveryStatus}
 _PERSON_UNKNOWN = PersonId("")
+_OFFERS_REFUSED = 131050  # Meta: the user stopped marketing messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,11 @@ class ParsedWebhook(NamedTuple):
 
 
 class _ParsedStatus(NamedTuple):
+    """``refusal``: WhatsApp refuses offers to the account, as by the person's own switch."""
+
     record: KafkaRecord
     reached: ReachedAddress | None
+    refusal: PersonUpdate | None
 
 
 def parse_webhook(body: bytes, context: WebhookContext) -> ParsedWebhook:
@@ -160,6 +164,8 @@ def _add(parsed_update: KafkaRecord | PersonUpdate | _ParsedStatus, parsed: Pars
             _add_record(parsed_update.record, parsed)
             if parsed_update.reached is not None:
                 parsed.reached.append(parsed_update.reached)
+            if parsed_update.refusal is not None:
+                parsed.person_updates.append(parsed_update.refusal)
         case KafkaRecord():
             _add_record(parsed_update, parsed)
         case PersonUpdate():
@@ -359,7 +365,29 @@ def _parse_status(update: Update, context: WebhookContext) -> _ParsedStatus:
     data = _report_status(update, Wamid(wamid), status, at, recipient, context)
     message = context.pseudonyms.for_wamid(wamid)
     event = context.event(data, id=f"{message}/{status}", key=message, at=at)
-    return _ParsedStatus(KafkaRecord.of(WHATSAPP_STATUSES, event, "status"), _reached_address(item, recipient))
+    refusal = _refusal_of_offers(update, data, recipient, f"{message}/offers")
+    return _ParsedStatus(KafkaRecord.of(WHATSAPP_STATUSES, event, "status"), _reached_address(item, recipient), refusal)
+
+
+def _refusal_of_offers(
+    update: Update, status: StatusReported, recipient: WhatsAppAddresses, event_id: str
+) -> PersonUpdate | None:
+    """The switch for offers is the account's, so all who are reached there must be found, as for the switch itself.
+
+    One address alone, since a failed message does not show that two belong together.
+    """
+    is_ours = parse_recipient(status.callback) is not None and update.item.get("recipient_type") != "group"
+    if status.code != _OFFERS_REFUSED or not is_ours or not any(recipient):
+        return None
+    identity = ObservedIdentity(None if recipient.phone else recipient.bsuid, recipient.phone)
+    draft = PreferenceChanged(
+        line=status.line,
+        person_id=_PERSON_UNKNOWN,
+        category="marketing_messages",
+        value=Preference.STOP,
+        at=status.at,
+    )
+    return PersonUpdate(identity, draft, event_id, status.at, "preference", update)
 
 
 def _report_status(

@@ -17,7 +17,7 @@ from shared.contracts.callbacks import format_callback
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import parse_event
 from shared.contracts.ids import ContactId, PersonId, Phone, person_id_of_contact
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived, Preference, PreferenceChanged
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
@@ -105,12 +105,22 @@ async def test_the_contacts_who_share_a_number_follow_it_and_stand_beside_what_i
     assert {state.addresses.phone for state in await states(pool)} == {"+12195555358"}
     switch = {"wa_id": "12195555358", "category": "marketing_messages", "value": "stop", "timestamp": 1764000000}
     change = {"field": "user_preferences", "value": {"user_preferences": [switch]}}
+    assert await stopped_offers(pool, change) == {*ids}
+    refused = status(
+        word="failed", recipient_id="12195555358", recipient_user_id="US.1", errors=[{"code": 131050}],
+        biz_opaque_callback_data=format_callback("m1", 1, ids[0], 1),
+    )  # fmt: skip
+    assert await stopped_offers(pool, statuses(refused)) == {*ids}
+    assert {state.addresses.bsuid for state in await states(pool)} == {None}
+
+
+async def stopped_offers(pool: Pool, change: dict[str, Any]) -> set[PersonId]:
     updates = parse_webhook(webhook(change), CONTEXT).person_updates
-    resolver = IdentityResolver(pool, SystemClock(), PersonStore(CONTEXT.tenant))
-    (record,) = await resolver.resolve(updates, CONTEXT)
+    (record,) = await IdentityResolver(pool, SystemClock(), PersonStore(CONTEXT.tenant)).resolve(updates, CONTEXT)
     preference = parse_event(record.value, record.topic.kinds).data
     assert isinstance(preference, PreferenceChanged)
-    assert {preference.person_id, *preference.shared_with} == {*ids}
+    assert preference.value is Preference.STOP
+    return {preference.person_id, *preference.shared_with}
 
 
 async def test_concurrent_updates_of_a_stranger_give_one_person(pool: Pool) -> None:
