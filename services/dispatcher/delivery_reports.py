@@ -42,7 +42,7 @@ from shared.contracts import messages
 from shared.contracts.ids import Wamid
 from shared.contracts.whatsapp import DeliveryStatus
 
-_MAX_ATTEMPTS = 3  # of a message that WhatsApp refuses with an error that may pass
+_MOST_REFUSALS = 3  # of a message that WhatsApp refuses with an error that may pass
 _RETRY_AFTER_FAILED_STATUS = timedelta(minutes=1)
 _TIME_TO_WITHDRAW = timedelta(seconds=5)  # for rules, where the reason of a message that goes again is gone
 
@@ -107,7 +107,9 @@ def _apply_awaited(message: TrackedMessage, outcome: SendOutcome, retry_at: Retr
         case SendUncertain(reason):
             return mark_uncertain(message, reason, now)
         case SendNotStarted(reason):
-            return retry(message, reason, retry_at, now, EndedAttempt(attempt, AttemptResult.NOT_WRITTEN))
+            keeps_place = reason is MessageReason.LEASE_ENDED  # it was not tried at all
+            at = RetryTime(message.not_before) if keeps_place else retry_at
+            return retry(message, reason, at, now, EndedAttempt(attempt, AttemptResult.NOT_WRITTEN))
         case SendError(code, policy) if policy.ambiguous:
             return mark_uncertain(message, MessageReason.SERVER_ERROR, now, code)
         case SendError(code, policy):
@@ -134,7 +136,7 @@ def _refuse(
         return retry(as_template, MessageReason.WINDOW_WAS_CLOSED, retry_at, now, ended)
     counted = replace(message, failures=message.failures + 1, failed_code=ended.code)
     is_temporary = policy.action in _TEMPORARY and counted.failures < MAX_FAILURES
-    if is_temporary or (policy.action is ErrorAction.RETRY and ended.attempt < _MAX_ATTEMPTS):
+    if is_temporary or (policy.action is ErrorAction.RETRY and counted.failures < _MOST_REFUSALS):
         return retry(counted, MessageReason.REFUSED_FOR_NOW, retry_at, now, ended)
     return fail(counted, _REFUSALS.get(policy.action, MessageReason.REFUSED_AGAIN), now, ended.code, ended)
 

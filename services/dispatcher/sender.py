@@ -1,13 +1,15 @@
 """The sender: claims due messages, sends them over many connections at once, and records the outcomes in batches.
 
-Only the leader claims. Sends in flight when it loses its lease, or is asked to stop, are finished and recorded first. A
-process that dies leaves intents; their leases end, and they become uncertain.
+Only the leader claims. When it loses its lease, or is asked to stop, requests that have begun are finished and
+recorded, and the others go back into the queue. A process that dies leaves intents; their leases end, and they become
+uncertain.
 """
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -118,6 +120,9 @@ class InFlight:
         """Its request must not begin, if it has not begun yet. The call may come before ``add``."""
         self._cancelled.add(message_id)
 
+    def cancel_all(self) -> None:
+        self._cancelled.update(self._people)
+
     def is_cancelled(self, intent: SendIntent) -> bool:
         return intent.message_id in self._cancelled
 
@@ -227,29 +232,43 @@ class Sender:
                 await claimer.templates.refresh(connection, self._clock.now())
                 await claimer.learned.refresh(connection, self._clock.now())
                 await claimer.budget.refresh(connection, self._clock.now())
-                if not await self._claim_round(connection, claimer):
+                if not await _to_its_end(self._claim_round(connection, claimer)):
                     await self._pause(self._seconds_until_free(claimer))
                     used_at = await _keep_alive(connection, used_at)
         finally:
             self._claimer = None
+            self.in_flight.cancel_all()  # their withdrawals would not be heard
             await asyncio.shield(self.drain())
 
     async def deliver(self) -> None:
-        """Send claimed messages, with as many tasks as requests may be open."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._max_requests):
-                group.create_task(self._deliver())
+        """Send claimed messages, with as many tasks as requests may be open, until it is cancelled and drained."""
+        await self._run_until_drained(self._deliver, self._max_requests)
 
     async def record(self) -> None:
-        """Record outcomes for ever, two batches at once; while the database is away, they are kept in memory."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_RECORDERS):
-                group.create_task(self._record())
+        """Record outcomes, two batches at once, until it is cancelled and drained.
+
+        While the database is away, they are kept in memory.
+        """
+        await self._run_until_drained(self._record, _RECORDERS)
+
+    async def _run_until_drained(self, work: Callable[[], Awaitable[None]], count: int) -> None:
+        """So many at once; a process that ends cancels the claims, the sends and the records in the same instant."""
+        tasks = [asyncio.ensure_future(work()) for _ in range(count)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        except asyncio.CancelledError:
+            await self.drain()
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def drain(self) -> None:
-        """Wait, for a few seconds at most, until nothing is in flight."""
+        """Wait, for a few seconds at most, until nothing is claimed any more or in flight."""
         ends = time.monotonic() + _DRAIN_SECONDS
-        while self.in_flight and time.monotonic() < ends:
+        while (self._claimer is not None or self.in_flight) and time.monotonic() < ends:
             await asyncio.sleep(0.01)
 
     async def _claim_round(self, connection: Connection, claimer: Claimer) -> bool:
@@ -333,12 +352,14 @@ class Sender:
             return outcome
 
     def _may_write(self, intent: SendIntent) -> bool:
-        """Asked in the instant in which the request would be written."""
-        if machine_now() >= intent.lease_until - _LEASE_MARGIN or self.in_flight.is_cancelled(intent):
+        """Asked in the instant in which the request would be written, which may be seconds after the claim."""
+        claimer, target = self._claimer, intent.target
+        if claimer is None or self.in_flight.is_cancelled(intent) or not claimer.unread.is_read(target.person_id):
+            return False
+        if machine_now() >= intent.lease_until - _LEASE_MARGIN:
             return False
         self._written.add(intent.message_id)
-        if self._claimer is not None:
-            self._claimer.usage.confirm(intent.target.line, intent.target.person_id, self._clock.now())
+        claimer.usage.confirm(target.line, target.person_id, self._clock.now())
         return True
 
     def _release_unwritten(self, intent: SendIntent) -> None:
@@ -404,6 +425,17 @@ def _accepted_sends(results: Iterable[SendResult]) -> Iterator[AcceptedSend]:
 def _outcome_update(result: SendResult) -> MessageUpdate:
     apply = partial(apply_outcome, attempt=result.intent.attempt, outcome=result.outcome, retry_at=result.retry_at)
     return MessageUpdate(result.intent.message_id, apply)
+
+
+async def _to_its_end(claiming: Awaitable[bool]) -> bool:
+    """A process that ends lets the claim end first: what is committed and not known would become uncertain."""
+    task = asyncio.ensure_future(claiming)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(Exception):  # it would be retried
+            await asyncio.wait_for(task, _DRAIN_SECONDS)
+        raise
 
 
 async def _keep_alive(connection: Connection, used_at: float) -> float:

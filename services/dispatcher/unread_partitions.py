@@ -56,6 +56,7 @@ class UnreadPartitions:
             place: deque(maxlen=_MOST_LOOKS) for place in self._places
         }
         self._read_at: dict[Partition, float] = {}
+        self._all_read_at = 0.0
         self._held: dict[int, set[str]] = {}
 
     async def watch(self) -> None:
@@ -79,6 +80,7 @@ class UnreadPartitions:
         for place in self._places:
             self._ends[place].append((looked_at, ends.get(place, 0)))
             self._update_read_at(place, positions.get(place, 0))
+        self._all_read_at = min(self._read_at.get(place, 0.0) for place in self._places)
 
     def numbers(self) -> frozenset[int]:
         """The numbers of partitions that have, in any topic, records published a while ago and not read yet."""
@@ -91,11 +93,17 @@ class UnreadPartitions:
         """Whether this person's partition is unread; remembers the person, so that others are found instead."""
         if not self._held:
             return False
-        number = partition_for_key(partition_key(self._tenant, "persons", person_id))
+        number = self._number_of(person_id)
         if number not in self._held:
             return False
         self._held[number].add(person_id)
         return True
+
+    def is_read(self, person_id: str) -> bool:
+        """Whether this person's partition counts as read in this instant; cheap where all do."""
+        if self._fetch_ends is None or self._all_read_at >= self._clock() - _RECENT_SECONDS:
+            return True
+        return self._number_of(person_id) not in self.numbers()
 
     def refresh(self) -> list[str]:
         """The people met so far whose partitions are still unread."""
@@ -105,6 +113,9 @@ class UnreadPartitions:
     @property
     def is_everything_unread(self) -> bool:
         return len(self.numbers()) == PARTITIONS
+
+    def _number_of(self, person_id: str) -> int:
+        return partition_for_key(partition_key(self._tenant, "persons", person_id))
 
     async def _look_safely(self) -> None:
         try:

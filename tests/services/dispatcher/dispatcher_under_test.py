@@ -14,6 +14,7 @@ import orjson
 from dev.postgres import login_of
 from services.dispatcher.app import DispatcherParts, compose
 from services.dispatcher.message_updates import SERVICE
+from services.dispatcher.provider_responses import SendOutcome
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.unread_partitions import FetchEndOffsets
 from services.dispatcher.whatsapp_client import WhatsAppClient
@@ -144,6 +145,30 @@ class DispatcherUnderTest:
             id=EventId(f"event-{number}"), source="test", type=data.kind, time=now, recordedtime=now, tenantid=TENANT,
             partitionkey="penrose/persons/p1", correlationid="story", data=data,
         )  # fmt: skip
+
+
+class SlowConnection:
+    """The request waits for a connection: it is claimed, and not begun."""
+
+    def __init__(self, whatsapp: WhatsAppClient) -> None:
+        self.open = asyncio.Event()
+        self.waiting = 0
+        self._whatsapp = whatsapp
+
+    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
+        self.waiting += 1
+        await self.open.wait()
+        return await self._whatsapp.send(line, body, may_write)
+
+
+class SlowResponse(SlowConnection):
+    """The request has been written, and its response does not come."""
+
+    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
+        outcome = await self._whatsapp.send(line, body, may_write)
+        self.waiting += 1
+        await self.open.wait()
+        return outcome
 
 
 @asynccontextmanager

@@ -81,8 +81,13 @@ def test_an_outcome_decides_the_state_and_the_result_of_the_attempt(
 
 
 def test_a_temporary_refusal_fails_after_three_attempts() -> None:
-    change = apply_outcome(begun_message(attempts=3), 3, _error(135000), _DELAY, NOON)
+    change = apply_outcome(begun_message(attempts=3, failures=2), 3, _error(135000), _DELAY, NOON)
     assert change.message.reason is MessageReason.REFUSED_AGAIN
+
+
+def test_attempts_that_never_left_do_not_count_against_a_message() -> None:
+    change = apply_outcome(begun_message(attempts=9), 9, _error(135000), _DELAY, NOON)
+    assert change.message.state is MessageState.WAITING
 
 
 def test_an_outcome_of_an_older_attempt_changes_nothing() -> None:

@@ -17,6 +17,7 @@ from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorU
 from tests.services.dispatcher.dispatcher_under_test import (
     TENANT,
     DispatcherUnderTest,
+    SlowConnection,
     person_observed,
     running_dispatcher,
     send_request,
@@ -126,6 +127,30 @@ async def test_people_of_an_unread_partition_get_nothing_and_others_do(
         assert await dispatcher.state("m1") == "waiting"
         await read_to(dispatcher.pool, MESSAGES_REQUESTED.name, number, 1)
         await dispatcher.wait_for_state("accepted", "m1")
+
+
+async def test_a_claimed_request_is_not_written_while_its_partition_is_unread(
+    postgres_database: str,
+    clock_file: Path,
+    simulator: SimulatorUnderTest,
+    webhook: RecordingWebhook,
+    broker: GrowingBroker,
+) -> None:
+    """It waits for a connection, and a withdrawal may lie unread meanwhile."""
+    number = partition_of("p1")
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
+        await wait_until(lambda: _has_read_everything(dispatcher))
+        slow = SlowConnection(dispatcher.parts.sender._whatsapp)
+        dispatcher.parts.sender._whatsapp = slow  # type: ignore[assignment]
+        await dispatcher.handle(person_observed(), send_request())
+        await dispatcher.wait_for_state("intent")
+        broker.ends[MESSAGES_REQUESTED.name, number] = 1
+        await wait_until(lambda: _misses(dispatcher, number))
+        slow.open.set()
+        await dispatcher.wait_for_state("waiting")
+        assert await dispatcher.sent() == []
+        await read_to(dispatcher.pool, MESSAGES_REQUESTED.name, number, 1)
+        await dispatcher.wait_for_state("accepted")
 
 
 async def test_while_the_broker_is_away_nothing_is_sent(

@@ -1,48 +1,25 @@
 """A message while its request is under way: a withdrawal wins until the request has begun, and a status counts once."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from services.dispatcher.provider_responses import SendOutcome
-from services.dispatcher.whatsapp_client import WhatsAppClient
+from services.dispatcher.store import MessageStore
 from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.messages import WithdrawMessage
 from shared.runtime.clock import machine_now
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
+    SlowConnection,
+    SlowResponse,
     person_observed,
     send_request,
     wait_until,
 )
 
 pytestmark = pytest.mark.integration
-
-
-class SlowConnection:
-    """The request waits for a connection: it is claimed, and not begun."""
-
-    def __init__(self, whatsapp: WhatsAppClient) -> None:
-        self.open = asyncio.Event()
-        self.waiting = 0
-        self._whatsapp = whatsapp
-
-    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
-        self.waiting += 1
-        await self.open.wait()
-        return await self._whatsapp.send(line, body, may_write)
-
-
-class SlowResponse(SlowConnection):
-    """The request has been written, and its response does not come."""
-
-    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
-        outcome = await self._whatsapp.send(line, body, may_write)
-        self.waiting += 1
-        await self.open.wait()
-        return outcome
 
 
 def _withdrawal(message_id: str = "m1") -> WithdrawMessage:
@@ -142,3 +119,64 @@ async def test_an_accepted_message_is_told_of_the_person_whom_its_own_was_merged
     slow.open.set()
     await dispatcher.wait_for_state("accepted")
     assert [event["data"]["person_id"] for event in await dispatcher.events()] == ["p2"]
+
+
+_END_SESSIONS = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted"
+
+
+async def test_a_withdrawal_wins_where_the_leader_lost_its_session_before_the_request_began(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    """No listener heard of it."""
+    slow = await _claimed(dispatcher)
+    await dispatcher.pool.fetch(_END_SESSIONS)
+    await wait_until(lambda: _claims_no_more(dispatcher))
+    await dispatcher.handle(_withdrawal())
+    slow.open.set()
+    await dispatcher.wait_for_state("withdrawn")
+    assert await dispatcher.sent() == []
+
+
+async def _claims_no_more(dispatcher: DispatcherUnderTest) -> bool:
+    return dispatcher.parts.sender.claimer is None
+
+
+async def test_a_dispatcher_that_ends_finishes_what_has_begun(dispatcher: DispatcherUnderTest) -> None:
+    slow = await _claimed(dispatcher, SlowResponse)
+    stopping = asyncio.create_task(dispatcher.stop())
+    await wait_until(lambda: _claims_no_more(dispatcher))
+    slow.open.set()
+    await stopping
+    assert await dispatcher.state() == "accepted"
+
+
+async def test_a_dispatcher_that_ends_puts_what_has_not_begun_back_at_its_place(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    requested_at = dispatcher.clock.now()
+    slow = await _claimed(dispatcher)
+    dispatcher.advance_clock(timedelta(minutes=1))
+    stopping = asyncio.create_task(dispatcher.stop())
+    await wait_until(lambda: _claims_no_more(dispatcher))
+    slow.open.set()
+    await stopping
+    assert (await dispatcher.state(), await dispatcher.sent()) == ("waiting", [])
+    assert await dispatcher.pool.fetchval("select not_before from messages") == requested_at
+
+
+async def test_a_dispatcher_that_ends_while_it_claims_puts_the_claimed_back(
+    dispatcher: DispatcherUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, has_begun = MessageStore.begin_attempts, asyncio.Event()
+
+    async def begin_slowly(*arguments: Any) -> dict[str, int]:
+        begun = await begin(*arguments)
+        has_begun.set()
+        await asyncio.sleep(0.3)
+        return begun
+
+    monkeypatch.setattr(MessageStore, "begin_attempts", begin_slowly)
+    await dispatcher.handle(person_observed(), send_request())
+    await has_begun.wait()
+    await dispatcher.stop()
+    assert (await dispatcher.state(), await dispatcher.sent()) == ("waiting", [])
