@@ -81,7 +81,7 @@ class ClaimedBatch:
 
     documents: Mapping[DocumentKey, KnownDocument] = field(default_factory=dict)
     intents: dict[str, SendIntent] = field(default_factory=dict)
-    waits: list[tuple[str, datetime, str]] = field(default_factory=list)
+    waits: list[tuple[str, datetime, str, str]] = field(default_factory=list)
     drops: list[tuple[str, MessageReason]] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
     templates: set[tuple[str, str]] = field(default_factory=set)
@@ -175,6 +175,10 @@ class Claimer:
             await self._begin(connection, batch, moment)
         return batch
 
+    def is_disabled(self, line: str, now: datetime) -> bool:
+        """WhatsApp has disabled the account of the line, which sends nothing until it is reinstated."""
+        return self._restricted_until(Restriction.ACCOUNT_DISABLED, line, now) is not None
+
     async def _hold_followers(
         self, connection: Connection, capacities: Sequence[LaneCapacity], unread: Collection[str], moment: Moment
     ) -> int:
@@ -186,7 +190,7 @@ class Claimer:
     def _capacity(self, line: str, lane: Lane, in_flight: int, at_most: int, moment: Moment) -> int:
         if self.pauses.names.has_line(line):
             return 0
-        if self._restricted_until(Restriction.ACCOUNT_DISABLED, line, moment.business):
+        if self.is_disabled(line, moment.business):
             return 0
         if self.throttles.is_stopped(line, moment.machine) or self.throttles.number_until(line, moment.business):
             return 0
@@ -216,7 +220,7 @@ class Claimer:
                 self._add_intent(due, send, batch, moment)
                 batch.busy.add(message.person_id)
             case Postpone(until, reason) if reason not in _KEPT_IN_MEMORY:
-                batch.waits.append((message.message_id, until, reason.value))
+                batch.waits.append((message.message_id, until, reason.value, due.row_version))
             case Postpone():
                 batch.busy.add(message.person_id)
             case DropMessage(reason):

@@ -78,9 +78,9 @@ select count(*) as documents, count(*) filter (where due_at <= $2) as due, min(r
 from documents where tenant = $1 and state = 'waiting';
 
 -- name: delete_old_documents
--- Settled documents that no message needs any more.
+-- Documents that no message needs any more; also those that could not be fetched as long as one did.
 delete from documents d
-where d.tenant = $1 and d.state <> 'waiting' and d.settled_at < $2 and (
+where d.tenant = $1 and greatest(d.requested_at, d.settled_at) < $2 and (
     select true from messages m
     where m.tenant = $1 and m.line = d.line and m.document_id = d.document_id
         and m.state in ('waiting', 'intent', 'uncertain') and m.document_id is not null

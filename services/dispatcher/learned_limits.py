@@ -51,7 +51,9 @@ class LearnedLimits:
         rows = await self._store.load_limits(connection)
         self._read_at = now
         if rows != self._rows:
-            await self._apply(connection, limits_in_force(rows), business)
+            limits = limits_in_force(rows)
+            if self._rows is None or limits != self.current:
+                await self._apply(connection, limits, business)
             self._rows = rows
         await self._set_rates(now)
 
@@ -69,6 +71,7 @@ class LearnedLimits:
                 restrictions=sorted(kind.value for _, kind in limits.restrictions),
             )
         portfolio.limit = limits.messaging
+        portfolio.forget_promises()
         self.current = limits
         self._release.begin(business)
 

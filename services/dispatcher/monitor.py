@@ -107,6 +107,8 @@ class Monitor:
         if schedule.next <= moment.business and self.sender.throttles.is_stopped(line, moment.machine):
             return None
         claimer = self.sender.claimer
+        if claimer is not None and claimer.is_disabled(line, moment.business):
+            return schedule.expires
         free_at = claimer.usage.free_at(line, moment.business, lane) if claimer else moment.business
         throttled_until = self.sender.throttles.number_until(line, moment.business) or moment.business
         return min(max(schedule.next, free_at, throttled_until), schedule.expires)

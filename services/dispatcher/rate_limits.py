@@ -114,6 +114,10 @@ class PortfolioUsage:
         self._written_at.pop(person_id, None)
         self._written_at[person_id] = at
 
+    def forget_promises(self) -> None:
+        """All who wait are judged anew."""
+        self._promised.clear()
+
     def free_at(self, person_id: str, lane: Lane, now: datetime) -> datetime:
         """The instant, not before ``now``, at which a template may go to this person."""
         if self.limit is None:

@@ -61,7 +61,7 @@ class MessageReason(StrEnum):
     LEASE_ENDED = "lease_ended"
 
 
-MAY_BE_PASSED = (
+_OF_TEMPLATES = (
     MessageReason.TEMPLATE_PAUSED,
     MessageReason.TEMPLATE_PENDING,
     MessageReason.TEMPLATE_REJECTED,
@@ -69,8 +69,21 @@ MAY_BE_PASSED = (
     MessageReason.TEMPLATE_RECATEGORISED,
     MessageReason.TEMPLATE_DISABLED,
     MessageReason.TEMPLATE_THROTTLED,
+)
+
+MAY_BE_PASSED = (
+    *_OF_TEMPLATES,
     MessageReason.BUDGET_SPENT,
     MessageReason.PAUSED_BY_OPERATOR,
     MessageReason.DOCUMENT_PENDING,
 )
 """While a message waits for one of these, messages of other chains may pass its chain in their chat."""
+
+WAITS_OUTSIDE_WINDOWS = (
+    *_OF_TEMPLATES,
+    MessageReason.PORTFOLIO_LIMIT,
+    MessageReason.ACCOUNT_RESTRICTED,
+    MessageReason.BUDGET_SPENT,
+    MessageReason.PAUSED_BY_OPERATOR,
+)
+"""A message that waits for one of these may go at once as free text, when its person writes."""

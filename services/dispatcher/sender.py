@@ -468,7 +468,7 @@ def _log_failures(batch: Iterable[SendResult]) -> None:
 def _count_plans(batch: ClaimedBatch) -> None:
     if batch.intents:
         metrics.PLANNED_MESSAGES.labels("send", "").inc(len(batch.intents))
-    for reason, times in Counter(reason for _, _, reason in batch.waits).items():
+    for reason, times in Counter(reason for _, _, reason, _ in batch.waits).items():
         metrics.PLANNED_MESSAGES.labels("wait", reason).inc(times)
     for message_id, reason in batch.drops:
         metrics.PLANNED_MESSAGES.labels("drop", reason.value).inc()

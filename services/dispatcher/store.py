@@ -11,7 +11,7 @@ from msgspec import Struct, convert
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage
-from services.dispatcher.reasons import MAY_BE_PASSED, MessageReason
+from services.dispatcher.reasons import MAY_BE_PASSED, WAITS_OUTSIDE_WINDOWS, MessageReason
 from services.dispatcher.templates import TemplateState
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -61,7 +61,8 @@ class DueMessage(Struct, frozen=True):
     """A waiting message that is due, with the stored facts about its person and its template.
 
     ``template`` is usable, paused or disabled; ``category`` is the one by Meta, where it is known. ``place`` counts the
-    due messages of its lane, from 1; some of them may stand behind earlier messages of their chats.
+    due messages of its lane, from 1; some of them may stand behind earlier messages of their chats. ``row_version`` is
+    another one after each change of the message's row.
     """
 
     message: QueuedMessage
@@ -72,6 +73,7 @@ class DueMessage(Struct, frozen=True):
     origin: RequestOrigin
     category: str | None = None
     place: int = 0
+    row_version: str = ""
 
 
 class UnreadableMessage(Struct, frozen=True):
@@ -202,9 +204,12 @@ class MessageStore:
         )
         return {row["message_id"]: row["attempts"] for row in rows}
 
-    async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str]]) -> None:
-        """(message id, until, reason) of each. What may pass them now is released with them, or waits for an hour."""
-        passed = [message_id for message_id, _, reason in waits if reason in _MAY_BE_PASSED]
+    async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str, str]]) -> None:
+        """(message id, until, reason, row version) of each; one that has changed since it was read stays due.
+
+        What may pass them now is released with them, or waits for an hour.
+        """
+        passed = [message_id for message_id, _, reason, _ in waits if reason in _MAY_BE_PASSED]
         columns = map(list, zip(*waits, strict=True))
         if not passed:
             await connection.execute(QUERIES.postpone, self.tenant, *columns)
@@ -214,11 +219,11 @@ class MessageStore:
             await connection.execute(QUERIES.release_other_chains, self.tenant, passed)
 
     async def release_crossed(self, connection: Connection, now: datetime, after: int, at_most: int) -> int:
-        """Messages that wait for a person, a template or a document that is there go now.
+        """Messages that wait for a person, a template or a document that is there, or for none of their chat, go now.
 
         So many are looked at, from a place on that an earlier call returned; 0 is the beginning, and the end.
         """
-        place: int = await connection.fetchval(QUERIES.release_crossed, self.tenant, now, after, at_most)
+        place: int = await connection.fetchval(QUERIES.release_crossed, self.tenant, now, after, at_most, MAY_BE_PASSED)
         return place
 
     async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> dict[str, MessageReason]:
@@ -431,6 +436,7 @@ def _read_due_message(row: Any) -> DueMessage:
         ),
         category=row["template_category"],
         place=row["place"],
+        row_version=row["row_version"],
     )
 
 
@@ -511,7 +517,9 @@ class PeopleStore:
         rows = [(line, person_id, opened_at) for (line, person_id), opened_at in sorted(newest.items())]
         await connection.execute(QUERIES.open_windows, self.tenant, *zip(*rows, strict=True))
         chats = zip(*((person_id, line) for line, person_id, _ in rows), strict=True)
-        await connection.execute(QUERIES.release_for_windows, self.tenant, *map(list, chats), now)
+        await connection.execute(
+            QUERIES.release_for_windows, self.tenant, *map(list, chats), now, WAITS_OUTSIDE_WINDOWS
+        )
 
     async def close_windows(self, connection: Connection, attempts: Collection[tuple[str, int]]) -> None:
         """(message id, attempt) of sends that WhatsApp refused because the window was closed."""

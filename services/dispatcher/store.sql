@@ -79,7 +79,7 @@ with chats as (
 )
 update messages m
 set lane = earlier.lane, requested_lane = coalesce(m.requested_lane, m.lane),
-    not_before = case when m.reason in ('portfolio_limit', 'budget_spent') then $6 else m.not_before end
+    not_before = case when m.reason in ('portfolio_limit', 'budget_spent', 'template_throttled') then $6 else m.not_before end
 from earlier
 where m.tenant = $1 and m.message_id = any (array(select message_id from earlier))
     and m.message_id = earlier.message_id and m.lane > earlier.lane;
@@ -110,7 +110,7 @@ from (
                     one.requested_at, one.expires_at, one.not_before, one.template_only, one.attempts,
                     one.template_name, one.template_language, one.traceparent, one.mandatory, one.chain,
                     one.request_event, one.correlation_id, one.rule, coalesce(one.requested_lane, one.lane) as asked_lane,
-                    coalesce(one.decided_at, one.requested_at) as decided_at
+                    coalesce(one.decided_at, one.requested_at) as decided_at, one.xmin::text as row_version
                 from messages one
                 where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
                     and one.not_before <= $6 and (one.hold_until is null or one.hold_until <= $7) and one.tenant = $1
@@ -234,11 +234,12 @@ with begun as (
 select message_id, attempts from begun;
 
 -- name: postpone
--- Messages that the planner lets wait: until when, and why.
+-- Messages that the planner lets wait: until when, and why. One whose row has changed since it was read stays due, and is planned
+-- anew: its lane, its fallback or its person may be another, or its person has written (release_for_windows).
 update messages m
 set not_before = d.not_before, reason = d.reason
-from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
-where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id
+from unnest($2::text[], $3::timestamptz[], $4::text[], $5::text[]) as d (message_id, not_before, reason, row_version)
+where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and m.xmin::text = d.row_version
     and case when m.state = 'waiting' then true end;
 
 -- name: release_for_people
@@ -247,14 +248,14 @@ update messages set not_before = $3, reason = null
 where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and (reason = 'unknown_person') is true;
 
 -- name: release_crossed
--- Of the next $4 messages after $3 that wait for a person, a template or a document, those that began to in the moment it
--- came: neither transaction saw the other. Returns where to go on, 0 at the end.
+-- Of the next $4 messages after $3 that wait for a person, a template, a document or an earlier message, those that began to in
+-- the moment it came or went: neither transaction saw the other. Returns where to go on, 0 at the end.
 with looked_at as materialized (
-    select m.message_id, m.sequence, m.reason, m.person_id, m.template_name, m.template_language, m.line, m.document_id
+    select m.message_id, m.sequence, m.reason, m.person_id, m.template_name, m.template_language, m.line, m.document_id, m.chain
     from messages m
     where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason in (
         'unknown_person', 'template_paused', 'template_pending', 'template_rejected', 'template_missing',
-        'template_disabled', 'document_pending'
+        'template_recategorised', 'template_disabled', 'document_pending', 'earlier_message'
     )
     order by m.sequence limit $4
 ), crossed as materialized (
@@ -268,16 +269,20 @@ with looked_at as materialized (
             where d.tenant = $1 and d.line = l.line and d.document_id = l.document_id and d.state <> 'waiting'
             limit 1
         )
+        when 'earlier_message' then (
+            select true from earlier_messages($1, l.person_id, l.line, l.chain, l.sequence, $5::text[]) limit 1
+        ) is null
         else (
             select true from templates t
             where t.tenant = $1 and t.name = l.template_name and t.language = l.template_language
                 and t.state <> 'paused' and (t.state <> 'disabled' or l.reason <> 'template_disabled')
+                and (t.category <> 'MARKETING' or l.reason <> 'template_recategorised')
             limit 1
         )
     end
 ), released as (
     update messages m
-    set not_before = $2, reason = null
+    set not_before = case crossed.reason when 'earlier_message' then m.requested_at else $2 end, reason = null
     from crossed
     where m.tenant = $1 and m.message_id = any (array(select message_id from crossed))
         and m.message_id = crossed.message_id and m.reason = crossed.reason
@@ -597,10 +602,13 @@ join messages m on m.tenant = $1 and m.message_id = c.message_id
 where w.tenant = $1 and w.line = m.line and w.person_id = m.person_id and w.opened_at <= a.begun_at;
 
 -- name: release_for_windows
--- Messages of these chats that waited because they would have gone outside a window: the person has written since.
-update messages set not_before = $4, reason = null
-where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted')
-    and person_id = any ($2::text[]) and (person_id, line) in (select * from unnest($2::text[], $3::text[]));
+-- Messages of these chats that wait for one of the reasons $5, for which a window may make a difference, are planned anew: the
+-- person has written since. The others are written, too, so that a claim that has read them before does not let them wait.
+update messages
+set not_before = case when reason = any ($5::text[]) then $4 else not_before end,
+    reason = case when reason = any ($5::text[]) then null else reason end
+where tenant = $1 and state = 'waiting' and person_id = any ($2::text[])
+    and (person_id, line) in (select * from unnest($2::text[], $3::text[]));
 
 -- name: read_positions
 -- How far these topics have been read, by any replica.

@@ -6,10 +6,9 @@ import pytest
 
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.ids import ChainId, MessageId, PersonId
-from shared.contracts.messages import Lane, SendMessage, WithdrawMessage
+from shared.contracts.messages import Lane, SendMessage, TemplateCall, WithdrawMessage
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
-    message_received,
     person_observed,
     send_request,
     template_update,
@@ -22,12 +21,6 @@ _MINUTE = timedelta(minutes=1)
 async def _order(dispatcher: DispatcherUnderTest) -> list[str]:
     await dispatcher.wait_until_idle()
     return [message["biz_opaque_callback_data"].partition(".")[0] for message in await dispatcher.sent()]
-
-
-async def _free_text(dispatcher: DispatcherUnderTest) -> None:
-    """The person has written, so that free text may go."""
-    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
-    await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()))
 
 
 @pytest.mark.parametrize("code", [135000, 131056, 130429])
@@ -113,12 +106,13 @@ async def test_the_bulk_gets_a_tenth_while_normal_messages_wait(dispatcher: Disp
 async def test_a_message_that_waits_for_its_template_holds_back_its_own_chain_only(
     dispatcher: DispatcherUnderTest,
 ) -> None:
+    await dispatcher.simulator.tell("templates", {"name": "usable_v1", "language": "en", "body": "Good morning"})
+    usable = TemplateCall(name="usable_v1", language="en")
     await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"), person_observed())
     await dispatcher.handle(send_request("m1", chain_id=ChainId("c1")))
     await dispatcher.wait_for_reason("template_paused")
-    await _free_text(dispatcher)
-    await dispatcher.pool.execute("update messages set not_before = $1", dispatcher.clock.now() + timedelta(hours=1))
-    await dispatcher.handle(send_request("m2", chain_id=ChainId("c1")), send_request("m3", chain_id=ChainId("c2")))
+    later = [send_request(f"m{number}", chain_id=ChainId(f"c{number - 1}"), template=usable) for number in (2, 3)]
+    await dispatcher.handle(*later)
     assert await _order(dispatcher) == ["m3"]
     await dispatcher.handle(template_update(dispatcher.clock.now(), "APPROVED"))
     assert await _order(dispatcher) == ["m3", "m1", "m2"]
@@ -141,5 +135,40 @@ async def test_the_end_of_a_message_frees_the_later_ones(dispatcher: DispatcherU
         "update messages set reason = 'pair_throttled', not_before = $1", dispatcher.clock.now() + _MINUTE
     )
     await dispatcher.handle(person_observed(), send_request("m2"))
-    await dispatcher.handle(WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="done"))
+    await dispatcher.handle(_withdrawn("m1"))
     assert await _order(dispatcher) == ["m2"]
+
+
+async def test_pacing_does_not_hold_a_critical_message_behind_a_bulk_message_of_its_chain(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.stop()
+    chain = ChainId("c1")
+    await dispatcher.handle(person_observed(), send_request("m1", lane=Lane.BULK, chain_id=chain))
+    await dispatcher.pool.execute(
+        "update messages set reason = 'template_throttled', not_before = $1", dispatcher.clock.now() + 60 * _MINUTE
+    )
+    await dispatcher.handle(send_request("m2", lane=Lane.CRITICAL, chain_id=chain))
+    await dispatcher.start()
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert await _order(dispatcher) == ["m1", "m2"]
+
+
+async def test_what_was_held_behind_two_messages_that_end_in_the_same_instant_goes(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    """Each of the two transactions sees the other's message wait still."""
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), *(send_request(f"m{number}") for number in range(3)))
+    await dispatcher.pool.execute(
+        "update messages set reason = 'earlier_message', not_before = $1 where message_id = 'm2'",
+        dispatcher.clock.now() + 60 * _MINUTE,
+    )
+    async with dispatcher.handling(_withdrawn("m0")):
+        await dispatcher.handle(_withdrawn("m1"))
+    await dispatcher.start()
+    await dispatcher.wait_for_state("accepted", "m2")
+
+
+def _withdrawn(message_id: str) -> WithdrawMessage:
+    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="answered")

@@ -15,6 +15,7 @@ from services.dispatcher.documents import DocumentPreparer
 from services.dispatcher.media_uploads import WhatsAppUploads
 from shared.clients.public_hosts import AllowedHosts
 from shared.contracts.messages import AttachedDocument, TemplateCall, TemplateHeader
+from shared.runtime.clock import machine_now
 from tests.services.dispatcher.dispatcher_under_test import (
     BUTTONS,
     DispatcherUnderTest,
@@ -181,3 +182,17 @@ async def test_an_optional_document_is_not_waited_for_longer_than_a_quarter_of_a
     at.advance_clock(timedelta(minutes=15))
     await at.wait_for_state("accepted")
     assert [message["template"] for message in await at.sent()] == ["proof_plain_v1"]
+
+
+async def test_a_document_is_tried_again_only_as_long_as_a_message_needs_it(sending: Sending) -> None:
+    sending.host.answers = [503] * 50
+    at, store = sending.dispatcher, sending.dispatcher.parts.handler.documents
+    await at.handle(person_observed(), send_request(template=CALL, document=sending.attached()))
+    await at.wait_for_reason("document_pending")
+    tomorrow = machine_now() + timedelta(days=2)
+    await store.delete_old(at.pool, tomorrow)
+    assert await at.pool.fetchval("select count(*) from documents") == 1
+    at.advance_clock(timedelta(days=60))
+    await at.wait_for_state("dropped")
+    await store.delete_old(at.pool, tomorrow)
+    assert await at.pool.fetchval("select count(*) from documents") == 0

@@ -44,9 +44,9 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
         _TENANT, _LINES, _LANES, _NOW, _NOW, 1000, MANY_FOLLOWERS, MAY_BE_PASSED, _NOW, [],
     ),
     "store: begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ["m0", "m2"], ["template"] * 2, ["t"] * 2),
-    "store: postpone": (_TENANT, ["m0", "m2"], [_NOW] * 2, ["pair_rate"] * 2),
+    "store: postpone": (_TENANT, ["m0", "m2"], [_NOW] * 2, ["pair_rate"] * 2, ["1"] * 2),
     "store: release_followers": (_TENANT, ["p0", "chat0"], ["main"] * 2, MAY_BE_PASSED),
-    "store: release_crossed": (_TENANT, _NOW, 0, 500),
+    "store: release_crossed": (_TENANT, _NOW, 0, 500, MAY_BE_PASSED),
     "store: find_expired": (_TENANT, _NOW, 500),
     "store: find_on_unknown_lines": (_TENANT, ["main"], _NOW, 500),
     "store: hold_paused": (_TENANT, True, [], _NOW, _NOW, 1000),
@@ -261,7 +261,7 @@ async def test_the_messages_of_a_batch_are_not_compared_with_each_other(postgres
     ids, ended = [f"m{number}" for number in range(200)], [f"e{number}" for number in range(200)]
     parameters: dict[str, Sequence[Any]] = {
         "begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ids, ["template"] * len(ids), ["t"] * len(ids)),
-        "postpone": (_TENANT, ids, [_NOW] * len(ids), ["pair_rate"] * len(ids)),
+        "postpone": (_TENANT, ids, [_NOW] * len(ids), ["pair_rate"] * len(ids), ["1"] * len(ids)),
         "load_messages": (_TENANT, ids),
         "save_messages": [_TENANT, _NOW, ids, *(one * len(ids) for one in _PERIODIC["store: save_messages"][3:])],
         "end_attempts": [_TENANT, _NOW, ended, *(one * len(ids) for one in _PERIODIC["store: end_attempts"][3:])],
@@ -335,7 +335,7 @@ async def test_a_wait_is_stored_only_with_the_release_of_what_may_pass_it(
     monkeypatch.setattr(
         QUERIES, "release_other_chains", "select 1 / (length($1) - length($1)), $2::text[]", raising=False
     )
-    waits = [("m1", dispatcher.clock.now() + timedelta(days=1), "template_paused")]
+    waits = [("m1", dispatcher.clock.now() + timedelta(days=1), "template_paused", "1")]
     async with dispatcher.pool.acquire() as connection:
         with pytest.raises(asyncpg.DivisionByZeroError):
             await MessageStore(TenantId("penrose")).postpone(connection, waits)

@@ -13,11 +13,12 @@ from services.dispatcher.budget import Budget
 from services.dispatcher.charges import ChargeStore
 from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
-from services.dispatcher.rate_limits import RateUsage, SendLimits
+from services.dispatcher.rate_limits import PORTFOLIO_PERIOD, RateUsage, SendLimits
 from services.dispatcher.releases import PORTION
 from services.dispatcher.store import MessageStore
 from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.throttles import Throttles
+from shared.contracts.messages import Lane
 from shared.runtime.postgres import Connection, connect, load_queries
 
 pytestmark = pytest.mark.integration
@@ -44,10 +45,14 @@ def _templates() -> Refresh:
 
 
 def _limits() -> Refresh:
+    return _learned(RateUsage(SendLimits())).refresh
+
+
+def _learned(usage: RateUsage) -> LearnedLimits:
     async def no_number(_: str) -> str | None:
         return None
 
-    return LearnedLimits(AccountStore(_TENANT), RateUsage(SendLimits()), [], no_number).refresh
+    return LearnedLimits(AccountStore(_TENANT), usage, [], no_number)
 
 
 _RELEASES = pytest.mark.parametrize(
@@ -125,3 +130,31 @@ async def test_what_a_template_released_is_bounded(held: Connection) -> None:
     await _hold_all(held, "template_missing")
     await AccountStore(_TENANT).save_listing(held, "a", [], _NOW, "templates")
     assert await _released(held) == PORTION
+
+
+async def test_a_limit_that_is_reported_again_releases_nothing(held: Connection) -> None:
+    await held.execute("insert into account_limits values ($1, 'a', 'messaging', '', 1, null, $2)", _TENANT, _NOW)
+    limits = _learned(RateUsage(SendLimits()))
+    for _ in range(4):
+        await limits.refresh(held, _NOW)
+    await _hold_all(held, "portfolio_limit")
+    await held.execute("update account_limits set reported_at = $1", _LATER)
+    limits._read_at = 0.0
+    await limits.refresh(held, _NOW)
+    assert await _released(held) == 0
+
+
+async def test_another_limit_promises_places_to_those_who_wait_anew(held: Connection) -> None:
+    """Who waits is judged again; the places that were promised before are not taken."""
+    usage = RateUsage(SendLimits())
+    limits = _learned(usage)
+    await held.execute("insert into account_limits values ($1, 'a', 'messaging', '', 2, null, $2)", _TENANT, _NOW)
+    await limits.refresh(held, _NOW)
+    for number in range(2):
+        usage.portfolio.record(f"w{number}", _NOW + timedelta(minutes=number))
+    first = usage.portfolio.free_at("p1", Lane.NORMAL, _LATER)
+    await held.execute("update account_limits set value = 1")
+    limits._read_at = 0.0
+    await limits.refresh(held, _LATER)
+    again = usage.portfolio.free_at("p1", Lane.NORMAL, _LATER)
+    assert (first, again) == (_NOW + PORTFOLIO_PERIOD, _NOW + timedelta(minutes=1) + PORTFOLIO_PERIOD)

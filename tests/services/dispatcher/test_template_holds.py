@@ -1,6 +1,6 @@
 """A known state of a template holds its messages before they are sent, or sends the fallback."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -36,15 +36,26 @@ async def test_a_fallback_goes_in_place_of_a_rejected_template(dispatcher: Dispa
     assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
 
 
-async def test_a_template_moved_to_marketing_goes_only_to_those_who_consented(dispatcher: DispatcherUnderTest) -> None:
-    moved = {
+def _moved(at: datetime, category: str) -> AccountReported:
+    value = {
         "message_template_name": "rights_request_v3",
         "message_template_language": "en",
-        "previous_category": "UTILITY",
-        "new_category": "MARKETING",
+        "previous_category": "UTILITY" if category == "MARKETING" else "MARKETING",
+        "new_category": category,
     }
-    now = dispatcher.clock.now()
-    report = AccountReported(account=ACCOUNT, field="template_category_update", value=moved, at=now)
+    return AccountReported(account=ACCOUNT, field="template_category_update", value=value, at=at)
+
+
+async def test_a_template_moved_back_and_a_request_that_cross_find_each_other(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(_moved(dispatcher.clock.now(), "MARKETING"), person_observed())
+    async with dispatcher.handling(_moved(dispatcher.advance_clock(timedelta(seconds=1)), "UTILITY")):
+        await dispatcher.handle(send_request())
+        await dispatcher.wait_for_reason("template_recategorised")
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_template_moved_to_marketing_goes_only_to_those_who_consented(dispatcher: DispatcherUnderTest) -> None:
+    report = _moved(dispatcher.clock.now(), "MARKETING")
     consenting = send_request("m2", "p2", marketing_consent=True)
     await dispatcher.handle(
         report, person_observed(), person_observed("p2", "+441632960002"), send_request(), consenting

@@ -245,6 +245,20 @@ async def test_a_restricted_account_sends_no_templates_and_an_upgraded_number_se
     await dispatcher.wait_for_state("accepted")
 
 
+async def test_a_disabled_account_sends_nothing_and_a_driven_clock_may_go_on(dispatcher: DispatcherUnderTest) -> None:
+    ban = {"waba_ban_state": "DISABLE"}
+    await dispatcher.handle(_reported(dispatcher, "account_update", event="DISABLED_UPDATE", ban_info=ban))
+    await wait_until(lambda: _has_learned(dispatcher))
+    expires = dispatcher.clock.now() + timedelta(days=1)
+    await dispatcher.handle(person_observed(), send_request(expires_at=expires))
+    await dispatcher.wait_until_idle()
+    assert ((await dispatcher.parts.monitor.idle()).next_due, await dispatcher.sent()) == (expires, [])
+    dispatcher.advance_clock(timedelta(hours=1))
+    reinstated = {"waba_ban_state": "REINSTATE"}
+    await dispatcher.handle(_reported(dispatcher, "account_update", event="DISABLED_UPDATE", ban_info=reinstated))
+    await dispatcher.wait_for_state("accepted")
+
+
 # ------------------------------------------------------------------ errors in statuses
 
 
