@@ -87,7 +87,7 @@ class AddressLearner:
             for one in batch:
                 learn_address(directory, one, now)
             changed = directory.changed(now)
-            await self._people.save(tx.connection, changed)
+            await self._people.save(tx.connection, changed, directory.former_of(one.person_id for one in changed))
             context = EventContext(self._tenant, now, {})
             for person in changed:
                 tx.publish(CONTACTS, person_event(person, context))

@@ -114,6 +114,7 @@ class ErasureRequests:
                 state = erased_state(known).replace(observed_at=tx.now)
                 saved = (self.tenant, state.person_id, state.version, encode(state).decode())
                 await tx.connection.execute(QUERIES.save_erased, *saved)
+                await tx.connection.execute(QUERIES.delete_former_addresses, self.tenant, known.person_id)
                 tx.publish(CONTACTS, person_event(state, EventContext(self.tenant, tx.now, {})))
 
 

@@ -23,6 +23,10 @@ for update;
 update people set contact_id = null, bsuid = null, phone_key = null, wa_key = null, version = $3, state = $4::jsonb
 where tenant = $1 and person_id = $2;
 
+-- name: delete_former_addresses
+-- The addresses that a person has left.
+delete from former_addresses where tenant = $1 and person_id = $2;
+
 -- name: save_erased_contact
 -- A contact whose person was erased.
 insert into erased_contacts (tenant, contact_id, erased_at) values ($1, $2, $3) on conflict do nothing;

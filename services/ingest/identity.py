@@ -3,24 +3,35 @@
 The person is a contact of Consonance, or a visitor until a contact with the same address appears. What WhatsApp shows
 is added to the person: a BSUID beside a known number, a changed number, a changed BSUID. Two contacts are never merged,
 because Consonance keeps them apart.
+
+WhatsApp delivers in any order, and again, so its own instants count: a message from before a change is the person's who
+had the address then, and a change that is older than one already known alters no address.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from services.ingest.person_directory import (
+    FormerAddress,
+    PersonDirectory,
+    address_key,
+    address_keys,
+    join_addresses,
+)
 from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.records import EventContext
 from shared.contracts.contacts import PLACEHOLDER_NAME, Addresses, PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import Bsuid, PersonId, Phone, TenantId, derive_id, partition_key, person_id_of_contact
+from shared.contracts.values import format_instant
 from shared.contracts.vocabulary import PartyKind
 from shared.contracts.whatsapp import IdentityChange
 from shared.runtime.credentials import Pseudonymizer
 
-_AFTER_ALL_CONTACTS = 2**63
 _ONE_SECOND = timedelta(seconds=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 SEEN_ANEW_AFTER = timedelta(days=30)
 """A visitor who writes after so long is stored with a new ``observed_at``, from which their retention counts."""
@@ -45,110 +56,14 @@ class ObservedIdentity:
         """
         return at if self.change is not None else at - _ONE_SECOND
 
-
-class PersonDirectory:
-    """The people of one transaction, in memory: found by address, changed, merged; a change raises the version.
-
-    An address leads to one person: a BSUID to its owner; a number to a contact before a visitor, and among contacts
-    that share a number to the one with the lowest id.
-    """
-
-    def __init__(self, people: Iterable[PersonObserved] = ()) -> None:
-        self._people: dict[PersonId, PersonObserved] = {}
-        self._by_address: dict[str, set[PersonId]] = {}
-        for person in people:
-            self.put(person)
-        self._loaded = dict(self._people)
-
-    def get(self, person_id: PersonId) -> PersonObserved | None:
-        return self._people.get(person_id)
-
-    def put(self, person: PersonObserved) -> None:
-        former = self._people.get(person.person_id)
-        for address in () if former is None else _address_keys(former):
-            self._by_address[address].discard(person.person_id)
-        for address in _address_keys(person):
-            self._by_address.setdefault(address, set()).add(person.person_id)
-        self._people[person.person_id] = person
-
-    def by_bsuid(self, bsuid: Bsuid | None) -> PersonObserved | None:
-        return None if bsuid is None else self._first_at(bsuid)
-
-    def by_phone(self, phone: Phone | None) -> PersonObserved | None:
-        return None if phone is None else self._first_at(phone_key(phone))
-
-    def contacts_at(self, *numbers: Phone | None) -> list[PersonObserved]:
-        """The contacts with one of these numbers, in the order of their ids."""
-        found = {one for number in numbers if number for one in self._by_address.get(phone_key(number), ())}
-        contacts = (self._people[one] for one in sorted(found))
-        return [person for person in contacts if person.contact_id is not None]
-
-    def others_at(self, person_id: PersonId, *addresses: str) -> tuple[PersonId, ...]:
-        """Other people with one of these addresses, or with the person's own number or BSUID."""
-        person = self._people[person_id]
-        keys = (*addresses, *_address_keys(person))
-        found = {other for address in keys for other in self._by_address.get(address, ())}
-        return tuple(sorted(found - {person_id}))
-
-    def changed(self, now: datetime) -> list[PersonObserved]:
-        """The people that differ from those loaded, each with its next version."""
-        return [
-            person.replace(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
-            for person in self._people.values()
-            if person != self._loaded.get(person.person_id)
-        ]
-
-    def part(self, addresses: Iterable[str], persons: Iterable[PersonId]) -> "PersonDirectory":
-        """Exactly those of the people that the store would have loaded for these addresses and ids."""
-        found = self._people.keys() & persons
-        for address in addresses:
-            at_address = self._by_address.get(address, set())
-            owners = (self._people[person_id] for person_id in at_address)
-            found |= at_address.union(*(self._with_number_of(one) for one in owners if one.addresses.bsuid == address))
-        return PersonDirectory(self._people[person_id] for person_id in sorted(found))
-
-    def _with_number_of(self, owner: PersonObserved) -> set[PersonId]:
-        """At the owner's number, or with the one that WhatsApp uses for the owner as their own."""
-        phone, wa_id = owner.addresses.phone, owner.addresses.wa_id
-        at_number = self._by_address.get(phone_key(phone), set()) if phone else set()
-        at_wa_id = self._by_address.get(phone_key(wa_id), set()) if wa_id else set()
-        return at_number | {other for other in at_wa_id if _has_number(self._people[other], wa_id)}
-
-    def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
-        """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""
-        mine, theirs = into.addresses, visitor.addresses
-        self.put(visitor.replace(merged_into=into.person_id, addresses=Addresses()))
-        number = mine.wa_id or theirs.wa_id or theirs.phone
-        merged = into.replace(addresses=_addresses(mine.phone or theirs.phone, mine.bsuid or theirs.bsuid, number))
-        self.put(merged)
-        return merged
-
-    def _first_at(self, address: str) -> PersonObserved | None:
-        found = (self._people[person_id] for person_id in self._by_address.get(address, ()))
-        return min(found, key=lambda person: (person.contact_id or _AFTER_ALL_CONTACTS, person.person_id), default=None)
-
-
-def _address_keys(person: PersonObserved) -> list[str]:
-    """A BSUID never looks like a number: it has a dot, and a number begins with a plus."""
-    addresses = person.addresses
-    numbers = [phone_key(number) for number in (addresses.phone, addresses.wa_id) if number]
-    return [*numbers, *([addresses.bsuid] if addresses.bsuid else [])]
-
-
-def _has_number(person: PersonObserved, number: Phone | None) -> bool:
-    phone = person.addresses.phone
-    return phone is not None and number is not None and phone_key(phone) == phone_key(number)
-
-
-def _addresses(phone: Phone | None, bsuid: Bsuid | None, number: Phone | None) -> Addresses:
-    """``number`` is the one that WhatsApp uses; it is kept beside ``phone`` only where it is another."""
-    is_other = phone is not None and number is not None and phone_key(number) != phone_key(phone)
-    return Addresses(phone=phone or number, bsuid=bsuid, wa_id=number if is_other else None)
-
-
-def _version(loaded: Mapping[PersonId, PersonObserved], person_id: PersonId) -> int:
-    former = loaded.get(person_id)
-    return 0 if former is None else former.version
+    @property
+    def moves(self) -> list[tuple[str, str]]:
+        """The former and the new address, for each kind that has changed."""
+        pairs: tuple[tuple[str | None, str | None], ...] = (
+            (self.former_phone, self.phone),
+            (self.former_bsuid, self.bsuid),
+        )
+        return [(old, new) for old, new in pairs if old and new and address_key(old) != address_key(new)]
 
 
 def lookup_keys(identity: ObservedIdentity) -> list[str]:
@@ -170,12 +85,15 @@ def identify(
 
     ``visitor`` is the id of a new person where none is known at the addresses. ``at`` is when WhatsApp showed them.
     """
-    since = identity.user_since(at or now)
+    at = at or now
     if identity.change in {IdentityChange.NUMBER, IdentityChange.BSUID}:
-        return _change_addresses(directory, identity, visitor, now, since)
-    person = _person_at(directory, identity.bsuid, identity.phone)
+        return _change_addresses(directory, identity, visitor, now, at)
+    person = _person_at(directory, identity.bsuid, identity.phone, at)
     if person is None:
-        return _add_visitor(directory, identity, visitor, now)
+        return _add_visitor(directory, identity, visitor, now, at)
+    since = identity.user_since(at)
+    if _last_change(directory, person) >= at:  # the addresses are those of then
+        identity = ObservedIdentity(None, None, identity.name)
     person_id = _add_addresses(directory, person, identity, since)
     _show_user_to_others(directory, person, identity, since)
     return _note_seen(directory, person_id, now)
@@ -194,15 +112,16 @@ def apply_contact(
 ) -> None:
     """Put a contact's state in Consonance into ``directory``; a visitor with its number or BSUID is merged into it.
 
-    A number learnt from WhatsApp stays until Consonance has another number than in ``old``; so does a BSUID, unless the
-    other number is known as the person's own already.
+    A number learnt from WhatsApp stays until Consonance has another number than in ``old``, or than the one that
+    WhatsApp said the person has left; so does a BSUID, unless the other number is known as the person's own already.
     """
     person_id = person_id_of_contact(tenant, new.contact_id)
     known = directory.get(person_id)
-    has_new_phone = old is None or old.phone != new.phone
+    has_new_phone = not _has_left(directory, person_id, new.phone) if old is None else old.phone != new.phone
     addresses = known.addresses if known else Addresses()
     bsuid = new.bsuid or (None if has_new_phone and _is_elsewhere(addresses, new.phone) else addresses.bsuid)
-    visitors = [one for one in (directory.by_phone(new.phone), directory.by_bsuid(new.bsuid)) if one is not None]
+    shown = Addresses(phone=new.phone, bsuid=bsuid) if has_new_phone else addresses.replace(bsuid=bsuid)
+    visitors = [one for one in (directory.by_phone(shown.phone), directory.by_bsuid(new.bsuid)) if one is not None]
     person = PersonObserved(
         person_id=person_id,
         contact_id=new.contact_id,
@@ -217,12 +136,15 @@ def apply_contact(
         version=known.version if known else 0,
         user_since=known.user_since if known else None,
     )
-    shown = Addresses(phone=new.phone, bsuid=bsuid) if has_new_phone else addresses.replace(bsuid=bsuid)
     person = _with_addresses(person, shown, now)
     directory.put(person)
     for visitor in visitors:
         if visitor.contact_id is None:
             person = directory.merge(directory.get(visitor.person_id) or visitor, person)
+
+
+def _has_left(directory: PersonDirectory, person: PersonId, phone: Phone | None) -> bool:
+    return phone is not None and phone_key(phone) in {address_key(one.address) for one in directory.former(person)}
 
 
 def _is_elsewhere(known: Addresses, phone: Phone | None) -> bool:
@@ -236,8 +158,7 @@ def _is_elsewhere(known: Addresses, phone: Phone | None) -> bool:
 
 def _with_addresses(person: PersonObserved, addresses: Addresses, since: datetime) -> PersonObserved:
     """``since`` is from when on another BSUID, where the addresses have one, is the person's."""
-    before, after = person.addresses.bsuid, addresses.bsuid
-    is_another_user = before is not None and after is not None and before != after
+    is_another_user = addresses.bsuid is not None and addresses.bsuid != person.addresses.bsuid
     return person.replace(addresses=addresses, user_since=since if is_another_user else person.user_since)
 
 
@@ -260,31 +181,97 @@ def _show_user_to_others(
 
 
 def _change_addresses(
-    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, since: datetime
+    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, at: datetime
 ) -> PersonId:
-    """A person's addresses changed; a person already known at the new ones is the same.
+    """A person's addresses changed at that instant; a person already known at the new ones is the same.
 
-    All contacts who shared the former number follow, since it is their account, too.
+    All contacts who shared the former number follow, since it is their account, too. A change that was applied before
+    alters nothing; one that comes after a newer one leaves the addresses of the newer one.
     """
-    before = _person_at(directory, identity.former_bsuid, identity.former_phone)
-    after = _person_at(directory, identity.bsuid, identity.phone)
+    before = _person_at(directory, identity.former_bsuid, identity.former_phone, at)
+    if before is not None and _is_applied(directory, before, identity, at):
+        return before.person_id
+    after = _person_at(directory, identity.bsuid, identity.phone, at + _ONE_SECOND)
+    if before is not None and after is not None and None not in {before.contact_id, after.contact_id}:
+        after = before  # two contacts are kept apart
+    newer = _changed_after(directory, (before, after), at)
     person = _same_person(directory, before, after)
     if person is None:
-        return _add_visitor(directory, identity, visitor, now)
-    known, former = person.addresses, before.addresses if before else Addresses()
-    bsuid = identity.bsuid or known.bsuid
-    sharing = directory.contacts_at(identity.former_phone, former.phone, former.wa_id)
-    users = {None, known.bsuid, former.bsuid, identity.former_bsuid, identity.bsuid}
-    for one in (person, *(other for other in sharing if other.addresses.bsuid in users)):
-        at = one.addresses.replace(bsuid=bsuid)
-        addresses = at if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid)
+        person_id = _add_visitor(directory, identity, visitor, now, at)
+        _leave(directory, person_id, identity, Addresses(), at)
+        return person_id
+    was_there = before if before != newer else None
+    sharing = [] if was_there is None else _sharing(directory, identity, was_there, person)
+    bsuid = identity.bsuid or _bsuid_until(person, at)
+    for one, former in [(person, was_there), *((other, other) for other in sharing)]:
+        if newer is not None:
+            addresses, since = _without(identity.former_phone, newer.addresses, bsuid), _last_change(directory, newer)
+        else:
+            own = one.addresses.replace(bsuid=bsuid)
+            addresses, since = own if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid), at
         directory.put(_with_addresses(one, addresses, since))
+        left = Addresses() if former is None else former.addresses.replace(bsuid=_bsuid_until(former, at))
+        _leave(directory, one.person_id, identity, left, at)
     return person.person_id
 
 
-def _person_at(directory: PersonDirectory, bsuid: Bsuid | None, phone: Phone | None) -> PersonObserved | None:
-    """The person with these addresses, which were shown together."""
-    return _same_person(directory, directory.by_bsuid(bsuid), directory.by_phone(phone))
+def _is_applied(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, at: datetime) -> bool:
+    moves = identity.moves
+    return bool(moves) and all(directory.has_left(person.person_id, former, at) for former, _ in moves)
+
+
+def _changed_after(
+    directory: PersonDirectory, people: Iterable[PersonObserved | None], at: datetime
+) -> PersonObserved | None:
+    """The one of them of whom the newest change is known, if it is one after that instant."""
+    found = [one for one in people if one is not None and _last_change(directory, one) > at]
+    return max(found, key=lambda one: _last_change(directory, one), default=None)
+
+
+def _without(former: Phone | None, addresses: Addresses, bsuid: Bsuid | None) -> Addresses:
+    """The addresses of a newer change. Of two numbers, the one that was left is the one of Consonance."""
+    known = addresses.replace(bsuid=addresses.bsuid or bsuid)
+    if former is None or known.phone is None or known.wa_id is None or phone_key(former) != phone_key(known.phone):
+        return known
+    return known.replace(phone=known.wa_id, wa_id=None)
+
+
+def _last_change(directory: PersonDirectory, person: PersonObserved) -> datetime:
+    return max((one.until for one in directory.former(person.person_id)), default=_LONG_AGO)
+
+
+def _bsuid_until(person: PersonObserved, at: datetime) -> Bsuid | None:
+    """A BSUID that was first shown after that instant, where the person had left, is that of the next one there."""
+    return None if person.user_since is not None and person.user_since > at else person.addresses.bsuid
+
+
+def _sharing(
+    directory: PersonDirectory, identity: ObservedIdentity, was_there: PersonObserved, person: PersonObserved
+) -> list[PersonObserved]:
+    """The other contacts whose account it was: at the former number, and not with another BSUID of their own."""
+    former = was_there.addresses
+    users = {None, former.bsuid, person.addresses.bsuid, identity.former_bsuid, identity.bsuid}
+    there = directory.contacts_at(identity.former_phone, former.phone, former.wa_id)
+    return [one for one in there if one.addresses.bsuid in users and one.person_id != person.person_id]
+
+
+def _leave(
+    directory: PersonDirectory, person_id: PersonId, identity: ObservedIdentity, left: Addresses, at: datetime
+) -> None:
+    """The person had the former addresses, and those in ``left``, until then; those that they have now stay theirs."""
+    person = directory.get(person_id)
+    kept = address_keys(person.addresses) if person is not None else []
+    former = (identity.former_phone, identity.former_bsuid, left.phone, left.wa_id, left.bsuid)
+    by_key = {address_key(address): address for address in reversed(former) if address}
+    gone = [address for key, address in by_key.items() if key not in kept]
+    directory.put_former(person_id, [FormerAddress(address=address, until=at) for address in gone])
+
+
+def _person_at(
+    directory: PersonDirectory, bsuid: Bsuid | None, phone: Phone | None, at: datetime
+) -> PersonObserved | None:
+    """The person who had these addresses at that instant, when they were shown together."""
+    return _same_person(directory, directory.by_bsuid(bsuid, at), directory.by_phone(phone, at))
 
 
 def _same_person(
@@ -317,10 +304,11 @@ def _add_addresses(
     number = identity.phone if _is_free(directory, person, identity.phone) else None
     bsuid = known.bsuid
     owner = directory.by_bsuid(identity.bsuid)
-    if identity.bsuid is not None and (owner is None or owner.person_id == person.person_id):
+    is_outdated = bsuid is not None and person.user_since is not None and since < person.user_since
+    if identity.bsuid is not None and not is_outdated and (owner is None or owner.person_id == person.person_id):
         bsuid = identity.bsuid
     name = _known_name(person) or identity.name
-    shown = _addresses(phone, bsuid, number or known.wa_id)
+    shown = join_addresses(phone, bsuid, number or known.wa_id)
     updated = _with_addresses(person.replace(display_name=name), shown, since)
     if updated != person:
         directory.put(updated)
@@ -368,9 +356,17 @@ def learn_address(directory: PersonDirectory, reached: ReachedAddress, now: date
     _show_user_to_others(directory, person, reached.identity, now)
 
 
-def _add_visitor(directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime) -> PersonId:
-    """A visitor seen before, whose addresses had another owner since, is that visitor again."""
+def _add_visitor(
+    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, at: datetime
+) -> PersonId:
+    """A visitor seen before, whose addresses had another owner since, is that visitor again.
+
+    But not where that visitor, or the person whom the visitor turned out to be, has left the address: then the one who
+    writes from there is a new visitor, with a new id.
+    """
     before = directory.get(visitor)
+    if before is not None and _has_moved(directory, before, identity):
+        visitor, before = PersonId("v" + derive_id(visitor, format_instant(at))), None
     person = PersonObserved(
         person_id=visitor,
         party=PartyKind.PERSON,
@@ -381,6 +377,11 @@ def _add_visitor(directory: PersonDirectory, identity: ObservedIdentity, visitor
     )
     directory.put(person)
     return person.person_id
+
+
+def _has_moved(directory: PersonDirectory, before: PersonObserved, identity: ObservedIdentity) -> bool:
+    shown = [address for address in (identity.bsuid, identity.phone) if address]
+    return before.addresses != Addresses() or (not before.erased and any(map(directory.was_left, shown)))
 
 
 def _known_name(person: PersonObserved | None) -> str | None:

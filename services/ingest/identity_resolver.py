@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
 from services.ingest.identity import (
-    PersonDirectory,
     address_locks,
     identify,
     lookup_keys,
@@ -17,6 +16,7 @@ from services.ingest.identity import (
     visitor_id,
 )
 from services.ingest.media.queue import add_files
+from services.ingest.person_directory import PersonDirectory
 from services.ingest.records import KafkaRecord, WebhookContext
 from services.ingest.store import PersonStore, raises_unavailable, write_transaction
 from services.ingest.webhook_parser import PersonUpdate
@@ -119,7 +119,7 @@ class IdentityResolver:
             directory = await self._people.load_for_update(tx.connection, addresses, visitors)
             erased = await self._people.being_erased(tx.connection, _shown_addresses(requests))
             senders = [await _change_people(request, directory, changed, erased, tx) for request in requests]
-            await self._people.save(tx.connection, [*changed.values()])
+            await self._people.save(tx.connection, [*changed.values()], directory.former_of(changed))
         return senders
 
 
@@ -143,7 +143,7 @@ async def _change_people(
     if len(left) < len(updates):
         _log.info("message.ignored", reason="erased", times=len(updates) - len(left))
     for person in own.changed(context.now):
-        directory.put(person)
+        directory.take(person, own)
         changed[person.person_id] = person
         tx.publish(CONTACTS, person_event(person, context))
     if files := _messages_with_files(updates, senders):
@@ -185,7 +185,11 @@ def _identify_senders(
         identify(directory, update.identity, _visitor_id(update, context), context.now, update.at) for update in updates
     ]
     return [
-        _Sender(person, directory.others_at(person, *lookup_keys(update.identity)), _version_in(directory, person))
+        _Sender(
+            person,
+            directory.others_at(person, lookup_keys(update.identity), update.at),
+            _version_in(directory, person),
+        )
         for update, person in zip(updates, persons, strict=True)
     ]
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from services.ingest.coverage import Coverage
-from services.ingest.identity import PersonDirectory
+from services.ingest.person_directory import FormerAddress, PersonDirectory, address_key
 from services.ingest.phone_numbers import phone_key
 from services.ingest.records import InvalidInput
 from shared.contracts.contacts import PersonObserved
@@ -80,7 +80,13 @@ class PersonStore:
         rows = await connection.fetch(queries.addresses_being_erased, self.tenant, list(addresses))
         return {row["address"]: row["requested_at"] for row in rows}
 
-    async def save(self, connection: Connection, changed: Sequence[PersonObserved]) -> None:
+    async def save(
+        self,
+        connection: Connection,
+        changed: Sequence[PersonObserved],
+        former: Mapping[PersonId, Collection[FormerAddress]] | None = None,
+    ) -> None:
+        """``former`` are the addresses that they have left, of each that has left some."""
         await connection.execute(
             queries.save_people,
             self.tenant,
@@ -92,10 +98,27 @@ class PersonStore:
             [person.version for person in changed],
             [encode(person).decode() for person in changed],
         )
+        left = [(person_id, one) for person_id, some in (former or {}).items() for one in some]
+        if left:
+            await connection.execute(
+                queries.save_former_addresses,
+                self.tenant,
+                [person.person_id for person in changed if person.merged_into is not None],
+                [person_id for person_id, _ in left],
+                [one.address for _, one in left],
+                [address_key(one.address) for _, one in left],
+                [one.until for _, one in left],
+            )
 
 
-def _to_directory(rows: Iterable[Mapping[str, str]]) -> PersonDirectory:
-    return PersonDirectory(decode(PersonObserved, row["state"]) for row in rows)
+def _to_directory(rows: Sequence[Mapping[str, Any]]) -> PersonDirectory:
+    people = [decode(PersonObserved, row["state"]) for row in rows]
+    former = {
+        person.person_id: decode(tuple[FormerAddress, ...], row["former"])
+        for person, row in zip(people, rows, strict=True)
+        if row["former"] is not None
+    }
+    return PersonDirectory(people, former)
 
 
 # ------------------------------------------------------------------ snapshots and poll passes

@@ -1,22 +1,32 @@
 -- name: people_at
--- The people at these BSUIDs or numbers (their own, or the one WhatsApp uses), those with these ids, and those who share a
--- number with a person at one of these BSUIDs.
-select state::text as state from people
+-- The people at these BSUIDs or numbers (their own, or the one WhatsApp uses) or who have left them, those with these ids,
+-- and those who share a number with a person at one of these BSUIDs; each with the addresses that they have left.
+select state::text as state, (
+    select json_agg(json_build_object('address', f.address, 'until', f.until))::text
+    from former_addresses f where f.tenant = people.tenant and f.person_id = people.person_id
+) as former
+from people
 where tenant = $1 and (
     bsuid = any($2::text[]) or phone_key = any($2::text[]) or wa_key = any($2::text[]) or person_id = any($3::text[])
     or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
     or phone_key = any(array(select wa_key from people where tenant = $1 and bsuid = any($2::text[])))
     or wa_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
+    or person_id = any(array(select person_id from former_addresses where tenant = $1 and address_key = any($2::text[])))
 );
 
 -- name: people_at_for_update
 -- The same people, locked until the transaction ends.
-select state::text as state from people
+select state::text as state, (
+    select json_agg(json_build_object('address', f.address, 'until', f.until))::text
+    from former_addresses f where f.tenant = people.tenant and f.person_id = people.person_id
+) as former
+from people
 where tenant = $1 and (
     bsuid = any($2::text[]) or phone_key = any($2::text[]) or wa_key = any($2::text[]) or person_id = any($3::text[])
     or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
     or phone_key = any(array(select wa_key from people where tenant = $1 and bsuid = any($2::text[])))
     or wa_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
+    or person_id = any(array(select person_id from former_addresses where tenant = $1 and address_key = any($2::text[])))
 )
 order by person_id
 for update;
@@ -42,6 +52,14 @@ on conflict (tenant, person_id) do update set
     version = excluded.version,
     state = excluded.state
 where people.version < excluded.version;
+
+-- name: save_former_addresses
+-- The addresses that people have left; those of people who were merged ($2) are others' now.
+with merged as (delete from former_addresses where tenant = $1 and person_id = any($2::text[]))
+insert into former_addresses (tenant, person_id, address, address_key, until)
+select $1, person_id, address, address_key, until
+from unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[]) as given (person_id, address, address_key, until)
+on conflict do nothing;
 
 -- name: load_snapshots
 -- The last snapshots of these records.

@@ -34,8 +34,8 @@ class Addresses(Value):
 class PersonObserved(EventData):
     """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known.
 
-    ``subdivision`` is the part of the country, as ISO 3166-2 has it after the hyphen, like SCT. ``user_since`` is when
-    WhatsApp showed another user (BSUID) than before at the person's address, where it did.
+    ``subdivision`` is the part of the country, as ISO 3166-2 has it after the hyphen, like SCT. ``user_since`` is since
+    when the user with that BSUID is at the person's address, as WhatsApp showed.
     """
 
     kind: ClassVar[str] = "contacts.person.observed.v1"

@@ -163,6 +163,13 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             rows=_BY_PERSON,
             documents=("state", "bsuid", "phone_key", "wa_key"),
         ),
+        TableData(
+            "former_addresses",
+            "phone numbers and BSUIDs that a person has left, by which messages from before are known as theirs",
+            Erasure.DELETE,
+            Retention.PERSON,
+            rows=_BY_PERSON,
+        ),
         TableData("erased_contacts", "the number in Consonance of erased contacts", Erasure.NONE, Retention.PERSON),
         TableData(
             "snapshots",

@@ -378,7 +378,17 @@ _KNOWN_WORDS = {
             case when not is_shared then state #>> '{addresses,phone}' end,
             case when not is_shared then state #>> '{addresses,wa_id}' end,
             case when not is_bsuid_shared then state #>> '{addresses,bsuid}' end
-        ], null)
+        ], null) || array(
+            select f.address from ingest.former_addresses f
+            where f.tenant = p.tenant and f.person_id = p.person_id and not exists (
+                select from ingest.people o
+                where o.tenant = f.tenant and o.person_id <> f.person_id
+                    and f.address_key in (o.phone_key, o.wa_key, o.bsuid)
+            ) and not exists (
+                select from ingest.former_addresses o
+                where o.tenant = f.tenant and o.address_key = f.address_key and o.person_id <> f.person_id
+            )
+        )
         from ingest.people p
         cross join lateral (
             select

@@ -9,7 +9,8 @@ from types import FrameType
 
 import orjson
 
-from services.ingest.identity import PersonDirectory, identify
+from services.ingest.identity import identify
+from services.ingest.person_directory import PersonDirectory
 from services.ingest.records import WebhookContext
 from services.ingest.webhook_parser import parse_webhook
 from services.rules.scenario.folder_check import check_folder

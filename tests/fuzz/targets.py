@@ -20,8 +20,9 @@ from services.ingest.cloudevents import PushSettings
 from services.ingest.coverage import CoverageTracker
 from services.ingest.erasure import erase_names, named_contacts
 from services.ingest.handlers import ConsonanceEvents, WhatsAppWebhook
-from services.ingest.identity import PersonDirectory, identify, visitor_id
+from services.ingest.identity import identify, visitor_id
 from services.ingest.metrics import IngestMetrics
+from services.ingest.person_directory import PersonDirectory
 from services.ingest.poll.snapshot_parser import parse_contact, parse_page, parse_work
 from services.ingest.poll.snapshots import ContactSnapshot, WorkSnapshot, work_observed
 from services.ingest.poll.vocabulary import TenantVocabulary

@@ -237,7 +237,9 @@ class ContactsPoll:
             for contact in contacts:
                 apply_contact(directory, contact, stored[contact.contact_id].snapshot, self.tenant, tx.now)
             people = directory.changed(tx.now)
-            await PersonStore(self.tenant).save(tx.connection, people)
+            await PersonStore(self.tenant).save(
+                tx.connection, people, directory.former_of(one.person_id for one in people)
+            )
             new = [(one.contact_id, stored[one.contact_id].version + 1, one) for one in contacts]
             await self._snapshots.save(tx.connection, new, tx.now)
             for person in people:

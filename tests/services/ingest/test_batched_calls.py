@@ -9,6 +9,7 @@ import pytest
 
 from services.ingest.batched_calls import BatchedCalls
 from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.person_directory import FormerAddress
 from services.ingest.store import PersonStore
 from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.contacts import Addresses, PersonObserved
@@ -100,14 +101,19 @@ async def test_a_part_of_the_people_is_what_the_database_gives_for_its_addresses
         observed(PersonId(f"p{place}"), chance.choice([None, *numbers]), bsuid, chance.choice([None, None, *numbers]))
         for place, bsuid in enumerate(bsuids)
     ]
+    left = {
+        person.person_id: [FormerAddress(address=chance.choice([*numbers, "GB.0"]), until=NOW)]
+        for person in people[::9]
+    }
     async with pool.acquire() as connection:
-        await store.save(connection, people)
+        await store.save(connection, people, left)
     everyone = await store.load(pool, [], [person.person_id for person in people])
     for _ in range(100):
         addresses = chance.sample([*numbers, *bsuids], chance.randrange(3))
         persons = [person.person_id for person in chance.sample(people, chance.randrange(3))]
         loaded, part = await store.load(pool, addresses, persons), everyone.part(addresses, persons)
         assert [part.get(person.person_id) for person in people] == [loaded.get(person.person_id) for person in people]
+        assert [part.former(person) for person in left] == [loaded.former(person) for person in left]
 
 
 def observed(person: PersonId, phone: Phone | None, bsuid: Bsuid, wa_id: Phone | None) -> PersonObserved:

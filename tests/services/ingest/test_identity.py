@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from services.ingest.identity import (
     ObservedIdentity,
-    PersonDirectory,
     ReachedAddress,
     apply_contact,
     identify,
     learn_address,
     visitor_id,
 )
+from services.ingest.person_directory import PersonDirectory
 from services.ingest.poll.snapshot_parser import parse_contact
 from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.poll.vocabulary import TenantVocabulary
@@ -217,7 +217,7 @@ def test_the_user_at_a_shared_number_is_known_of_all_who_share_it() -> None:
 @pytest.mark.parametrize(
     ("before", "identity", "since"),
     [
-        (None, observed("GB.2", P), None),
+        (None, observed("GB.2", P), NOW - timedelta(seconds=61)),
         ("GB.1", observed("GB.1", P), None),
         ("GB.1", observed("GB.2", P), NOW - timedelta(seconds=61)),
         ("GB.1", changed_identity(IdentityChange.BSUID, ("GB.1", P), ("GB.2", None)), NOW - timedelta(seconds=60)),

@@ -19,6 +19,7 @@ from shared.contracts.envelope import parse_event
 from shared.contracts.ids import ContactId, PersonId, Phone, person_id_of_contact
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived, Preference, PreferenceChanged
 from shared.runtime.clock import SystemClock
+from shared.runtime.erasure import known_words
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
 from tests.services.ingest.payloads import CONTEXT, messages, status, statuses, text, webhook
@@ -178,3 +179,51 @@ async def test_what_was_sent_before_an_erasure_and_comes_after_it_is_not_taken_i
     newest = {state.person_id: state for state in await states(pool)}
     assert newest[PersonId(person)].erased is not is_taken_in
     assert newest[PersonId(found[-1])].addresses.phone == "+447700900124"
+
+
+def at(seconds: int) -> str:
+    return str(1764000000 + seconds)
+
+
+def number_changed(
+    wamid: str, seconds: int, former: str = "447700900123", number: str = "12195555358"
+) -> dict[str, Any]:
+    note = {"type": "user_changed_number", "wa_id": number}
+    return text(wamid, sender=former, type="system", system=note, timestamp=at(seconds))
+
+
+async def test_a_stop_from_the_former_number_that_comes_after_the_change_is_the_person_s(pool: Pool) -> None:
+    """Also in one webhook with the change, and for a visitor who turns out to be a contact afterwards."""
+    (person, moved) = persons(await resolve(pool, text("w1"), number_changed("w2", 20)))
+    late = text("w3", body="STOP", timestamp=at(10))
+    records = await resolve(pool, late, text("w4", timestamp=at(30)))
+    former, next_holder = persons(records)
+    assert person == moved == former != next_holder
+    stop = parse_event(records[0].value, records[0].topic.kinds).data
+    assert isinstance(stop, MessageReceived)
+    assert (stop.text, stop.shared_with) == ("STOP", ())
+    contact = person_id_of_contact(CONTEXT.tenant, ContactId(8))
+    known = PersonObserved(
+        person_id=contact, contact_id=ContactId(8), addresses=Addresses(phone=Phone("+447700900777")),
+        observed_at=CONTEXT.now, version=1,
+    )  # fmt: skip
+    async with pool.acquire() as connection:
+        await PersonStore(CONTEXT.tenant).save(connection, [known])
+    (merged,) = persons(await resolve(pool, number_changed("w5", 40, former="12195555358", number="447700900777")))
+    assert merged == contact
+    assert persons(await resolve(pool, {**late, "id": "w6"})) == [contact]
+    assert await pool.fetchval("select count(distinct person_id) from former_addresses") == 1
+
+
+async def test_addresses_that_were_left_are_searched_by_an_erasure_and_forgotten(pool: Pool) -> None:
+    (person, _) = persons(await resolve(pool, text("w1"), number_changed("w2", 20)))
+    words = await known_words(pool, "ingest", CONTEXT.tenant, person)
+    assert {"+447700900123", "+12195555358"} <= set(words)
+    (other,) = persons(await resolve(pool, text("w3", timestamp=at(30))))
+    assert other != person
+    assert "+447700900123" not in await known_words(pool, "ingest", CONTEXT.tenant, person), "it is another's by now"
+    await resolve(pool, number_changed("w4", 40, former="12195555358", number="447700900777"))
+    async with write_transaction(pool, SystemClock()) as tx:
+        await begin_erasure(tx.connection, tx, CONTEXT.tenant, person)
+    await ErasureRequests(pool, SystemClock(), CONTEXT.tenant).publish_erased(PersonId(person), 0)
+    assert await pool.fetchval("select count(*) from former_addresses") == 0

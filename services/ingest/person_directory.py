@@ -1,0 +1,197 @@
+"""The people of one transaction, in memory: found by address, changed, merged; and what addresses they left. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from services.ingest.phone_numbers import phone_key
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import Bsuid, PersonId, Phone
+from shared.contracts.values import Instant, Value
+
+_AFTER_ALL_CONTACTS = 2**63
+
+
+class FormerAddress(Value):
+    """A number or a BSUID that a person has left, as WhatsApp says: what was sent from there until then is theirs.
+
+    WhatsApp's instants are whole seconds, so the second of the change counts as before it.
+    """
+
+    address: str
+    until: Instant
+
+
+class PersonDirectory:
+    """A change of a person, or of the addresses that they have left, raises the version.
+
+    An address leads to one person: a BSUID to its owner; a number to a contact before a visitor, and among contacts
+    that share a number to the one with the lowest id. Who has left an address is found by what was sent until then.
+    """
+
+    def __init__(
+        self,
+        people: Iterable[PersonObserved] = (),
+        former: Mapping[PersonId, Iterable[FormerAddress]] | None = None,
+    ) -> None:
+        self._people: dict[PersonId, PersonObserved] = {}
+        self._by_address: dict[str, set[PersonId]] = {}
+        self._former: dict[PersonId, frozenset[FormerAddress]] = {}
+        self._left: dict[str, set[tuple[datetime, PersonId]]] = {}
+        for person in people:
+            self.put(person)
+        for person_id, left in (former or {}).items():
+            self.put_former(person_id, left)
+        self._loaded, self._loaded_former = dict(self._people), dict(self._former)
+
+    def get(self, person_id: PersonId) -> PersonObserved | None:
+        return self._people.get(person_id)
+
+    def put(self, person: PersonObserved) -> None:
+        former = self._people.get(person.person_id)
+        for address in () if former is None else address_keys(former.addresses):
+            self._by_address[address].discard(person.person_id)
+        for address in address_keys(person.addresses):
+            self._by_address.setdefault(address, set()).add(person.person_id)
+        self._people[person.person_id] = person
+
+    # ------------------------------------------------------------------ by address
+
+    def by_bsuid(self, bsuid: Bsuid | None, at: datetime | None = None) -> PersonObserved | None:
+        """The person who has it; with ``at``, the one who had it then."""
+        return None if bsuid is None else self._first_at(bsuid, at)
+
+    def by_phone(self, phone: Phone | None, at: datetime | None = None) -> PersonObserved | None:
+        """The person who has it; with ``at``, the one who had it then."""
+        return None if phone is None else self._first_at(phone_key(phone), at)
+
+    def contacts_at(self, *numbers: Phone | None) -> list[PersonObserved]:
+        """The contacts with one of these numbers, in the order of their ids."""
+        found = {one for number in numbers if number for one in self._by_address.get(phone_key(number), ())}
+        contacts = (self._people[one] for one in sorted(found))
+        return [person for person in contacts if person.contact_id is not None]
+
+    def others_at(self, person_id: PersonId, keys: Iterable[str], at: datetime) -> tuple[PersonId, ...]:
+        """Other people with one of these addresses, or with the person's own number or BSUID.
+
+        Where the person had left them since ``at``, those who left with them.
+        """
+        keys = tuple(keys)
+        left = {one for address in keys for one in self._left_after(address, at)}
+        if person_id in left:
+            return tuple(sorted(left - {person_id}))
+        keys = (*keys, *address_keys(self._people[person_id].addresses))
+        found = {other for address in keys for other in self._by_address.get(address, ())}
+        return tuple(sorted(found - {person_id}))
+
+    def _first_at(self, address: str, at: datetime | None) -> PersonObserved | None:
+        ids = self._by_address.get(address, ())
+        if at is not None and address in self._left:
+            ids = self._left_after(address, at) or ids
+        found = (self._people[person_id] for person_id in ids)
+        return min(found, key=lambda person: (person.contact_id or _AFTER_ALL_CONTACTS, person.person_id), default=None)
+
+    # ------------------------------------------------------------------ addresses that were left
+
+    def former(self, person_id: PersonId) -> frozenset[FormerAddress]:
+        return self._former.get(person_id, frozenset())
+
+    def former_of(self, people: Iterable[PersonId]) -> Mapping[PersonId, frozenset[FormerAddress]]:
+        """Of each of these people who has left an address."""
+        return {person_id: left for person_id in people if (left := self.former(person_id))}
+
+    def put_former(self, person_id: PersonId, left: Iterable[FormerAddress]) -> None:
+        """Add to the addresses that a person has left."""
+        self._set_former(person_id, self.former(person_id).union(left))
+
+    def take(self, person: PersonObserved, source: "PersonDirectory") -> None:
+        """Put a state of a person, and the addresses that they have left, as they are in another directory."""
+        self.put(person)
+        self._set_former(person.person_id, source.former(person.person_id))
+
+    def _set_former(self, person_id: PersonId, left: frozenset[FormerAddress]) -> None:
+        for one in self._former.pop(person_id, ()):
+            self._left[address_key(one.address)].discard((one.until, person_id))
+        for one in left:
+            self._left.setdefault(address_key(one.address), set()).add((one.until, person_id))
+        if left:
+            self._former[person_id] = left
+
+    def has_left(self, person_id: PersonId, address: str, until: datetime) -> bool:
+        """Whether the person is known to have left the address at this very instant."""
+        return (until, person_id) in self._left.get(address_key(address), ())
+
+    def was_left(self, address: str) -> bool:
+        """Whether a person has ever left this address."""
+        return bool(self._left.get(address_key(address)))
+
+    def _left_after(self, address: str, at: datetime) -> set[PersonId]:
+        """Those who had an address at that instant and have left it: the first who left it after."""
+        later = [(until, person_id) for until, person_id in self._left.get(address, ()) if until >= at]
+        first = min((until for until, _ in later), default=None)
+        return {person_id for until, person_id in later if until == first}
+
+    # ------------------------------------------------------------------ changes
+
+    def changed(self, now: datetime) -> list[PersonObserved]:
+        """The people that differ from those loaded, each with its next version."""
+        return [
+            person.replace(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
+            for person in self._people.values()
+            if person != self._loaded.get(person.person_id)
+            or self.former(person.person_id) != self._loaded_former.get(person.person_id, frozenset())
+        ]
+
+    def part(self, addresses: Iterable[str], persons: Iterable[PersonId]) -> "PersonDirectory":
+        """Exactly those of the people that the store would have loaded for these addresses and ids."""
+        found = self._people.keys() & persons
+        for address in addresses:
+            at_address = self._by_address.get(address, set())
+            owners = (self._people[person_id] for person_id in at_address)
+            found |= at_address.union(*(self._with_number_of(one) for one in owners if one.addresses.bsuid == address))
+            found |= {person_id for _, person_id in self._left.get(address, ())}
+        left = {person_id: self._former[person_id] for person_id in found & self._former.keys()}
+        return PersonDirectory((self._people[person_id] for person_id in sorted(found)), left)
+
+    def _with_number_of(self, owner: PersonObserved) -> set[PersonId]:
+        """At the owner's number, or with the one that WhatsApp uses for the owner as their own."""
+        phone, wa_id = owner.addresses.phone, owner.addresses.wa_id
+        at_number = self._by_address.get(phone_key(phone), set()) if phone else set()
+        at_wa_id = self._by_address.get(phone_key(wa_id), set()) if wa_id else set()
+        return at_number | {other for other in at_wa_id if _has_number(self._people[other], wa_id)}
+
+    def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
+        """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""
+        mine, theirs = into.addresses, visitor.addresses
+        self.put(visitor.replace(merged_into=into.person_id, addresses=Addresses()))
+        self.put_former(into.person_id, self.former(visitor.person_id))
+        self._set_former(visitor.person_id, frozenset())
+        number = mine.wa_id or theirs.wa_id or theirs.phone
+        merged = into.replace(addresses=join_addresses(mine.phone or theirs.phone, mine.bsuid or theirs.bsuid, number))
+        self.put(merged)
+        return merged
+
+
+def address_key(address: str) -> str:
+    """The form by which an address is looked up. A BSUID never looks like a number, which begins with a plus."""
+    return phone_key(address) if address.startswith("+") else address
+
+
+def address_keys(addresses: Addresses) -> list[str]:
+    numbers = [phone_key(number) for number in (addresses.phone, addresses.wa_id) if number]
+    return [*numbers, *([addresses.bsuid] if addresses.bsuid else [])]
+
+
+def join_addresses(phone: Phone | None, bsuid: Bsuid | None, number: Phone | None) -> Addresses:
+    """``number`` is the one that WhatsApp uses; it is kept beside ``phone`` only where it is another."""
+    is_other = phone is not None and number is not None and phone_key(number) != phone_key(phone)
+    return Addresses(phone=phone or number, bsuid=bsuid, wa_id=number if is_other else None)
+
+
+def _has_number(person: PersonObserved, number: Phone | None) -> bool:
+    phone = person.addresses.phone
+    return phone is not None and number is not None and phone_key(phone) == phone_key(number)
+
+
+def _version(loaded: Mapping[PersonId, PersonObserved], person_id: PersonId) -> int:
+    former = loaded.get(person_id)
+    return 0 if former is None else former.version

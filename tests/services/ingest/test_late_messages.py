@@ -1,0 +1,289 @@
+"""Messages and notes of WhatsApp that are delivered late, again or in another order than they happened."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.ingest.identity import ObservedIdentity, apply_contact, identify
+from services.ingest.person_directory import PersonDirectory
+from services.ingest.poll.snapshots import ContactSnapshot
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_id_of_contact
+from shared.contracts.vocabulary import PartyKind
+from shared.contracts.whatsapp import IdentityChange
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+TENANT = TenantId("pelican")
+CONTACT = person_id_of_contact(TENANT, ContactId(8))
+P, Q, R = Phone("+447700900123"), Phone("+447700900999"), Phone("+447700900777")
+
+
+@dataclass(frozen=True)
+class Message:
+    """``at`` is WhatsApp's instant, in seconds after the start."""
+
+    at: int
+    phone: Phone
+    bsuid: Bsuid | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    at: int
+    former: Phone | None
+    phone: Phone | None
+    former_bsuid: Bsuid | None = None
+    bsuid: Bsuid | None = None
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The contact is changed in Consonance, where the number is still the first one."""
+
+    name: str
+
+
+class World:
+    """Ingest's people, to whom updates are delivered; a contact is known at P."""
+
+    def __init__(self, *others: PersonObserved) -> None:
+        ada = PersonObserved(
+            person_id=CONTACT,
+            contact_id=ContactId(8),
+            addresses=Addresses(phone=P),
+            observed_at=NOW,
+            version=1,
+        )
+        self.people = PersonDirectory([ada, *others])
+        self.writers: dict[Message, PersonId] = {}
+        self.snapshot: ContactSnapshot | None = ContactSnapshot(
+            contact_id=ContactId(8), kind=PartyKind.PERSON, name="Ada", phone=P
+        )
+
+    def deliver(self, *updates: Message | Moved | Edited) -> "World":
+        for update in updates:
+            if isinstance(update, Edited):
+                self._edit(update.name)
+                continue
+            at = NOW + timedelta(seconds=update.at)
+            if isinstance(update, Message):
+                shown = ObservedIdentity(update.bsuid, update.phone)
+                self.writers[update] = self._identify(shown, at)
+            else:
+                change = ObservedIdentity(
+                    bsuid=update.bsuid,
+                    phone=update.phone,
+                    change=IdentityChange.NUMBER,
+                    former_bsuid=update.former_bsuid,
+                    former_phone=update.former,
+                )
+                self._identify(change, at)
+        return self
+
+    def _edit(self, name: str) -> None:
+        new = ContactSnapshot(contact_id=ContactId(8), kind=PartyKind.PERSON, name=name, phone=P)
+        apply_contact(self.people, new, self.snapshot, TENANT, NOW + timedelta(days=1))
+        self.snapshot = new
+
+    def _identify(self, identity: ObservedIdentity, at: datetime) -> PersonId:
+        visitor = PersonId(f"v-{identity.bsuid or identity.phone}")
+        return identify(self.people, identity, visitor, NOW + timedelta(days=1), at)
+
+    def writer(self, message: Message) -> PersonId:
+        """The id that the writer has now."""
+        person = self.writers[message]
+        while (state := self.people.get(person)) is not None and state.merged_into is not None:
+            person = state.merged_into
+        return person
+
+    def phone(self, person: PersonId = CONTACT) -> Phone | None:
+        state = self.people.get(person)
+        return None if state is None else state.addresses.phone
+
+
+def test_a_message_from_the_former_number_is_the_person_s_also_when_it_comes_after_the_change() -> None:
+    late = Message(10, P)
+    world = World().deliver(Moved(20, P, Q), late)
+    assert (world.writer(late), world.phone()) == (CONTACT, Q)
+
+
+def test_in_the_second_of_the_change_the_former_number_is_the_person_s_still() -> None:
+    late, after = Message(20, P), Message(21, P)
+    world = World().deliver(Moved(20, P, Q), late, after)
+    assert world.writer(late) == CONTACT
+    assert world.writer(after) != CONTACT
+
+
+def test_a_late_message_does_not_lead_back_to_the_former_number() -> None:
+    """Neither a visitor's, who is written to where they last wrote from, nor by its BSUID."""
+    first, late = Message(1, R, Bsuid("GB.1")), Message(10, R, Bsuid("GB.1"))
+    world = World().deliver(first, Moved(20, R, Q), late)
+    assert world.writer(late) == world.writer(first)
+    state = world.people.get(world.writer(first))
+    assert state is not None
+    assert (state.addresses.phone, state.addresses.wa_id) == (Q, None)
+
+
+def test_the_next_holder_of_a_number_is_another_person() -> None:
+    late, next_holder = Message(10, P), Message(30, P, Bsuid("GB.9"))
+    world = World().deliver(Moved(20, P, Q), next_holder, late, Moved(40, P, R))
+    assert world.writer(late) == CONTACT
+    assert world.writer(next_holder) != CONTACT
+    again = Message(39, P)
+    assert world.deliver(again).writer(again) == world.writer(next_holder)
+    assert (world.phone(), world.phone(world.writer(next_holder))) == (Q, R)
+
+
+def test_the_next_holder_of_a_visitor_s_number_does_not_become_that_visitor() -> None:
+    """Neither while they are a visitor, nor when they have turned out to be a contact: the pitch stays theirs."""
+    visitor, next_holder = Message(1, R), Message(30, R)
+    world = World().deliver(visitor, Moved(20, R, Q), next_holder)
+    assert world.writers[next_holder] != world.writers[visitor]
+    assert (world.phone(world.writers[visitor]), world.phone(world.writers[next_holder])) == (Q, R)
+    world = World().deliver(visitor, Moved(10, P, R), Moved(20, R, Q), next_holder)
+    assert world.writer(visitor) == CONTACT
+    assert world.writer(next_holder) not in {CONTACT, world.writers[visitor]}
+    assert world.writer(visitor) == CONTACT
+
+
+def test_a_change_that_is_delivered_again_changes_nothing() -> None:
+    """Neither after the person came back, nor for another contact who has the former number since."""
+    moved, back = Moved(20, P, Q), Moved(40, Q, P)
+    assert World().deliver(moved, back, moved).phone() == P
+    heir = PersonObserved(
+        person_id=PersonId("p-bea"), contact_id=ContactId(9), addresses=Addresses(), observed_at=NOW, version=1
+    )
+    world = World(heir).deliver(moved)
+    world.people.put(heir.replace(addresses=Addresses(phone=P)))
+    world.deliver(moved)
+    assert (world.phone(), world.phone(heir.person_id)) == (Q, P)
+
+
+def test_a_change_that_comes_after_the_next_one_leaves_the_newest_number() -> None:
+    late = Message(30, Q)
+    world = World().deliver(Moved(40, Q, R), late, Moved(20, P, Q))
+    assert (world.writer(late), world.phone()) == (CONTACT, R)
+
+
+def test_an_older_bsuid_does_not_replace_one_that_was_shown_later() -> None:
+    world = World().deliver(Message(1, P, Bsuid("GB.1")), Message(30, P, Bsuid("GB.2")), Message(10, P, Bsuid("GB.1")))
+    state = world.people.get(CONTACT)
+    assert state is not None
+    assert state.addresses.bsuid == "GB.2"
+
+
+def test_a_user_shown_at_the_number_after_the_person_left_it_does_not_go_with_the_person() -> None:
+    """The next holder wrote before the change was reported."""
+    next_holder = Message(30, P, Bsuid("GB.9"))
+    world = World().deliver(Message(1, P, Bsuid("GB.1")), next_holder, Moved(20, P, Q))
+    again = Message(50, P, Bsuid("GB.9"))
+    assert world.deliver(again).writer(again) != CONTACT
+
+
+def test_the_next_holder_of_a_number_that_consonance_still_shows_is_not_the_contact() -> None:
+    """Also where what Consonance showed last cannot be read any more."""
+    next_holder = Message(30, P)
+    world = World().deliver(Moved(20, P, Q), next_holder, Edited("Ada Loewe"))
+    world.snapshot = None
+    world.deliver(Edited("Ada M. Loewe"))
+    assert world.writer(next_holder) != CONTACT
+    assert (world.phone(), world.phone(world.writer(next_holder))) == (Q, P)
+    state = world.people.get(CONTACT)
+    assert state is not None
+    assert (state.display_name, state.addresses.wa_id) == ("Ada M. Loewe", None)
+
+
+# ------------------------------------------------------------------ any order
+
+STRANGER_NUMBERS = tuple(Phone(f"+4477009010{digit:02}") for digit in range(3))
+NUMBERS = {"ada": (P, Q, R), "stranger": STRANGER_NUMBERS}
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ada", "stranger"]), st.sampled_from([None, 0, 1, 2]), st.sampled_from(["", "beside", "apart"])
+    ),
+    min_size=2,
+    max_size=7,
+)
+
+
+@dataclass(frozen=True)
+class Happened:
+    """The deeds of two people, in the order in which they happened. None takes a number that was the other's."""
+
+    updates: tuple[Message | Moved, ...]
+    by: dict[Message, str]
+    last: dict[str, Phone]
+
+    @classmethod
+    def of(cls, steps: list[tuple[str, int | None, str]]) -> "Happened":
+        """A step is a message (None) or a move to one of the person's own numbers.
+
+        WhatsApp shows BSUIDs beside numbers or not; it announces a changed one with the number, or apart.
+        """
+        at, user = {who: numbers[0] for who, numbers in NUMBERS.items()}, dict.fromkeys(NUMBERS, 0)
+        updates: list[Message | Moved] = []
+        by: dict[Message, str] = {}
+        for count, (who, number, shows) in enumerate(steps, 1):
+            bsuid = Bsuid(f"GB.{who}{user[who]}") if shows else None
+            if number is None:
+                message = Message(2 * count, at[who], bsuid)
+                updates.append(message)
+                by[message] = who
+            elif NUMBERS[who][number] != at[who]:
+                user[who] += 1
+                new, number_now = Bsuid(f"GB.{who}{user[who]}") if shows else None, NUMBERS[who][number]
+                if shows == "apart":
+                    updates.append(Moved(2 * count, None, number_now, bsuid, new))
+                    bsuid = new = None
+                updates.append(Moved(2 * count, at[who], number_now, bsuid, new))
+                at[who] = number_now
+        return cls(tuple(updates), by, at)
+
+
+@settings(max_examples=600)
+@given(STEPS, st.data())
+def test_in_any_order_each_message_is_its_writer_s_and_the_last_number_stays(
+    steps: list[tuple[str, int | None, str]], data: st.DataObject
+) -> None:
+    """WhatsApp delivers in any order, and again; the contact is edited in Consonance meanwhile."""
+    happened = Happened.of(steps)
+    again = data.draw(st.lists(st.sampled_from(happened.updates), max_size=3)) if happened.updates else []
+    updates: list[Message | Moved | Edited] = [*happened.updates, *again, Edited("Ada Loewe"), Edited("Ada M. Loewe")]
+    world = World().deliver(*data.draw(st.permutations(updates)))
+    writers = {who: {world.writer(one) for one, by in happened.by.items() if by == who} for who in NUMBERS}
+    assert writers["ada"] <= {CONTACT}
+    assert len(writers["stranger"]) <= 1
+    assert not writers["stranger"] & {CONTACT}
+    assert world.phone() == happened.last["ada"]
+    for stranger in writers["stranger"]:
+        assert world.phone(stranger) == happened.last["stranger"]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_in_any_order_a_message_of_the_person_is_never_the_next_holder_s(data: st.DataObject) -> None:
+    """The number is taken over at once. Before the change is known, the next holder's word may count for the person,
+    but never the other way round, and not for good.
+    """
+    shown = data.draw(st.booleans())
+    own, next_user = (Bsuid("GB.1"), Bsuid("GB.9")) if shown else (None, None)
+    words = [Message(10, P, own), Message(20, P, own), Message(31, P, next_user), Message(40, P, next_user)]
+    updates: list[Message | Moved] = [*words, Moved(20, P, Q)]
+    world = World().deliver(*data.draw(st.permutations(updates)))
+    assert {world.writer(word) for word in words[:2]} == {CONTACT}
+    assert world.phone() == Q
+    later = Message(90, P, next_user)
+    assert world.deliver(later).writer(later) != CONTACT
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_messages_from_three_numbers_and_two_changes_are_one_person_s(order: tuple[int, int, int]) -> None:
+    words = [Message(10, P), Message(30, Q), Message(50, R)]
+    changes = [Moved(20, P, Q), Moved(40, Q, R)]
+    for notes in (changes, changes[::-1]):
+        world = World().deliver(*notes, *(words[place] for place in order))
+        assert {world.writer(word) for word in words} == {CONTACT}
+        assert world.phone() == R
