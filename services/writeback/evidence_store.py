@@ -3,10 +3,10 @@
 An entry is appended in the transaction that saves what the entry is about, so that both happen or neither.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,6 +27,7 @@ from shared.contracts.evidence import EvidenceKind, RecordEvidence, evidence_wor
 from shared.contracts.values import encode
 from shared.contracts.writes import WriteOutcome
 from shared.runtime.clock import Clock
+from shared.runtime.failures import repeat
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
 
@@ -313,8 +314,11 @@ _MOVE_SECONDS = 60.0
 
 async def move_older_forever(pool: Pool, clock: Clock) -> None:
     """Look every minute for rows that an older version has written, and move them; with many, some at a time."""
-    while True:
+    await repeat("older_evidence", partial(_move_older, pool, clock), _MOVE_SECONDS)
+
+
+async def _move_older(pool: Pool, clock: Clock) -> None:
+    moved = _MOVED_AT_ONCE
+    while moved == _MOVED_AT_ONCE:
         async with transaction(pool, clock, "writeback") as tx:
             moved = await move_older_evidence(tx.connection, _MOVED_AT_ONCE, tx.now)
-        if moved < _MOVED_AT_ONCE:
-            await asyncio.sleep(_MOVE_SECONDS)

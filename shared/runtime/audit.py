@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 
 from shared.contracts.topics import SERVICES
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure
+from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure, repeat
 from shared.runtime.leader import LeaderLease
 from shared.runtime.metrics import Metrics, label
 from shared.runtime.postgres import Connection, connect, load_queries, raise_if_read_only
@@ -239,7 +239,11 @@ class Audit:
         self._lease = LeaderLease(f"stet/{service}/audit", session, _POLL_SECONDS, task="audit")
 
     async def run(self) -> None:
-        """For ever, while this replica leads. Raises what the connection raises."""
+        """For ever; where the database is away, another replica may lead once it is back."""
+        await repeat("audit", self._lead, _POLL_SECONDS)
+
+    async def _lead(self) -> None:
+        """Audit while this replica leads. Raises what the connection raises."""
         try:
             async with self._lease.held() as connection:
                 while True:

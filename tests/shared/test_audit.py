@@ -1,5 +1,6 @@
 """The conservation audit finds each kind of gap on a real database, closes what is mended, and proves it looked."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -180,6 +181,13 @@ class ServiceUnderAudit(NamedTuple):
         text, _ = exposition(self.service, "")
         found = re.search(rf'^{metric}{{hop="{hop}",service="{self.service}"}} (.+)$', text.decode(), re.MULTILINE)
         return float(found[1]) if found else 0.0
+
+
+async def test_a_database_that_is_away_ends_no_audit() -> None:
+    """A task that ends is started again, and counted as a fault of the program."""
+    audit = Audit(settings_of("postgresql://nobody@127.0.0.1:9/none"), "rules", SetClock(), [])
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(audit.run(), 0.5)
 
 
 async def under_audit(dsn: str, service: str, hop: str) -> ServiceUnderAudit:

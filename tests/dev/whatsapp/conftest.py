@@ -1,4 +1,4 @@
-"""The simulator's own fixtures: a webhook, a clock file to move, and a simulator between the two."""
+"""The simulator's own fixtures: a webhook, and a simulator before it on a clock file to move."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.simulator_under_test import (
     RIGHTS_REQUEST,
     RecordingWebhook,
@@ -23,15 +22,8 @@ async def webhook() -> AsyncIterator[RecordingWebhook]:
 
 
 @pytest.fixture
-def clock_file(tmp_path: Path) -> Path:
-    path = tmp_path / "clock"
-    DevelopmentClock.create(path, datetime(2026, 11, 24, 9, tzinfo=UTC))
-    return path
-
-
-@pytest.fixture
-def clock(clock_file: Path) -> DevelopmentClock:
-    return DevelopmentClock(clock_file)
+def clock_start() -> datetime:
+    return datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
 @pytest.fixture

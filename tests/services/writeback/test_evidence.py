@@ -1,5 +1,7 @@
 """Evidence is there for every outcome, once, and cannot be altered; erasure and legal holds decide who can read it."""
 
+import asyncio
+
 import asyncpg
 import orjson
 import pytest
@@ -11,12 +13,14 @@ from services.writeback.evidence_store import (
     erased_among,
     fetch_chain,
     move_older_evidence,
+    move_older_forever,
     place_hold,
     release_hold,
 )
+from shared.runtime.clock import SystemClock
 from tests.services.writeback.samples import NEW_SUBTITLE, NOW, SUBTITLE, TENANT, metadata, request
 from tests.services.writeback.test_manual_tasks import command
-from tests.services.writeback.writeback_under_test import WritebackUnderTest
+from tests.services.writeback.writeback_under_test import WritebackUnderTest, open_pool
 
 pytestmark = pytest.mark.integration
 
@@ -147,3 +151,11 @@ async def test_evidence_of_an_older_version_moves_into_the_chains_once(writeback
     assert moved == [2, 1, 0]
     assert await readable(writeback) == [True, True, True]
     assert await writeback.pool.fetchval("select count(*) from evidence") == 0
+
+
+async def test_a_database_that_is_away_does_not_end_the_move_of_older_evidence(postgres_database: str) -> None:
+    """A task that ends is started again, and counted as a fault of the program."""
+    async with open_pool(postgres_database) as pool:
+        pool.terminate()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(move_older_forever(pool, SystemClock()), 0.5)
