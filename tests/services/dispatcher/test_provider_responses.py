@@ -1,5 +1,6 @@
 """The error table against a separate copy of Meta's list of codes, and the parsing of responses."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from services.dispatcher.provider_responses import (
 )
 from services.dispatcher.reasons import MessageReason
 from shared.contracts.ids import Wamid
+from tests.infrastructure import ROOT
 
 # code: what Meta's table asks for. R retry, N throttle number, T throttle recipient, P recipient, M message, W window,
 # O operator
@@ -45,12 +47,48 @@ _ACTIONS = {
 }
 
 _HTML = b"<html>Bad gateway</html>"
+_PAGE = ROOT / "docs" / "reference" / "whatsapp.md"
+_CONSEQUENCES = {
+    "stop all sends": (ErrorAction.OPERATOR, ErrorScope.ACCOUNT),
+    "stop the account": (ErrorAction.OPERATOR, ErrorScope.ACCOUNT),
+    "stop the number": (ErrorAction.OPERATOR, ErrorScope.NUMBER),
+    "hold the template": (ErrorAction.OPERATOR, ErrorScope.TEMPLATE),
+    "uncertain: the message": (ErrorAction.RETRY, ErrorScope.MESSAGE),
+    "uncertain; the number": (ErrorAction.RETRY, ErrorScope.NUMBER),
+    "slow down all numbers": (ErrorAction.THROTTLE_NUMBER, ErrorScope.ACCOUNT),
+    "slow down the number": (ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER),
+    "only this person": (ErrorAction.THROTTLE_PAIR, ErrorScope.PAIR),
+    "fail the message, no retry": (ErrorAction.REFUSE_PERSON, ErrorScope.MESSAGE),
+    "fail the message": (ErrorAction.REFUSE_MESSAGE, ErrorScope.MESSAGE),
+    "send it again as a template": (ErrorAction.USE_TEMPLATE, ErrorScope.MESSAGE),
+    "retry": (ErrorAction.RETRY, ErrorScope.MESSAGE),
+}
+_OF_ONE_PERSON = {131049, 130472}  # the page words them like a person who cannot be reached; the next message may go
+
+
+def _documented() -> dict[int, tuple[ErrorAction, ErrorScope]]:
+    """The consequence of each code by the table of the reference page."""
+    section = _PAGE.read_text("utf-8").partition("## 4. Error codes")[2].partition("## 5.")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    found, consequence = dict[int, tuple[ErrorAction, ErrorScope]](), ""
+    for codes, _, _, follows in rows[2:]:
+        consequence = consequence if follows == "the same" else follows
+        known = next(known for word, known in _CONSEQUENCES.items() if consequence.startswith(word))
+        for first, last in re.findall(r"\b(\d+)(?: to (\d+))?", codes.partition(" with subcode")[0]):
+            found |= dict.fromkeys(range(int(first), int(last or first) + 1), known)
+    return found
 
 
 def test_every_documented_code_has_its_action() -> None:
     assert {code: policy.action for code, policy in ERROR_POLICIES.items()} == {
         code: _ACTIONS[w] for code, w in _META.items()
     }
+
+
+def test_the_page_says_of_every_code_what_follows() -> None:
+    followed = {code: (policy.action, policy.scope) for code, policy in ERROR_POLICIES.items()}
+    followed |= dict.fromkeys(_OF_ONE_PERSON, _CONSEQUENCES["fail the message, no retry"])
+    assert _documented() == followed
 
 
 def test_only_faults_of_metas_servers_are_ambiguous() -> None:
