@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from services.dispatcher.open_hours import open_time
 from services.dispatcher.provider_responses import (
     ERROR_CLASSES,
     SendAccepted,
@@ -92,7 +93,7 @@ _MESSAGES = _metrics.counter(
 )
 _MESSAGE_DELAY = _metrics.histogram(
     "stet_message_delay_seconds",
-    "Time from the decision on a message until WhatsApp accepted it, waits for limits and templates included.",
+    "Time from the decision on a message until WhatsApp accepted it, without the hours closed to it; waits count.",
     _lane,
     buckets=_LANE_DELAYS,
 )
@@ -108,7 +109,7 @@ SENDS_IN_FLIGHT = _metrics.gauge(
 MESSAGES_WAITING = _metrics.gauge("stet_waiting_messages", "Messages that wait to be sent.", _lane)
 OLDEST_WAITING_AGE = _metrics.gauge(
     "stet_oldest_waiting_message_age_seconds",
-    "Time since the oldest waiting message was decided on; one that the budget holds does not count.",
+    "Time since the oldest waiting message was decided on; those that the budget or quiet hours hold do not count.",
     _lane,
 )
 SENDS_UNCERTAIN = _metrics.gauge("stet_uncertain_sends", "Sends that nothing proves or disproves yet.")
@@ -219,7 +220,7 @@ class MessageTally:
     def add(self, data: MessageEventData, origin: RequestOrigin) -> None:
         self._steps[rule_label(origin.rule), _OUTCOMES[type(data)], _reason_of(data)] += 1
         if isinstance(data, MessageAccepted) and origin.lane is not None and origin.decided_at is not None:
-            self._delays[origin.lane].append((data.at - origin.decided_at).total_seconds())
+            self._delays[origin.lane].append(open_time(origin.open_hours, origin.decided_at, data.at).total_seconds())
 
     def publish(self) -> None:
         add_tally(_MESSAGES, self._steps)

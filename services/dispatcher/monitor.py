@@ -71,7 +71,7 @@ class Monitor:
         """Once."""
         moment = self.sender.moment()
         sends = await self.store.open_sends(self.pool)
-        waiting = await self.store.waiting_by_lane(self.pool)
+        waiting = await self.store.waiting_by_lane(self.pool, moment.business)
         set_aside = await self.store.count_set_aside(self.pool)
         pauses = await self.store.oldest_pauses(self.pool)
         metrics.SENDS_IN_FLIGHT.set(len(self.sender.in_flight))

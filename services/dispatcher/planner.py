@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from services.dispatcher.open_hours import OpenHours, next_opening
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
@@ -52,6 +53,7 @@ class QueuedMessage(Struct, frozen=True):
     attempts: int = 0
     lane: Lane = Lane.NORMAL
     mandatory: bool = False
+    open_hours: OpenHours = ()
 
 
 class SendContext(Struct, frozen=True):
@@ -150,6 +152,9 @@ def _find_obstacle(
     obstacle = _find_template_obstacle(message, context, now) if wording is MessageForm.TEMPLATE else None
     if obstacle is not None:
         return obstacle
+    opening = next_opening(message.open_hours, now)
+    if opening != now:
+        return _wait(message, opening or message.expires_at, MessageReason.QUIET_HOURS)
     for until, reason in (*_account_delays(wording, context), *_delays(message, context, limits, now)):
         if until is not None and until > now:
             return _wait(message, until, reason)

@@ -24,6 +24,7 @@ class MessageReason(StrEnum):
     PORTFOLIO_LIMIT = "portfolio_limit"
     ACCOUNT_RESTRICTED = "account_restricted"
     BUDGET_SPENT = "budget_spent"
+    QUIET_HOURS = "quiet_hours"
     PAUSED_BY_OPERATOR = "paused_by_operator"
     DOCUMENT_PENDING = "document_pending"
     UNKNOWN_PERSON = "unknown_person"
@@ -74,6 +75,7 @@ _OF_TEMPLATES = (
 MAY_BE_PASSED = (
     *_OF_TEMPLATES,
     MessageReason.BUDGET_SPENT,
+    MessageReason.QUIET_HOURS,
     MessageReason.PAUSED_BY_OPERATOR,
     MessageReason.DOCUMENT_PENDING,
 )

@@ -9,6 +9,7 @@ import orjson
 from msgspec import Struct, convert
 
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
+from services.dispatcher.open_hours import OpenHours
 from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage
 from services.dispatcher.reasons import MAY_BE_PASSED, WAITS_OUTSIDE_WINDOWS, MessageReason
@@ -16,7 +17,7 @@ from services.dispatcher.templates import TemplateState
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
-from shared.contracts.messages import Lane, MessageForm, SendMessage, TemplateCall
+from shared.contracts.messages import Lane, MessageForm, OpenSpan, SendMessage, TemplateCall
 from shared.contracts.values import to_builtins
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.postgres import Connection, load_queries
@@ -45,8 +46,8 @@ _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 class RequestOrigin(Struct, frozen=True):
     """The request that brought a message, and to which its events are correlated.
 
-    ``decided_at`` is when rules decided on it (business time). Of a withdrawal that came before its message, the last
-    three are not known.
+    ``decided_at`` is when rules decided on it (business time). ``open_hours`` are those in which it might leave. Of a
+    withdrawal that came before its message, the last four are not known.
     """
 
     request_event: str
@@ -55,6 +56,7 @@ class RequestOrigin(Struct, frozen=True):
     rule: str | None = None
     lane: Lane | None = None
     decided_at: datetime | None = None
+    open_hours: OpenHours = ()
 
 
 class DueMessage(Struct, frozen=True):
@@ -240,9 +242,9 @@ class MessageStore:
         rows = await connection.fetch(QUERIES.line_schedules, self.tenant, MAY_BE_PASSED)
         return {(row["line"], _LANE_OF_NUMBER[row["lane"]]): LineSchedule(row["next"], row["expires"]) for row in rows}
 
-    async def waiting_by_lane(self, connection: Connection) -> dict[Lane, tuple[int, datetime | None]]:
-        """How many messages of each lane wait, and when the oldest was requested (business time); see the query."""
-        rows = await connection.fetch(QUERIES.waiting_by_lane, self.tenant)
+    async def waiting_by_lane(self, connection: Connection, now: datetime) -> dict[Lane, tuple[int, datetime | None]]:
+        """How many messages of each lane wait, and when the oldest was decided on (business time); see the query."""
+        rows = await connection.fetch(QUERIES.waiting_by_lane, self.tenant, now)
         return {_LANE_OF_NUMBER[row["lane"]]: (row["waiting"], row["oldest"]) for row in rows}
 
     async def count_set_aside(self, connection: Connection) -> int:
@@ -361,7 +363,13 @@ def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
         message.resend.value, message.expires_at, event.id, event.correlationid, event.traceparent,
         message.say, message.rule, message.chain_id,
         document_id(message.document.address) if message.document else None, message.mandatory, event.recordedtime,
+        _encode_hours(message.open_hours),
     )  # fmt: skip
+
+
+def _encode_hours(hours: Sequence[OpenSpan]) -> str | None:
+    """The text of an array: unnest would flatten an array of arrays."""
+    return f"{{{','.join(f'{one.opens.isoformat()},{one.closes.isoformat()}' for one in hours)}}}" if hours else None
 
 
 def document_id(address: str) -> str:
@@ -417,6 +425,7 @@ def _read_due_message(row: Any) -> DueMessage:
         attempts=row["attempts"],
         lane=_LANE_OF_NUMBER[row["lane"]],
         mandatory=row["mandatory"],
+        open_hours=row["open_hours"] or (),
     )
     has_address = row["phone"] or row["bsuid"]
     address = (row["phone"], row["bsuid"], row["recipient"], row["version"])
@@ -433,6 +442,7 @@ def _read_due_message(row: Any) -> DueMessage:
             row["rule"],
             _LANE_OF_NUMBER[row["asked_lane"]],
             row["decided_at"],
+            queued.open_hours,
         ),
         category=row["template_category"],
         place=row["place"],
@@ -460,6 +470,7 @@ def _read_origin(row: Any) -> RequestOrigin:
         rule=row["rule"],
         lane=_LANE_OF_NUMBER[row["lane"]],
         decided_at=row["decided_at"],
+        open_hours=row["open_hours"] or (),
     )
 
 

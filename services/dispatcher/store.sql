@@ -15,20 +15,22 @@
 insert into messages (
     tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language,
     resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain,
-    document_id, mandatory, decided_at
+    document_id, mandatory, decided_at, open_hours
 )
 select
     $1, n.message_id, coalesce((select p.current_id from people p where p.tenant = $1 and p.person_id = n.person_id), n.person_id),
     n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
     n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
-    n.traceparent, n.say, n.rule, n.chain, n.document_id, n.mandatory, n.decided_at
+    n.traceparent, n.say, n.rule, n.chain, n.document_id, n.mandatory, n.decided_at,
+    n.open_hours::timestamptz[]
 from unnest(
     $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
     $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-    $19::text[], $20::boolean[], $21::timestamptz[]
+    $19::text[], $20::boolean[], $21::timestamptz[], $22::text[]
 ) with ordinality as n (
     message_id, person_id, line, lane, content, button_ids, template_name, template_language,
-    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, document_id, mandatory, decided_at, place
+    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, document_id, mandatory, decided_at,
+    open_hours, place
 )
 where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.message_id limit 1) is null
 order by n.place
@@ -110,7 +112,7 @@ from (
                     one.requested_at, one.expires_at, one.not_before, one.template_only, one.attempts,
                     one.template_name, one.template_language, one.traceparent, one.mandatory, one.chain,
                     one.request_event, one.correlation_id, one.rule, coalesce(one.requested_lane, one.lane) as asked_lane,
-                    coalesce(one.decided_at, one.requested_at) as decided_at, one.xmin::text as row_version
+                    coalesce(one.decided_at, one.requested_at) as decided_at, one.open_hours, one.xmin::text as row_version
                 from messages one
                 where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
                     and one.not_before <= $6 and (one.hold_until is null or one.hold_until <= $7) and one.tenant = $1
@@ -328,9 +330,12 @@ select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, 
 from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line, q.lane;
 
 -- name: waiting_by_lane
--- How many messages of each lane wait, and when the oldest was decided on, but for those that wait for the month's budget.
+-- How many messages of each lane wait, and when the oldest was decided on, but for those that wait for the month's budget, or
+-- at $2 for their person's hours.
 select coalesce(requested_lane, lane) as lane, count(*) as waiting,
-    min(coalesce(decided_at, requested_at)) filter (where reason is distinct from 'budget_spent') as oldest
+    min(coalesce(decided_at, requested_at))
+        filter (where reason is distinct from 'budget_spent' and (reason is distinct from 'quiet_hours' or not_before <= $2))
+        as oldest
 from messages where tenant = $1 and state = 'waiting' and set_aside is null group by 1;
 
 -- name: count_set_aside
@@ -348,7 +353,7 @@ update messages set set_aside = $3 where tenant = $1 and message_id = $2 returni
 select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, attempts,
     wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language,
     request_event, correlation_id, traceparent, rule, coalesce(requested_lane, lane) as lane,
-    coalesce(decided_at, requested_at) as decided_at
+    coalesce(decided_at, requested_at) as decided_at, open_hours
 from messages
 where tenant = $1 and message_id = any ($2::text[])
 order by message_id

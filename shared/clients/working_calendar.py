@@ -127,6 +127,19 @@ class WorkingCalendar:
             return max(instant, self.opening(day))
         return self.opening(self.working_day_after(day, 1))
 
+    def open_hours(self, begins: datetime, ends: datetime, at_most: int) -> list[tuple[datetime, datetime]]:
+        """The first opening and closing times, each day's one pair, of the days whose opening is before ``ends``.
+
+        The first opening is ``begins`` itself where the office is open then.
+        """
+        found: list[tuple[datetime, datetime]] = []
+        opens = self.next_open(begins)
+        while opens < ends and len(found) < at_most:
+            day = self.local_date(opens)
+            found.append((opens, self.closing(day)))
+            opens = self.opening(self.working_day_after(day, 1))
+        return found
+
     def add(self, instant: datetime, duration: Duration, sign: int = 1) -> datetime:
         """``duration`` after ``instant`` (``sign`` -1: before). Working units count from and end in open hours."""
         match duration.unit:

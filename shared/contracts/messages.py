@@ -61,8 +61,18 @@ class AttachedDocument(Value):
     optional: bool = False
 
 
+class OpenSpan(Value):
+    """A span in which a person may be written to; ``closes`` is outside it."""
+
+    opens: Instant
+    closes: Instant
+
+
 class SendMessage(EventData):
     """Self-contained: the dispatcher never reads a rule file. ``body`` is the wording inside the window, rendered.
+
+    ``open_hours`` are the person's hours until ``expires_at``, the earliest first: one that must wait leaves in one of
+    them. Without any it may leave at any hour, as a reply may.
 
     ``fallback`` goes where Meta does not let ``template`` go; it has the same buttons. Without ``marketing_consent`` of
     the person no template goes that Meta classes as marketing. A ``mandatory`` message, such as the confirmation of an
@@ -88,6 +98,7 @@ class SendMessage(EventData):
     lane: Lane = Lane.NORMAL
     resend: Resend = Resend.NEVER
     expires_at: Instant
+    open_hours: tuple[OpenSpan, ...] = ()
 
 
 class AmendMessage(EventData):

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from dev.deploy.kafka_resources import operator_user
 from dev.kafka import EmbeddedKafka
-from ops.topic_reader import TopicScan, end_offsets
+from ops.topic_reader import TopicScan, kept_ranges
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import ALL_TOPICS, CONSUMED, CONTACTS, PRODUCED, TRACED, Topic
@@ -100,7 +100,7 @@ async def test_the_login_of_people_is_enough_for_the_lag_a_trace_and_a_compariso
             for operation in rule["operations"]:
                 await allow(admin, "operator", [topics[rule["resource"]["name"]]], _OPERATIONS[operation])
     settings = login(broker, "operator")
-    assert {name for name, _ in await end_offsets(settings)} == {t.name for read in CONSUMED.values() for t in read}
+    assert {name for name, _ in await kept_ranges(settings)} == {t.name for read in CONSUMED.values() for t in read}
     scan = TopicScan(settings, (*TRACED, CONTACTS))
     assert await scan.find(["any"]) == []
     async with connected(client(broker, "operator")) as admin:

@@ -24,7 +24,7 @@ from services.rules.rulebook.built_in import DIGEST, SHOW
 from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb
 from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
-from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
+from shared.contracts.messages import Button, Lane, OpenSpan, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 
 BODY_VALUE = "body"
@@ -32,6 +32,9 @@ BODY_VALUE = "body"
 
 BUTTON_TITLE_PREFIX = "button."
 """The prefix of the keys in ``words`` for button titles."""
+
+_MOST_OPEN_HOURS = 40
+"""Days whose hours a message names; one that waits longer stays until it expires."""
 
 _UNASKED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND})
 
@@ -157,19 +160,41 @@ def _expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
     return of.add(now, within)
 
 
+@lru_cache(maxsize=4096)
+def _open_hours(of: WorkingCalendar, now: datetime, until: datetime) -> tuple[OpenSpan, ...]:
+    return tuple(OpenSpan(opens=opens, closes=closes) for opens, closes in of.open_hours(now, until, _MOST_OPEN_HOURS))
+
+
 def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFacts) -> bool:
     return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context.rulebook, person)
 
 
+def goes_at_any_hour(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> bool:
+    """A reply does, and a message to staff that is severe enough; neither counts for a cap."""
+    return message.reply or _passes_quiet_hours(context, chain, person)
+
+
+def is_open(context: DecisionContext, person: PersonFacts) -> bool:
+    """Whether it is now within the hours in which the person may be written to."""
+    return _opening(working_hours(context.rulebook, person), context.now) <= context.now
+
+
 def request_message(context: DecisionContext, chain: Chain, chain_message: ChainMessage) -> Chain:
-    """Render a message and request it from the dispatcher, or drop it where its person may not be written to."""
+    """Render a message and request it from the dispatcher, or drop it where its person may not be written to.
+
+    Where the person's hours are over by now, as after an outage, it waits for the next ones.
+    """
     person = context.facts.people.get(chain_message.person_id)
     reason = exclusion_reason(context, person, chain_message.person_id, "", is_admitted=True)
     if person is None or reason is not None:
         return _drop(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
     if template_calls.lacks_document(context, chain, chain_message):
         return _drop(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
-    if _is_counted(context, chain, chain_message, person):
+    is_free = goes_at_any_hour(context, chain, chain_message, person)
+    if not is_free and not is_open(context, person):
+        opening = _opening(working_hours(context.rulebook, person), context.now)
+        return chain.with_message(chain_message.replace(held_until=opening))
+    if context.rulebook.tenant.caps and not is_free:
         if not caps.has_room(context, person):
             return _hold_for_room(context, chain, chain_message, person)
         caps.count_message(context, person.person_id, chain_message.message_id)
@@ -200,12 +225,6 @@ def _drop(context: DecisionContext, chain: Chain, message: ChainMessage, reason:
     return chain.with_message(message.replace(delivery=DeliveryState.DROPPED))
 
 
-def _is_counted(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> bool:
-    """Whether the caps concern this message: replies are free, and so is what passes them for staff."""
-    free = message.reply or _passes_quiet_hours(context, chain, person)
-    return bool(context.rulebook.tenant.caps) and not free
-
-
 def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
     """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
     since, until = message.waits_since or context.now, caps.next_room(context, person)
@@ -221,6 +240,9 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
     document = template_calls.attached_document(context, chain, message)
     if document is None and template is not None and template.header is not None:
         template, fallback = fallback, None  # its header cannot go empty
+    calendar, within = working_hours(context.rulebook, person), context.rulebook.tenant.send_within
+    expires_at = _expiry(calendar, context.now, within)
+    is_free = goes_at_any_hour(context, chain, message, person)
     return SendMessage(
         message_id=message.message_id,
         person_id=person.person_id,
@@ -235,7 +257,8 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         fallback=fallback,
         lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context.rulebook, person), context.now, context.rulebook.tenant.send_within),
+        expires_at=expires_at,
+        open_hours=() if is_free else _open_hours(calendar, context.now, expires_at),
         marketing_consent=context.facts.allows_marketing(person.person_id),
         document=document,
     )
@@ -267,6 +290,8 @@ def build_digest(
     show = Button(
         button_id=button_ids.sign_button_id(context.signing_keys, message_id, SHOW), title=titles.get(SHOW, SHOW)
     )
+    calendar = working_hours(context.rulebook, person)
+    expires_at = _expiry(calendar, context.now, tenant.send_within)
     return SendMessage(
         message_id=message_id,
         person_id=person.person_id,
@@ -279,7 +304,8 @@ def build_digest(
         buttons=(show,),
         template=call,
         resend=Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context.rulebook, person), context.now, tenant.send_within),
+        expires_at=expires_at,
+        open_hours=_open_hours(calendar, context.now, expires_at),
     )
 
 

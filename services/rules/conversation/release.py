@@ -129,7 +129,8 @@ def _release_gathered(context: DecisionContext, person_id: PersonId, gathered: S
     """Send one message as it is, several as a digest. Where the person cannot get one now, each is held or dropped."""
     person = context.facts.people.get(person_id)
     refused = person is None or exclusion_reason(context, person, person_id, "", is_admitted=True) is not None
-    if len(gathered) > 1 and person is not None and not refused and caps.has_room(context, person):
+    may_go = person is not None and not refused and outbound.is_open(context, person)
+    if len(gathered) > 1 and person is not None and may_go and caps.has_room(context, person):
         _send_digest(context, person, gathered)
         return
     for one in gathered:

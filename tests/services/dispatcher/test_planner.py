@@ -84,6 +84,19 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         Postpone(NOON + seconds(60), MessageReason.TEMPLATE_THROTTLED),
     ),
     (
+        "quiet hours hold free text until the next opening",
+        {"open_hours": [NOON - timedelta(hours=3), NOON, NOON + timedelta(hours=15)]},
+        {},
+        Postpone(NOON + timedelta(hours=15), MessageReason.QUIET_HOURS),
+    ),
+    (
+        "after the last hours a message waits for its expiry",
+        {"open_hours": [NOON - timedelta(hours=3), NOON]},
+        {"window_opened_at": None},
+        Postpone(NOON + timedelta(days=2), MessageReason.QUIET_HOURS),
+    ),
+    ("within its hours a message goes", {"open_hours": [NOON, NOON + seconds(1)]}, {}, _FREE),
+    (
         "a throttled number waits",
         {},
         {"number_throttled_until": NOON + seconds(4)},

@@ -1,10 +1,12 @@
 """Caps per person, what exceeds them, and tells that wait and become one message."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.context import RequestedMessage
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer, play_story
 from shared.contracts.values import decode, encode
@@ -121,6 +123,20 @@ def test_one_tell_goes_as_itself_and_a_question_never_in_a_digest() -> None:
     told = f"{{tell: 801, say: stage_changed}}, {ASKED}, {{end: done}}"
     moves = (NIGHT, moved(1), issue(1), MORNING, f"expect: [{UNFILLED}, {told}]")
     assert faults(limited(digest=Severity.INFO), *moves) == []
+
+
+def test_a_digest_that_rules_comes_to_after_the_hours_waits_for_the_next_ones() -> None:
+    one = story(PEOPLE, NIGHT, moved(1), moved(2))
+    player = StoryPlayer.of(one, limited(digest=Severity.INFO))
+    for step in one.steps:
+        assert player.play(step) == []
+    simulation, late = player.simulation, datetime(2027, 3, 4, 22, tzinfo=UTC)
+    simulation.now = late  # rules stood still over the day
+    simulation.advance(late)
+    assert not any(isinstance(effect, RequestedMessage) for effect in simulation.effects)
+    simulation.advance(late + timedelta(hours=11))
+    (sent,) = (effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage))
+    assert (sent.say, sent.open_hours[0].opens) == ("digest", simulation.now)
 
 
 def test_the_items_of_a_digest_share_its_delivery_and_are_kept() -> None:

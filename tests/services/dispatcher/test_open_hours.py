@@ -1,0 +1,113 @@
+"""A message that must wait leaves within the hours of its person, whatever it waited for."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from services.dispatcher.open_hours import next_opening, open_time
+from shared.contracts.ids import Wamid
+from shared.contracts.messages import OpenSpan
+from shared.contracts.whatsapp import DeliveryStatus, StatusReported
+from tests.services.dispatcher.builders import NOON
+from tests.services.dispatcher.dispatcher_under_test import (
+    DispatcherUnderTest,
+    person_observed,
+    send_request,
+    template_update,
+)
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_PASSES = 135000  # an error that may pass
+_CLOSES = NOON + 6 * _HOUR
+_OPENS = NOON + 21 * _HOUR
+_TWO_DAYS = [NOON - 3 * _HOUR, _CLOSES, _OPENS, _CLOSES + _DAY]
+
+
+@pytest.mark.parametrize(
+    ("now", "opening"),
+    [
+        (NOON - 4 * _HOUR, NOON - 3 * _HOUR),
+        (NOON - 3 * _HOUR, NOON - 3 * _HOUR),
+        (_CLOSES - timedelta(seconds=1), _CLOSES - timedelta(seconds=1)),
+        (_CLOSES, _OPENS),
+        (NOON + 15 * _HOUR, _OPENS),
+        (_CLOSES + _DAY, None),
+    ],
+)
+def test_a_message_may_leave_from_the_opening_until_before_the_closing(now: datetime, opening: datetime | None) -> None:
+    assert next_opening(_TWO_DAYS, now) == opening
+
+
+def test_without_hours_a_message_may_leave_at_any() -> None:
+    assert next_opening((), NOON) == NOON
+
+
+def test_only_open_time_counts() -> None:
+    assert open_time(_TWO_DAYS, NOON, _CLOSES + 3 * _HOUR) == 6 * _HOUR
+    assert open_time(_TWO_DAYS, NOON, _OPENS + _HOUR) == 7 * _HOUR
+    assert open_time((), NOON, _OPENS) == 21 * _HOUR
+
+
+# ------------------------------------------------------------------ with a real database and the simulator
+
+
+def _hours(dispatcher: DispatcherUnderTest) -> tuple[OpenSpan, ...]:
+    """Open for another hour, and again for nine hours from tomorrow."""
+    now = dispatcher.clock.now()
+    return OpenSpan(opens=now, closes=now + _HOUR), OpenSpan(opens=now + 16 * _HOUR, closes=now + 25 * _HOUR)
+
+
+@pytest.mark.integration
+async def test_what_is_released_in_the_night_waits_for_the_morning(dispatcher: DispatcherUnderTest) -> None:
+    hours = _hours(dispatcher)
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"), person_observed())
+    await dispatcher.handle(send_request(open_hours=hours))
+    await dispatcher.wait_for_reason("template_paused")
+    night = dispatcher.advance_clock(9 * _HOUR)
+    await dispatcher.handle(template_update(night, "APPROVED"))
+    await dispatcher.wait_for_reason("quiet_hours")
+    assert (await dispatcher.parts.monitor.idle()).next_due == hours[1].opens
+    dispatcher.clock.set(hours[1].opens)
+    await dispatcher.wait_for_state("accepted")
+
+
+@pytest.mark.integration
+async def test_a_send_that_fails_in_the_night_is_repeated_in_the_morning_and_a_reply_passes_it(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    hours = _hours(dispatcher)
+    await dispatcher.handle(person_observed(), send_request(open_hours=hours, chain_id="c1"))
+    await dispatcher.wait_for_state("accepted")
+    night = dispatcher.advance_clock(9 * _HOUR)
+    wamid = Wamid(await dispatcher.pool.fetchval("select wamid from messages"))
+    failed = StatusReported(wamid=wamid, status=DeliveryStatus.FAILED, at=night, code=_PASSES, callback="m1.1")
+    await dispatcher.handle(failed)
+    await dispatcher.wait_for_reason("refused_for_now")
+    dispatcher.advance_clock(timedelta(minutes=2))
+    await dispatcher.wait_for_reason("quiet_hours")
+    await dispatcher.handle(send_request("m2", chain_id="c2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert await dispatcher.state() == "waiting"
+    dispatcher.clock.set(hours[1].opens)
+    await dispatcher.wait_for_state("accepted")
+    assert len(await dispatcher.sent()) == 3
+
+
+@pytest.mark.integration
+async def test_hours_that_are_over_keep_a_message_until_it_expires(dispatcher: DispatcherUnderTest) -> None:
+    now = dispatcher.clock.now()
+    over = OpenSpan(opens=now - 2 * _HOUR, closes=now - _HOUR)
+    await dispatcher.handle(person_observed(), send_request(open_hours=(over,), expires_at=now + _HOUR))
+    await dispatcher.wait_for_reason("quiet_hours")
+    dispatcher.advance_clock(_HOUR)
+    await dispatcher.wait_for_state("dropped")
+
+
+@pytest.mark.integration
+async def test_a_night_is_no_delay_and_no_age(dispatcher: DispatcherUnderTest) -> None:
+    now, store = dispatcher.clock.now(), dispatcher.parts.handler.store
+    await dispatcher.handle(person_observed(), send_request(open_hours=_hours(dispatcher)[1:]))
+    await dispatcher.wait_for_reason("quiet_hours")
+    waiting = [await store.waiting_by_lane(dispatcher.pool, now + hours * _HOUR) for hours in (9, 17)]
+    assert [count for counts in waiting for count, _ in counts.values()] == [1, 1]
+    assert [oldest is None for counts in waiting for _, oldest in counts.values()] == [True, False]
