@@ -271,19 +271,13 @@ print(json.dumps({code: days(code) for code in json.loads(sys.argv[1])}))
     assert {code: sorted(map(str, public_holidays(code, None, 2027))) for code in codes} == json.loads(found.stdout)
 
 
-@given(
-    st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)),
-    st.integers(0, 60),
-    st.sampled_from(["Europe/London", "America/New_York", "Asia/Tokyo", "Asia/Kathmandu"]),
-)
-def test_open_hours_are_exactly_the_instants_at_which_the_calendar_is_open(
-    begins: datetime, days: int, zone: str
-) -> None:
+@given(INSTANTS, st.integers(0, 60), st.sampled_from(["Europe/London", "America/New_York", "Asia/Kathmandu"]))
+def test_open_hours_are_the_instants_at_which_the_calendar_is_open(begins: datetime, days: int, zone: str) -> None:
     calendar = WorkingCalendar(zone, "GB", "ENG", closures=(CLOSED,))
     ends = begins + timedelta(days=days)
     spans = calendar.open_hours(begins, ends, 100)
     assert [end for span in spans for end in span] == sorted({end for span in spans for end in span})
-    for instant in (begins + n * timedelta(minutes=97) for n in range(days * 15)):
+    for instant in (begins + n * timedelta(minutes=97) for n in range(days * 14)):
         is_open = calendar.next_open(instant) == instant
         assert any(opens <= instant < closes for opens, closes in spans) is is_open
     assert calendar.open_hours(begins, ends, 2) == spans[:2]
