@@ -260,7 +260,8 @@ class RulesHandlers:
         chains = await self._listed_chains(tx, rule, book)
         people = {person for chain in chains for person in chain.people()}
         staff = {person for tried in force.rulebooks for person in staff_ids(tried, self.tenant)}
-        facts = await self._load_facts(tx, RequiredFacts(people=people | staff))
+        live = await store.active_chains(tx.connection, self.tenant, name) if rule.about else set()
+        facts = await self._load_facts(tx, RequiredFacts(people=people | staff, chains=live))
         events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(force)
         for event in events:
             self._decide(tx, event, facts, work)

@@ -512,6 +512,11 @@ async def start_period(connection: Connection, tenant: TenantId, started: Starte
     return await connection.fetchval(QUERIES.start_period, tenant, *started) is not None
 
 
+async def active_chains(connection: Connection, tenant: TenantId, rule: RuleId) -> set[ChainId]:
+    """The chains of a recurring rule that its next period may meet."""
+    return {ChainId(row["chain_id"]) for row in await connection.fetch(QUERIES.find_active_chains, tenant, rule)}
+
+
 async def open_chains(connection: Connection, tenant: TenantId, rules: Iterable[RuleId]) -> list[Chain]:
     """The open chains of these rules. Those that cannot be read are left out, which is logged."""
     found, unreadable = [], 0

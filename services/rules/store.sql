@@ -420,6 +420,10 @@ update periods set period = $3, at = $4
 where tenant = $1 and rule = $2 and at < $4 and period <> $3
 returning rule;
 
+-- name: find_active_chains
+-- The chains of a recurring rule that its next period may meet.
+select chain_id from chains where tenant = $1 and rule = $2 and active and not beside;
+
 -- name: find_open_chains
 -- Chains of these rules that a person has taken, was offered or was asked; read and not locked, since a list only shows them.
 select document::text from chains

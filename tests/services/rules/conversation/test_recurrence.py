@@ -116,3 +116,19 @@ async def test_a_period_starts_once_for_all_replicas_and_after_a_standstill(
         assert await pass_time(timedelta()) == 0  # a process that has just begun
         assert await pass_time(timedelta(days=7)) == 1
         assert len(await lists()) == 4
+
+
+@pytest.mark.integration
+async def test_the_next_period_meets_the_chain_of_the_one_before(postgres_database: str, tmp_path: Path) -> None:
+    shutil.copytree(BOOK, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(RECURRING, tmp_path / "recurring")
+    report = tmp_path / "recurring" / "report.rule.yaml"
+    weekly = report.read_text().replace("last working day of the quarter at 16:00", "monday at 16:00\nabout: rule")
+    report.write_text(weekly.replace("after: 1 week", "after: 4 weeks"))
+    async with rules_under_test(postgres_database, utc("2027-03-03T10:00"), tmp_path) as service:
+        await service.receive(*map(person_observed, (40, 41)))
+        for _ in range(3):
+            await service.loops._start_periods_once()
+            service.clock.at += timedelta(days=7)
+        (chain,) = [chain for chain in await service.chains() if chain.rule == "report"]
+        assert b"2027-W11" in bytes(chain.event)
