@@ -4,16 +4,19 @@ The proposed revision decides from the same facts, with the live chains as if th
 decision is compared. A chain whose rule has other steps in the proposed revision cannot be judged at a later step.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
+from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import Decision, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
-from services.rules.conversation.facts import Facts
+from services.rules.conversation.facts import Facts, Overlay
 from services.rules.rollout.activations import TrialKind
 from services.rules.rulebook.model import Rule, Rulebook
-from shared.contracts.ids import ChainId, RuleId
+from shared.contracts.ids import ChainId, Revision, RuleId
 from shared.contracts.messages import AttachedDocument, SendMessage
 from shared.runtime.telemetry import error_location, get_logger
 
@@ -45,19 +48,46 @@ class DifferenceKind(StrEnum):
 DifferenceKey = tuple[RuleId | str, DifferenceKind]
 
 
-def facts_under(facts: Facts, acting: Rulebook, proposed: Rulebook) -> Facts:
-    """These facts, with the chains of the acting rulebook as if they had begun under the proposed one.
+@dataclass(frozen=True, slots=True)
+class ProposedView:
+    """How a proposed rulebook sees the facts: with the chains of the acting one as if they had begun under it.
 
-    A chain whose rule is gone or has other steps stays as it is.
+    A chain whose rule is gone or has other steps stays as it is; ``same_steps`` are the other rules.
     """
-    same = {name for name, rule in acting.rules.items() if _has_same_steps(rule, proposed.rules.get(name))}
-    chains = {
-        chain_id: chain.replace(revision=proposed.revision)
-        if chain.revision == acting.revision and chain.rule in same
-        else chain
-        for chain_id, chain in facts.chains.items()
-    }
-    return replace(facts, chains=chains)
+
+    acting: Revision
+    proposed: Revision
+    same_steps: frozenset[RuleId]
+
+    @classmethod
+    def of(cls, acting: Rulebook, proposed: Rulebook) -> "ProposedView":
+        same = (name for name, rule in acting.rules.items() if _has_same_steps(rule, proposed.rules.get(name)))
+        return cls(acting.revision, proposed.revision, frozenset(same))
+
+    def facts(self, facts: Facts) -> Facts:
+        """A shallow copy: a batch asks for one with each event, so no chain is touched before it is read."""
+        seen = copy(facts)
+        seen.chains = _ChainsAsProposed(facts.chains, self)
+        return seen
+
+    def chain(self, chain: Chain) -> Chain:
+        is_moved = chain.revision == self.acting and chain.rule in self.same_steps
+        return chain.replace(revision=self.proposed) if is_moved else chain
+
+
+class _ChainsAsProposed(Overlay[ChainId, Chain]):
+    __slots__ = ("_view",)
+
+    def __init__(self, chains: Mapping[ChainId, Chain], view: ProposedView) -> None:
+        super().__init__(chains)
+        self._view = view
+
+    def __getitem__(self, key: ChainId) -> Chain:
+        return self._view.chain(super().__getitem__(key))
+
+    def get(self, key: ChainId, default: Any = None) -> Any:
+        found = super().get(key)
+        return default if found is None else self._view.chain(found)
 
 
 def _has_same_steps(old: Rule, new: Rule | None) -> bool:

@@ -19,7 +19,7 @@ from services.rules.conversation.document import Document
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import is_opt_out
 from services.rules.rollout.activations import QUERIES, Trial, in_share
-from services.rules.rollout.differences import DifferenceKey, DifferenceKind, facts_under, judge_beside
+from services.rules.rollout.differences import DifferenceKey, DifferenceKind, ProposedView, judge_beside
 from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision
 from services.rules.rulebook.periods import PeriodStarted
 from shared.contracts.envelope import Event
@@ -49,6 +49,7 @@ class TrialDecider:
     _differing: dict[tuple[int, str, str], tuple[int, str]] = field(default_factory=dict)
     _observed: dict[tuple[int, ObservationKind, str], dict[str, str]] = field(default_factory=dict)
     _opted_out: set[PersonId] = field(default_factory=set)
+    _shadow_view: ProposedView | None = None
 
     def decide(self, event: Event, facts: Facts, now: datetime) -> tuple[Engine, Decision]:
         """The decision, and the engine that made it."""
@@ -60,8 +61,7 @@ class TrialDecider:
         active, shadow = self.force.active, self.force.shadow
         decision = active.decider.decide(event, facts, now)
         if shadow is not None:
-            seen = facts_under(facts, active.rulebook, shadow.engine.rulebook)
-            judge = partial(shadow.engine.decider.decide, event, seen, now)
+            judge = partial(shadow.engine.decider.decide, event, self._view(shadow).facts(facts), now)
             self._count(shadow.trial, judge_beside(decision, judge), event.id)
         return active, decision
 
@@ -86,12 +86,16 @@ class TrialDecider:
     def _judge_due(
         self, shadow: TriedRevision, decision: Decision, chain: Chain, facts: Facts, now: datetime
     ) -> set[DifferenceKey]:
-        proposed = shadow.engine.rulebook
-        seen = facts_under(facts, self.force.active.rulebook, proposed)
+        seen = self._view(shadow).facts(facts)
         as_begun = seen.chains[chain.chain_id]
-        if as_begun.revision != proposed.revision:
+        if as_begun.revision != shadow.engine.revision:
             return {(chain.rule, DifferenceKind.STEPS_CHANGED)}
         return judge_beside(decision, partial(shadow.engine.decider.decide_due, as_begun, seen, now))
+
+    def _view(self, shadow: TriedRevision) -> ProposedView:
+        if self._shadow_view is None:
+            self._shadow_view = ProposedView.of(self.force.active.rulebook, shadow.engine.rulebook)
+        return self._shadow_view
 
     def _decide_by_canary(
         self, canary: TriedRevision, event: Event, facts: Facts, now: datetime
