@@ -57,7 +57,8 @@ class _Parts:
 
     @property
     def erasures(self) -> ErasureRequests:
-        return ErasureRequests(self.process.pool, self.process.clock, self.settings.tenant)
+        settings = self.settings
+        return ErasureRequests(self.process.pool, self.process.clock, settings.tenant, settings.pseudonyms)
 
 
 async def main() -> None:
@@ -102,6 +103,7 @@ def _start_erasing(parts: _Parts) -> None:
         Expiry(files.delete_expired, settings.keep_media_days),
         Expiry(parts.erasures.expire_visitors, settings.keep_visitors_days),
         old_erasures(process.pool, settings.keep_inbox_days),
+        parts.erasures.old_addresses(settings.keep_inbox_days),
     )
     process.task("retention", lambda: delete_expired(process.clock, expiries))
 

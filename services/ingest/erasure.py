@@ -14,8 +14,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
-from services.ingest.identity import person_event
+from services.ingest.identity import address_hash, person_event
 from services.ingest.media.deletion import StoredFiles
+from services.ingest.person_directory import address_key, address_keys
 from services.ingest.poll.snapshots import WorkSnapshot
 from services.ingest.records import EventContext
 from services.ingest.store import raises_unavailable, write_transaction
@@ -28,12 +29,14 @@ from shared.contracts.personal_data import DELETED_TOPICS
 from shared.contracts.topics import CONSUMED, CONTACTS, PARTITIONS
 from shared.contracts.values import decode, encode
 from shared.runtime.clock import Clock
+from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.erasure import QUERIES as ERASURES
 from shared.runtime.erasure import LeftOver, known_words
 from shared.runtime.kafka import client_options
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.redaction import ERASED
+from shared.runtime.retention import Expiry, deletion
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
@@ -64,6 +67,7 @@ class ErasureRequests:
     pool: Pool
     clock: Clock
     tenant: TenantId
+    pseudonyms: Pseudonymizer
 
     async def take(self, events: Iterable[Event]) -> None:
         """Begin the erasure of the contacts that these events name. Raises Unavailable."""
@@ -112,10 +116,24 @@ class ErasureRequests:
                 if known.person_id != person_id and not known.erased:
                     await begin_erasure(tx.connection, tx, self.tenant, known.person_id)
                 state = erased_state(known).replace(observed_at=tx.now)
+                await self._note_addresses(tx, known)
                 saved = (self.tenant, state.person_id, state.version, encode(state).decode())
                 await tx.connection.execute(QUERIES.save_erased, *saved)
                 await tx.connection.execute(QUERIES.delete_former_addresses, self.tenant, known.person_id)
                 tx.publish(CONTACTS, person_event(state, EventContext(self.tenant, tx.now, {})))
+
+    async def _note_addresses(self, tx: Transaction, known: PersonObserved) -> None:
+        """Nothing that was sent from these addresses before the request is taken in any more."""
+        left = await tx.connection.fetch(QUERIES.former_addresses, self.tenant, known.person_id)
+        keys = sorted({*address_keys(known.addresses), *(address_key(row["address"]) for row in left)})
+        if keys:
+            hashes = [address_hash(self.tenant, key, self.pseudonyms) for key in keys]
+            noted = (self.tenant, known.person_id, tx.now, hashes, keys)
+            await tx.connection.execute(QUERIES.save_erased_addresses, *noted)
+
+    def old_addresses(self, days: int) -> Expiry:
+        """When the hashes of the addresses of erased people expire."""
+        return Expiry(deletion(self.pool, QUERIES.delete_old_erased_addresses), days)
 
 
 async def begin_erasure(connection: Connection, tx: Transaction, tenant: str, person_id: str) -> None:

@@ -23,9 +23,35 @@ for update;
 update people set contact_id = null, bsuid = null, phone_key = null, wa_key = null, version = $3, state = $4::jsonb
 where tenant = $1 and person_id = $2;
 
--- name: delete_former_addresses
+-- name: former_addresses
 -- The addresses that a person has left.
+select address from former_addresses where tenant = $1 and person_id = $2;
+
+-- name: delete_former_addresses
+-- Delete the addresses that a person has left.
 delete from former_addresses where tenant = $1 and person_id = $2;
+
+-- name: save_erased_addresses
+-- The hashes of a person's addresses, with the instant of the request; an address that another person has is theirs.
+insert into erased_addresses (tenant, address_hash, erased_at)
+select $1, hash, coalesce((select requested_at from erasures where tenant = $1 and person_id = $2), $3)
+from unnest($4::text[], $5::text[]) as given (hash, address_key)
+where not exists (
+    select from people o
+    where o.tenant = $1 and o.person_id <> $2
+        and (o.phone_key = address_key or o.wa_key = address_key or o.bsuid = address_key)
+)
+on conflict (tenant, address_hash) do update
+set erased_at = greatest(erased_addresses.erased_at, excluded.erased_at);
+
+-- name: delete_old_erased_addresses
+-- Delete hashes of addresses of people who were erased before $1, at most $2 of them, and return how many.
+with gone as (
+    delete from erased_addresses where ctid in (
+        select ctid from erased_addresses where erased_at < $1 order by erased_at limit $2
+    ) returning 1
+)
+select count(*) from gone;
 
 -- name: save_erased_contact
 -- A contact whose person was erased.

@@ -78,6 +78,11 @@ def visitor_id(identity: ObservedIdentity, tenant: TenantId, pseudonyms: Pseudon
     return pseudonyms.visitor_id(tenant, identity.bsuid or identity.phone or "")
 
 
+def address_hash(tenant: TenantId, key: str, pseudonyms: Pseudonymizer) -> str:
+    """Stands for an address of an erased person; ``key`` is the form by which it is looked up."""
+    return pseudonyms.hash("erased address", tenant, key)
+
+
 def identify(
     directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, at: datetime | None = None
 ) -> PersonId:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
 from services.ingest.identity import (
+    address_hash,
     address_locks,
     identify,
     lookup_keys,
@@ -25,8 +26,9 @@ from shared.contracts.ids import PersonId, partition_key
 from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import Clock
+from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.outbox import Transaction
-from shared.runtime.postgres import Pool
+from shared.runtime.postgres import Connection, Pool
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import database_span
 
@@ -117,10 +119,18 @@ class IdentityResolver:
         changed: dict[PersonId, PersonObserved] = {}
         async with write_transaction(self._pool, self._clock, locks) as tx:
             directory = await self._people.load_for_update(tx.connection, addresses, visitors)
-            erased = await self._people.being_erased(tx.connection, _shown_addresses(requests))
+            erased = await self._erased(tx.connection, addresses, requests[0].context.pseudonyms)
             senders = [await _change_people(request, directory, changed, erased, tx) for request in requests]
             await self._people.save(tx.connection, [*changed.values()], directory.former_of(changed))
         return senders
+
+    async def _erased(
+        self, connection: Connection, addresses: Sequence[str], pseudonyms: Pseudonymizer
+    ) -> Mapping[str, datetime]:
+        """Those of these addresses whose person was erased, and when that was asked for."""
+        hashes = {address_hash(self._people.tenant, one, pseudonyms): one for one in addresses}
+        found = await self._people.erased_at(connection, [*hashes])
+        return {hashes[one]: at for one, at in found.items()}
 
 
 async def _change_people(
@@ -133,7 +143,7 @@ async def _change_people(
     """Adds the new states to ``directory`` and to ``changed``, and publishes them.
 
     An update from before the person asked to be erased (``erased``, by address) is not taken in: it would bring back
-    what is being erased.
+    what is erased.
     """
     updates, context = request.updates, request.context
     own = directory.part(request.addresses, request.visitors)
@@ -154,15 +164,9 @@ async def _change_people(
 _NO_SENDER = _Sender(None, ())
 
 
-def _shown_addresses(requests: Sequence[_Request]) -> set[str]:
-    """The addresses as they were written, not the keys by which they are looked up."""
-    shown = (update.identity for request in requests for update in request.updates)
-    return {address for identity in shown for address in (identity.bsuid, identity.phone) if address}
-
-
 def _came_too_late(update: PersonUpdate, erased: Mapping[str, datetime]) -> bool:
     """WhatsApp's instants are whole seconds: the second of the request counts as after it."""
-    asked = (erased.get(address) for address in (update.identity.bsuid, update.identity.phone) if address)
+    asked = map(erased.get, lookup_keys(update.identity) if erased else ())
     return any(at is not None and update.at < at.replace(microsecond=0) for at in asked)
 
 

@@ -31,12 +31,9 @@ where tenant = $1 and (
 order by person_id
 for update;
 
--- name: addresses_being_erased
--- Those of these BSUIDs and numbers by which a person is being erased, and since when.
-select word as address, max(requested_at) as requested_at
-from erasures, unnest(words) as word
-where tenant = $1 and next_at is not null and word = any($2::text[])
-group by word;
+-- name: erased_addresses
+-- Those of these addresses, as keyed hashes, whose person was erased, and when that was asked for.
+select address_hash, erased_at from erased_addresses where tenant = $1 and address_hash = any($2::text[]);
 
 -- name: save_people
 -- The new state of each person; an older version never overwrites a newer one.

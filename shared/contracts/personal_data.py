@@ -170,6 +170,12 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Retention.PERSON,
             rows=_BY_PERSON,
         ),
+        TableData(
+            "erased_addresses",
+            "keyed hashes of the addresses of erased people, so that nothing sent before brings them back",
+            Erasure.NONE,
+            Retention.INBOX,
+        ),
         TableData("erased_contacts", "the number in Consonance of erased contacts", Erasure.NONE, Retention.PERSON),
         TableData(
             "snapshots",

@@ -383,7 +383,7 @@ _KNOWN_WORDS = {
             where f.tenant = p.tenant and f.person_id = p.person_id and not exists (
                 select from ingest.people o
                 where o.tenant = f.tenant and o.person_id <> f.person_id
-                    and f.address_key in (o.phone_key, o.wa_key, o.bsuid)
+                    and (o.phone_key = f.address_key or o.wa_key = f.address_key or o.bsuid = f.address_key)
             ) and not exists (
                 select from ingest.former_addresses o
                 where o.tenant = f.tenant and o.address_key = f.address_key and o.person_id <> f.person_id

@@ -30,7 +30,7 @@ from shared.contracts.vocabulary import PartyKind, Role
 from shared.runtime.clock import SystemClock, machine_now
 from shared.runtime.postgres import Pool, session_settings
 from shared.runtime.redaction import ERASED
-from tests.services.ingest.payloads import CONTEXT
+from tests.services.ingest.payloads import CONTEXT, PSEUDONYMS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 TENANT = CONTEXT.tenant
@@ -145,7 +145,7 @@ async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> 
     ]
     async with ingest_pool(postgres_database) as pool:
         await PersonStore(TENANT).save(pool, known)
-        requests = ErasureRequests(pool, clock, TENANT)
+        requests = ErasureRequests(pool, clock, TENANT, PSEUDONYMS)
         await requests.take([erasure_request(ContactId(7))])
         while people := await pool.fetch("select person_id from erasures where passes = 0"):
             for (person,) in people:

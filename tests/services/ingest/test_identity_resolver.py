@@ -22,7 +22,7 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.erasure import known_words
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
-from tests.services.ingest.payloads import CONTEXT, messages, status, statuses, text, webhook
+from tests.services.ingest.payloads import CONTEXT, PSEUDONYMS, messages, status, statuses, text, webhook
 
 pytestmark = pytest.mark.integration
 
@@ -168,7 +168,7 @@ async def test_what_was_sent_before_an_erasure_and_comes_after_it_is_not_taken_i
     sent = datetime.fromtimestamp(1764000000, UTC)
     (person,) = persons(await resolve(pool, text("w1", from_user_id="GB.1")))
     await clear_outbox(pool)
-    requests = ErasureRequests(pool, SystemClock(), CONTEXT.tenant)
+    requests = ErasureRequests(pool, SystemClock(), CONTEXT.tenant, PSEUDONYMS)
     async with write_transaction(pool, SystemClock()) as tx:
         await begin_erasure(tx.connection, tx, CONTEXT.tenant, person)
     await pool.execute("update erasures set requested_at = $1", sent - timedelta(seconds=seconds, microseconds=-400))
@@ -179,6 +179,60 @@ async def test_what_was_sent_before_an_erasure_and_comes_after_it_is_not_taken_i
     newest = {state.person_id: state for state in await states(pool)}
     assert newest[PersonId(person)].erased is not is_taken_in
     assert newest[PersonId(found[-1])].addresses.phone == "+447700900124"
+
+
+async def erase(pool: Pool, person: str) -> None:
+    """As a request that came at 1764000060; the record of the erasure is that of a completed one."""
+    async with write_transaction(pool, SystemClock()) as tx:
+        await begin_erasure(tx.connection, tx, CONTEXT.tenant, person)
+    await pool.execute("update erasures set requested_at = $1", datetime.fromtimestamp(1764000060, UTC))
+    await ErasureRequests(pool, SystemClock(), CONTEXT.tenant, PSEUDONYMS).publish_erased(PersonId(person), 0)
+    await pool.execute("update erasures set next_at = null, words = '{}', completed_at = $1", SystemClock().now())
+
+
+BRAZILIAN, WITHOUT_NINTH_DIGIT = "5511987654321", "551187654321"
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        text("w2", from_user_id="GB.1"),
+        text("w2", sender=WITHOUT_NINTH_DIGIT),
+        text("w2", sender="447700900123"),
+        text("w2", sender=BRAZILIAN, type="system", system={"type": "user_changed_number", "wa_id": "12195555358"}),
+    ],
+    ids=["bsuid", "the other form of the number", "the former number", "a change of number"],
+)
+async def test_nothing_from_before_an_erasure_brings_the_person_back_days_after_it(
+    pool: Pool, late: dict[str, Any]
+) -> None:
+    """WhatsApp delivers for up to seven days; the words that an erasure searches by are gone after one."""
+    (person, _) = persons(
+        await resolve(pool, text("w1", from_user_id="GB.1"), number_changed("w0", 1, number=BRAZILIAN))
+    )
+    await erase(pool, person)
+    await clear_outbox(pool)
+    assert await resolve(pool, late) == []
+    assert await states(pool) == []
+    assert await pool.fetchval("select count(*) from people where bsuid is not null or phone_key is not null") == 0
+    (anew,) = persons(await resolve(pool, {**late, "id": "w3", "timestamp": at(60)}))
+    assert anew in {state.person_id for state in await states(pool)}
+
+
+async def test_a_number_that_an_erased_person_shared_is_the_others_still(pool: Pool) -> None:
+    """A message from there that was sent before the request and shows something new about them is taken in."""
+    ids = [person_id_of_contact(CONTEXT.tenant, ContactId(number)) for number in (8, 9)]
+    contacts = [
+        PersonObserved(
+            person_id=one, contact_id=ContactId(8 + n), addresses=Addresses(phone=Phone("+447700900123")),
+            observed_at=CONTEXT.now, version=1,
+        )
+        for n, one in enumerate(ids)
+    ]  # fmt: skip
+    async with pool.acquire() as connection:
+        await PersonStore(CONTEXT.tenant).save(connection, contacts)
+    await erase(pool, ids[0])
+    assert persons(await resolve(pool, text("w2", from_user_id="GB.7"))) == [ids[1]]
 
 
 def at(seconds: int) -> str:
@@ -225,5 +279,5 @@ async def test_addresses_that_were_left_are_searched_by_an_erasure_and_forgotten
     await resolve(pool, number_changed("w4", 40, former="12195555358", number="447700900777"))
     async with write_transaction(pool, SystemClock()) as tx:
         await begin_erasure(tx.connection, tx, CONTEXT.tenant, person)
-    await ErasureRequests(pool, SystemClock(), CONTEXT.tenant).publish_erased(PersonId(person), 0)
+    await ErasureRequests(pool, SystemClock(), CONTEXT.tenant, PSEUDONYMS).publish_erased(PersonId(person), 0)
     assert await pool.fetchval("select count(*) from former_addresses") == 0

@@ -20,7 +20,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.ids import ContactId, person_id_of_contact
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
-from tests.services.ingest.payloads import CONTEXT, NOW, messages, text, webhook
+from tests.services.ingest.payloads import CONTEXT, NOW, PSEUDONYMS, messages, text, webhook
 
 pytestmark = pytest.mark.integration
 
@@ -237,7 +237,7 @@ async def test_a_contact_who_is_erased_while_the_poll_is_stored_is_not_taken_in_
     source = FakeConsonance(people=[contact(8, "+447700900123")])
     await contacts_poll(pool, source).run()
     source.people = [contact(8, "+447700900777"), contact(9, "+447700900888")]
-    requests = ErasureRequests(pool, FixedClock(), CONTEXT.tenant)
+    requests = ErasureRequests(pool, FixedClock(), CONTEXT.tenant, PSEUDONYMS)
     person = person_id_of_contact(CONTEXT.tenant, ContactId(8))
 
     async def erased_meanwhile(connection: Any, tenant: Any, contacts: Any) -> frozenset[int]:
