@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from dev.consonance import command as consonance_command
 from dev.image.build import TARGETS, Build, BuildFailed, build_command, describe, find_builder, try_out
 from dev.whatsapp import command as whatsapp_command
+from ops.command_line import OperatorSettings
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings
@@ -217,10 +218,19 @@ def _without_rules(name: str) -> list[str]:
 
 def test_what_is_ours_runs_without_rights_and_on_a_read_only_file_system() -> None:
     ours = {name: service for name, service in COMPOSE.items() if service["image"].startswith("stet")}
-    assert len(ours) == 10
+    assert len(ours) == 11
     for service in ours.values():
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
+
+
+def test_people_of_compose_log_in_as_the_operator_and_ask_every_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = COMPOSE["operator"]
+    assert operator["profiles"], "it would start with the others"
+    for name, value in operator["environment"].items():
+        monkeypatch.setenv(name, value)
+    assert "//stet_operator:development@database:" in load_settings(OperatorSettings).dsn
+    assert operator["environment"]["STET_METRICS"].split() == [f"http://{name}:9090" for name in SETTINGS]
 
 
 def test_a_service_of_compose_has_the_time_to_end_that_its_pod_has() -> None:
