@@ -18,8 +18,6 @@ from typing import Annotated, Any
 import aiohttp
 import asyncpg
 import typer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from rich.table import Table
 from rich.text import Text
 
@@ -28,13 +26,13 @@ from ops.command_line import (
     Format,
     OutputFormat,
     Service,
-    broker_away,
     console,
     print_error,
     print_json,
     run,
 )
 from ops.environment import current_stack
+from ops.topics import admin_client
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.rollout.bundles import BundleSource
@@ -44,7 +42,6 @@ from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.contracts.topics import CONSUMED, PRODUCED
 from shared.runtime.clock import machine_now
-from shared.runtime.kafka import client_options, connection_fault
 from shared.runtime.postgres import MIN_VERSION, Connection, connect, missing_migrations
 from shared.runtime.setting_names import PREFIX
 from shared.runtime.settings import ServiceSettings, load_settings
@@ -228,17 +225,10 @@ def _skew(check: str, theirs: datetime, whose: str) -> list[Finding]:
 
 
 async def _check_broker(settings: ServiceSettings, service: Service) -> Sequence[Finding]:
-    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=10_000)
-    try:
-        await admin.start()
-        topics = (*CONSUMED[service], *PRODUCED[service])
+    topics = (*CONSUMED[service], *PRODUCED[service])
+    async with admin_client(settings) as admin:
         problems = await topic_problems(admin, settings.topic_prefix, topics)
         differences = await topic_differences(admin, settings.topic_prefix)
-    except (KafkaError, OSError) as error:
-        fault = await connection_fault(settings) or broker_away(error, settings.kafka_bootstrap)
-        return [wrong("broker", str(fault))]
-    finally:
-        await admin.close()
     findings = [fine("broker", f"{settings.kafka_bootstrap} answers ({settings.kafka_security_protocol})")]
     findings += [
         wrong("topics", f"{name}: {lack}; run stet topics create, or let this login use it")

@@ -1,5 +1,7 @@
 """Creates the topics on STET_KAFKA_BOOTSTRAP, and compares them with their declaration."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
@@ -37,20 +39,25 @@ def check_command(output: Format = OutputFormat.TEXT) -> None:
     run(_check(output, create=False))
 
 
-async def _check(output: OutputFormat, *, create: bool) -> int:
-    settings, created = load_settings(TopicSettings), list[str]()
+@asynccontextmanager
+async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Raises Misconfigured where no broker takes the login, or answers in time."""
     admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=_ANSWER_MS)
     try:
         await admin.start()
+        yield admin
+    except (KafkaError, OSError) as error:
+        raise await connection_fault(settings) or broker_away(error, settings.kafka_bootstrap) from error
+    finally:
+        await admin.close()
+
+
+async def _check(output: OutputFormat, *, create: bool) -> int:
+    settings, created = load_settings(TopicSettings), list[str]()
+    async with admin_client(settings) as admin:
         if create:
             created = await create_topics(admin, settings.topic_prefix, settings.kafka_replication)
         differences = await topic_differences(admin, settings.topic_prefix)
-    except (KafkaError, OSError) as error:
-        if (fault := await connection_fault(settings)) is not None:
-            raise fault from error
-        raise broker_away(error, settings.kafka_bootstrap) from error
-    finally:
-        await admin.close()
     if output is OutputFormat.JSON:
         print_json([*({"created": name} for name in created), *({"difference": one} for one in differences)])
     else:

@@ -246,6 +246,8 @@ class Relay:
         except asyncio.CancelledError:
             await self._release(connection)
             raise
+        finally:
+            _BLOCKED_TOPICS.set(0)  # the next leader says which are refused
 
     async def _await_predecessor(self, connection: Connection) -> None:
         self._held_until = None

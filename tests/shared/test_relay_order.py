@@ -16,6 +16,7 @@ from aiokafka.errors import (
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED
 from shared.runtime.kafka import OutgoingRecord
+from shared.runtime.metrics import exposition
 from shared.runtime.outbox import Relay
 from shared.runtime.settings import ServiceSettings
 
@@ -115,3 +116,19 @@ async def test_a_topic_that_is_refused_for_a_moment_waits_for_a_moment() -> None
     refused = UnknownTopicOrPartitionError()
     assert [await send(refused) for _ in range(8)] == pytest.approx([0.25, 0.5, 1, 2, 4, 8, 10, 10], abs=0.1)
     assert [await send(None), await send(refused)] == pytest.approx([0, 0.25], abs=0.1)
+
+
+async def test_a_replica_that_no_longer_leads_blocks_no_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number is added to those of the others, one of which leads and may send."""
+    settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+    relay = Relay(settings, "rules", RecordingProducer())  # type: ignore[arg-type]
+
+    async def lead_until_the_lease_ends(_: object) -> None:
+        relay._block_topics({DECISIONS.name})
+        assert relay._blocked_now() == [DECISIONS.name]
+        raise ConnectionError
+
+    monkeypatch.setattr(relay, "_await_predecessor", lead_until_the_lease_ends)
+    with pytest.raises(ConnectionError):
+        await relay._lead(None)
+    assert 'stet_outbox_blocked_topics{service="rules"} 0.0' in exposition("rules", "")[0].decode()
