@@ -15,12 +15,13 @@ from bench.records import fill_topic
 from bench.results import BenchResult, compare_with_floor, measure_in_turns
 from dev.processes import Child
 from shared.contracts.ids import Line, MessageId, derive_id
-from shared.contracts.messages import Resend, SendMessage, TemplateCall
+from shared.contracts.messages import OpenSpan, Resend, SendMessage, TemplateCall
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED
 from shared.runtime.clock import machine_now
 
 _TARGET = 0.6
 _CONCURRENCY = 256
+_OPEN = timedelta(hours=9)
 _POLL_SECONDS = 0.05  # asking a hundred times a second takes a tenth of a core from those measured
 MESSAGES_PATH = "/v25.0/123456789012345/messages"
 _MESSAGES_PER_SECOND = 2_000
@@ -103,7 +104,8 @@ async def known_people(environment: BenchEnvironment) -> int:
 def notice_requests(
     first: int, count: int, now: datetime, people: int = records.PEOPLE
 ) -> Iterator[records.KeyedRecord]:
-    """Requests number ``first`` and on, to so many people in turn."""
+    """Requests number ``first`` and on, to so many people in turn; they may leave now, tomorrow and the day after."""
+    days = [now - timedelta(hours=1) + day * timedelta(days=1) for day in range(3)]
     for number in range(first, first + count):
         person = records.person_id(number % people)
         text = f"Good news about “The Book of Number {number}”, Reader: it is now at “proofs”. There is nothing to do."
@@ -120,5 +122,6 @@ def notice_requests(
             template=template,
             resend=Resend.IF_UNPROVEN,
             expires_at=now + timedelta(days=2),
+            open_hours=tuple(OpenSpan(opens=day, closes=day + _OPEN) for day in days),
         )
         yield records.keyed_record(request, request.message_id, records.person_key(person), now)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from dev.chaos.checks.files import ButtonTap, CheckResult, DatabaseRow, RecordedEvent, RunFiles
+from dev.chaos.checks.files import ButtonTap, CheckResult, DatabaseRow, RecordedEvent, RunFiles, epoch
 
 _CLOCK_SECONDS = 0.05  # instants in records are rounded, and a batch is decided at one instant
 _SHORTCUTS = frozenset({"not_me", "give_back", "take", "done"})
@@ -82,10 +82,18 @@ def _reminders(files: RunFiles, chain_id: str, person: str, rule: str | None) ->
 
 
 def quiet_hours(files: RunFiles) -> CheckResult:
-    """Sleepers get no message before their morning, except a reply to a message of their own."""
+    """No attempt begins outside the hours that its request names, which has none only where it is a reply.
+
+    Of sleepers, no unasked message is requested before their morning either.
+    """
     result = CheckResult("sent in quiet hours")
     for sent in files.sends:
         asked = files.requested.get(sent.message_id)
+        hours = asked.data.get("open_hours") if asked else None
+        if hours:
+            result.judged += 1
+            if not any(epoch(one["opens"]) - _CLOCK_SECONDS <= sent.begun_at < epoch(one["closes"]) for one in hours):
+                result.add_violation("left outside the hours of its person", sent.message_id)
         if asked is None or sent.person not in files.run["sleepers"] or asked.data.get("rule") != "chaos-held":
             continue
         result.judged += 1

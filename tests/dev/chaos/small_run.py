@@ -153,7 +153,8 @@ def clean() -> SmallRun:
 
 def _notice(run: SmallRun) -> None:
     run.push("e-notice", "work.stage_changed", 1, work={"work_id": 7}, to_stage="N-1")
-    run.ask("m-notice", 1.2, "e-notice", say="chaos_notice", rule="chaos-notice", chain_id="c-notice")
+    notice = {"say": "chaos_notice", "rule": "chaos-notice", "chain_id": "c-notice"}
+    run.ask("m-notice", 1.2, "e-notice", **notice, open_hours=[{"opens": iso(1.2), "closes": iso(20)}])
     run.decide("e-notice", 1.2, {"chain_id": "c-notice", "reason": "started", "messages": ["m-notice"]})
     run.send("m-notice", 1.5, text="Dear Anna, “Work” has reached the stage N-1 today.")
     run.chain("c-notice", "chaos-notice", steps=[{}], closing="done")

@@ -163,6 +163,10 @@ def _before_the_answer(run: SmallRun) -> None:
             row["seen_at"] -= 4
 
 
+def _in_the_night(run: SmallRun) -> None:
+    _again(run, "m-notice", 25)
+
+
 def _unwritten(run: SmallRun) -> None:
     _forget(run, "topics", lambda row: row["event"]["id"] in {"x-approve", "v-x-approve", "q-v-x-approve"})
 
@@ -211,6 +215,7 @@ _FALSIFIED: Sequence[tuple[Callable[[SmallRun], None], str]] = (
     (_refused_for_its_rate, "limit exceeded"),
     (_early, "early timer"),
     (_before_the_answer, "timer before the answer"),
+    (_in_the_night, "sent in quiet hours"),
     (_unwritten, "unwritten answer"),
     (_asked_to_write_twice, "write asked for twice"),
     (_write_without_an_end, "write without an end"),
