@@ -135,6 +135,8 @@ class Claimer:
     followers: Followers = field(default_factory=Followers)
     bulk_turns: Counter[str] = field(default_factory=Counter)
     """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""
+    unconfirmed: list[SendIntent] = field(default_factory=list)
+    """Intents whose commit was asked for, and not answered."""
 
     def capacities(self, in_flight: Mapping[str, int], at_most: int, moment: Moment) -> list[LaneCapacity]:
         """How many messages of each lane to fetch: none of a throttled or paused line, one while it is probed."""
@@ -263,7 +265,9 @@ class Claimer:
             for intent in batch.intents.values()
         }
         lease = moment.machine + self.lease
+        self.unconfirmed.extend(batch.intents.values())
         begun = await self.store.begin_attempts(connection, wordings, moment.business, moment.machine, lease)
+        self.unconfirmed.clear()
         for message_id, intent in list(batch.intents.items()):
             if begun.get(message_id) != intent.attempt:
                 self.usage.release(intent.target.line)

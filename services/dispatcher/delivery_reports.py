@@ -75,10 +75,19 @@ class StatusReport(Struct, frozen=True):
 
 
 def apply_outcome(
-    message: TrackedMessage, attempt: int, outcome: SendOutcome, retry_at: RetryTime, now: datetime
+    message: TrackedMessage,
+    attempt: int,
+    outcome: SendOutcome,
+    retry_at: RetryTime,
+    now: datetime,
+    lease_until: datetime | None = None,
 ) -> StateChange:
-    """``retry_at`` is when the message may be sent again if the outcome allows that."""
-    if attempt != message.attempts:
+    """``retry_at`` is when the message may be sent again if the outcome allows that.
+
+    ``lease_until`` tells the attempt from one of the same number that another leader began, where this one's was never
+    committed.
+    """
+    if attempt != message.attempts or (lease_until is not None and lease_until != message.lease_until):
         return StateChange(message)  # the attempt was given up and repeated since; its own statuses will settle it
     if message.state is MessageState.INTENT:
         return _apply_awaited(message, outcome, retry_at, now)

@@ -108,7 +108,8 @@ class AttemptResult(StrEnum):
 
 
 class TrackedMessage(Struct, frozen=True):
-    """One row of the table ``messages``. ``not_before`` is business time, ``hold_until`` machine time.
+    """One row of the table ``messages``. ``not_before`` is business time, ``hold_until`` and ``lease_until`` (of
+    the newest attempt) machine time.
 
     ``attempts`` counts the requests begun. ``failed_attempt`` is the newest attempt that a status reported as failed;
     ``rank`` and ``wamid`` belong to the newest accepted attempt. ``withdrawal`` is why rules withdrew the message after
@@ -125,6 +126,7 @@ class TrackedMessage(Struct, frozen=True):
     expires_at: datetime
     not_before: datetime
     hold_until: datetime | None = None
+    lease_until: datetime | None = None
     attempts: int = 0
     wording: MessageForm | None = None
     template_only: bool = False

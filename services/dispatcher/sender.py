@@ -23,7 +23,7 @@ from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.delivery_reports import apply_outcome
 from services.dispatcher.message_state import RetryTime, drop
 from services.dispatcher.message_updates import SERVICE, AcceptedSend, ApplyUpdate, MessageUpdate, MessageUpdater
-from services.dispatcher.provider_responses import SendAccepted, SendError, SendOutcome
+from services.dispatcher.provider_responses import SendAccepted, SendError, SendNotStarted, SendOutcome
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import ThrottleChanges, Throttles
@@ -238,6 +238,7 @@ class Sender:
         finally:
             self._claimer = None
             self.in_flight.cancel_all()  # their withdrawals would not be heard
+            self._give_back(claimer.unconfirmed)
             await asyncio.shield(self.drain())
 
     async def deliver(self) -> None:
@@ -292,6 +293,14 @@ class Sender:
             await self._recorder.drop(batch.drops)
         _count_plans(batch)
         return bool(batch.intents or batch.drops or batch.waits or batch.held)
+
+    def _give_back(self, intents: Iterable[SendIntent]) -> None:
+        """They have not left, and may be committed: the session was lost before the answer came."""
+        for intent in intents:
+            self.in_flight.add(intent)
+            retry_at = RetryTime(self._clock.now())
+            self._results.append(SendResult(intent, SendNotStarted(MessageReason.LEASE_ENDED), retry_at))
+        self._has_results.set()
 
     async def _load_throttles(self, connection: Connection) -> None:
         if self._throttles_changed:
@@ -423,8 +432,11 @@ def _accepted_sends(results: Iterable[SendResult]) -> Iterator[AcceptedSend]:
 
 
 def _outcome_update(result: SendResult) -> MessageUpdate:
-    apply = partial(apply_outcome, attempt=result.intent.attempt, outcome=result.outcome, retry_at=result.retry_at)
-    return MessageUpdate(result.intent.message_id, apply)
+    intent, outcome = result.intent, result.outcome
+    apply = partial(
+        apply_outcome, attempt=intent.attempt, outcome=outcome, retry_at=result.retry_at, lease_until=intent.lease_until
+    )
+    return MessageUpdate(intent.message_id, apply)
 
 
 async def _to_its_end(claiming: Awaitable[bool]) -> bool:

@@ -350,7 +350,7 @@ update messages set set_aside = $3 where tenant = $1 and message_id = $2 returni
 
 -- name: load_messages
 -- Messages, locked in one order so that two batches never deadlock.
-select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, attempts,
+select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, lease_until, attempts,
     wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language,
     request_event, correlation_id, traceparent, rule, coalesce(requested_lane, lane) as lane,
     coalesce(decided_at, requested_at) as decided_at, open_hours

@@ -95,6 +95,16 @@ def test_an_outcome_of_an_older_attempt_changes_nothing() -> None:
     assert apply_outcome(begun, 1, SendAccepted(WAMID), _DELAY, NOON).message == begun
 
 
+def test_an_outcome_of_a_claim_that_was_not_committed_changes_nothing_of_another_leaders_attempt() -> None:
+    begun = begun_message(lease_until=NOON + timedelta(seconds=16))
+    not_started = SendNotStarted(MessageReason.LEASE_ENDED)
+    mine, other = (
+        apply_outcome(begun, 1, not_started, _DELAY, NOON, lease_until=NOON + timedelta(seconds=count)).message.state
+        for count in (16, 15)
+    )
+    assert (mine, other) == (MessageState.WAITING, MessageState.INTENT)
+
+
 def test_a_response_after_the_lease_settles_the_uncertain_send() -> None:
     uncertain = mark_uncertain(begun_message(), MessageReason.LEASE_ENDED, NOON).message
     change = apply_outcome(uncertain, 1, SendAccepted(WAMID), _DELAY, NOON)

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from services.dispatcher.store import MessageStore
@@ -180,3 +181,23 @@ async def test_a_dispatcher_that_ends_while_it_claims_puts_the_claimed_back(
     await has_begun.wait()
     await dispatcher.stop()
     assert (await dispatcher.state(), await dispatcher.sent()) == ("waiting", [])
+
+
+async def test_a_claim_whose_commit_was_not_answered_goes_again(
+    dispatcher: DispatcherUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it left, so a question needs no operator."""
+    begin, lost = MessageStore.begin_attempts, list[str]()
+
+    async def begin_and_lose_the_first_answer(*arguments: Any) -> dict[str, int]:
+        begun = await begin(*arguments)
+        if not lost:
+            lost.extend(begun)
+            raise asyncpg.ConnectionDoesNotExistError
+        return begun
+
+    monkeypatch.setattr(MessageStore, "begin_attempts", begin_and_lose_the_first_answer)
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_for_state("accepted")
+    assert (lost, await dispatcher.published()) == (["m1"], ["accepted"])
+    assert len(await dispatcher.sent()) == 1
