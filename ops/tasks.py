@@ -1,6 +1,7 @@
 """Writes that Consonance cannot be asked to do, for a person to do by hand.
 
-Closing a task counts like a verified write: what waited behind it goes on, and approved metadata goes downstream.
+A task that is done counts like a verified write: approved metadata goes downstream. One that is dropped counts like a
+write in conflict: nothing was written, and the people concerned hear so. What waited behind it goes on either way.
 """
 
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ _COLUMNS = {"task_id": "task", "opened_at": "since", "operation": "operation", "
 TaskReason = Annotated[
     str, typer.Option("--reason", help="How, or where to find it; kept with the evidence and in the audit log.")
 ]
+DropReason = Annotated[
+    str, typer.Option("--reason", help="Why the write is not wanted; kept with the evidence and in the audit log.")
+]
 TaskId = Annotated[int, typer.Argument(help="The number in the list.", metavar="ID")]
 
 
@@ -61,22 +65,30 @@ def show_command(task_id: TaskId, *, reason: ReadReason, output: Format = Output
 @app.command("done")
 def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Record that a task is done in Consonance."""
-    settings = load_command_settings(CommandSettings)
     confirm(f"Has the write of task {task_id} been made in Consonance?", yes=yes)
+    run(_close(task_id, reason, output, is_done=True))
 
-    async def command() -> int:
-        async with operator_pool(settings, SERVICE) as pool:
-            task = await fetch_task(pool, task_id)
-            if task is None:
-                return print_error(f"there is no task {task_id}")
-            async with audited(pool, "close task", f"{task_id} {task.stored.write.record}", reason) as entry:
-                if not await close_task(pool, settings.clock(), task, reason):
-                    entry.result = "closed before: nothing was changed"
-                    return print_error(f"task {task_id} was closed before")
-        print_result(f"task {task_id} is done; the writes behind it go on", {"task_id": task_id, "done": True}, output)
-        return 0
 
-    run(command())
+@app.command("drop")
+def drop_command(task_id: TaskId, *, reason: DropReason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+    """Close a task whose write is not wanted any more: it counts as not written, and the people concerned hear so."""
+    confirm(f"Is the write of task {task_id} not to be made in Consonance?", yes=yes)
+    run(_close(task_id, reason, output, is_done=False))
+
+
+async def _close(task_id: int, reason: str, output: OutputFormat, *, is_done: bool) -> int:
+    settings = load_command_settings(CommandSettings)
+    action, state = ("close task", "done") if is_done else ("drop task", "dropped")
+    async with operator_pool(settings, SERVICE) as pool:
+        task = await fetch_task(pool, task_id)
+        if task is None:
+            return print_error(f"there is no task {task_id}")
+        async with audited(pool, action, f"{task_id} {task.stored.write.record}", reason) as entry:
+            if not await close_task(pool, settings.clock(), task, reason, is_done=is_done):
+                entry.result = "closed before: nothing was changed"
+                return print_error(f"task {task_id} was closed before")
+    print_result(f"task {task_id} is {state}; the writes behind it go on", {"task_id": task_id, state: True}, output)
+    return 0
 
 
 async def print_open_tasks(pool: Pool, output: OutputFormat = OutputFormat.TEXT) -> int:

@@ -41,7 +41,7 @@ class ComparisonStatus(StrEnum):
 
 
 class WriteReason(StrEnum):
-    """Why a write is in conflict, or why a person has to do it."""
+    """Why a write is in conflict, or why a person has to do it; ``dropped``: its task was closed without the write."""
 
     CHANGED_MEANWHILE = "changed_meanwhile"
     RECORD_MISSING = "record_missing"
@@ -57,6 +57,7 @@ class WriteReason(StrEnum):
     NOT_TAKEN = "not_taken"
     READ_BACK_DIFFERS = "read_back_differs"
     UNREADABLE = "unreadable"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)

@@ -402,19 +402,23 @@ async def fetch_task(pool: Pool, task_id: int) -> ManualTask | None:
     )
 
 
-async def close_task(pool: Pool, clock: Clock, task: ManualTask, note: str | None) -> bool:
-    """A person did the write in Consonance: it counts like a verified one. False where the task was closed before."""
+async def close_task(pool: Pool, clock: Clock, task: ManualTask, note: str | None, *, is_done: bool = True) -> bool:
+    """A person did the write in Consonance: it counts like a verified one. False where the task was closed before.
+
+    Without ``is_done`` the write is not wanted any more: it counts like one in conflict, which wrote nothing.
+    """
     stored, event = task.stored, WriteEvent.TASK_CLOSED
+    outcome = WriteOutcome.DONE_BY_HAND if is_done else WriteOutcome.CONFLICT
     async with transaction(pool, clock, SERVICE, locks=[stored.ordering_key]) as tx:
         if await tx.connection.fetchval(QUERIES.close_task, task.task_id, tx.now, note) is None:
             return False
         await tx.connection.execute(
             QUERIES.settle_by_hand,
-            *(stored.tenant, stored.write.write_id, tx.now, target_state(event), source_states(event)),
+            *(stored.tenant, stored.write.write_id, tx.now, target_state(event), source_states(event), outcome),
         )
-        detail, reference = _detail_and_reference(task)
-        await _add_evidence(tx, stored, WriteOutcome.DONE_BY_HAND, detail, task.changes, note)
-        await _publish_outcome(tx, stored, WriteOutcome.DONE_BY_HAND, detail=detail, reference=reference)
+        detail, reference = _detail_and_reference(task) if is_done else (WriteReason.DROPPED, None)
+        await _add_evidence(tx, stored, outcome, detail, task.changes, note)
+        await _publish_outcome(tx, stored, outcome, detail=detail, reference=reference)
         await tx.connection.execute(QUERIES.notify_workers)
     return True
 

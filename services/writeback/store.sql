@@ -197,13 +197,13 @@ join writes w using (tenant, write_id)
 where t.task_id = $1;
 
 -- name: close_task
--- A person did it; no row where the task was closed before.
+-- A person did it, or dropped it; no row where the task was closed before.
 update tasks set closed_at = $2, note = $3 where task_id = $1 and closed_at is null returning write_id;
 
 -- name: settle_by_hand
--- The write of a closed task is at rest; the writes behind it go on.
+-- The write of a closed task is at rest; the writes behind it go on. Where it was not done, there is no value.
 update writes
-set state = $4, outcome = 'done_by_hand', settled_at = $3
+set state = $4, outcome = $6, settled_at = $3, value = case $6 when 'done_by_hand' then value end
 where tenant = $1 and write_id = $2 and state = any ($5);
 
 -- name: fetch_backlog

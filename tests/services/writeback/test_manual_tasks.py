@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dev.consonance.schema import Profile
+from services.writeback.evidence_store import fetch_chain
 from shared.contracts.consonance import MetadataField
 from tests.infrastructure import ROOT
 from tests.services.writeback.samples import TENANT, advance, decision, item, metadata, pitch, request
@@ -80,6 +81,25 @@ async def test_a_readable_value_is_compared_before_a_task_is_opened(documented: 
     old = item("New", "Not what stands", field=MetadataField.SHORT_DESCRIPTION)
     await documented.enqueue(request(metadata(old)))
     await documented.wait_for_outcomes("conflict")
+
+
+async def test_a_task_whose_write_is_not_wanted_any_more_is_dropped(
+    documented: WritebackUnderTest, postgres_database: str
+) -> None:
+    """The request was cancelled, or the work is gone: nothing counts as written, and later writes go on."""
+    name = item("Ann", "A.", field=MetadataField.CONTRIBUTOR_NAME)
+    await documented.enqueue(request(metadata(name), "w1"))
+    await documented.wait_for_outcomes("manual")
+    await documented.enqueue(request(metadata(), "w2"))
+    dropped = command(postgres_database, "tasks", "drop", "1", "--yes", "--reason", "the work was cancelled")
+    assert dropped.returncode == 0, dropped.stderr
+    await documented.wait_for_outcomes("manual", "conflict", "verified", "approved")
+    assert (await documented.events())[1]["data"]["detail"] == "dropped"
+    async with documented.pool.acquire() as connection:
+        entry = (await fetch_chain(connection, TENANT, "works/61421"))[1].document()
+    assert entry is not None
+    assert (entry["outcome"], entry["detail"], entry["note"]) == ("conflict", "dropped", "the work was cancelled")
+    assert "closed before" in command(postgres_database, *DONE).stderr
 
 
 async def test_a_task_is_closed_once(documented: WritebackUnderTest, postgres_database: str) -> None:
