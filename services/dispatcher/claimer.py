@@ -19,7 +19,16 @@ from services.dispatcher.document_store import DocumentKey, DocumentStore, Known
 from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.payload import ContentDocument, MessageContent, UnsendableContent, build_body
-from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, is_window_open, plan_send
+from services.dispatcher.planner import (
+    DropMessage,
+    Postpone,
+    QueuedMessage,
+    SendContext,
+    SendNow,
+    SendPlan,
+    is_window_open,
+    plan_send,
+)
 from services.dispatcher.rate_limits import RateUsage
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import (
@@ -217,7 +226,7 @@ class Claimer:
         due = self._with_usable_template(due, batch.templates, moment.business)
         message = due.message
         context = self._context(due, batch, moment.business)
-        match plan_send(message, context, self.usage.limits, moment.business):
+        match self._decide(message, context, moment.business):
             case SendNow() as send:
                 self._add_intent(due, send, batch, moment)
                 batch.busy.add(message.person_id)
@@ -227,6 +236,15 @@ class Claimer:
                 batch.busy.add(message.person_id)
             case DropMessage(reason):
                 batch.drops.append((message.message_id, reason))
+
+    def _decide(self, message: QueuedMessage, context: SendContext, now: datetime) -> SendPlan:
+        """The portfolio is asked last, since asking promises a place: only what waits for nothing else gets one."""
+        limits = self.usage.limits
+        plan = plan_send(message, context, limits, now)
+        if limits.lifted or not isinstance(plan, SendNow) or plan.wording is not MessageForm.TEMPLATE:
+            return plan
+        free_at = self.usage.portfolio.free_at(message.person_id, message.lane, now)
+        return plan if free_at <= now else plan_send(message, replace(context, portfolio_free_at=free_at), limits, now)
 
     def _add_intent(self, due: DueMessage, send: SendNow, batch: ClaimedBatch, moment: Moment) -> None:
         message = due.message
@@ -287,7 +305,6 @@ class Claimer:
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
             document_awaited_until=_document_awaited_until(due, now),
             document_refusal=found.refusal if found is not None else None,
-            portfolio_free_at=self._portfolio_free_at(due, now) if budget_until is None else None,
             template_restricted_until=self._restricted_until(Restriction.BUSINESS_INITIATED, line, now),
             free_text_restricted_until=self._restricted_until(Restriction.CUSTOMER_INITIATED, line, now),
             budget_until=budget_until,
@@ -351,13 +368,6 @@ class Claimer:
         template = _template_of(due)
         until = self.throttles.template_until(template, is_critical=due.message.lane is Lane.CRITICAL)
         return now + _TEMPLATE_TRIAL_WAIT if until is not None and until <= now and template in in_flight else until
-
-    def _portfolio_free_at(self, due: DueMessage, now: datetime) -> datetime | None:
-        """None for what goes as free text: asking promises the person a place."""
-        limits, message = self.usage.limits, due.message
-        if limits.lifted or self.usage.portfolio.limit is None or self._goes_as_free_text(due, now):
-            return None
-        return self.usage.portfolio.free_at(message.person_id, message.lane, now)
 
     def _restricted_until(self, restriction: Restriction, line: str, now: datetime) -> datetime | None:
         current = self.learned.current

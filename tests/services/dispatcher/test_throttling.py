@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -216,6 +217,30 @@ async def test_the_people_of_a_portfolio_wait_for_a_place_and_one_who_writes_doe
     await dispatcher.simulator.tell("say", spoken)
     await dispatcher.handle(message_received(dispatcher.clock.now(), "p2"))
     await dispatcher.wait_for_state("accepted", "m2")
+
+
+async def test_a_message_that_waits_for_something_else_takes_no_place_among_the_people_of_a_day(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    """It is judged again whenever its template changes, and would take another place each time."""
+    limit = _reported(dispatcher, "business_capability_update", max_daily_conversations_per_business=1)
+    await dispatcher.handle(limit)
+    await wait_until(lambda: _has_learned(dispatcher))
+    first, second = _two_people()[:2], _two_people()[2:]
+    await dispatcher.handle(*first, second[0])
+    await dispatcher.wait_for_state("accepted")
+    for word in ("PAUSED", "REJECTED", "PENDING"):
+        await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(seconds=1)), word), second[1])
+        await wait_until(partial(_waits_for_template, dispatcher, word))
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(seconds=1)), "APPROVED"))
+    await dispatcher.wait_for_reason("portfolio_limit", "m2")
+    due = await dispatcher.pool.fetchval("select not_before from messages where message_id = 'm2'")
+    assert due <= dispatcher.clock.now() + timedelta(hours=24, minutes=1)
+
+
+async def _waits_for_template(dispatcher: DispatcherUnderTest, word: str) -> bool:
+    query = "select reason from messages where message_id = 'm2' and state = 'waiting'"
+    return bool(await dispatcher.pool.fetchval(query) == f"template_{word.lower()}")
 
 
 async def _has_learned(dispatcher: DispatcherUnderTest) -> bool:
