@@ -241,7 +241,7 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             StatusLine(
                 *(
                     "whatsapp",
-                    f"{row['scope']} throttled",
+                    f"{_throttled(row)} throttled",
                     f"until {row['until']:%Y-%m-%d %H:%M:%S}Z, code {row['code']}",
                 ),
                 wrong=row["needs_operator"],
@@ -261,6 +261,19 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             for row in templates
         ),
     ]
+
+
+def _throttled(row: Any) -> str:
+    match row["scope"]:
+        case "pair":
+            who = "a person" if row["count"] == 1 else f"{row['count']} people"
+            return f"{who} of line {row['subject']}"
+        case "number":
+            return f"line {row['subject']}"
+        case "template":
+            return f"template {row['subject']} {row['detail']}"
+        case scope:
+            return str(scope)
 
 
 async def _write_lines(connection: Connection, tenant: str) -> list[StatusLine]:

@@ -77,9 +77,13 @@ select name, language, coalesce(status, state) as state, reported_at from dispat
 where tenant = $1 and (state <> 'usable' or category = 'MARKETING' and previous_category <> 'MARKETING') order by name;
 
 -- name: throttles
--- What WhatsApp has told us to wait for.
-select scope, subject, detail, until, code, by_operator as needs_operator from dispatcher.throttles
-where tenant = $1 and until > $2 order by until;
+-- What WhatsApp has told us to wait for: the account, a line, a template in a language, or some people on a line.
+select scope, subject, case scope when 'template' then detail else '' end as detail, count(*) as count,
+    max(until) as until, max(code) as code, bool_or(by_operator) as needs_operator
+from dispatcher.throttles
+where tenant = $1 and until > $2
+group by 1, 2, 3
+order by max(until);
 
 -- name: writes
 -- The queue of writeback: what can go on, what waits behind a task.

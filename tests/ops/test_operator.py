@@ -380,6 +380,27 @@ async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None
     assert (await lag_by_service(pool, kept))["rules"] == 7
 
 
+THROTTLES = """
+insert into dispatcher.throttles (
+    tenant, clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator,
+    by_status, fixed
+) select 'penrose', 'business', scope, subject, detail, now() + interval '1 hour', interval '1 hour', 1, now(), now(),
+    1, false, false, false, false
+from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'main', 'p1'), ('pair', 'main', 'p2'))
+    as given (scope, subject, detail)
+"""
+
+
+def test_the_status_says_what_is_throttled(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(_execute(postgres_database, THROTTLES))
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    named = {row["name"] for row in rows if row["area"] == "whatsapp"}
+    assert named == {"line main throttled", "template hello_v1 en throttled", "2 people of line main throttled"}
+
+
 @pytest.mark.parametrize("paused", [["tenant"], ["line", "main"]])
 def test_the_hint_about_a_pause_is_the_command_that_ends_it(
     stet: CliRunner, monkeypatch: pytest.MonkeyPatch, paused: list[str]
