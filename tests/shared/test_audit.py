@@ -2,13 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+import tracemalloc
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
@@ -23,7 +25,7 @@ from shared.runtime.clock import machine_now
 from shared.runtime.metrics import exposition
 from shared.runtime.postgres import Connection, connect
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.topic_audit import TopicHop, TopicReader
+from shared.runtime.topic_audit import NamesIn, TopicHop, TopicReader
 
 pytestmark = pytest.mark.integration
 
@@ -297,10 +299,10 @@ class ScriptedReader:
         self.closed = 0
         self.settled = timedelta(seconds=60)
 
-    async def read(self, since: datetime) -> tuple[list[bytes], bool]:
+    async def read(self, since: datetime, names_in: NamesIn) -> tuple[list[str], bool]:
         del since
         values, self.values = self.values, []
-        return values, True
+        return [name for value in values for name in names_in(value)], True
 
     async def close(self) -> None:
         self.closed += 1
@@ -429,16 +431,46 @@ async def test_a_topic_is_read_onwards_from_an_instant(kafka_bootstrap: str, uni
         for number, age in enumerate((3600, 10, 0)):
             at = int((began - timedelta(seconds=age)).timestamp() * 1000)
             await producer.send_and_wait(name, b"%d" % number, partition=number, timestamp_ms=at)
-        assert await _all_of(reader, began - timedelta(seconds=60)) == {b"1", b"2"}
+        assert await _all_of(reader, began - timedelta(seconds=60)) == {"1", "2"}
         await producer.send_and_wait(name, b"3", partition=0)
-        assert await _all_of(reader, began) == {b"3"}
+        assert await _all_of(reader, began) == {"3"}
         assert await _all_of(reader, began) == set()
         await reader.close()
-        assert await _all_of(reader, began - timedelta(seconds=60)) == {b"1", b"2", b"3"}
+        assert await _all_of(reader, began - timedelta(seconds=60)) == {"1", "2", "3"}
     await reader.close()
 
 
-async def _all_of(reader: TopicReader, since: datetime) -> set[bytes]:
-    values, is_at_end = await reader.read(since)
+async def _all_of(reader: TopicReader, since: datetime) -> set[str]:
+    names, is_at_end = await reader.read(since, lambda value: [value.decode()])
     assert is_at_end
-    return set(values)
+    return set(names)
+
+
+class LongTopic:
+    """A client that reads records of a kibibyte, a thousand at once, for ever."""
+
+    read = 0
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 10**9)
+
+    async def position(self, _: TopicPartition) -> int:
+        return self.read
+
+    async def getmany(self, first: TopicPartition, *_: TopicPartition, **__: int) -> dict[TopicPartition, list[Any]]:
+        self.read += 1000
+        return {first: [SimpleNamespace(value=b"%06d" % number + b" " * 1024) for number in range(1000)]}
+
+
+async def test_an_audit_of_a_long_backlog_keeps_no_records_in_memory() -> None:
+    """A replica that begins to audit after a day reads what was published since; its pod has 512 MiB."""
+    reader = TopicReader(settings_of("postgresql://none"), DECISIONS)
+    reader._consumer = LongTopic()
+    tracemalloc.start()
+    try:
+        names, is_at_end = await reader.read(NOW, lambda value: [value[:6].decode()])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(names) > 0, is_at_end) == (True, False)
+    assert peak < 64 * 1024 * 1024
