@@ -16,10 +16,9 @@ from services.dispatcher.documents import CheckedDocument
 from services.dispatcher.provider_responses import ErrorAction, error_policy
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
-from shared.clients.graph_api import GraphApiClient
+from shared.clients.graph_api import GraphApiClient, read_answer
 from shared.contracts.errors import Unavailable
 
-_LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=60.0)
 _REFUSING = frozenset({ErrorAction.REFUSE_MESSAGE, ErrorAction.REFUSE_PERSON})
 
@@ -53,7 +52,7 @@ class WhatsAppUploads(GraphApiClient):
             async with self.session.post(
                 self._url(line), data=_form(document, chunks), allow_redirects=False
             ) as response:
-                answer = _parse(await response.content.read(_LONGEST_ANSWER))
+                answer = _parse(await read_answer(response.content))
                 return _read_id(response.status, answer)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(f"WhatsApp: {type(error).__name__}") from error

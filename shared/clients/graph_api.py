@@ -1,11 +1,21 @@
-"""The HTTP session of a client of Meta's Graph API, for calls other than sends.
+"""The HTTP session of a client of Meta's Graph API, for calls other than sends, and its answers.
 
-It carries the account's token, keeps no cookies, and is opened and closed with the client.
+The session carries the account's token, keeps no cookies, and is opened and closed with the client.
 """
 
 from typing import Self
 
 import aiohttp
+
+_LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
+
+
+async def read_answer(content: aiohttp.StreamReader) -> bytes:
+    """The body of an answer, in however many parts it arrives; of a very long one the beginning."""
+    answer = bytearray()
+    while (room := _LONGEST_ANSWER - len(answer)) > 0 and (part := await content.read(room)):
+        answer += part
+    return bytes(answer)
 
 
 class GraphApiClient:

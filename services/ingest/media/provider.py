@@ -16,10 +16,9 @@ import orjson
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from shared.clients.graph_api import read_answer
 from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_chunks
 from shared.contracts.errors import Unavailable
-
-_LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class MediaClient:
         session, url = self._hosts.trusted, self._endpoint.media_url(media_id, line)
         try:
             async with session.get(url, allow_redirects=False) as response:
-                answer = _parse_answer(await response.content.read(_LONGEST_ANSWER))
+                answer = _parse_answer(await read_answer(response.content))
                 if response.status != HTTPStatus.OK:
                     raise Unavailable(f"WhatsApp: {response.status}, code {_error_code(answer)}")
                 return _to_link(answer)
