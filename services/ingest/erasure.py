@@ -151,11 +151,23 @@ def named_contacts(documents: Iterable[Any]) -> set[int]:
 
 
 def erase_names(document: Any, erased: Collection[int]) -> None:
-    """Replace the names of erased contacts, wherever in a pushed document they are named."""
-    for one in _objects_in(document):
+    """Replace the names of erased contacts wherever a pushed document names them, also in its lines of credits."""
+    objects = list(_objects_in(document))
+    names = set[str]()
+    for one in objects:
         contact = one.get("contact_id")
         if isinstance(contact, int) and contact in erased and "display_name" in one:
+            names.add(str(one["display_name"]))
             one["display_name"] = ERASED
+    for one in objects:
+        if isinstance(one.get("contributors_display"), str):
+            one["contributors_display"] = _without_names(one["contributors_display"], names)
+
+
+def _without_names(credits_line: str, names: Collection[str]) -> str:
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        credits_line = credits_line.replace(name, ERASED)
+    return credits_line
 
 
 def _objects_in(document: Any) -> Iterator[dict[str, Any]]:
@@ -179,12 +191,10 @@ async def erased_among(connection: Connection, tenant: str, contacts: Collection
 
 def without_erased(work: WorkSnapshot, erased: Collection[int]) -> WorkSnapshot:
     """A work on which erased people are not named."""
-    names = [one.name for one in work.people if one.contact_id in erased]
+    names = {one.name for one in work.people if one.contact_id in erased}
     if not names:
         return work
-    display = work.contributors_display
-    for name in names:
-        display = display.replace(name, ERASED) if display is not None else None
+    display = _without_names(work.contributors_display, names) if work.contributors_display is not None else None
     people = tuple(one for one in work.people if one.contact_id not in erased)
     return work.replace(people=people, contributors_display=display)
 

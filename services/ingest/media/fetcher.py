@@ -64,6 +64,8 @@ class FileQueue(Protocol):
 
     async def settle_refused(self, file: WaitingFile, refused: MediaRefused) -> bool: ...
 
+    async def is_known(self, file: WaitingFile) -> bool: ...
+
     async def waiting(self) -> WaitingFiles: ...
 
 
@@ -155,6 +157,9 @@ class MediaFetcher:
         else:
             if await self._queue.settle_stored(file, key, stored):
                 self._count(FileOutcome.STORED, file)
+            elif not await self._queue.is_known(file):  # erased, while this process stood still: no row leads to it
+                await self._store.delete([key])
+                _log.info("media.deleted", files=1)
 
     async def _fetch(self, file: WaitingFile) -> tuple[str, MediaStored]:
         """Raises FileRefused or Unavailable; then nothing is in the store."""

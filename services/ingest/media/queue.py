@@ -98,6 +98,11 @@ class MediaQueue:
         found = (refused.reason.value, None, refused.mime, None, None, None)
         return await self._settle(file, "refused", refused, *found)
 
+    async def is_known(self, file: WaitingFile) -> bool:
+        """Whether a row names the file; none does after the person was erased."""
+        with raises_unavailable():
+            return bool(await self.pool.fetchval(_queries.is_known, self.tenant, file.file_id))
+
     async def waiting(self) -> WaitingFiles:
         with raises_unavailable():
             row = await self.pool.fetchrow(_queries.waiting, self.tenant, machine_now())

@@ -33,6 +33,10 @@ update media_files set
 where tenant = $1 and file_id = $2 and attempts = $3 and state = 'waiting'
 returning file_id;
 
+-- name: is_known
+-- Whether there is a row of the file.
+select exists(select from media_files where tenant = $1 and file_id = $2);
+
 -- name: waiting
 -- How many files wait, how many of them are due, and since when the oldest does.
 select count(*) as files, count(*) filter (where due_at <= $2) as due, min(received_at) as oldest

@@ -58,6 +58,13 @@ def test_a_pushed_event_does_not_name_an_erased_contact() -> None:
     assert pushed["data"]["holder"] == {"contact_id": 1, "display_name": ERASED}
 
 
+def test_the_credits_of_a_pushed_work_do_not_name_an_erased_contact_whom_the_event_names() -> None:
+    work = {"work_id": 7, "contributors_display": "Ana Loewe, Bo Berg"}
+    pushed = {"data": {"work": work, "people": [{"contact_id": 1, "display_name": "Ana Loewe"}]}}
+    erase_names(pushed, {1})
+    assert work["contributors_display"] == f"{ERASED}, Bo Berg"
+
+
 def test_a_pushed_event_of_any_depth_is_read() -> None:
     deepest: dict[str, Any] = {"contact_id": 1, "display_name": "Ana"}
     pushed: Any = deepest

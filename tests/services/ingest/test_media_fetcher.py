@@ -1,5 +1,6 @@
 """Files of messages, fetched from the simulator over HTTP, checked and kept in a folder."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator
@@ -39,6 +40,7 @@ class Queue:
     stored: list[tuple[str, MediaStored]] = field(default_factory=list)
     refused: list[MediaRefused] = field(default_factory=list)
     postponed: list[datetime] = field(default_factory=list)
+    is_erased: bool = False
 
     async def claim(self, limit: int, lease: timedelta) -> list[WaitingFile]:  # noqa: ARG002
         return []
@@ -48,7 +50,10 @@ class Queue:
 
     async def settle_stored(self, file: WaitingFile, key: str, stored: MediaStored) -> bool:  # noqa: ARG002
         self.stored.append((key, stored))
-        return True
+        return not self.is_erased
+
+    async def is_known(self, file: WaitingFile) -> bool:  # noqa: ARG002
+        return not self.is_erased
 
     async def settle_refused(self, file: WaitingFile, refused: MediaRefused) -> bool:  # noqa: ARG002
         self.refused.append(refused)
@@ -179,6 +184,38 @@ async def test_a_file_is_tried_until_whatsapp_has_deleted_it(tmp_path: Path, met
         late = WaitingFile(**{name: getattr(gone, name) for name in gone.__slots__} | {"expires_at": machine_now()})
         await at.fetcher.handle(late)
         assert [refused.reason for refused in at.queue.refused] == [MediaRefusal.EXPIRED]
+
+
+async def test_a_file_that_is_stored_after_its_person_was_erased_is_deleted_again(
+    tmp_path: Path, metrics: IngestMetrics
+) -> None:
+    """The process stood still while it stored it, and its row has gone meanwhile: nothing else leads to the file."""
+    async with fetching(tmp_path, metrics) as at:
+        at.queue.is_erased = True
+        await at.fetcher.handle(await at.receive())
+        assert (len(at.queue.stored), at.files(), at.fetcher.settled) == (1, [], 0)
+
+
+async def test_an_answer_that_arrives_in_parts_is_read_to_its_end() -> None:
+    async def find(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for part in (b'{"url": "https://lookaside.fbsbx.com/x", ', b'"file_size": 7}'):
+            await response.write(part)
+            await asyncio.sleep(0.05)
+        return response
+
+    app = web.Application()
+    app.add_routes([web.get("/v25.0/4711", find)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        async with MediaClient(MediaEndpoint(origin, "v25.0", TOKEN, (origin,), {})) as client:
+            assert (await client.find("4711", "main")).size == 7
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_redirect_is_not_followed(tmp_path: Path, metrics: IngestMetrics) -> None:
