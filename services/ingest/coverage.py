@@ -62,6 +62,13 @@ class CoverageTracker:
     in_flight: dict[object, datetime] = field(default_factory=dict)
     was_unready: bool = False
     has_suspect_signature: bool = False
+    asked_at: datetime | None = None
+
+    def begin_heartbeat(self, asked_at: datetime, longest_pause: timedelta) -> None:
+        """A process whose last heartbeat began longer ago stood still: webhooks that came to it had no answer."""
+        if self.asked_at is not None and asked_at - self.asked_at > longest_pause:
+            self.record_miss("away")
+        self.asked_at = asked_at
 
     def record_miss(self, reason: str) -> None:
         """A webhook was rejected, or may have been missed, until now; the first reason is reported."""

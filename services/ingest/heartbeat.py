@@ -60,6 +60,7 @@ class Heartbeat:
         process has been ready for two heartbeats: a load balancer needs some time to send webhooks again.
         """
         asked_at = machine_now()
+        self.tracker.begin_heartbeat(asked_at, _ABSENT_AFTER * self.interval)
         is_ready = await self._check_readiness()
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/webhook/{self.account}"]) as tx:
             coverage = await load_coverage(tx.connection, self.tenant, self.account)
@@ -93,7 +94,7 @@ class Heartbeat:
         return is_ready and not was_unready
 
     def _extend(self, coverage: Coverage, until: datetime, missed_at: datetime | None) -> CoverageUpdate:
-        """A heartbeat that is far too late means absence: a rejected webhook could not be recorded meanwhile."""
+        """A heartbeat that is far too late means absence of all: a rejected webhook could not be recorded meanwhile."""
         was_absent = until - coverage.until > _ABSENT_AFTER * self.interval
         return extend_coverage(coverage, until, missed_at or (until if was_absent else None), self.redelivery_period)
 

@@ -123,6 +123,19 @@ async def test_a_rejection_during_the_readiness_check_opens_a_gap(tested: Heartb
     assert await tested.beat() == (["refused"], False)
 
 
+async def test_a_replica_that_stood_still_opens_a_gap_although_another_one_went_on(
+    tested: HeartbeatUnderTest, pool: Pool, metrics: IngestMetrics
+) -> None:
+    """Webhooks that came to it meanwhile were not answered: WhatsApp has to send them again."""
+    other = HeartbeatUnderTest(pool, metrics)
+    await other.beat()
+    assert await tested.beat() == ([], True)
+    assert tested.tracker.asked_at is not None
+    tested.tracker.asked_at -= 4 * tested.heartbeat.interval
+    assert await other.beat() == ([], True)
+    assert await tested.beat() == (["away"], False)
+
+
 class FakePublisher:
     """A broker that may fail; the database is not needed for statuses."""
 
