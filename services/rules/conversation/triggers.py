@@ -214,7 +214,7 @@ def _repeat_step(context: DecisionContext, chain: Chain, index: int) -> Chain:
 
 
 def _reopen_answers(context: DecisionContext, chain: Chain, index: int) -> Chain:
-    """What was answered to the question of a step is no final answer to the one that the step asks now."""
+    """Answers to the question of a step before are not final for the one that the step asks now."""
 
     def is_of_step(given: GivenAnswer) -> bool:
         question = chain.message(given.message_id)
