@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from services.ingest.metrics import IngestMetrics
-from shared.contracts.errors import Unavailable, Unprocessable
+from shared.contracts.errors import Throttled, Unavailable, Unprocessable
 from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Connection
@@ -51,13 +51,16 @@ class PollLoop:
     async def run_once(self) -> int:
         """A pass over everything that begins now; returns the number of events published.
 
-        All passes run, also after one has failed; then this raises Unavailable.
+        All passes run, also after one has failed; then this raises Unavailable. Where Consonance asked for a pause,
+        the others are left to the next poll, and this raises Throttled.
         """
         async with self._lock:
             published, faults = 0, list[str]()
             for name, run in self._passes.items():
                 try:
                     count = await run()
+                except Throttled:
+                    raise
                 except Exception as fault:  # noqa: BLE001 -- the boundary of one pass: its surprise must not stop the others
                     faults.append(_describe(name, fault))
                     continue
@@ -104,11 +107,13 @@ class PollLoop:
                 await self.run_once()
             except Unavailable as fault:
                 failures += 1
+                asked = fault.wait.total_seconds() if isinstance(fault, Throttled) else 0.0
+                pause = max(backoff.longest_wait(failures), asked)
                 self._metrics.count_failed_poll()
-                _log.warning("poll.failed", fault=str(fault), next_in=backoff.longest_wait(failures))
+                _log.warning("poll.failed", fault=str(fault), next_in=pause)
             else:
-                failures = 0
-            await asyncio.sleep(backoff.longest_wait(failures) if failures else self._pause)
+                failures, pause = 0, self._pause
+            await asyncio.sleep(pause)
 
 
 def _describe(name: str, fault: Exception) -> str:

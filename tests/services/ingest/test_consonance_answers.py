@@ -1,7 +1,9 @@
 """Invalid responses from Consonance are retried later, and webhooks are still accepted."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from services.ingest.poll.consonance_reader import ConsonanceReader, connect
 from services.ingest.poll.loop import PollLoop
 from shared.clients import consonance_graphql
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.topics import CONTACTS
 from tests.infrastructure import declare_topics
 from tests.services.ingest.payloads import messages, text, webhook
@@ -158,6 +160,31 @@ async def test_a_pass_that_fails_stops_neither_the_others_nor_the_loop(metrics: 
         await loop.run_once()
     assert (passes, loop.events_published, loop.completed) == (["works", "contacts"], 3, 0)
     assert "447700900123" not in str(fault.value)
+
+
+async def test_a_pause_that_consonance_asks_for_is_kept(
+    metrics: IngestMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The passes after the one that was told so wait, too, and the next poll comes when the pause is over."""
+    passes: list[str] = []
+    waits: list[float] = []
+
+    async def contacts() -> int:
+        passes.append("contacts")
+        raise Throttled("Consonance asked for a pause", wait=timedelta(minutes=20))
+
+    async def works() -> int:
+        passes.append("works")
+        return 3
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await PollLoop({"contacts": contacts, "works": works}, 60, metrics).run_forever()
+    assert (passes, waits) == (["contacts"], [1200.0])
 
 
 @pytest.fixture
