@@ -1,5 +1,6 @@
 """The schemas of what a step or an answer does: whom it addresses, what it attaches, tells, asks and writes."""
 
+import re
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -117,7 +118,8 @@ class NotifyKeys(Section):
         if "tell" in self.written and "say" not in self.written:
             report.add(self.location, f"{self._label} needs “say”")
         if "say" in self.written and not self._has_reader():
-            report.add(self.key_location("say"), "“say” needs somebody to say it to: “tell”")
+            sentence = "“say” needs the person it is said to; add “tell”, like “tell: author”"
+            report.add(self.key_location("say"), sentence)
 
     def _has_reader(self) -> bool:
         return "tell" in self.written
@@ -131,7 +133,7 @@ class WriteKeys(Section):
 
     record: OperationWord | None = None
     """The operation."""
-    with_: Annotated[dict[str, LiteralOrField], mapping("“with”")] = Field({}, alias="with")
+    with_: Annotated[dict[str, LiteralOrField], mapping("“with”", example="field: value")] = Field({}, alias="with")
     """The values that the operation takes, by name."""
     then: "ThenSection | None" = None
     """A further write, when this one succeeded."""
@@ -202,7 +204,10 @@ def _read_quorum(node: Node) -> Quorum | int:
     written = node.text if isinstance(node, ScalarNode) else ""
     if written in list(Quorum):
         return Quorum(written)
-    raise InvalidValue(f"“{written}” is no quorum: first, all, or how many people, like 2", written, list(Quorum))
+    number = re.match(r"[2-9]\b(?!\s*%)", written)
+    meant = f"; write {number[0]}" if number is not None else ""
+    sentence = f"“{written}” is no quorum: first, all, or how many people, like 2{meant}"
+    raise InvalidValue(sentence, written, list(Quorum))
 
 
 QuorumWord = Annotated[
@@ -240,7 +245,7 @@ class AnswerSection(WriteKeys, NotifyKeys):
     """A condition under which nothing is written."""
     hand_over: AddresseesText | None = None
     """The people of whom one takes the case."""
-    collect: Annotated[str, only("sender", "a form is collected from “sender” and nobody else")] | None = None
+    collect: Annotated[str, only("sender", "a form is collected from “sender” alone: who wrote")] | None = None
     """Who fills in the form: ``sender``, the person who answered."""
     form: Text | None = None
     """The form that is filled in."""
@@ -286,7 +291,10 @@ class AnswerSection(WriteKeys, NotifyKeys):
                 if key in self.written:
                     report.add(self.key_location(key), f"“{key}” does not go with “ask”; give it to an answer of that")
         elif "answers" in self.written:
-            report.add(self.key_location("answers"), f"{self._label} has answers and asks nobody: “ask”")
+            report.add(
+                self.key_location("answers"),
+                f"{self._label} has answers and no question: add “ask”",
+            )
 
     def _report_counting(self, report: FaultReport) -> None:
         """Report a quorum and a veto that mean nothing."""

@@ -25,14 +25,18 @@ def check_addressees(
     locations = context.locations(rule, len(who), *path)
     check_each_addressee(context, rule, who, locations, answered=answered)
     if not who:
-        context.report.add(context.location(rule, *path), "this names nobody")
+        sentence = "this names no person; write a role, a party of the event or {team: …}"
+        context.report.add(context.location(rule, *path), sentence)
 
 
 def check_each_addressee(
     context: ValidationContext, rule: Rule, who: Addressees, locations: Sequence[Location], *, answered: bool = False
 ) -> None:
-    for name, location in zip(who, locations, strict=True):
-        if isinstance(name, Team):
+    for number, (name, location) in enumerate(zip(who, locations, strict=True)):
+        if name and name in who[:number]:
+            written = f"{{team: {name.name}}}" if isinstance(name, Team) else f"“{name}”"
+            context.report.refuse(location, f"{written} is named twice")
+        elif isinstance(name, Team):
             check_team(context, name.name, location)
         elif name == SENDER:
             _check_sender(context, rule, location, answered=answered)
@@ -53,7 +57,19 @@ def check_team(context: ValidationContext, team: str, location: Location) -> Non
 
 def _check_sender(context: ValidationContext, rule: Rule, location: Location, *, answered: bool) -> None:
     if not answered and set(rule.events) != {MESSAGE_RECEIVED}:
-        context.report.add(location, f"nobody wrote, so there is no sender: {' or '.join(rule.events)} is no message")
+        context.report.add(location, _no_sender(rule))
+
+
+def _no_sender(rule: Rule) -> str:
+    events, parties = " or ".join(rule.events), sorted(party for event in rule.events for party in party_fields(event))
+    return f"“{SENDER}” is the person who wrote, and {events} is no message{_listed(parties)}"
+
+
+def _listed(parties: Sequence[str]) -> str:
+    """The end of a sentence with the people whom the event names."""
+    if not parties:
+        return ""
+    return f"; the event names {', '.join(dict.fromkeys(parties))}, and people.yaml the roles of the house"
 
 
 def _check_name(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
@@ -68,12 +84,12 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
     elif name not in known and "." in name:
         context.report.repeated(location, no_field_chooses(name))
     elif name not in known and context.reads_whole("people.yaml"):
-        context.report.unknown(
-            location, f"“{name}” is no role, party of the event, or team member", name, known, several=True
-        )
+        like = "" if len(several) > 1 or nearest_word(name, known) else _listed(sorted(parties))
+        sentence = f"“{name}” is no role, party of the event, or team member{like}"
+        context.report.unknown(location, sentence, name, known, several=True)
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
         if context.reads_whole("people.yaml") and not _is_misspelt_in_people(context, name):
-            context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")
+            context.report.repeated(location, f"“{name}” is a role without a contact: no team of people.yaml has it")
     elif name in _OUTSIDE_ROLES - (parties & _PERHAPS_STAFF) - context.staffed:
         _check_basis(context, name, location)
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.meant_conditions import MeantCondition, meant_comparison, meant_condition
+from services.rules.rulebook.meant_conditions import MeantCondition, meant_comparison, meant_condition, or_which_fields
 from services.rules.rulebook.model import (
     ALWAYS,
     AllOf,
@@ -73,6 +73,9 @@ class Comparisons(Section):
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         """Several values that a field must not have are said by “not”."""
         keys = super().read_keys(node, label, report)
+        for key, each in keys.items():
+            if isinstance(each, ScalarNode) and each.value == "" and not is_reported(each):
+                report.refuse(each.location, f"nothing stands behind “{key}”; write what the field is compared with")
         several = keys.get("is_not")
         if isinstance(several, SequenceNode):
             report.add(several.location, "“is_not” takes one value; for several write not: {field: [one, other]}")
@@ -162,7 +165,9 @@ class ConditionSection(Section):
                 report.unknown(place, f"“{key}” is no field", name, (name,))
             elif (meant := meant_condition(key)) is not None:
                 name, value = _as_meant(meant, each)
-                report.add(place, f"“{key}” is no field; write {meant.written(_shown(meant, each))}")
+                written = meant.written(_shown(meant, each))
+                mend = or_which_fields(meant.field, written) if "[" in key else f"write {written}"
+                report.add(place, f"“{key}” is no field; {mend}")
                 _close_line(place, report)
             if name not in nodes:
                 nodes[name], places[name] = value, place
@@ -182,8 +187,7 @@ class ConditionSection(Section):
             elif isinstance(each, ScalarNode) and (meant := meant_comparison(each.text)) and not is_reported(each):
                 report.refuse(each.location, f"“{each.text}” is no comparison; write {key}: {meant}")
                 _close_line(each.location, report)
-        for key in [key for key, each in entries.items() if isinstance(each, ScalarNode) and each.value is None]:
-            report.add(entries.pop(key).location, f"“{key}” is compared with nothing; say {{exists: false}}")
+        _report_nothing(entries, report)
         return entries
 
     def build(self) -> Condition:
@@ -256,6 +260,16 @@ def _as_meant(meant: MeantCondition, node: Node) -> tuple[str, Node]:
     inner = meant.field if meant.comparison == "not" else meant.comparison
     within = MappingNode(node.location, {inner: value}, (node.location,))
     return ("not", within) if meant.comparison == "not" else (meant.field, within)
+
+
+def _report_nothing(entries: dict[str, Any], report: FaultReport) -> None:
+    """Reports fields without a value, and takes them out; a text of no characters was accepted once."""
+    for key, each in [*entries.items()]:
+        sentence = f"“{key}” is compared with nothing; say {{exists: false}}"
+        if isinstance(each, ScalarNode) and each.value is None:
+            report.add(entries.pop(key).location, sentence)
+        elif isinstance(each, ScalarNode) and each.value == "" and not is_reported(each):
+            report.refuse(each.location, sentence)
 
 
 def _read_list(key: str, written: SequenceNode, report: FaultReport) -> Node:

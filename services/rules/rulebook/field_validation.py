@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache, reduce
+from functools import reduce
 
 from services.rules.rulebook.catalogue import (
     CHAIN,
-    EVENTS,
     RECIPIENT,
     CodeKind,
     FieldSpec,
@@ -22,6 +21,7 @@ from services.rules.rulebook.catalogue import (
     resolve,
 )
 from services.rules.rulebook.faults import FaultReport, nearest_word
+from services.rules.rulebook.meant_conditions import known_anywhere
 from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
@@ -86,16 +86,10 @@ class FieldScope:
         """A field is present when a condition needs it, or a field within it; also one that is misspelt there."""
         if any(present == path or present.startswith(f"{path}.") for present in self.present):
             return True
-        return any(nearest_word(each, (path,)) is not None for each in self.present - _known_anywhere())
+        return any(nearest_word(each, (path,)) is not None for each in self.present - known_anywhere())
 
 
 # ------------------------------------------------------------------ fields that a condition guards
-
-
-@cache
-def _known_anywhere() -> frozenset[str]:
-    """The fields and facts of all events."""
-    return known_paths(tuple(EVENTS))
 
 
 _NONE: frozenset[str] = frozenset()
@@ -196,7 +190,37 @@ def _check_operands(compare: Compare, found: FieldSpec, scope: FieldScope) -> No
         _check_other_field(compare, compare.operand, kind, scope)
         return
     for literal, location in _literals(compare):
-        check_literal(literal, kind, found, location, scope.report)
+        if (sentence := _otherwise_meant(compare, found, kind, literal, scope)) is not None:
+            scope.report.refuse(location, sentence)
+        else:
+            check_literal(literal, kind, found, location, scope.report)
+
+
+_PATTERN = re.compile(r"\*(?P<behind>[^*]+)\*?|(?P<before>[^*]+)\*|/\^?(?P<regex>.+)/|%(?P<like>[^%]+)%")
+"""A text with a sign for “anything” at an end of it, as other tools write one."""
+_EXISTENCE = {
+    **dict.fromkeys(("exists", "present", "not empty", "set"), "true"),
+    **dict.fromkeys(("missing", "absent", "empty", "not exists", "does not exist", "unset"), "false"),
+}
+_JOINED_NAME = re.compile(r"[a-z]\w*(?:[._]\w+)+")
+
+
+def _otherwise_meant(
+    compare: Compare, found: FieldSpec, kind: FieldType, literal: LiteralValue, scope: FieldScope
+) -> str | None:
+    """The sentence about a value that is a text for a rule, and was meant for more: a pattern, “exists”, a field."""
+    if not isinstance(literal, str) or found.values:
+        return None
+    if _JOINED_NAME.fullmatch(literal) and resolve(scope.events, literal, scope.started_by) is not None:
+        return f"“{literal}” is a field, and stands here as a word; write {{field: {literal}}}"
+    if kind is not FieldType.TEXT or found.code is not None:
+        return None
+    if (pattern := _PATTERN.fullmatch(literal)) is not None:
+        words = next(filter(None, pattern.groups())).strip("^$.*+ ")
+        return f"“{literal}” is taken word for word; for a text with these words in it write {{contains: {words}}}"
+    if found.optional and compare.operator is Operator.IS and literal in _EXISTENCE:
+        return f"“{found.path}” is compared with the word “{literal}”; write {{exists: {_EXISTENCE[literal]}}}"
+    return None
 
 
 def _check_other_field(compare: Compare, other: Field, kind: FieldType, scope: FieldScope) -> None:

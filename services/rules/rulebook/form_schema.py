@@ -22,6 +22,8 @@ from services.rules.rulebook.schema import (
     mapping,
     report_of,
     with_fields_aside,
+    with_keys_aside,
+    with_keys_under_line,
     word,
 )
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
@@ -91,26 +93,14 @@ class FormQuestion(Section):
 
 
 def _with_questions_aside(node: Any, info: ValidationInfo) -> Any:
-    """Reports questions in the column of the languages, and takes them for those of the language above."""
-    if not isinstance(node, MappingNode) or all(map(is_language, node.nodes)):
-        return node
-    nodes: dict[str, Node] = {}
-    is_said = False
-    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
-        above = next(reversed(nodes), None)
-        is_question = isinstance(each, ScalarNode) or (isinstance(each, MappingNode) and "ask" in each.nodes)
-        if is_language(key) or not is_question:
-            nodes[key] = each
-            continue
-        if above is None:
-            report_of(info).add(place, f"a language is missing above “{key}”, like “en:”")
-            return ABSENT
-        if not is_said:
-            report_of(info).add(place, f"“{key}” belongs to “{above}”; indent it further than that")
-        is_said, language = True, nodes[above]
-        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
-        nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
-    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+    """Questions in the column of the languages are taken for those of the language above."""
+    return with_keys_aside(node, report_of(info), _is_question)
+
+
+def _is_question(key: str, node: Node) -> bool:
+    return not is_language(key) and (
+        isinstance(node, ScalarNode) or (isinstance(node, MappingNode) and "ask" in node.nodes)
+    )
 
 
 class FormFile(Section):
@@ -144,6 +134,9 @@ class FormFile(Section):
         def is_field(_: str, each: Node) -> bool:
             return isinstance(each, MappingNode) and bool(each.nodes) and each.nodes.keys() <= keys
 
+        aside = [key for key, each in node.nodes.items() if is_field(key, each)]
+        if "fields" not in node.nodes and aside and report.has_fault_on(node.keys[aside[0]]):
+            node = with_keys_under_line(node, "fields", aside)  # the missing line was reported with its indentation
         node = with_fields_aside(node, cls.known_keys(), report, is_field)
         return super()._with_meant_keys(node, label, report)
 

@@ -7,12 +7,25 @@ from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.catalogue import EVENTS
 from services.rules.rulebook.faults import FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if
-from services.rules.rulebook.model import ACQUISITION_FIELDS, FieldKind, FieldText, Form, FormField, Rule
+from services.rules.rulebook.model import (
+    ACQUISITION_FIELDS,
+    FieldKind,
+    FieldText,
+    Form,
+    FormField,
+    Location,
+    Rule,
+)
 from services.rules.rulebook.schema import is_language
 from services.rules.rulebook.template_validation import check_languages
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.clients.file_types import KEPT_EXTENSIONS
-from shared.clients.whatsapp_limits import BUTTON_TITLE_LENGTH, DOCUMENT_MEGABYTES, LIST_ROWS
+from shared.clients.whatsapp_limits import (
+    BODY_LENGTH,
+    BUTTON_TITLE_LENGTH,
+    DOCUMENT_MEGABYTES,
+    LIST_ROWS,
+)
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 _SIZE_NOTE = "note: “max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"
@@ -95,7 +108,7 @@ def _kind_faults(field: FormField) -> Iterator[_Fault]:
     if field.kind is FieldKind.DOCUMENT and not field.document:
         yield "is a document of no kind; say “document: [pdf]”", ()
     for options, kind in ((field.choose, FieldKind.CHOICE), (field.document, FieldKind.DOCUMENT)):
-        if options and field.kind is not kind:
+        if options and not (field.choose and field.document) and field.kind is not kind:
             yield f"is a {kind}, and has the type “{field.kind}”", ("type",)
     if field.longest is not None and field.kind in TYPED_FIELDS:
         yield f"has the type “{field.kind}” and no “max”: its length is checked with it", ("max",)
@@ -166,12 +179,21 @@ def _check_language(context: ValidationContext, form: Form, language: str, texts
         if name not in fields:
             context.report.unknown(where, f"the form has no field “{name}”", name, fields)
             continue
+        asks = ("ask",) if context.loaded.has_mapping(form.location.file, "languages", language, name) else ()
+        _check_length(context, context.loaded.location(form.location.file, "languages", language, name, *asks), text)
         _check_labels(context, form, fields[name], language, text)
         for option, label in text.options.items():
             if len(label) > BUTTON_TITLE_LENGTH:
                 at = context.loaded.location(form.location.file, "languages", language, name, option)
                 sentence = f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
                 context.report.add(at, sentence)
+
+
+def _check_length(context: ValidationContext, where: Location, text: FieldText) -> None:
+    """A question is a message with a button wherever it offers options, or to stop."""
+    if len(text.ask) > BODY_LENGTH:
+        sentence = f"this question has {len(text.ask)} characters; a message with a button has at most {BODY_LENGTH}"
+        context.report.refuse(where, sentence)
 
 
 def _comparable(

@@ -2,10 +2,10 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
@@ -29,14 +29,18 @@ from services.rules.rulebook.schema import (
     WholeNumber,
     check_country,
     check_language,
+    is_country,
+    is_language,
     mapping,
     only,
     read_text,
+    report_of,
     value,
+    with_keys_under,
     word,
 )
 from services.rules.rulebook.times import DurationText
-from services.rules.rulebook.yaml_tree import Node
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
 
 _STANDARD = UnsolicitedLimit()
@@ -188,6 +192,28 @@ def _check_link_name(name: str) -> None:
         )
 
 
+def _languages_within(node: Node) -> list[str]:
+    """The keys that are languages with words of their own."""
+    if not isinstance(node, MappingNode):
+        return []
+    return [key for key, each in node.nodes.items() if is_language(key) and isinstance(each, MappingNode)]
+
+
+def _check_directions(node: Any, info: ValidationInfo) -> Any:
+    """Reports languages with their countries, and takes them for countries with their languages."""
+    if not isinstance(node, MappingNode):
+        return node
+    nodes: dict[str, Node] = {}
+    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+        is_turned = isinstance(each, ScalarNode) and is_language(key) and is_country(each.text)
+        if is_turned and isinstance(each, ScalarNode):
+            report_of(info).add(place, f"the country comes first; write {each.text}: {key}")
+            nodes[each.text] = ScalarNode(each.location, key, key)
+        else:
+            nodes[key] = each
+    return MappingNode(node.location, nodes, node.places, node.in_braces) if len(nodes) == len(node.nodes) else node
+
+
 class HouseFile(Section):
     """The publisher's own words and choices."""
 
@@ -196,7 +222,9 @@ class HouseFile(Section):
     """The publisher's name, by language."""
     language: Language
     """The language that everything is written in at least."""
-    countries: Annotated[dict[str, Language], mapping("“countries”", check_country)] = Field(default_factory=dict)
+    countries: Annotated[
+        dict[str, Language], mapping("“countries”", check_country), BeforeValidator(_check_directions)
+    ] = Field(default_factory=dict)
     """The language of each country."""
     line: Annotated[str, value(_read_line, "")]
     """The WhatsApp number to write from, by its name in the settings."""
@@ -214,6 +242,18 @@ class HouseFile(Section):
         dict[str, Annotated[dict[str, Text], mapping("the words of a language")]], mapping("“words”", check_language)
     ] = Field(default_factory=dict)
     """Readable forms of codes, by language."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Words of languages below another key are taken for what they are: the line above them is missing."""
+        if "words" not in node.nodes:
+            for key, above in node.nodes.items():
+                aside = _languages_within(above)
+                if isinstance(above, MappingNode) and aside:
+                    report.add(above.keys[aside[0]], "the line “words:” is missing above this one")
+                    node = with_keys_under(node, key, "words", aside)
+                    break
+        return super()._with_meant_keys(node, label, report)
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)

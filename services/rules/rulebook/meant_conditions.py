@@ -3,6 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+
+from services.rules.rulebook.catalogue import EVENTS, known_paths
 
 _PATH = r"[A-Za-z_]\w*(?:\.[\w-]+|\[[^\[\]{}]*\])*"
 _PLAIN = re.compile(r"[a-z_.]+")
@@ -96,5 +100,25 @@ _NUMBER_OR_DATE = re.compile(r">=|=>|>\s*[-+]?[0-9]")
 
 
 def without_brackets(path: str) -> str:
-    """``people[0].name`` → ``people.name``, ``work["title"]`` → ``work.title``."""
-    return _BRACKETS.sub(lambda found: f".{found['name']}" if found["name"] else "", path)
+    """``affected[0].role`` → ``affected.role``, ``work["title"]`` → ``work.title``; of no field, the nearest one."""
+    if "[" not in path:
+        return path
+    plain, known = _BRACKETS.sub(lambda found: f".{found['name']}" if found["name"] else "", path), known_anywhere()
+    close = [plain] if plain in known else get_close_matches(plain, known, 1, _NEARLY_A_FIELD)
+    return close[0] if close else plain
+
+
+_NEARLY_A_FIELD = 0.75
+
+
+def or_which_fields(path: str, written: str) -> str:
+    """How to mend a condition on this path: as it is ``written``, or, where there is no such field, by another one."""
+    if path in known_anywhere():
+        return f"write {written}"
+    return "name a field of the event, as “stet rules fields EVENT” lists them"
+
+
+@cache
+def known_anywhere() -> frozenset[str]:
+    """The fields and facts of all events."""
+    return known_paths(tuple(EVENTS))

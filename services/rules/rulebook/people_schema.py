@@ -22,6 +22,8 @@ from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, Seq
 from shared.contracts.ids import ContactId
 
 _CONTACT = re.compile(r"[1-9][0-9]{0,6}")
+_SEVERAL = re.compile(r"[1-9][0-9]{0,3}(?: +[1-9][0-9]{0,3})+")
+"""Longer numbers with spaces may be a telephone number."""
 
 
 def _read_contact(node: Node) -> ContactId:
@@ -29,7 +31,9 @@ def _read_contact(node: Node) -> ContactId:
     if isinstance(node, ScalarNode) and _CONTACT.fullmatch(node.text):
         return ContactId(int(node.text))
     if isinstance(node, ScalarNode) and node.value is None:
-        raise InvalidValue("nobody is named here; write a contact id, or take the role out")
+        raise InvalidValue("no contact is named here; write a contact id, or take the role out")
+    if isinstance(node, ScalarNode) and _SEVERAL.fullmatch(node.text):
+        raise InvalidValue(f"a comma is missing between contact ids: {', '.join(node.text.split())}")
     raise InvalidValue("this is no contact id of Consonance, a number of up to seven digits; write no phone number")
 
 
@@ -48,11 +52,11 @@ def _report_repeated_contacts(tables: Node | None, report: FaultReport) -> None:
     """Reports a contact whom a role names twice; ``tables`` are the roles by team or imprint."""
     for table in tables.nodes.values() if isinstance(tables, MappingNode) else ():
         if isinstance(table, MappingNode) and not table.nodes:
-            report.refuse(table.location, "nobody is named here; write {role: [contact id]}, or take the team out")
+            report.refuse(table.location, "no contact is named here; write {role: [contact id]}, or take the team out")
         for contacts in table.nodes.values() if isinstance(table, MappingNode) else ():
             seen: set[str] = set()
             if isinstance(contacts, SequenceNode) and not contacts.nodes:
-                report.refuse(contacts.location, "nobody is named here; write a contact id, or take the role out")
+                report.refuse(contacts.location, "no contact is named here; write a contact id, or take the role out")
             for contact in contacts.nodes if isinstance(contacts, SequenceNode) else ():
                 if isinstance(contact, ScalarNode) and contact.text in seen:
                     report.add(contact.location, "this contact is named twice")

@@ -177,8 +177,8 @@ class RuleFile(Section):
             report.add(self.key_location("list"), "“list” goes with “every”: recurring work lists what is open")
 
     def _events(self) -> tuple[str, ...]:
-        if self.every is None:
-            return self.on
+        if self.every is None or self.on:
+            return self.on  # with both it is at fault, and read by the one that says more
         return (PERIOD_STARTED,) if self.list_ is None else (PERIOD_LISTED,)
 
     def build(self) -> model.Rule:

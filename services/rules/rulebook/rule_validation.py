@@ -1,7 +1,9 @@
 """Checks of one rule: its events, subject, conditions, people, steps, writes, and the events that end it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from services.rules.rulebook.addressee_validation import (
     ANSWERING,
@@ -26,6 +28,7 @@ from services.rules.rulebook.contradictions import check_contradictions, check_n
 from services.rules.rulebook.field_validation import FieldScope, check_condition, present_if, present_unless
 from services.rules.rulebook.join_validation import check_joining
 from services.rules.rulebook.model import (
+    ALWAYS,
     RECEIVED,
     AnswerAction,
     At,
@@ -130,7 +133,7 @@ def _check_earlier(context: ValidationContext, rule: Rule, step: Step) -> None:
     locations = context.locations(rule, len(step.who), "steps", step.index, step.verb)
     for name, location in zip(step.who, locations, strict=True):
         if isinstance(name, str) and not earlier.get(name, True):
-            context.report.add(location, f"“{name}” names nobody here: {_MISSING[name]}")
+            context.report.add(location, f"“{name}” names no person here: {_MISSING[name]}")
 
 
 _REACHING = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.COLLECT, Verb.HAND_OVER})
@@ -147,7 +150,7 @@ def _check_copies(context: ValidationContext, rule: Rule, step: Step) -> None:
     outside = context.roles | {party for event in rule.events for party in party_fields(event)} | ANSWERING
     for name, location in zip(step.cc, locations, strict=True):
         if isinstance(name, str) and name in outside - staff:
-            sentence = f"copies are for members of staff, and “{name}” may be somebody outside the house"
+            sentence = f"copies are for members of staff, and “{name}” may be a person outside the house"
             context.report.add(location, sentence)
         else:
             check_each_addressee(context, rule, (name,), (location,))
@@ -331,18 +334,29 @@ def _check_lines(context: ValidationContext, rule: Rule) -> None:
     lines = context.book.tenant.lines
     if not lines or not context.reads_whole("house.yaml"):
         return
+    for name, location in lines_of(rule):
+        if name not in lines:
+            context.report.unknown(location, f"house.yaml lists no line “{name}”", name, lines, listed=True)
+
+
+def lines_of(rule: Rule) -> Iterator[tuple[str, Location]]:
+    """The numbers that its conditions name, each with its place."""
     conditions = (rule.condition, *(step.unless for step in rule.steps))
     for compare in (each for condition in conditions if condition is not None for each in comparisons(condition)):
         if compare.field != _LINE or isinstance(compare.operand, Field):
             continue
         named = compare.operand if isinstance(compare.operand, tuple) else (compare.operand,)
         for name, location in zip(named, compare.operand_locations, strict=False):
-            if isinstance(name, str) and name and name not in lines:
-                context.report.unknown(location, f"house.yaml lists no line “{name}”", name, lines, listed=True)
+            if isinstance(name, str) and name:
+                yield name, location
 
 
 _LINE = "line"
 """The field of a message with the number that it was written to."""
+
+
+_LIKE = 2
+"""How many events are shown of those that begin in the same way."""
 
 
 def _check_events(context: ValidationContext, rule: Rule) -> bool:
@@ -352,7 +366,11 @@ def _check_events(context: ValidationContext, rule: Rule) -> bool:
         if event and count > 1:
             second = rule.events.index(event, rule.events.index(event) + 1)
             context.report.add(context.location(rule, "on", second), f"“{event}” is named twice")
-        if event and event not in EVENTS:
+        if "*" in event:
+            begun = sorted(each for each in EVENTS if each.startswith(event.partition("*")[0]))[:_LIKE]
+            like = f", like [{', '.join(begun)}]" if begun and not event.startswith("*") else ""
+            context.report.add(location, f"“{event}”: each event is named by itself{like}")
+        elif event and event not in EVENTS:
             context.report.unknown(location, f"there is no event “{event}”", event, EVENTS, several=True)
         elif event in PERIODS and rule.every is None:
             sentence = f"“{event}” is the event of recurring rules; write “every: monday at 09:00” instead of “on”"
@@ -401,12 +419,20 @@ def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
         location = context.location(rule, *path, "on", events.index(until.event))
         context.report.unknown(location, sentence, until.event, endings, several=True)
         return
+    if until.event in [each.event for each in _above(rule, until) if each.condition == ALWAYS]:
+        sentence = f"“{until.event}” ends the chain by a line above already; take one of them away"
+        context.report.refuse(until.location, sentence)
+        return
     check_contradictions(until.condition, context.report)
     beside = tuple(each.event for each in rule.until if each.location == until.location)
     check_condition(until.condition, FieldScope((until.event,), context.report, rule.events, beside=beside))
     if until.tell is not None:
         check_addressees(context, rule, until.tell.who, *path, "tell")
     _check_same(context, rule, until, context.location(rule, *path, "same"))
+
+
+def _above(rule: Rule, until: Until) -> Iterator[Until]:
+    return takewhile(lambda each: each is not until, rule.until)
 
 
 def _check_same(context: ValidationContext, rule: Rule, until: Until, location: Location) -> None:

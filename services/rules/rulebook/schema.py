@@ -7,7 +7,7 @@ its own with its location and yields a harmless value in its place, so that one 
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -209,6 +209,53 @@ def with_fields_aside(
     return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
 
 
+def with_keys_under(node: MappingNode, key: str, missing: str, aside: Collection[str]) -> MappingNode:
+    """Takes keys out of the mapping of ``key``, and puts them under the key that is ``missing``."""
+    above = node.nodes[key]
+    if not isinstance(above, MappingNode):
+        return node
+    split = with_keys_under_line(above, missing, aside)
+    own = {name: each for name, each in split.nodes.items() if name != missing}
+    left = MappingNode(above.location, own, tuple(split.keys[name] for name in own), above.in_braces)
+    nodes = {**node.nodes, key: left, missing: split.nodes[missing]}
+    return MappingNode(node.location, nodes, (*node.places, split.keys[missing]), node.in_braces)
+
+
+def with_keys_under_line(node: MappingNode, missing: str, aside: Collection[str]) -> MappingNode:
+    """Puts these keys under the key that is ``missing``."""
+    moved = MappingNode(
+        node.keys[next(iter(aside))],
+        {key: node.nodes[key] for key in node.nodes if key in aside},
+        tuple(place for key, place in node.keys.items() if key in aside),
+    )
+    left = {key: each for key, each in node.nodes.items() if key not in aside}
+    places = (*(node.keys[key] for key in left), moved.location)
+    return MappingNode(node.location, {**left, missing: moved}, places, node.in_braces)
+
+
+def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Node], bool]) -> Any:
+    """Reports keys that stand in the column of the languages, and takes them for keys of the language above."""
+    if not isinstance(node, MappingNode) or not any(is_aside(key, each) for key, each in node.nodes.items()):
+        return node
+    nodes: dict[str, Node] = {}
+    is_said = False
+    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+        above = next(reversed(nodes), None)
+        if not is_aside(key, each):
+            nodes[key] = each
+            continue
+        if above is None:
+            report.add(place, f"a language is missing above “{key}”, like “en:”")
+            return ABSENT
+        if not is_said:
+            report.add(place, f"“{key}” belongs to “{above}”; indent it further than that")
+        is_said, language = True, nodes[above]
+        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
+        if key not in known.nodes:
+            nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
 class Section(BaseModel):
     """One mapping of a rule file: its fields are the keys, ``label`` is its name in messages.
 
@@ -330,7 +377,9 @@ class Section(BaseModel):
 
     @classmethod
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
-        if node is not ABSENT and not is_reported(node):
+        if isinstance(node, ScalarNode) and node.value is None:
+            report.add(node.location, f"nothing is written for {label}; it has {', '.join(_keys_of(cls).written)}")
+        elif node is not ABSENT and not is_reported(node):
             report.add(node.location, f"{label} has keys of its own: {', '.join(_keys_of(cls).written)}")
 
     @classmethod
@@ -721,6 +770,11 @@ def _countries() -> frozenset[str]:
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+def is_country(code: str) -> bool:
+    """Whether this is a country's code of ISO 3166."""
+    return code in _countries()
 
 
 def is_language(code: str) -> bool:

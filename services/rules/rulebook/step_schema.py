@@ -152,7 +152,7 @@ class AskStep(AttachKeys):
 class RemindStep(AttachKeys):
     """Remind the people who have not answered."""
 
-    remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” and nobody else")]
+    remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” alone, those who were asked above")]
     """Who is reminded: ``unanswered``, those who have not answered finally."""
     say: Text
     """The template of the reminder."""
@@ -164,7 +164,7 @@ class RemindStep(AttachKeys):
 class CollectStep(StepSection):
     """Fill a form with the person who wrote."""
 
-    collect: Annotated[str, only("sender", "“collect” is for “sender” and nobody else")]
+    collect: Annotated[str, only("sender", "“collect” is for “sender” alone, the person who wrote")]
     """Who fills in the form: ``sender``, who wrote."""
     form: Text
     """The form's name."""

@@ -19,6 +19,8 @@ from services.rules.rulebook.schema import (
     mapping,
     report_of,
     with_fields_aside,
+    with_keys_aside,
+    with_keys_under,
     word,
 )
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
@@ -58,28 +60,10 @@ class TemplateField(Section):
     """By language: what is said where the field is absent."""
 
 
-def _with_keys_aside(node: Any, info: ValidationInfo) -> Any:
-    """Reports “body” and “buttons” in the column of the languages, and takes them for those of the language above."""
+def _with_texts_aside(node: Any, info: ValidationInfo) -> Any:
+    """“body” and “buttons” in the column of the languages are taken for those of the language above."""
     keys = TemplateLanguage.known_keys()
-    if not isinstance(node, MappingNode) or not any(key in node.nodes for key in keys):
-        return node
-    nodes: dict[str, Node] = {}
-    is_said = False
-    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
-        if key not in keys:
-            nodes[key] = each
-            continue
-        above = next(reversed(nodes), None)
-        if above is None:
-            report_of(info).add(place, f"a language is missing above “{key}”, like “en:”")
-            return ABSENT
-        if not is_said:
-            report_of(info).add(place, f"“{key}” belongs to “{above}”; indent it further than that")
-        is_said, language = True, nodes[above]
-        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
-        if key not in known.nodes:
-            nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
-    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+    return with_keys_aside(node, report_of(info), lambda key, _: key in keys)
 
 
 def _bodies(node: MappingNode) -> Iterator[str]:
@@ -101,16 +85,10 @@ def _with_languages(node: MappingNode, fields: MappingNode, aside: list[str], re
         report.add(fields.keys["languages"], sentence)
     else:
         report.add(fields.keys[aside[0]], "the line “languages:” is missing above this one")
-    languages = MappingNode(
-        fields.keys[aside[0]],
-        {key: fields.nodes[key] for key in aside},
-        tuple(fields.keys[key] for key in aside),
-    )
-    others = [key for key in fields.nodes if key not in aside and key != "languages"]
-    left = {key: fields.nodes[key] for key in others}
-    own = MappingNode(fields.location, left, tuple(fields.keys[key] for key in others), fields.in_braces)
-    places = (*node.places, languages.location)
-    return MappingNode(node.location, {**node.nodes, "fields": own, "languages": languages}, places, node.in_braces)
+    left = {key: each for key, each in fields.nodes.items() if key != "languages"}
+    own = MappingNode(fields.location, left, tuple(fields.keys[key] for key in left), fields.in_braces)
+    without = MappingNode(node.location, {**node.nodes, "fields": own}, node.places, node.in_braces)
+    return with_keys_under(without, "fields", "languages", aside)
 
 
 class TemplateFile(Section):
@@ -132,7 +110,7 @@ class TemplateFile(Section):
     fallback: Text | None = None
     """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
     languages: Annotated[
-        dict[str, TemplateLanguage], mapping("“languages”", check_language), BeforeValidator(_with_keys_aside)
+        dict[str, TemplateLanguage], mapping("“languages”", check_language), BeforeValidator(_with_texts_aside)
     ]
     """The text in each language, by its code."""
 

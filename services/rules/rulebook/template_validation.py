@@ -24,6 +24,7 @@ from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if, present_unless
 from services.rules.rulebook.model import (
     PARAMETER,
+    RECEIVED,
     AnswerAction,
     Category,
     Form,
@@ -34,12 +35,11 @@ from services.rules.rulebook.model import (
     Template,
     TemplateText,
     Verb,
-    answers_of,
 )
 from services.rules.rulebook.promotion import find_promotion, promotion_fault
 from services.rules.rulebook.rule_folder import FORM, stem
 from services.rules.rulebook.schema import is_language, meant_language
-from services.rules.rulebook.validation_context import ValidationContext
+from services.rules.rulebook.validation_context import ValidationContext, forms_of_step
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,
@@ -98,7 +98,9 @@ def form_uses(context: ValidationContext, rule: Rule, form: Form, present: froze
 
 def _of_step(context: ValidationContext, rule: Rule, step: Step, present: frozenset[str]) -> Iterator[TemplateUse]:
     location = context.location(rule, "steps", step.index, "say")
-    use = TemplateUse(step.say or "", location, rule.events, present)
+    verbs = [verb for verb in RECEIVED if context.loaded.has(rule.location.file, "steps", step.index, verb)]
+    is_unread = len(verbs) > 1
+    use = TemplateUse(step.say or "", location, rule.events, present, is_unread=is_unread)
     yield from _by_verb(context, rule, step, use)
     yield from _of_answers(context, rule, step.answers, use, ("steps", step.index))
     for name in forms_of_step(step):
@@ -129,15 +131,17 @@ def _by_verb(context: ValidationContext, rule: Rule, step: Step, use: TemplateUs
             yield replace(use, attach=step.attach)
         case Verb.ASK:
             asking = use.of_answers(("steps", step.index), step.answers)
-            is_unread = not context.loaded.has_mapping(rule.location.file, "steps", step.index, "answers")
-            yield replace(asking, attach=step.attach, is_unread=is_unread)
+            is_read = context.loaded.has_mapping(rule.location.file, "steps", step.index, "answers")
+            yield replace(asking, attach=step.attach, is_unread=use.is_unread or not is_read)
         case Verb.REMIND:
             asked = last_question(rule, step)
             answers = {} if asked is None else asked.answers
             path = ("steps", asked.index if asked else step.index)
             reminding = use.of_answers(path, answers)
-            is_unread = asked is None or not (
-                asked.verb is Verb.COLLECT or context.loaded.has_mapping(rule.location.file, *path, "answers")
+            is_unread = (
+                use.is_unread
+                or asked is None
+                or not (asked.verb is Verb.COLLECT or context.loaded.has_mapping(rule.location.file, *path, "answers"))
             )
             yield replace(reminding, attach=step.attach, is_unread=is_unread)
         case Verb.HAND_OVER:
@@ -160,11 +164,6 @@ def _of_answer(answer: AnswerAction, use: TemplateUse) -> Iterator[TemplateUse]:
 
 def _take_words(say: str | None) -> frozenset[str]:
     return IN_A_CHAIN if say else IN_A_CHAIN | ANSWERED
-
-
-def forms_of_step(step: Step) -> Iterator[str]:
-    """The names of forms that the step or an answer to it begins."""
-    yield from (name for name in (step.form, *(answer.form for answer in answers_of(step))) if name)
 
 
 def last_question(rule: Rule, step: Step) -> Step | None:
@@ -212,7 +211,7 @@ def check_languages(context: ValidationContext, languages: object, location: Loc
     own = context.book.tenant.language
     if not isinstance(languages, dict) or not all(is_language(each) and not meant_language(each) for each in languages):
         return  # one of them is no language, and may be this one
-    if own and languages and own not in languages:
+    if own and languages and own not in languages and context.is_house_language_said:
         context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
 
 
@@ -257,7 +256,7 @@ def _check_button_titles(context: ValidationContext, template: Template, languag
                 where, f"“{title}” has {len(title)} characters; a button has at most {BUTTON_TITLE_LENGTH}"
             )
         elif "{" in title or "}" in title:
-            context.report.add(where, f"“{title}” has a parameter; a button says the same to everybody")
+            context.report.add(where, f"“{title}” has a parameter; a button has the same words for all, so it has none")
         elif len(title.splitlines()) > 1:
             context.report.add(where, "a button has one line")
         elif (sign := _no_plain_character(title)) is not None:
@@ -378,7 +377,8 @@ def _unknown_parameters(context: ValidationContext, template: Template) -> froze
         return frozenset()
     if unfilled:
         faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
-        unfilled = frozenset() if any(file.endswith(FORM) for file in faulty) else unfilled - _restricted_words(context)
+        lacks_form = context.lacks_form or any(file.endswith(FORM) for file in faulty)
+        unfilled = frozenset() if lacks_form else unfilled - _restricted_words(context)
     if context.reads_whole("house.yaml"):
         return unfilled
     return frozenset(name for name in unfilled if not name.startswith("link_"))
@@ -517,6 +517,8 @@ def _has_buttons(context: ValidationContext, use: TemplateUse, template: Templat
     """Whether it offers what the rule has answers to; True where either could not be read, which is reported."""
     code, offered = next(((code, tuple(text.buttons)) for code, text in template.languages.items()), ("", ()))
     if not template.languages or len(offered) > BUTTONS or not _reads_buttons(context, template, code) or use.is_unread:
+        return True
+    if use.location.file in context.report.repeating:
         return True
     if context.report.is_spoilt(use.location.file) or _languages_differ(template):
         return True

@@ -18,6 +18,7 @@ from typing import Annotated, Final
 from pydantic import WithJsonSchema
 
 from services.rules.rulebook import model
+from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.other_languages import unit_in_another_language
 from services.rules.rulebook.schema import InvalidValue, read_text, value
 from services.rules.rulebook.yaml_tree import Node
@@ -343,6 +344,10 @@ def _parse_day(words: list[str], written: str) -> model.At:
             return model.At(field)
         case [*length, "before" | "after" as sign, field] if length:
             return model.At(field, parse_duration(_counted(length)), _SIGNS[sign])
+        case [*_, "before" | "after"]:
+            raise InvalidValue(f"“{written}” lacks the date to count from, like “{written} new_due”")
+        case [*length, sign, field] if length and (near := nearest_word(sign, _SIGNS)) and near != sign:
+            raise InvalidValue(f"“{sign}” is no word of a time; write {' '.join([*length, near, field])}")
         case _:
             joined = "_".join(words)
             field = (

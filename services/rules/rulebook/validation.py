@@ -29,9 +29,8 @@ from services.rules.rulebook.template_validation import (
     check_languages,
     check_template,
     check_use,
-    forms_of_step,
 )
-from services.rules.rulebook.validation_context import ValidationContext
+from services.rules.rulebook.validation_context import ValidationContext, forms_of_step
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import ContactId
 from shared.contracts.vocabulary import MilestoneKey, Role
@@ -118,9 +117,19 @@ def _check_publisher(context: ValidationContext) -> None:
         _check_roles(context, fair.roles, context.file_location("calendar.yaml", "fairs", index, "roles"))
     for role in context.book.tenant.basis:
         _check_roles(context, (role,), context.file_key_location("house.yaml", "basis", role))
+    _check_house_language(context)
     check_languages(
         context, context.book.tenant.publisher, context.file_location("house.yaml", "publisher"), "“publisher”"
     )
+
+
+def _check_house_language(context: ValidationContext) -> None:
+    """A language in which nothing is said is at fault itself, and none of the texts."""
+    own = context.book.tenant.language
+    if own and not context.is_house_language_said:
+        said = {code for template in context.book.templates.values() for code in template.languages}
+        location = context.file_location("house.yaml", "language")
+        context.report.unknown(location, f"no template is said in “{own}”", own, said, listed=True)
 
 
 def _check_roles(context: ValidationContext, roles: frozenset[str] | tuple[str, ...], location: Location) -> None:
@@ -215,7 +224,12 @@ def _check_circles(
             return
         if rule.absent == min(circle):  # reported once, at its lowest number
             circle_text = " → ".join(map(str, circle))
-            context.report.add(location, f"everybody stands in for another and nobody is left: {circle_text}")
+            sentence = (
+                f"these contacts stand in for one another, and none is left: {circle_text}; take one of the lines out"
+            )
+            if rule.who == rule.absent:
+                sentence = f"{rule.absent} stands in for {rule.absent}, the same contact; name another under “who”"
+            context.report.add(location, sentence)
 
 
 def _circles(

@@ -1,12 +1,12 @@
 """The rule files that were read, as every check sees them: the rulebook, the places in the files, the known names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Location, Rule, Rulebook, Until
+from services.rules.rulebook.model import Location, Rule, Rulebook, Step, Until, answers_of
 from services.rules.rulebook.rule_folder import FORM, KINDS, SINGLES, TEMPLATE, is_unknown, stem
 from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, key_location_of, location_of
 from shared.contracts.vocabulary import Role
@@ -53,6 +53,10 @@ class LoadedFiles:
         """Whether the keys at ``path`` could be read: False where another value is written in their place."""
         node = self._node(file, path)
         return node is None or isinstance(node, MappingNode)
+
+    def has(self, file: str, *path: str | int) -> bool:
+        """Whether anything is written at ``path``."""
+        return self._node(file, path) is not None
 
     def has_mapping(self, file: str, *path: str | int) -> bool:
         """Whether keys are written at ``path``: also False where nothing is."""
@@ -144,6 +148,12 @@ class ValidationContext:
         return frozenset(self.book.templates) | {stem(file) for file in self.loaded.unread(TEMPLATE)}
 
     @cached_property
+    def is_house_language_said(self) -> bool:
+        """Whether any template is in the language of house.yaml: if not, that is at fault and no template."""
+        languages = [each.languages for each in self.book.templates.values() if each.languages]
+        return not languages or any(self.book.tenant.language in each for each in languages)
+
+    @cached_property
     def lacks_built_in(self) -> bool:
         """Whether the folder has none of the templates that the service itself says."""
         return not self.templates & BUILT_IN_TEMPLATES.keys()
@@ -151,6 +161,12 @@ class ValidationContext:
     @cached_property
     def forms(self) -> frozenset[str]:
         return frozenset(self.book.forms) | {stem(file) for file in self.loaded.unread(FORM)}
+
+    @cached_property
+    def lacks_form(self) -> bool:
+        """Whether a rule names a form that is not there: what else names its fields follows from that."""
+        steps = (step for rule in self.book.rules.values() for step in rule.steps)
+        return any(name not in self.forms for step in steps for name in forms_of_step(step))
 
     @cached_property
     def form_words(self) -> frozenset[str]:
@@ -167,6 +183,11 @@ class ValidationContext:
     def staffed(self) -> frozenset[str]:
         """Roles that people.yaml gives at least one contact."""
         return staffed_roles(self.book)
+
+
+def forms_of_step(step: Step) -> Iterator[str]:
+    """The names of forms that the step or an answer to it begins."""
+    yield from (name for name in (step.form, *(answer.form for answer in answers_of(step))) if name)
 
 
 def staffed_roles(book: Rulebook) -> frozenset[str]:

@@ -2,7 +2,13 @@
 
 import re
 
-from services.rules.rulebook.meant_conditions import BRACKETED_PATH, meant_by_sign, meant_condition, without_brackets
+from services.rules.rulebook.meant_conditions import (
+    BRACKETED_PATH,
+    meant_by_sign,
+    meant_condition,
+    or_which_fields,
+    without_brackets,
+)
 from services.rules.rulebook.yaml_lines import (
     CLOSING,
     COLON,
@@ -295,7 +301,7 @@ def _key_as_elsewhere(text: FileText, number: int, begun: int, bare: str) -> Mis
     """The key of a condition with brackets in it, or with a comparison and nothing behind its colon."""
     if (found := _KEY_WITH_BRACKETS.match(bare, begun)) is not None:
         key, plain = found["key"], without_brackets(found["key"])
-        sentence = f"a key has no brackets; write {plain}: …"
+        sentence = f"a key has no brackets; {or_which_fields(plain, f'{plain}: …')}"
         mended = with_replacement(text, number, begun, len(key), plain.ljust(len(key)))
         return Mistake(number + 1, begun + 1, sentence, mended)
     if (found := _KEY_BEHIND_SIGN.match(bare, begun)) is not None:

@@ -208,7 +208,7 @@ class _Search:
         sentence = f"the text below “{above.value}” begins further right than its key; indent it"
         return Mistake(line.number + 1, line.start + 1 if line.key is None else line.indent + 1, sentence, mended)
 
-    def _key_aside(self) -> Mistake | None:
+    def _key_aside(self) -> Mistake | None:  # noqa: PLR0911 -- one line for each way out
         """A key with a value of one word, and another key below that is indented more: one of them is moved."""
         if not self.lines or not self._is_structure(self.stopped):
             return None
@@ -222,7 +222,20 @@ class _Search:
             return self._indented(owner, before.column, f"“{owner.key}”", before)
         if before is not None and before.key and not before.value and before.column == owner.column:
             return self._indented(owner, line.indent, f"“{owner.key}”", line)
-        return self._indented(line, owner.column, f"“{line.key}”", owner)
+        moved = self._indented(line, owner.column, f"“{line.key}”", owner)
+        missing = self._missing_line(line)
+        if missing is None:
+            return moved
+        sentence = f"the line “{missing}:” is missing above “{line.key}”, which is indented by {line.indent} spaces"
+        return Mistake(moved.line, moved.column, sentence, moved.mended)
+
+    def _missing_line(self, line: TextLine) -> str | None:
+        """The key of the first column that the line belongs below, where a form or house.yaml lacks it."""
+        keys = {each.partition(":")[0] for each in self.lines}
+        if "form" in keys and "fields" not in keys and line.key not in KEYS:
+            return "fields"
+        is_language = re.fullmatch("[a-z]{2}", line.key or "") is not None
+        return "words" if is_language and "publisher" in keys and "words" not in keys else None
 
     def _item_aside(self) -> Mistake | None:
         """An item of a list that is indented as the keys of the item above it are."""
@@ -275,6 +288,8 @@ class _Search:
         open_levels = {column: known for column, known in levels.items() if known.key or known.dashes}
         if not open_levels or line.indent in open_levels:
             return None
+        items = {at: known for at, known in open_levels.items() if known.dashes and known.indent == at}
+        open_levels = items if line.dashes and items else open_levels
         column = min(
             open_levels,  # of two that are as near, the one whose keys have a value on their line, as this one has
             key=lambda each: (abs(each - line.indent), bool(open_levels[each].value) is not bool(line.value), -each),

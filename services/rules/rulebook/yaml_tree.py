@@ -7,6 +7,7 @@ mistake can be told, it is mended, so that the rest of it is checked too.
 
 import math
 import re
+from calendar import monthrange
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -122,7 +123,7 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
         if found.at <= last:
             return None  # mending the last mistake did not help, and this is what it led to
         if mistake.line not in spoilt and not _follows(mistake, moved):
-            report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+            report.repeated(Location(file, mistake.line, mistake.column), mistake.sentence)
         moved += [mistake] if " is indented by " in mistake.sentence else []
         if mistake.mended is None:
             return None
@@ -131,8 +132,10 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
 
 
 def _follows(mistake: Mistake, moved: list[Mistake]) -> bool:
-    """Whether the lines of one item were ``moved`` together, which is one mistake."""
-    return bool(moved) and " is indented by " in mistake.sentence and mistake.line == moved[-1].line + 1
+    """Whether the lines of one item were ``moved`` together, or one line twice, which is one mistake."""
+    if not moved or " is indented by " not in mistake.sentence:
+        return False
+    return mistake.line in (moved[-1].line, moved[-1].line + 1)
 
 
 def _leave_out(file: str, mended: FileText, moved: list[Mistake], report: FaultReport) -> None:
@@ -276,7 +279,7 @@ class _Builder:
         if anchor not in self._anchors:
             near = get_close_matches(anchor, self._anchors, 1)
             meant = f"did you mean “*{near[0]}”?" if near else "a text that begins with “*” stands in quotes"
-            sentence = f"nothing above is anchored “&{anchor}”; {meant}"
+            sentence = f"“*{anchor}” repeats what stands behind “&{anchor}” further above, and there is none; {meant}"
             mark = event.start_mark
             raise _Unreadable(sentence, location, quote_value(self._text, mark.line, mark.column))
         known = self._anchors[anchor]
@@ -585,5 +588,20 @@ def _scalar(event: Any, location: Location, report: FaultReport) -> ScalarNode:
     except ValueError:
         kind = next(kind for pattern, kind, _ in _PATTERNS if pattern.fullmatch(text))
         written = "this" if _WHOLE.fullmatch(text) else f"“{text}”"  # it may be a person's phone number
-        report.add(location, f"{written} looks like {kind}, but is none")
+        why = _why_no_date(text) if kind == "a date" else ""
+        report.add(location, f"{written} looks like {kind}, but is none{why}")
         return ScalarNode(location, text, Faulty(text))
+
+
+def _why_no_date(text: str) -> str:
+    """The end of the sentence about a date or a time that does not exist."""
+    year, month, day = (int(each) for each in re.findall(r"[0-9]+", text)[:3])
+    if not 1 <= month <= _MONTHS:
+        return f": a year has {_MONTHS} months"
+    last = monthrange(max(year, 1), month)[1]
+    if not 1 <= day <= last:
+        return f": {year}-{month:02} has {last} days"
+    return ": hours are 00 to 23, minutes 00 to 59" if ":" in text else ""
+
+
+_MONTHS = 12

@@ -3,15 +3,18 @@
 The services themselves only validate the rules; stories are read and played by ``stet rules`` alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from services.rules.matching.impossible_conditions import impossible_condition_faults
 from services.rules.matching.self_starts import self_start_faults
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.model import Location, Rulebook
 from services.rules.rulebook.rule_folder import STORIES, read_folder, stem
+from services.rules.rulebook.rule_validation import lines_of
 from services.rules.rulebook.validation import Validation, validate
 from services.rules.rulebook.validation_context import known_roles
 from services.rules.scenario.story_file import Story, read_stories
@@ -34,10 +37,17 @@ def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool 
     Without ``circles``, rules may start themselves.
     """
     validation, report = validate(files), FaultReport()
-    stories, story_faults = read_stories(files, lambda found: StoryValidation(validation, found).check)
+    checks: list[StoryValidation] = []
+
+    def check_with(found: FaultReport) -> Callable[[Story], None]:
+        checks.append(StoryValidation(validation, found))
+        return checks[-1].check
+
+    stories, story_faults = read_stories(files, check_with)
     report.faults += [*validation.faults, *story_faults]
     if validation.has_people:
         _check_people(validation.rulebook, stories, report)
+    _check_lines(validation.rulebook, [line for check in checks for line in check.lines], report)
     if tested:
         _check_tested(validation, files, stories, report)
     faulty = {fault.location.file for fault in validation.faults}
@@ -67,14 +77,41 @@ def _check_people(book: Rulebook, stories: Iterable[Story], report: FaultReport)
                 report.unknown(each.location, f"people.yaml has no team “{each.team}”", each.team, teams)
 
 
+def _check_lines(book: Rulebook, of_stories: Sequence[tuple[str, Location]], report: FaultReport) -> None:
+    """A line that only rules name, or only stories, and nearly one of the others: the rarer name is misspelt.
+
+    Where house.yaml lists all lines, each name is looked up there instead.
+    """
+    if book.tenant.lines:
+        return
+    of_rules = [named for rule in book.rules.values() for named in lines_of(rule)]
+    count = Counter(name for name, _ in (*of_rules, *of_stories))
+    count[book.tenant.default_line] += 1
+    in_rules, in_stories = {name for name, _ in of_rules}, {name for name, _ in of_stories}
+    for named, others, wrong in (
+        (of_rules, in_stories, "no story writes to"),
+        (of_stories, in_rules, "no rule is for"),
+    ):
+        for name, location in named:
+            near = get_close_matches(name, others - {name}, 1, _NEARLY_A_LINE) if name not in others else []
+            is_less = near and (count[name], named is of_rules) < (count[near[0]], True)
+            if is_less and name != book.tenant.default_line:
+                sentence = f"{wrong} a line “{name}”; if there is one, name it under “all_lines” in house.yaml"
+                report.unknown(location, sentence, name, near)
+
+
+_NEARLY_A_LINE = 0.8
+
+
 def _check_tested(validation: Validation, files: Iterable[str], stories: Iterable[Story], report: FaultReport) -> None:
     """Each rule has a story, in a file of its name; a file that cannot be read may have one."""
     book, tested = validation.rulebook, {stem(file) for file in files if file.endswith(STORIES)}
+    named = book.rules.keys() | {stem(rule.location.file) for rule in book.rules.values()}
     for rule in book.rules.values():
-        if rule.name and rule.name not in tested:
+        if rule.name and tested.isdisjoint((rule.name, stem(rule.location.file))):
             report.add(rule.location, f"“{rule.name}” has no story: write {rule.name}.test.yaml beside it")
     for story in stories:
-        if story.rule not in book.rules and story.rule not in validation.unread_rules:
+        if story.rule not in named and story.rule not in validation.unread_rules:
             report.unknown(story.location, f"there is no rule “{story.rule}” to test", story.rule, book.rules)
 
 

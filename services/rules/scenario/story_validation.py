@@ -12,11 +12,11 @@ from typing import TypeGuard, get_args
 from services.rules.conversation.context import ExclusionReason
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, SHOW, STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, fields_of_model
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import FaultReport, nearest_word
 from services.rules.rulebook.model import Location, Rulebook, answers_of, questions_of
 from services.rules.rulebook.rule_folder import FORM, RULE, TEMPLATE
 from services.rules.rulebook.validation import Validation, names_of_addressees
-from services.rules.rulebook.validation_context import known_roles
+from services.rules.rulebook.validation_context import forms_of_step, known_roles
 from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from services.rules.scenario.story_file import (
     EventStep,
@@ -40,6 +40,13 @@ from shared.contracts.ids import ContactId
 from shared.contracts.values import Value
 from shared.contracts.writes import WriteInput, WriteOperation
 
+
+def _lacks_form(book: Rulebook) -> bool:
+    """Whether a rule names a form that is not there."""
+    steps = (step for rule in book.rules.values() for step in rule.steps)
+    return any(name not in book.forms for step in steps for name in forms_of_step(step))
+
+
 _INPUTS = {model.operation: model for model in get_args(WriteInput)}
 
 
@@ -51,24 +58,42 @@ class StoryValidation:
     def __init__(self, validation: Validation, report: FaultReport) -> None:
         self._book = validation.rulebook
         self._report = report
+        self.lines: list[tuple[str, Location]] = []
+        """The numbers that are named, each with its place."""
         self._unread_rules = validation.unread_rules
         self._templates = validation.rulebook.templates.keys() | validation.unread_templates
-        self._faulty = frozenset(
+        self._faulty = {
             suffix
             for fault in validation.faults
             for suffix in (RULE, TEMPLATE, FORM)
             if fault.location.file.endswith(suffix)
-        ) | ({TEMPLATE} if self._templates.isdisjoint(BUILT_IN_TEMPLATES) else frozenset())
+        }
+        if self._templates.isdisjoint(BUILT_IN_TEMPLATES):
+            self._faulty.add(TEMPLATE)
+        if _lacks_form(validation.rulebook):
+            self._faulty.add(FORM)
 
     def check(self, story: Story) -> None:
         named = _contacts_of_events(story)
         for contact, person in story.people.items():
             for absent in person.stands_in_for:
                 self._check_contact(story, absent, person.value_location("stands_in_for"), named | {contact})
+        self._check_expects(story)
         earliest = story.start
         for step in story.steps:
             self._check_step(story, step, named)
             earliest = self._check_time(step, earliest)
+
+    def _check_expects(self, story: Story) -> None:
+        """A story that expects nothing of the rule passes whatever the rule does."""
+        play = story.written.get("play")
+        if not isinstance(play, SequenceNode):
+            return
+        expects = any(isinstance(step, MappingNode) and "expect" in step.nodes for step in play.nodes)
+        is_read = not any(self._report.has_fault_on(step.location) for step in play.nodes)  # one may be misspelt
+        if is_read and not expects:
+            sentence = "this story has no “expect”, so it passes whatever the rule does; say what must follow"
+            self._report.add(story.key_location("play"), sentence)
 
     def _check_step(self, story: Story, step: StoryStep, named: frozenset[ContactId]) -> None:
         match step:
@@ -79,6 +104,7 @@ class StoryValidation:
             case ReplyStep(reply=reply):
                 self._check_reply(reply)
             case ExpectStep():
+                self.lines += [(each.line, each.value_location("line")) for each in step.effects if each.line]
                 for effect in step.effects:
                     self._check_effect(story, effect, named)
             case _:
@@ -120,8 +146,13 @@ class StoryValidation:
         values = step.written.get("with")
         if kind is None or not isinstance(values, MappingNode):
             return
-        before = len(self._report.faults)
-        self._check_values(values, _fields_of(kind), f"{step.event} has no")
+        before, known = len(self._report.faults), _fields_of(kind)
+        odd = [(path, place) for path, place, _ in _paths_of(values) if _is_unknown(path, known)]
+        if len(odd) > 1 and not any(nearest_word(path, known) for path, _ in odd):
+            names = ", ".join(f"“{path}”" for path, _ in odd)
+            self._report.add(odd[0][1], f"{step.event} has none of {names}; they are fields of another event")
+            return
+        self._check_values(values, known, f"{step.event} has no")
         if len(self._report.faults) == before:
             self._try_event(step, values)
 
@@ -157,6 +188,8 @@ class StoryValidation:
         self._check_template(reply.to, reply.value_location("to"))
         self._check_rule(reply)
         lines = self._book.tenant.lines
+        if reply.line:
+            self.lines.append((reply.line, reply.value_location("line")))
         if reply.line and lines and reply.line not in lines:
             sentence = f"house.yaml lists no line “{reply.line}”"
             self._report.unknown(reply.value_location("line"), sentence, reply.line, lines)
@@ -240,10 +273,9 @@ class StoryValidation:
     def _check_values(self, values: MappingNode, known: Mapping[str, FieldSpec], sentence: str) -> None:
         for path, place, node in _paths_of(values):
             spec = known.get(path)
-            if spec is None:
-                if not _is_within_record(path, known):
-                    self._report.unknown(place, f"{sentence} “{path}”", path, known)
-            elif _is_none_of(node, spec.values):
+            if _is_unknown(path, known):
+                self._report.unknown(place, f"{sentence} “{path}”", path, known)
+            elif spec is not None and _is_none_of(node, spec.values):
                 self._report.unknown(
                     node.location, f"“{path}” is never “{node.text}”", node.text, spec.values, listed=True
                 )
@@ -318,6 +350,10 @@ def _fields_of(model: type[Value]) -> Mapping[str, FieldSpec]:
 def _entries(node: MappingNode) -> Iterator[tuple[tuple[str, Node], Location]]:
     """Keys and values, each with the place of its key."""
     return zip(node.nodes.items(), node.places, strict=True)
+
+
+def _is_unknown(path: str, known: Mapping[str, FieldSpec]) -> bool:
+    return path not in known and not _is_within_record(path, known)
 
 
 def _is_within_record(path: str, known: Mapping[str, FieldSpec]) -> bool:

@@ -24,7 +24,7 @@ HOSTILE = {
     "an alias of itself": ("steps: &all\n  - tell: author\n  - *all\n", "3:5: “*all” stands within itself"),
     "an alias of itself as a mapping": ("a: &a {b: *a}\n", "1:11: “*a” stands within itself"),
     "aliases of aliases": (NESTED_ALIASES, "the aliases of this file repeat more than 100,000 values"),
-    "an alias of nothing": ("a: *b\n", "1:4: nothing above is anchored “&b”"),
+    "an alias of nothing": ("a: *b\n", "1:4: “*b” repeats what stands behind “&b” further above"),
     "800 deep": ("[" * 800 + "]" * 800, f"1:{DEEPEST + 1}: this is nested more than 50 deep"),
     "800 deep by lines": ("".join(" " * n + "a:\n" for n in range(800)), "51:51: this is nested more than 50 deep"),
     "100,000 deep": ("[" * 100_000, "this is nested more than 50 deep"),
