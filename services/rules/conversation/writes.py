@@ -122,7 +122,7 @@ def record_name(context: DecisionContext, chain: Chain, record: WriteAction, doc
 
 
 def planned_input(context: DecisionContext, chain: Chain, record: WriteAction) -> WriteInput:
-    """The input of the write that ``record`` would make by the newest event, as far as the answering person does not matter."""
+    """The write that ``record`` would make by the newest event, as far as it does not depend on who answers."""
     document = context.document(chain)
     _, build = _BUILDERS[record.operation]
     return build(_WriteCase(context, chain, document, _values(record, document), WriteOrigin(0)))
