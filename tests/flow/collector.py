@@ -9,6 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from dev.ports import LOOPBACK, free_ports
+from tests.web_servers import serving
 
 
 @dataclass
@@ -59,12 +60,5 @@ class Collector:
 async def collecting() -> AsyncIterator[Collector]:
     (port,) = free_ports(1)
     collector = Collector(url=f"http://{LOOPBACK}:{port}")
-    app = web.Application(client_max_size=2**24)
-    app.router.add_post("/v1/traces", collector.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, port).start()
-    try:
+    async with serving([web.post("/v1/traces", collector.take)], port, largest_body=2**24):
         yield collector
-    finally:
-        await runner.cleanup()

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from dev.ports import LOOPBACK
 from shared.clients import consonance_graphql
 from shared.clients.consonance_graphql import (
     ConsonanceClient,
@@ -19,6 +18,7 @@ from shared.clients.consonance_graphql import (
 )
 from shared.contracts.errors import Throttled, Unavailable
 from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
+from tests.web_servers import serving
 
 QUERY, MUTATION = "{ work { id } }", "mutation { x }"
 
@@ -34,15 +34,8 @@ async def server(
     async def reply(_: web.Request) -> web.Response:
         return web.Response(status=status, body=body, headers=headers)
 
-    app = web.Application()
-    app.router.add_post("/graphql", reply)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
-    try:
-        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/graphql"
-    finally:
-        await runner.cleanup()
+    async with serving([web.post("/graphql", reply)]) as url:
+        yield f"{url}/graphql"
 
 
 async def test_the_data_of_a_query_is_returned() -> None:

@@ -26,6 +26,7 @@ from shared.runtime.consumer import broker_options
 from shared.runtime.kafka import OutgoingRecord, Producer, client_options, connection_fault
 from shared.runtime.postgres import connect_writable
 from tests.shared.certificates import Authority, CertificateFiles
+from tests.web_servers import serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 USER, LOGIN, CLIENT, KEY = "stet-rules", "password-of-rules", "secret-of-rules", "opens-the-key"
@@ -62,16 +63,8 @@ async def token_endpoint() -> AsyncIterator[str]:
         encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
         return web.json_response({"access_token": ".".join([*encoded, ""]), "expires_in": 300})
 
-    app = web.Application()
-    app.router.add_post("/token", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, LOOPBACK, 0)
-    await site.start()
-    try:
-        yield f"{site.name}/token"
-    finally:
-        await runner.cleanup()
+    async with serving([web.post("/token", answer)]) as url:
+        yield f"{url}/token"
 
 
 async def works(settings: KafkaSettings) -> bool:

@@ -14,6 +14,7 @@ from aiohttp import web
 from dev.consonance.app import running
 from dev.consonance.schema import Profile
 from dev.consonance.simulator import ConsonanceOptions
+from tests.web_servers import serving
 
 KEY = "k" * 32
 SECRET = "whsec_" + base64.b64encode(b"a secret for a test, of 32 bytes").decode()
@@ -36,14 +37,9 @@ class RecordingWebhook:
 @asynccontextmanager
 async def recording_webhook() -> AsyncIterator[RecordingWebhook]:
     webhook = RecordingWebhook()
-    app = web.Application()
-    app.add_routes([web.post("/consonance/events", webhook.receive)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    webhook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/consonance/events"
-    yield webhook
-    await runner.cleanup()
+    async with serving([web.post("/consonance/events", webhook.receive)]) as root:
+        webhook.url = f"{root}/consonance/events"
+        yield webhook
 
 
 @dataclass

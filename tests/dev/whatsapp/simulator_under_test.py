@@ -13,6 +13,7 @@ from aiohttp import web
 
 from dev.whatsapp.app import running
 from dev.whatsapp.simulator import WhatsAppOptions
+from tests.web_servers import serving
 
 MAIN, ACQUISITIONS = "106540352242922", "106540352242923"
 TOKEN, SECRET, VERIFY, ACCOUNT = "EAAG" + "x" * 60, "5f" * 16, "verify-me", "102290129340398"
@@ -101,14 +102,10 @@ class SimulatorUnderTest:
 @asynccontextmanager
 async def recording_webhook() -> AsyncIterator[RecordingWebhook]:
     webhook = RecordingWebhook()
-    app = web.Application(client_max_size=4 << 20)
-    app.add_routes([web.post("/whatsapp/webhook", webhook.take), web.get("/whatsapp/webhook", webhook.prove)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    webhook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/whatsapp/webhook"
-    yield webhook
-    await runner.cleanup()
+    routes = [web.post("/whatsapp/webhook", webhook.take), web.get("/whatsapp/webhook", webhook.prove)]
+    async with serving(routes, largest_body=4 << 20) as root:
+        webhook.url = f"{root}/whatsapp/webhook"
+        yield webhook
 
 
 @asynccontextmanager

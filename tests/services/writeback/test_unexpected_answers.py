@@ -8,11 +8,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from dev.ports import LOOPBACK
 from tests.dev.consonance.simulator_under_test import running_simulator
 from tests.services.writeback.samples import metadata, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, consonance_client, running_worker
 from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
+from tests.web_servers import serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -52,15 +52,8 @@ class FaultyProxy:
 @asynccontextmanager
 async def faulty_proxy(url: str) -> AsyncIterator[tuple[FaultyProxy, str]]:
     proxy = FaultyProxy(url)
-    app = web.Application()
-    app.router.add_post("/graphql", proxy.reply)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
-    try:
-        yield proxy, f"http://{LOOPBACK}:{runner.addresses[0][1]}/graphql"
-    finally:
-        await runner.cleanup()
+    async with serving([web.post("/graphql", proxy.reply)]) as root:
+        yield proxy, f"{root}/graphql"
 
 
 @pytest.fixture
