@@ -33,7 +33,7 @@ _COLUMNS = {"task_id": "task", "opened_at": "since", "operation": "operation", "
 TaskReason = Annotated[
     str, typer.Option("--reason", help="How, or where to find it; kept with the evidence and in the audit log.")
 ]
-TaskReason = Annotated[
+TaskDropReason = Annotated[
     str, typer.Option("--reason", help="Why the write is not wanted; kept with the evidence and in the audit log.")
 ]
 TaskId = Annotated[int, typer.Argument(help="The number in the list.", metavar="ID")]
@@ -70,7 +70,9 @@ def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False, outpu
 
 
 @app.command("drop")
-def drop_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def drop_command(
+    task_id: TaskId, *, reason: TaskDropReason, yes: Yes = False, output: Format = OutputFormat.TEXT
+) -> None:
     """Close a task whose write is not wanted any more: it counts as not written, and the people concerned hear so."""
     confirm(f"Is the write of task {task_id} not to be made in Consonance?", yes=yes)
     run(_close(task_id, reason, output, is_done=False))
