@@ -201,6 +201,11 @@ async def run_bash(script: str, folder: Path, environment: Mapping[str, str]) ->
     return process.returncode or 0, output.decode()
 
 
+OF_A_JOB = frozenset({"github", "needs", "strategy", "matrix", "vars", "secrets", "inputs"})
+"""The contexts that an expression of a job's own keys may name; a workflow that names another there never starts.
+https://docs.github.com/en/actions/reference/workflows-and-actions/contexts#context-availability"""
+
+
 def steps_of_workflow(values: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Name, script and environment of each step that runs a command, with its expressions filled in."""
     job: dict[str, Any] = YAML(typ="safe").load(WORKFLOW.read_text())["jobs"]["rules"]
@@ -215,31 +220,48 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{\{ *(.+?) *\}\}", lambda found: values[found[1]], text)
 
 
-async def test_the_workflow_of_github_posts_one_comment_and_then_updates_it(repository: Path, tmp_path: Path) -> None:
-    base = shutil.copytree(repository, tmp_path / "base")
+def test_the_job_of_github_names_contexts_that_it_has() -> None:
+    job: dict[str, Any] = YAML(typ="safe").load(WORKFLOW.read_text())["jobs"]["rules"]
+    own = str({key: value for key, value in job.items() if key != "steps"})
+    named = re.findall(r"\$\{\{ *(\w+)", own)
+    assert named
+    assert OF_A_JOB.issuperset(named)
+
+
+async def test_the_workflow_of_github_posts_one_comment_and_then_updates_it(repository: Path) -> None:
+    base = shutil.copytree(repository, repository / ".base")
     template = next(base.rglob("permission_request.template.yaml"))
     template.write_text(
         template.read_text().replace("vous demande l’autorisation", "aimerait savoir s’il est permis", 1)
     )
     async with serving() as fake:
-        values = {"runner.temp": str(tmp_path / "temp"), "github.token": "secret", "vars.STET_BUNDLE": ""}
+        values = {"github.token": "secret", "vars.STET_BUNDLE": ""}
         pipeline = {
             "GITHUB_ACTIONS": "true", "GITHUB_API_URL": fake.address, "GITHUB_REPOSITORY": "house/rules",
             "GITHUB_REF": "refs/pull/7/merge",
         }  # fmt: skip
         results = {}
         for name, script, environment in steps_of_workflow(values):
-            results[name] = await run_bash(script, tmp_path, {**pipeline, **environment})
+            results[name] = await run_bash(script, repository, {**pipeline, **environment})
         assert {name: code for name, (code, _) in results.items() if code} == {}, results
         assert fake.calls == ["POST /repos/house/rules/issues/7/comments"]
         assert fake.tokens == {"Bearer secret"}
         assert "fine" in fake.comments[1]
         assert "in other words" in fake.comments[1], "the pull request words the question anew"
-        report = tmp_path / "temp/report/1-check.md"
+        report = repository / ".report/1-check.md"
         report.write_text("the rules are at fault\n")
         *_, (_, script, environment) = steps_of_workflow(values)
-        assert await run_bash(script, tmp_path, {**pipeline, **environment}) == (0, "the comment was updated\n")
+        assert await run_bash(script, repository, {**pipeline, **environment}) == (0, "the comment was updated\n")
         assert fake.calls[1:] == ["PATCH /repos/house/rules/issues/comments/1"]
+
+
+async def test_the_workflow_of_github_marks_a_fault_at_its_line_of_the_pull_request(repository: Path) -> None:
+    rule = repository / "rights/permission.rule.yaml"
+    rule.write_text(rule.read_text().replace("ask: rights_holder", "ask: rights_holdr"))
+    (name, script, environment), *_ = steps_of_workflow({"github.token": "secret", "vars.STET_BUNDLE": ""})
+    code, output = await run_bash(script, repository, environment)
+    assert (name, code) == ("Check", 1)
+    assert "::error file=rights/permission.rule.yaml,line=9,col=10," in output, "a path from the root of the repository"
 
 
 async def test_the_pipeline_of_gitlab_posts_its_comment_and_fails_where_the_rules_do(repository: Path) -> None:
