@@ -70,8 +70,8 @@ class FieldScope:
         if found is None and self.events:
             known = known_paths(self.events, self.started_by)
             known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
-            is_said_of_all = self.beside and resolve(self.beside, path, self.started_by) is None
-            sentence = f"{' or '.join(self.beside if is_said_of_all else self.events)} has no “{path}”"
+            all_lack_it = self.beside and resolve(self.beside, path, self.started_by) is None
+            sentence = f"{' or '.join(self.beside if all_lack_it else self.events)} has no “{path}”"
             self.report.unknown(location, sentence, path, known, several=self.several)
         return found
 
