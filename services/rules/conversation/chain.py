@@ -570,6 +570,10 @@ class Chain(Value, rename=_KEPT_AS):
     def wrote_to(self, person: PersonId) -> bool:
         return any(message.person_id == person for message in self.messages)
 
+    def last_sent_to(self, person: PersonId) -> datetime | None:
+        sent = (m.requested_at for m in self.messages if m.person_id == person and m.requested_at is not None)
+        return max(sent, default=None)
+
     def asked_since(self) -> dict[PersonId, datetime]:
         """The people whose answer is awaited, and when each was first asked; a reminder is no other question."""
         found: dict[PersonId, datetime] = {}

@@ -313,6 +313,6 @@ def _answer_why(context: DecisionContext, message: MessageReceived) -> None:
 
 
 def _newest_chain(context: DecisionContext, person: PersonId, rule: Rule | None) -> Chain | None:
-    """The live chain of the rule that wrote to this person last."""
-    chains = [chain for chain in context.facts.chains_of(person) if rule is not None and chain.rule == rule.name]
-    return chains[-1] if chains else None
+    """The live chain of a rule that wrote to this person last: by a reminder it may be one that began before others."""
+    chains = (chain for chain in context.facts.chains_of(person) if rule is not None and chain.rule == rule.name)
+    return max(chains, key=lambda chain: chain.last_sent_to(person) or chain.started_at, default=None)

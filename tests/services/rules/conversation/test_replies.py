@@ -188,3 +188,21 @@ def test_a_message_of_a_person_without_a_name_shows_a_placeholder() -> None:
         "expect: [{tell: 11, say: to_read, text: from WhatsApp visitor}, {tell: 5001, say: passed_on}]",
     )
     assert story_faults(cast, *moves) == []
+
+
+def test_a_why_after_a_reminder_is_about_the_title_of_the_reminder() -> None:
+    """Two questions of one rule wait, and the older one was the last to be reminded of."""
+
+    def asked(request: str, work: int, title: str) -> str:
+        return (
+            f"{{event: rights.approval_requested, with: {{request_id: {request}, respond_by: 2027-04-30, "
+            f"work: {{work_id: {work}, title: {title}}}, rights_holder: 812}}}}"
+        )
+
+    people = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
+    moves = (
+        asked("R-1", 1, "First"), "wait: 1 working day", asked("R-2", 2, "Second"), "wait: 1 working day",
+        "expect: [{ask: 812}, {ask: 812}, {remind: 812}]",
+        "reply: {from: 812, text: why}", "expect: [{tell: 812, say: why_answer, text: First}]",
+    )  # fmt: skip
+    assert story_faults(people, *moves) == []
