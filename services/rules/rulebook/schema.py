@@ -238,7 +238,7 @@ def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Nod
     if not isinstance(node, MappingNode) or not any(is_aside(key, each) for key, each in node.nodes.items()):
         return node
     nodes: dict[str, Node] = {}
-    is_said = False
+    is_reported = False
     for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
         above = next(reversed(nodes), None)
         if not is_aside(key, each):
@@ -247,9 +247,9 @@ def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Nod
         if above is None:
             report.add(place, f"a language is missing above “{key}”, like “en:”")
             return ABSENT
-        if not is_said:
+        if not is_reported:
             report.add(place, f"“{key}” belongs to “{above}”; indent it further than that")
-        is_said, language = True, nodes[above]
+        is_reported, language = True, nodes[above]
         known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
         if key not in known.nodes:
             nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
