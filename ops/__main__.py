@@ -75,11 +75,11 @@ COMMANDS = (
     LazyCommand(
         "audit-log",
         "List what operators changed, and read of people: who did it and why, the newest first.",
-        _CHANGE,
+        _ASK,
         module="changes",
         attribute="audit_log_command",
     ),
-    LazyCommand("audit", "List what the conservation audit found missing.", _SETTLE, attribute="audit_command"),
+    LazyCommand("audit", "List what the conservation audit found missing.", _ASK, attribute="audit_command"),
     LazyCommand("rules", "The rule files.", _SET_UP),
     LazyCommand(
         "templates", "The message templates of the rules, and those of the WhatsApp business account.", _SET_UP
@@ -87,7 +87,7 @@ COMMANDS = (
     LazyCommand(
         "erase",
         "Erase a person from every table, topic and stored file within a day.",
-        _SETTLE,
+        _CHANGE,
         module="people",
         attribute="erase_command",
     ),

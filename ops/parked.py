@@ -111,7 +111,10 @@ def replay_command(
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,
 ) -> None:
-    """Send a record to its topic again, with its key and headers."""
+    """Send a record to its topic again, with its key and headers.
+
+    For example “stet parked replay --service rules 7 --reason "the template is mended"”.
+    """
     confirm(f"Send parked record {record_id} of {service} to its topic again?", yes=yes)
     run(_settle(service, record_id, "replayed", reason, output))
 

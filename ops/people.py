@@ -86,6 +86,8 @@ def erase_command(
 
     The services carry it out: at once, and again for as long as something of the person may be on its way. Decisions
     stay, with the pseudonym. The same command shows how far an erasure is. Exit code 1: the person is not known.
+
+    For example “stet erase 812 --dry-run”, then “stet erase 812 --reason "asked on 3 March"”.
     """
     settings = load_command_settings(OperatorSettings)
     if not dry_run and not reason.strip():

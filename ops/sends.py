@@ -74,7 +74,10 @@ def settle_command(
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,
 ) -> None:
-    """Settle one uncertain send; exit code 1 where it is not uncertain (any more)."""
+    """Settle one uncertain send; exit code 1 where it is not uncertain (any more).
+
+    For example “stet sends settle ID --as not_sent --resend --reason "she got nothing"”.
+    """
     if resend and settled_as is SettledAs.SENT:
         raise typer.BadParameter("what was sent is not sent again: --resend goes with --as not_sent")
     settlement = Settlement.RESEND if resend else Settlement(settled_as)
