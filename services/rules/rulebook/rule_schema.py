@@ -1,5 +1,6 @@
 """The schema of a ``*.rule.yaml``: events and conditions that start a chain, its steps, and the events that end it."""
 
+import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Annotated, Any
@@ -62,6 +63,25 @@ def _with_torn_steps(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node
     return tuple(joined)
 
 
+def _without_endings(nodes: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
+    """Reports events that end the rule among its steps, and leaves them out: the line above them is missing."""
+    first = next((number for number, node in enumerate(nodes) if number and _is_ending(node)), None)
+    if first is None:
+        return nodes
+    report.add(nodes[first].location, "the line “until:” is missing above this one")
+    return nodes[:first]
+
+
+def _is_ending(node: Node) -> bool:
+    if isinstance(node, ScalarNode):
+        return _EVENT.fullmatch(node.text) is not None
+    return isinstance(node, MappingNode) and "on" in node.nodes and node.nodes.keys().isdisjoint(_VERBS - {Verb.TELL})
+
+
+_VERBS = frozenset(Verb)
+_EVENT = re.compile(r"[a-z]+\.[a-z_]+")
+
+
 def _is_torn(above: Node | None, node: Node | None) -> bool:
     """Whether the keys of both are those of one step, and one of them has no verb."""
     if not isinstance(above, MappingNode) or not isinstance(node, MappingNode):
@@ -80,7 +100,7 @@ def _at_most_100(nodes: Any, info: ValidationInfo) -> Any:
     """Reports a rule without steps, and one with too many of them."""
     if nodes is ABSENT:
         return nodes
-    steps = _with_torn_steps(items(nodes), report_of(info))
+    steps = _with_torn_steps(_without_endings(items(nodes), report_of(info)), report_of(info))
     if isinstance(nodes, ScalarNode) and nodes.value is None:
         steps = ()
     if not steps:

@@ -234,6 +234,8 @@ class _Search:
         keys = {each.partition(":")[0] for each in self.lines}
         if "form" in keys and "fields" not in keys and line.key not in KEYS:
             return "fields"
+        if "publisher" in keys and "basis" not in keys and line.key not in KEYS:
+            return "basis"
         is_language = re.fullmatch("[a-z]{2}", line.key or "") is not None
         return "words" if is_language and "publisher" in keys and "words" not in keys else None
 
@@ -274,6 +276,11 @@ class _Search:
         key = above[-1]
         if not line.dashes or not key.key or not key.value or line.indent <= key.indent or key.dashes:
             return None
+        keys = {each.partition(":")[0] for each in self.lines}
+        missing = next((list_key for kind, list_key in _LIST_OF.items() if kind in keys and list_key not in keys), None)
+        if missing is not None and key.indent == 0:
+            sentence = f"the line “{missing}:” is missing above this list"
+            return Mistake(line.number + 1, line.indent + 1, sentence)
         sentence = f"“{key.key}” has “{shortened(key.value)}” on its line and a list below; take one of them away"
         return Mistake(key.number + 1, key.start + 1, sentence)
 
@@ -387,6 +394,8 @@ class _Search:
         return first
 
 
+_LIST_OF = {"rule": "steps", "inbox": "stands_in", "house": "closed"}
+"""A key of each kind of file that has a list in its first column, and the list."""
 _SINGLE_VALUE = re.compile(r"[a-z][a-z0-9_.-]*|[0-9]+|\{.*\}|\[.*\]")
 """A value that no further line continues: one word, a number, or one that is closed on its line."""
 
