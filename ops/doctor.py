@@ -300,7 +300,7 @@ async def _check_whatsapp(settings: DispatcherSettings, _: Service) -> Sequence[
         for line, number in endpoint.numbers.items():
             url = f"{endpoint.graph_url.rstrip('/')}/{endpoint.version}/{number}?fields=id,quality_rating,name_status"
             try:
-                async with session.get(url) as answer:
+                async with session.get(url, allow_redirects=False) as answer:
                     body: Any = await answer.json(content_type=None)
                     findings += _whatsapp_findings(line, number, answer, body)
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -333,7 +333,7 @@ async def _check_consonance(settings: Any, _: Service) -> Sequence[Finding]:
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
-            session.post(url, json={"query": "query { __typename }"}) as answer,
+            session.post(url, json={"query": "query { __typename }"}, allow_redirects=False) as answer,
         ):
             if answer.status in {401, 403}:
                 return [wrong("consonance", "STET_CONSONANCE_KEY: Consonance refuses it: make a new key there")]
