@@ -285,4 +285,4 @@ def _format_value(value: object) -> str:
         return _format_mapping(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(_format_value, value))}]"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,7 +1,8 @@
 """A played story shows its steps with their business time, and the first difference side by side."""
 
-from services.rules.scenario.comparison import EffectRow
+from services.rules.scenario.comparison import EffectKind, EffectRow, ObservedEffect
 from services.rules.scenario.player import run_story
+from shared.contracts.writes import WriteOperation
 from tests.services.rules.stories import own_rulebook, story
 
 PEOPLE = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
@@ -48,3 +49,8 @@ def test_nothing_is_played_after_the_first_difference() -> None:
     result = run_story(story(PEOPLE, ASKED, "expect: nothing", "wait: 3 hours"), own_rulebook())
     assert not result.passed
     assert len(result.steps) == 2
+
+
+def test_an_effect_is_written_as_a_story_writes_it() -> None:
+    effect = ObservedEffect(EffectKind.RECORD, record=WriteOperation.RECORD_DECISION, values={"needs_signature": False})
+    assert str(effect) == "{record: rights.record_decision, with: {needs_signature: false}}"
