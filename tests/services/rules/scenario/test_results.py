@@ -1,7 +1,8 @@
 """A played story shows its steps with their business time, and the first difference side by side."""
 
-from services.rules.scenario.comparison import EffectKind, EffectRow, ObservedEffect
+from services.rules.scenario.comparison import EffectRow, ObservedEffect
 from services.rules.scenario.player import run_story
+from services.rules.scenario.story_file import EffectKind
 from shared.contracts.writes import WriteOperation
 from tests.services.rules.stories import own_rulebook, story
 
