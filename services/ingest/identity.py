@@ -9,7 +9,7 @@ had the address then, and a change that is older than one already known alters n
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from services.ingest.person_directory import (
@@ -193,6 +193,10 @@ def _change_addresses(
     All contacts who shared the former number follow, since it is their account, too. A change that was applied before
     alters nothing; one that comes after a newer one leaves the addresses of the newer one.
     """
+    if identity.former_phone is None and identity.phone is not None and directory.was_left_at(identity.phone, at):
+        identity = replace(
+            identity, former_phone=identity.phone, phone=None
+        )  # a changed BSUID, beside the former number
     before = _person_at(directory, identity.former_bsuid, identity.former_phone, at)
     if before is not None and _is_applied(directory, before, identity, at):
         return before.person_id

@@ -124,6 +124,10 @@ class PersonDirectory:
         """Whether a person has ever left this address."""
         return bool(self._left.get(address_key(address)))
 
+    def was_left_at(self, address: str, until: datetime) -> bool:
+        """Whether a person is known to have left this address at this very instant."""
+        return any(left == until for left, _ in self._left.get(address_key(address), ()))
+
     def _left_after(self, address: str, at: datetime) -> set[PersonId]:
         """Those who had an address at that instant and have left it: the first who left it after."""
         later = [(until, person_id) for until, person_id in self._left.get(address, ()) if until >= at]

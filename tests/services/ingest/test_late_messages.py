@@ -76,7 +76,7 @@ class World:
                 change = ObservedIdentity(
                     bsuid=update.bsuid,
                     phone=update.phone,
-                    change=IdentityChange.NUMBER,
+                    change=IdentityChange.NUMBER if update.former else IdentityChange.BSUID,
                     former_bsuid=update.former_bsuid,
                     former_phone=update.former,
                 )
@@ -196,13 +196,28 @@ def test_the_next_holder_of_a_number_that_consonance_still_shows_is_not_the_cont
     assert (state.display_name, state.addresses.wa_id) == ("Ada M. Loewe", None)
 
 
+def test_a_changed_bsuid_that_is_reported_with_the_former_number_does_not_lead_back_to_it() -> None:
+    """Meta's examples of one change: the note has both numbers, the ``user_id_update`` the former one alone."""
+    note = Moved(20, P, Q, None, Bsuid("GB.2"))
+    report = Moved(20, None, P, Bsuid("GB.1"), Bsuid("GB.2"))
+    next_holder = Message(30, P)
+    for updates in ((note, report), (report, note), (note, next_holder, report), (report, note, next_holder)):
+        world = World().deliver(*updates)
+        state = world.people.get(CONTACT)
+        assert state is not None
+        assert (state.addresses.phone, state.addresses.bsuid) == (Q, "GB.2")
+        assert all(world.writer(one) != CONTACT for one in updates if one is next_holder)
+
+
 # ------------------------------------------------------------------ any order
 
 STRANGER_NUMBERS = tuple(Phone(f"+4477009010{digit:02}") for digit in range(3))
 NUMBERS = {"ada": (P, Q, R), "stranger": STRANGER_NUMBERS}
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["ada", "stranger"]), st.sampled_from([None, 0, 1, 2]), st.sampled_from(["", "beside", "apart"])
+        st.sampled_from(["ada", "stranger"]),
+        st.sampled_from([None, 0, 1, 2]),
+        st.sampled_from(["", "beside", "apart"]),
     ),
     min_size=2,
     max_size=7,
