@@ -210,7 +210,8 @@ def _change_addresses(
         _leave(directory, person_id, identity, Addresses(), at)
         return person_id
     was_there = before if before != newer else None
-    sharing = [] if was_there is None else _sharing(directory, identity, was_there, person)
+    is_contact = was_there is not None and was_there.contact_id is not None
+    sharing = _sharing(directory, identity, was_there, person) if was_there is not None and is_contact else []
     bsuid = identity.bsuid or _bsuid_until(person, at)
     for one, former in [(person, was_there), *((other, other) for other in sharing)]:
         if newer is not None:

@@ -209,6 +209,18 @@ def test_a_changed_bsuid_that_is_reported_with_the_former_number_does_not_lead_b
         assert all(world.writer(one) != CONTACT for one in updates if one is next_holder)
 
 
+def test_a_change_that_is_delivered_again_leaves_a_contact_alone_who_has_the_former_number_since() -> None:
+    """It was a visitor's, who is known by a BSUID alone by now."""
+    moved = Moved(20, R, None, None, Bsuid("GB.5"))
+    world = World().deliver(moved)
+    heir = PersonObserved(
+        person_id=PersonId("p-bea"), contact_id=ContactId(9), addresses=Addresses(phone=R), observed_at=NOW, version=1
+    )
+    world.people.put(heir)
+    world.deliver(moved)
+    assert world.people.get(heir.person_id) == heir
+
+
 # ------------------------------------------------------------------ any order
 
 STRANGER_NUMBERS = tuple(Phone(f"+4477009010{digit:02}") for digit in range(3))
