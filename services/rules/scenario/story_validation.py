@@ -78,22 +78,10 @@ class StoryValidation:
         for contact, person in story.people.items():
             for absent in person.stands_in_for:
                 self._check_contact(story, absent, person.value_location("stands_in_for"), named | {contact})
-        self._check_expects(story)
         earliest = story.start
         for step in story.steps:
             self._check_step(story, step, named)
             earliest = self._check_time(step, earliest)
-
-    def _check_expects(self, story: Story) -> None:
-        """A story that expects nothing of the rule passes whatever the rule does."""
-        play = story.written.get("play")
-        if not isinstance(play, SequenceNode):
-            return
-        expects = any(isinstance(step, MappingNode) and "expect" in step.nodes for step in play.nodes)
-        is_read = not any(self._report.has_fault_on(step.location) for step in play.nodes)  # one may be misspelt
-        if is_read and not expects:
-            sentence = "this story has no “expect”, so it passes whatever the rule does; say what must follow"
-            self._report.add(story.key_location("play"), sentence)
 
     def _check_step(self, story: Story, step: StoryStep, named: frozenset[ContactId]) -> None:
         match step:
