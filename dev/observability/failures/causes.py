@@ -168,9 +168,11 @@ async def template_recategorised(context: FailureContext) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def send_without_answer(context: FailureContext) -> AsyncIterator[None]:
-    """WhatsApp does not answer the request to send a question."""
-    await context.simulators.whatsapp("faults", [{"kind": "timeout_before", "seconds": 3, "match": {"to": "814"}}])
-    await context.ask_licensor()
+    """WhatsApp answers neither of two requests to send a question: of a single one, Prometheus sees no growth."""
+    for _ in range(2):
+        await context.simulators.whatsapp("faults", [{"kind": "timeout_before", "seconds": 3, "match": {"to": "814"}}])
+        await context.ask_licensor()
+        await asyncio.sleep(3 + _SCRAPED)
     yield
 
 
