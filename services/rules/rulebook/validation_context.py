@@ -1,6 +1,6 @@
 """The rule files that were read, as every check sees them: the rulebook, the places in the files, the known names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -165,8 +165,7 @@ class ValidationContext:
     @cached_property
     def lacks_form(self) -> bool:
         """Whether a rule names a form that is not there: what else names its fields follows from that."""
-        steps = (step for rule in self.book.rules.values() for step in rule.steps)
-        return any(name not in self.forms for step in steps for name in forms_of_step(step))
+        return names_missing_form(self.book, self.forms)
 
     @cached_property
     def form_words(self) -> frozenset[str]:
@@ -183,6 +182,12 @@ class ValidationContext:
     def staffed(self) -> frozenset[str]:
         """Roles that people.yaml gives at least one contact."""
         return staffed_roles(self.book)
+
+
+def names_missing_form(book: Rulebook, forms: Collection[str]) -> bool:
+    """Whether a rule names a form that is none of these."""
+    steps = (step for rule in book.rules.values() for step in rule.steps)
+    return any(name not in forms for step in steps for name in forms_of_step(step))
 
 
 def forms_of_step(step: Step) -> Iterator[str]:

@@ -208,7 +208,7 @@ class _Search:
         sentence = f"the text below “{above.value}” begins further right than its key; indent it"
         return Mistake(line.number + 1, line.start + 1 if line.key is None else line.indent + 1, sentence, mended)
 
-    def _key_aside(self) -> Mistake | None:  # noqa: PLR0911 -- one line for each way out
+    def _key_aside(self) -> Mistake | None:
         """A key with a value of one word, and another key below that is indented more: one of them is moved."""
         if not self.lines or not self._is_structure(self.stopped):
             return None
@@ -222,7 +222,10 @@ class _Search:
             return self._indented(owner, before.column, f"“{owner.key}”", before)
         if before is not None and before.key and not before.value and before.column == owner.column:
             return self._indented(owner, line.indent, f"“{owner.key}”", line)
-        moved = self._indented(line, owner.column, f"“{line.key}”", owner)
+        return self._below_missing_line(line, self._indented(line, owner.column, f"“{line.key}”", owner))
+
+    def _below_missing_line(self, line: TextLine, moved: Mistake) -> Mistake:
+        """The line is ``moved``, or the one that it belongs below is missing."""
         missing = self._missing_line(line)
         if missing is None:
             return moved

@@ -16,7 +16,7 @@ from services.rules.rulebook.faults import FaultReport, nearest_word
 from services.rules.rulebook.model import Location, Rulebook, answers_of, questions_of
 from services.rules.rulebook.rule_folder import FORM, RULE, TEMPLATE
 from services.rules.rulebook.validation import Validation, names_of_addressees
-from services.rules.rulebook.validation_context import forms_of_step, known_roles
+from services.rules.rulebook.validation_context import known_roles, names_missing_form
 from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from services.rules.scenario.story_file import (
     EventStep,
@@ -39,13 +39,6 @@ from shared.contracts import consonance
 from shared.contracts.ids import ContactId
 from shared.contracts.values import Value
 from shared.contracts.writes import WriteInput, WriteOperation
-
-
-def _lacks_form(book: Rulebook) -> bool:
-    """Whether a rule names a form that is not there."""
-    steps = (step for rule in book.rules.values() for step in rule.steps)
-    return any(name not in book.forms for step in steps for name in forms_of_step(step))
-
 
 _INPUTS = {model.operation: model for model in get_args(WriteInput)}
 
@@ -70,7 +63,7 @@ class StoryValidation:
         }
         if self._templates.isdisjoint(BUILT_IN_TEMPLATES):
             self._faulty.add(TEMPLATE)
-        if _lacks_form(validation.rulebook):
+        if names_missing_form(validation.rulebook, validation.rulebook.forms):
             self._faulty.add(FORM)
 
     def check(self, story: Story) -> None:
