@@ -1,5 +1,7 @@
 """Applies what other services report: deliveries, outcomes of writes, and what became of the files people sent."""
 
+from datetime import timedelta
+
 from services.rules.conversation import caps, forms, outbound, writes
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
@@ -33,6 +35,9 @@ from shared.contracts.messages import (
 )
 from shared.contracts.whatsapp import MediaRefused, MediaStored
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
+
+_AWAITED_FOR = timedelta(hours=1)
+"""How long after an answer its outcome counts as a reply to it, which may come at any hour."""
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageAccepted: DeliveryState.ACCEPTED,
@@ -198,13 +203,22 @@ def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainW
 
 def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:
     for person in write.answerers:
-        draft = MessageDraft(Verb.TELL, say, write.step, write.answer or "write", f"{say}.{write.write_id}", reply=True)
-        chain = send_to_person(context, chain, person, draft)
+        chain = send_to_person(
+            context, chain, person, _write_draft(write, say, reply=_is_awaited(context, chain, person))
+        )
     return chain
 
 
-def _write_draft(write: ChainWrite, say: str, *, key: str = "") -> MessageDraft:
-    return MessageDraft(Verb.TELL, say, write.step, write.answer or "write", f"{say}.{key or write.write_id}")
+def _is_awaited(context: DecisionContext, chain: Chain, person: PersonId) -> bool:
+    """Whether the person still waits for the outcome; after an outage of Consonance, for one, it is news."""
+    answered = max((given.at for given in chain.answers if given.person_id == person), default=context.now)
+    return context.now - answered <= _AWAITED_FOR
+
+
+def _write_draft(write: ChainWrite, say: str, *, key: str = "", reply: bool = False) -> MessageDraft:
+    return MessageDraft(
+        Verb.TELL, say, write.step, write.answer or "write", f"{say}.{key or write.write_id}", reply=reply
+    )
 
 
 def _sender(write: ChainWrite) -> PersonId | None:

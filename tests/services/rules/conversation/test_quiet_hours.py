@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import pytest
+
 from services.rules.conversation.chain import DeliveryState
 from services.rules.conversation.context import Effect, RequestedMessage
 from shared.contracts.messages import OpenSpan, SendMessage
@@ -9,6 +11,7 @@ from tests.services.rules.delayed_dispatcher import DelayedStory, at
 
 _PAYEE = "801: {roles: [author], country: GB}\n61: {roles: [finance], country: GB}"
 _ISSUE = "{event: royalty.payment_issue, with: {payment_id: P-1, payee: 801}}"
+_HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
 _STAFF = "12: {roles: [editor], country: GB}"
 _BLOCKED = "{{event: work.blocked, with: {{block_id: B-1, severity: {0}, owner: 12}}}}"
 
@@ -60,3 +63,20 @@ def test_what_is_critical_reaches_staff_at_any_hour_and_the_rest_in_theirs() -> 
     )
     assert [one.open_hours for one in critical] == [()]
     assert warning[0].open_hours[0] == OpenSpan(opens=warning[0].open_hours[0].opens, closes=at(3, 18))
+
+
+@pytest.mark.parametrize(("settled", "at_once"), [("2027-03-03T19:30:00Z", True), ("2027-03-04T03:00:00Z", False)])
+def test_a_write_that_fails_long_after_the_answer_is_told_in_the_morning(settled: str, *, at_once: bool) -> None:
+    story = DelayedStory(_HOLDER)
+    story.play("{event: rights.approval_requested, with: {respond_by: 2027-03-19}}")
+    story.simulation.report_all()
+    story.play(
+        "wait until: 2027-03-03T19:00:00Z",
+        "reply: {from: 812, button: approve, to: rights_request}",
+        f"wait until: {settled}",
+    )
+    told = _requests(story.effects_of(["written: {record: rights.record_decision, as: conflict}"]))
+    to_holder = [one.say for one in told if one.person_id == story.person(812)]
+    assert bool(to_holder) is at_once
+    later = _resume_at(story, at(4, 9))
+    assert any(one.person_id == story.person(812) and one.open_hours for one in later) is not at_once
