@@ -82,7 +82,7 @@ def _reminders(files: RunFiles, chain_id: str, person: str, rule: str | None) ->
 
 
 def quiet_hours(files: RunFiles) -> CheckResult:
-    """No attempt begins outside the hours that its request names, which has none only where it is a reply.
+    """No attempt begins outside the hours that its request names, which has none only where it is critical for staff.
 
     Of sleepers, no unasked message is requested before their morning either.
     """

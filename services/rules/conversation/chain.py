@@ -80,10 +80,10 @@ _KEPT_AS = {
 class ChainMessage(Value):
     """One message to one person. ``step`` is the step's index, ``answer`` the path of the answer it follows, if any.
 
-    A ``reply`` goes at any hour; ``rendered`` is the text of a question, for the evidence of its answer. Where
-    one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
-    in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is the message that it
-    was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.
+    A ``reply`` goes at any hour while it is awaited; ``rendered`` is the text of a question, for the evidence of its
+    answer. Where one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``.
+    ``role`` is the one in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is
+    the message that it was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.
     ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive. ``fallback`` is the name
     at Meta of the template that goes where Meta does not let its own go.
     """

@@ -169,7 +169,8 @@ class DecisionContext:
     """The input of one decision, and its results so far. Its facts are a draft of its own.
 
     ``rulebook_at`` gives the rulebook of a revision: a chain keeps the steps it started with. ``drafted`` are the
-    messages this decision made, held ones included.
+    messages this decision made, held ones included. ``written_at`` is when the person has written whose message this
+    is about.
     """
 
     facts: Facts
@@ -179,6 +180,7 @@ class DecisionContext:
     signing_keys: Keys
     cause: str = ""
     traceparent: str | None = None
+    written_at: datetime | None = None
     effects: list[Effect] = field(default_factory=list)
     reasons: list[GivenReason] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)

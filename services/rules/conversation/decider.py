@@ -81,6 +81,7 @@ class Decider:
         if isinstance(data, PersonObserved):
             self._apply_person(context, data)
         elif isinstance(data, MessageReceived):
+            context.written_at = data.at
             current = merges.with_current_ids(context.facts, data)
             trigger = self._message_trigger(
                 context, event if current is data else _with_message(event, current), current

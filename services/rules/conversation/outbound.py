@@ -5,7 +5,7 @@ and rendered with the facts of that moment.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,9 @@ BUTTON_TITLE_PREFIX = "button."
 
 _MOST_OPEN_HOURS = 40
 """Days whose hours a message names; one that waits longer stays until it expires."""
+
+AWAITED_FOR = timedelta(hours=1)
+"""How long a person waits for the answer to what they wrote or tapped: it may come at any hour. Later it is news."""
 
 _UNASKED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND})
 
@@ -165,6 +168,28 @@ def _open_hours(of: WorkingCalendar, now: datetime, until: datetime) -> tuple[Op
     return tuple(OpenSpan(opens=opens, closes=closes) for opens, closes in of.open_hours(now, until, _MOST_OPEN_HOURS))
 
 
+def _hours_of(
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, until: datetime
+) -> tuple[OpenSpan, ...]:
+    """The hours in which a message may leave until it expires. None where it may leave at any hour."""
+    if _passes_quiet_hours(context, chain, person):
+        return ()
+    of = working_hours(context.rulebook, person)
+    return _reply_hours(context, of, until) if message.reply else _open_hours(of, context.now, until)
+
+
+def _reply_hours(context: DecisionContext, of: WorkingCalendar, until: datetime) -> tuple[OpenSpan, ...]:
+    """Any hour while the person waits for the reply, then their own hours."""
+    written = context.now if context.written_at is None else min(context.written_at, context.now)
+    awaited = OpenSpan(opens=written, closes=written + AWAITED_FOR)
+    if awaited.closes <= context.now:
+        return _open_hours(of, context.now, until)
+    later = _open_hours(of, awaited.closes, until)
+    if later and later[0].opens == awaited.closes:
+        return (OpenSpan(opens=written, closes=later[0].closes), *later[1:])
+    return (awaited, *later)
+
+
 def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFacts) -> bool:
     return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context.rulebook, person)
 
@@ -242,7 +267,6 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         template, fallback = fallback, None  # its header cannot go empty
     calendar, within = working_hours(context.rulebook, person), context.rulebook.tenant.send_within
     expires_at = _expiry(calendar, context.now, within)
-    is_free = goes_at_any_hour(context, chain, message, person)
     return SendMessage(
         message_id=message.message_id,
         person_id=person.person_id,
@@ -258,7 +282,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=expires_at,
-        open_hours=() if is_free else _open_hours(calendar, context.now, expires_at),
+        open_hours=_hours_of(context, chain, message, person, expires_at),
         marketing_consent=context.facts.allows_marketing(person.person_id),
         document=document,
     )
@@ -351,6 +375,8 @@ def send_notice(
     values = {**_notice_values(context, person, rule), **(words or {})}
     template = context.rulebook.templates[say]
     rendered, call = render_call(context, template, language_of(context.rulebook, person), values)
+    calendar = working_hours(context.rulebook, person)
+    expires_at = _expiry(calendar, context.now, context.rulebook.tenant.send_within)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
@@ -360,7 +386,8 @@ def send_notice(
         body=rendered.body,
         template=call,
         resend=Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context.rulebook, person), context.now, context.rulebook.tenant.send_within),
+        expires_at=expires_at,
+        open_hours=_reply_hours(context, calendar, expires_at),
         mandatory=after_opt_out,
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL))

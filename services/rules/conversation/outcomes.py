@@ -1,7 +1,5 @@
 """Applies what other services report: deliveries, outcomes of writes, and what became of the files people sent."""
 
-from datetime import timedelta
-
 from services.rules.conversation import caps, forms, outbound, writes
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
@@ -15,7 +13,7 @@ from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.outbound import MessageDraft, send_to_person
+from services.rules.conversation.outbound import AWAITED_FOR, MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Notification, Verb, WriteAction
@@ -35,9 +33,6 @@ from shared.contracts.messages import (
 )
 from shared.contracts.whatsapp import MediaRefused, MediaStored
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
-
-_AWAITED_FOR = timedelta(hours=1)
-"""How long after an answer its outcome counts as a reply to it, which may come at any hour."""
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageAccepted: DeliveryState.ACCEPTED,
@@ -212,7 +207,7 @@ def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite
 def _is_awaited(context: DecisionContext, chain: Chain, person: PersonId) -> bool:
     """Whether the person still waits for the outcome; after an outage of Consonance, for one, it is news."""
     answered = max((given.at for given in chain.answers if given.person_id == person), default=context.now)
-    return context.now - answered <= _AWAITED_FOR
+    return context.now - answered <= AWAITED_FOR
 
 
 def _write_draft(write: ChainWrite, say: str, *, key: str = "", reply: bool = False) -> MessageDraft:

@@ -11,14 +11,24 @@ from services.rules.scenario.player import Simulation, StoryPlayer
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import MessageId, PersonId, partition_key
 from shared.contracts.messages import MessageResolved, MessageUncertain, Resolution
+from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.stories import own_rulebook, story
 
 
 @dataclass(slots=True)
 class SilentSimulation(Simulation):
-    """Requested messages wait in ``requested`` until the test reports them; effects are never cleared."""
+    """Requested messages wait in ``requested`` until the test reports them; effects are never cleared.
+
+    ``read_late``: how long after a person has written rules reads it.
+    """
 
     requested: list[tuple[MessageId, PersonId]] = field(default_factory=list)
+    read_late: timedelta = timedelta()
+
+    def publish(self, data: EventData, key: str) -> None:
+        if isinstance(data, MessageReceived):
+            data = data.replace(at=data.at - self.read_late)
+        Simulation.publish(self, data, key)
 
     def report_accepted(self, message: MessageId, person: PersonId) -> None:
         self.requested.append((message, person))
@@ -94,5 +104,5 @@ def unsent_messages(chain: Chain) -> list[ChainMessage]:
     return [m for m in chain.messages if m.delivery in {DeliveryState.HELD, DeliveryState.REQUESTED}]
 
 
-def at(day: int, hour: int = 10) -> datetime:
-    return datetime.fromisoformat(f"2027-03-{day:02}T{hour:02}:00:00Z")
+def at(day: int, hour: int = 10, minute: int = 0) -> datetime:
+    return datetime.fromisoformat(f"2027-03-{day:02}T{hour:02}:{minute:02}:00Z")

@@ -48,12 +48,33 @@ def test_a_message_names_the_hours_in_which_it_may_leave() -> None:
     assert message.expires_at <= message.open_hours[-1].closes
 
 
-def test_a_reply_may_leave_at_any_hour() -> None:
+_DAY = [OpenSpan(opens=at(4, 9), closes=at(4, 18)), OpenSpan(opens=at(5, 9), closes=at(5, 18))]
+
+
+@pytest.mark.parametrize(
+    ("read", "awaited"),
+    [
+        pytest.param("2027-03-03T23:00:00Z", [OpenSpan(opens=at(3, 23), closes=at(4, 0))], id="at once"),
+        pytest.param("2027-03-04T02:00:00Z", [], id="after an outage of three hours"),
+    ],
+)
+def test_a_reply_may_leave_at_any_hour_while_it_is_awaited(read: str, awaited: list[OpenSpan]) -> None:
     story = DelayedStory(_PAYEE, rule="payment-issue")
     story.play(_ISSUE)
     story.simulation.report_all()
-    replies = _requests(story.effects_of(["wait until: 2027-03-03T23:00:00Z", "reply: {from: 801, button: help}"]))
-    assert [reply.open_hours for reply in replies if reply.person_id == story.person(801)] == [()]
+    story.simulation.read_late = datetime.fromisoformat(read) - at(3, 23)
+    replies = _requests(story.effects_of([f"wait until: {read}", "reply: {from: 801, button: help}"]))
+    (reply,) = [one for one in replies if one.person_id == story.person(801)]
+    assert list(reply.open_hours) == [*awaited, *_DAY]
+
+
+def test_the_hour_in_which_a_reply_is_awaited_joins_the_hours_of_its_person() -> None:
+    story = DelayedStory(_PAYEE, rule="payment-issue")
+    story.play(_ISSUE)
+    story.simulation.report_all()
+    replies = _requests(story.effects_of(["wait until: 2027-03-04T08:30:00Z", "reply: {from: 801, button: help}"]))
+    (reply,) = [one for one in replies if one.person_id == story.person(801)]
+    assert reply.open_hours[0] == OpenSpan(opens=at(4, 8, 30), closes=at(4, 18))
 
 
 def test_what_is_critical_reaches_staff_at_any_hour_and_the_rest_in_theirs() -> None:
