@@ -31,6 +31,8 @@ where chain_id = any(array(
     union
     select chain_id from chains where live and tenant = $1 and tags && $5::text[]
     union
+    select chain_id from chains where depends_on <> '{}' and tenant = $1 and depends_on && $5::text[]
+    union
     select chain_id from chains where live and tenant = $1 and people && $6::text[]
     union
     select unnest($7::text[])
@@ -208,7 +210,7 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- name: save_chains
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
-    chain_id, tenant, rule, subject, revision, key, active, beside, live, holds_for, tags, people, guards, next_due,
+    chain_id, tenant, rule, subject, revision, key, active, beside, live, holds_for, tags, depends_on, people, guards, next_due,
     changed_at, open_questions, asked_since, reviewed, start_key, started_at, document
 )
 select
@@ -216,6 +218,7 @@ select
     (row ->> 'active')::boolean, (row ->> 'beside')::boolean, (row ->> 'live')::boolean,
     array(select jsonb_array_elements_text(row -> 'holds_for')),
     array(select jsonb_array_elements_text(row -> 'tags')),
+    array(select jsonb_array_elements_text(row -> 'depends_on')),
     array(select jsonb_array_elements_text(row -> 'people')),
     array(select jsonb_array_elements_text(row -> 'guards')),
     (row ->> 'next_due')::timestamptz, $3,
@@ -224,7 +227,7 @@ select
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
     active = excluded.active, beside = excluded.beside, live = excluded.live,
-    holds_for = excluded.holds_for, tags = excluded.tags,
+    holds_for = excluded.holds_for, tags = excluded.tags, depends_on = excluded.depends_on,
     people = excluded.people, guards = excluded.guards,
     next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
     asked_since = excluded.asked_since, subject = excluded.subject, revision = excluded.revision, reviewed = excluded.reviewed,

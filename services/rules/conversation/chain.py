@@ -83,9 +83,9 @@ class ChainMessage(Value):
     A ``reply`` goes at any hour while it is awaited; ``rendered`` is the text of a question, for the evidence of its
     answer. Where one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``.
     ``role`` is the one in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is
-    the message that it was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.
-    ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive. ``fallback`` is the name
-    at Meta of the template that goes where Meta does not let its own go.
+    the message that it was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses
+    when it was requested. ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive.
+    ``fallback`` is the name at Meta of the template that goes where Meta does not let its own go.
     """
 
     message_id: MessageId
@@ -348,8 +348,9 @@ class Chain(Value, rename=_KEPT_AS):
 
     ``base_at`` is the instant that ``after`` steps count from. ``unclaimed``: there was no person to ask or to hand the
     matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that ends the chain once its
-    writes are settled. ``former_ids`` are ids of its people that were merged since. Transitions raise
-    InvalidChainTransition where the table has none.
+    writes are settled. ``former_ids`` are ids of its people that were merged since. ``depends_on`` are the tags of the
+    facts by which the ``unless`` of a message that was requested is judged. Transitions raise InvalidChainTransition
+    where the table has none.
     """
 
     chain_id: ChainId
@@ -385,6 +386,7 @@ class Chain(Value, rename=_KEPT_AS):
     next_due: Instant | None = None
     reviewed: Revision | None = None
     former_ids: tuple[FormerId, ...] = ()
+    depends_on: tuple[str, ...] = ()
 
     @property
     def newest(self) -> Raw:
@@ -431,6 +433,10 @@ class Chain(Value, rename=_KEPT_AS):
             return self.replace(messages=(*self.messages, changed))
         kept = tuple(changed if m.message_id == changed.message_id else m for m in self.messages)
         return self.replace(messages=kept)
+
+    def depend_on(self, tags: Collection[str]) -> "Chain":
+        """Judge what has not gone again when these facts change."""
+        return self if set(tags) <= set(self.depends_on) else self.replace(depends_on=(*{*self.depends_on, *tags},))
 
     def replan(self, event: Raw) -> "Chain":
         """The starting event came again: ``event`` is the newest now."""

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     DELIVERY = "delivery"
     WRITE_SETTLED = "write_settled"
     UNTIL = "until"
+    UNLESS = "unless"
     PINNED = "pinned"
     MIGRATED = "migrated"
     CANCELLED = "cancelled"

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from services.rules.conversation import consent, inbound, merges, outcomes
+from services.rules.conversation import consent, inbound, merges, outcomes, unless
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
@@ -27,7 +27,7 @@ from services.rules.conversation.context import (
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.conversation.evidence import evidence_of
 from services.rules.conversation.fact_values import PersonFacts, UnsolicitedMessages
-from services.rules.conversation.facts import Facts, apply_event
+from services.rules.conversation.facts import Facts, apply_event, fact_tags
 from services.rules.conversation.release import release_together
 from services.rules.conversation.required_facts import refuses_marketing
 from services.rules.conversation.rule_changes import review_chain
@@ -174,20 +174,17 @@ class Decider:
 
     def _apply_business_event(self, context: DecisionContext, event: Event) -> None:
         apply_event(context.facts, event)
-        document = Document(event.data, context.facts, self.rulebook.calendar, context.now)
-        trigger = RuleTrigger(event, consonance.short_name(event.type), document)
         if isinstance(event.data, WorkObserved):
             context.add_reason(Reason.FACTS_KEPT)
-            return
-        if _own_write(context.facts, event.data):
+        elif _own_write(context.facts, event.data):
             context.add_reason(Reason.OWN_WRITE)
-            return
-        end_chains(context, trigger, self._until_holds)
-        matched = self._match_rules(trigger)
-        if matched:
-            start_chains(context, trigger, matched)
-        if not context.reasons:
-            context.add_reason(Reason.NOTHING_MATCHED)
+        else:
+            document = Document(event.data, context.facts, self.rulebook.calendar, context.now)
+            trigger = RuleTrigger(event, consonance.short_name(event.type), document)
+            end_chains(context, trigger, self._until_holds)
+            if matched := self._match_rules(trigger):
+                start_chains(context, trigger, matched)
+        unless.withdraw_by_facts(context, fact_tags(event.data))
 
     def _start_period(self, context: DecisionContext, event: Event, data: PeriodStarted) -> None:
         """A recurring rule is due: start it, and no other rule, where its condition holds.

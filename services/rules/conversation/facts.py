@@ -310,6 +310,10 @@ class Facts:
         """Chains with any of these tags, in the order they were added."""
         return self._chains_by(("tag", tag) for tag in tags)
 
+    def chains_depending_on(self, tags: Iterable[str]) -> list[Chain]:
+        """Chains whose messages that have not gone are judged by the facts of these tags, ended ones too."""
+        return self._chains_by(("fact", tag) for tag in tags)
+
     def active_chain(self, rule: RuleId, subject: str) -> Chain | None:
         """The one active chain of a rule and subject; a closing one does not count."""
         return next((c for c in self.active_chains(rule, subject) if not c.is_beside), None)
@@ -474,10 +478,18 @@ def work_tag(work: WorkId) -> str:
     return f"work.work_id={work}"
 
 
+def fact_tags(data: EventData) -> frozenset[str]:
+    """The tags of the facts that conditions on an event read beside it: of its work, and of its rights record."""
+    work, record = getattr(data, "work", None), getattr(data, "rights_record_id", None)
+    works = () if work is None else (work_tag(work.work_id),)
+    return frozenset(works if record is None else (*works, f"rights_record_id={record}"))
+
+
 def _search_keys(chain: Chain) -> Iterator[object]:
     """The keys a chain is found by: an event looks for a few among hundreds."""
     yield chain.rule, chain.subject
     yield from (("tag", tag) for tag in chain.tags)
+    yield from (("fact", tag) for tag in chain.depends_on)
     yield from (("message", message.message_id) for message in chain.messages)
     yield from (("message", message.digest) for message in chain.messages if message.digest is not None)
     yield from (("write", write.write_id) for write in chain.writes)

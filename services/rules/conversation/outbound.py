@@ -14,14 +14,15 @@ from msgspec import Struct, field
 from services.rules.conversation import button_ids, caps, rendering, template_calls
 from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
-from services.rules.conversation.document import start_data
+from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
 from services.rules.conversation.due_times import moment_of
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
 from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
 from services.rules.conversation.template_calls import fallback_call, render_call, template_of, template_values
 from services.rules.rulebook.built_in import DIGEST, SHOW
-from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb
+from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb, mentioned_fields
 from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, OpenSpan, Resend, SendMessage, TemplateCall, WithdrawMessage
@@ -227,7 +228,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     context.effects.append(RequestedMessage(message, chain_message.verb, _stood_for(chain_message)))
     if context.rule_of(chain).events:
         context.facts.set_last_rule(person.person_id, chain.rule)
-    return chain.with_message(
+    return _depending(context, chain, chain_message).with_message(
         chain_message.replace(
             delivery=DeliveryState.REQUESTED,
             requested_at=context.now,
@@ -238,6 +239,15 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
             sent_to=person.address_marks if chain_message.buttons else (),
         )
     )
+
+
+def _depending(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    """Remember by which facts the ``unless`` of the message is judged, for as long as it has not gone."""
+    condition = context.rule_of(chain).steps[message.step].unless if message.answer is None else None
+    if condition is None or all(map(is_event_field, mentioned_fields(condition))):
+        return chain
+    events = (newest_data(chain), *(read_data(joined.data, joined.name) for joined in chain.joined))
+    return chain.depend_on(frozenset().union(*map(fact_tags, events)))
 
 
 def _stood_for(message: ChainMessage) -> tuple[PersonId, ...]:

@@ -1,6 +1,6 @@
 """Applies what other services report: deliveries, outcomes of writes, and what became of the files people sent."""
 
-from services.rules.conversation import caps, forms, outbound, writes
+from services.rules.conversation import caps, forms, outbound, unless, writes
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
     UNSENT,
@@ -79,6 +79,8 @@ def _apply_to_message(
     chain = chain.with_message(message)
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
         chain = _unreachable(context, chain, message)
+    if isinstance(data, MessageWithdrawn) and data.reason == Reason.UNLESS and chain.active:
+        chain = unless.leave_out(context, chain, message)
     if _goes_again(data):
         opted_out = context.facts.opted_out(message.person_id)
         unwanted = str(ExclusionReason.OPTED_OUT) if opted_out else message.unwanted

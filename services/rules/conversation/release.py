@@ -8,14 +8,13 @@ caps hold the others that they leave no room for.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.rules.conversation import button_ids, caps, outbound, template_calls
+from services.rules.conversation import button_ids, caps, outbound, template_calls, unless
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
 from services.rules.conversation.fact_values import PersonFacts
-from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
-from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, judged_for_each
+from services.rules.conversation.recipients import Recipient, exclusion_reason
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.built_in import SHOW
 from services.rules.rulebook.model import Severity, Verb
@@ -70,7 +69,7 @@ def _release_to(context: DecisionContext, person: PersonId) -> list[ChainId]:
         message = current.message(one.message.message_id)
         if message is None or not is_released(context, current, message):
             continue
-        if _may_join_digest(context, current, message) and not _unless_holds(context, current, message):
+        if _may_join_digest(context, current, message) and not unless.unless_holds(context, current, message):
             gathered.append(HeldMessage(current, message))
         else:
             context.save_chain(_release(context, current, message))
@@ -84,33 +83,12 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
 
     If its person may not be written to any more, the others may be enough.
     """
-    if _unless_holds(context, chain, message):
-        return _withdraw(context, chain, message)
+    if unless.unless_holds(context, chain, message):
+        return unless.leave_out(context, chain, message)
     chain = outbound.request_message(context, chain, message)
     sent = chain.message(message.message_id)
     gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
     return recount_after_exclusion(context, chain, message) if gone else chain
-
-
-def _unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
-    step = context.rule_of(chain).steps[message.step]
-    if message.answer is not None or step.unless is None:
-        return False
-    if judged_for_each(step) is None:
-        return context.holds(step.unless, chain)
-    person = context.facts.people.get(message.person_id)
-    return person is not None and is_excepted(context, chain, step, person, message.role)
-
-
-def _withdraw(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
-    """The message never goes: its person takes no part in a hand-over, and the answers of the others may be enough."""
-    chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
-    if judged_for_each(context.rule_of(chain).steps[message.step]) is not None:
-        chain = outbound.exclude_excepted(context, chain, message.person_id, message.step)
-    if message.verb is Verb.HAND_OVER:
-        chain = withdraw_offer(chain, message)
-    is_answered = chain.active and any(given.final for given in chain.answers)
-    return recount_after_exclusion(context, chain, message) if is_answered else chain
 
 
 # ------------------------------------------------------------------ digests

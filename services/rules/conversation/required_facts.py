@@ -8,7 +8,7 @@ from typing import cast
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
 from services.rules.conversation.event_rules import End, rules_of_event, subjects_of, tags_of_ends
-from services.rules.conversation.facts import Facts, updates_facts, work_tag
+from services.rules.conversation.facts import Facts, fact_tags, updates_facts
 from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recipients import people_in
 from services.rules.rulebook.model import Rulebook
@@ -164,7 +164,7 @@ def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None
     required.starts.update(event_rules.start_keys(rules, document, event))
     if document.work_id is not None:
         required.works.add(document.work_id)
-        required.tags.add(work_tag(document.work_id))
+    required.tags |= fact_tags(data)
     if isinstance(data, MetadataChanged):
         required.written_works.add(data.work.work_id)
     if (record := getattr(data, "rights_record_id", None)) is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Raw, Struct
 
-from services.rules.conversation import outbound, writes
+from services.rules.conversation import outbound, unless, writes
 from services.rules.conversation.chain import Chain, GivenAnswer, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
@@ -189,6 +189,7 @@ def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -
     asked = _contents_of_questions(context, chain)
     chain = chain.replan(trigger.data_json())
     context.add_reason(Reason.REPLANNED, chain)
+    chain = unless.withdraw_excepted(context, chain)
     if _contents_of_questions(context, chain) != asked:
         chain = _ask_again(context, chain)
     late = []

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
+from services.rules.rulebook.model import Rulebook
 from services.rules.scenario.player import Simulation, StoryPlayer
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import MessageId, PersonId, partition_key
-from shared.contracts.messages import MessageResolved, MessageUncertain, Resolution
+from shared.contracts.messages import MessageResolved, MessageUncertain, MessageWithdrawn, Resolution, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.stories import own_rulebook, story
 
@@ -52,6 +54,18 @@ class SilentSimulation(Simulation):
     def publish_of(self, person: PersonId, data: EventData) -> None:
         self.publish(data, partition_key(self.facts.tenant, "persons", person))
 
+    def report_withdrawn(self, withdrawal: WithdrawMessage) -> None:
+        """The dispatcher has taken a message out of its queue before it went."""
+        data = MessageWithdrawn(
+            message_id=withdrawal.message_id, person_id=withdrawal.person_id, at=self.now, reason=withdrawal.reason
+        )
+        self.publish_of(withdrawal.person_id, data)
+
+    def observe_work(self, **changes: Any) -> None:
+        """Consonance shows the one work of the story in another state."""
+        (work,) = self.facts.works.values()
+        self.publish(work.state.replace(**changes), partition_key(self.facts.tenant, "story"))
+
     def report_all(self) -> None:
         while self.requested:
             self.report_one(0)
@@ -60,9 +74,9 @@ class SilentSimulation(Simulation):
 class DelayedStory:
     """Plays steps as a story file has them, except ``expect``: one at a time, or several."""
 
-    def __init__(self, people: str, rule: str = "rights-approval") -> None:
+    def __init__(self, people: str, rule: str = "rights-approval", book: Rulebook | None = None) -> None:
         self._people, self._rule = people, rule
-        self._player = StoryPlayer.of(_story(people, "expect: nothing", rule=rule), own_rulebook())
+        self._player = StoryPlayer.of(_story(people, "expect: nothing", rule=rule), book or own_rulebook())
         prompt = self._player.simulation
         self.simulation = SilentSimulation(prompt.decider, prompt.facts, prompt.now)
         self._player.simulation = self.simulation

@@ -1,0 +1,127 @@
+"""A message that waits in the dispatcher does not go after its reason is gone: its ``unless`` is judged again."""
+
+from dataclasses import replace
+from datetime import date
+
+from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.context import Effect, RequestedWithdrawal
+from services.rules.rulebook.model import AllOf, Compare, Condition, Operator, Rulebook
+from shared.contracts.ids import RuleId
+from shared.contracts.messages import WithdrawMessage
+from shared.contracts.vocabulary import Stage
+from tests.services.rules.delayed_dispatcher import DelayedStory
+from tests.services.rules.stories import own_rulebook
+
+_TITLE = "801: {roles: [author], country: GB}\n11: {roles: [editor], country: FR}"
+_MOVED = "{event: work.stage_changed, with: {to_stage_key: final_proof_approved}}"
+_ON_LIST = Compare("work.stage_key", Operator.IS, "published")
+
+
+def _withdrawals(effects: list[Effect]) -> list[WithdrawMessage]:
+    return [effect.withdrawal for effect in effects if isinstance(effect, RequestedWithdrawal)]
+
+
+def _after(story: DelayedStory, **changes: object) -> list[WithdrawMessage]:
+    """The withdrawals when Consonance shows the work in another state."""
+    before = len(story.simulation.effects)
+    story.simulation.observe_work(**changes)
+    return _withdrawals(story.simulation.effects[before:])
+
+
+def _stage_story() -> DelayedStory:
+    story = DelayedStory(_TITLE, rule="stage-change")
+    story.play(_MOVED)
+    assert [person for _, person in story.simulation.requested] == [story.person(801), story.person(11)]
+    return story
+
+
+def test_a_notice_that_waits_is_withdrawn_when_the_title_has_moved_on() -> None:
+    """Its chain has ended: nothing was to come after the notice."""
+    story = _stage_story()
+    assert not story.chain.live
+    gone = _after(story, stage_key=Stage.PUBLISHED)
+    assert [(one.person_id, one.reason) for one in gone] == [
+        (story.person(801), "unless"),
+        (story.person(11), "unless"),
+    ]
+    assert _after(story, stage_key=Stage.PUBLISHED, cancelled=True) == []  # once is enough
+    for one in gone:
+        story.simulation.report_withdrawn(one)
+    assert {message.delivery for message in story.chain.messages} == {DeliveryState.WITHDRAWN}
+
+
+def test_a_change_that_leaves_the_reason_withdraws_nothing() -> None:
+    assert _after(_stage_story(), embargo_until=date(2027, 8, 1)) == []
+
+
+def test_what_was_sent_is_not_withdrawn() -> None:
+    story = _stage_story()
+    story.simulation.report_one(0)
+    assert [one.person_id for one in _after(story, stage_key=Stage.PUBLISHED)] == [story.person(11)]
+
+
+def test_an_uncertain_message_does_not_go_again_after_its_reason_is_gone() -> None:
+    story = _stage_story()
+    message, person = story.simulation.requested[0]
+    story.simulation.report_uncertain(0)
+    assert len(_after(story, stage_key=Stage.PUBLISHED)) == 2
+    before = len(story.simulation.effects)
+    story.simulation.report_again(message, person)
+    assert [one.message_id for one in _withdrawals(story.simulation.effects[before:])] == [message]
+
+
+def _with_first_step(rule: str, unless: Condition) -> Rulebook:
+    book = own_rulebook()
+    known = book.rules[RuleId(rule)]
+    steps = (replace(known.steps[0], unless=unless), *known.steps[1:])
+    return replace(book, rules={**book.rules, known.name: replace(known, steps=steps)})
+
+
+def test_a_question_that_is_left_out_waits_for_no_answer_of_its_person() -> None:
+    """Two of two must agree; one has done so when the question to the other is withdrawn."""
+    only_france = AllOf((_ON_LIST, Compare("recipient.country", Operator.IS, "FR")))
+    authors = "801: {roles: [author], country: GB}\n803: {roles: [author], country: FR}"
+    book = _with_first_step("metadata-confirmation", only_france)
+    story = DelayedStory(authors, rule="metadata-confirmation", book=book)
+    story.play("{event: metadata.confirmation_requested, with: {quorum: all, confirmers: [801, 803]}}")
+    waiting = {person: index for index, (_, person) in enumerate(story.simulation.requested)}
+    story.simulation.report_one(waiting[story.person(801)])
+    story.play("reply: {from: 801, button: confirm, to: metadata_confirm}")
+    assert not story.chain.writes
+    (gone,) = _after(story, stage_key=Stage.PUBLISHED)
+    assert gone.person_id == story.person(803)
+    story.simulation.report_withdrawn(gone)
+    assert story.chain.writes
+    assert "unless" in _left_out(story.chain).values()
+
+
+def _left_out(chain: Chain) -> dict[str, str]:
+    return {person: why for step in chain.steps for person, why in step.left_out.items()}
+
+
+def test_an_offer_that_is_left_out_is_no_offer() -> None:
+    story = DelayedStory(
+        "12: {roles: [editor], country: GB}\n801: {roles: [author], country: GB}",
+        rule="blocked-title",
+        book=_with_first_step("blocked-title", _ON_LIST),
+    )
+    story.play("{event: work.blocked, with: {block_id: B-1, severity: warning, owner: 12}}")
+    offered = {person for offer in story.chain.handovers for person in offer.people}
+    assert offered
+    for one in _after(story, stage_key=Stage.PUBLISHED):
+        story.simulation.report_withdrawn(one)
+    assert not offered & {person for offer in story.chain.handovers for person in offer.people}
+
+
+def test_an_event_that_comes_again_judges_what_waits_by_its_new_values() -> None:
+    payee = "801: {roles: [author], country: GB}\n61: {roles: [finance], country: GB}"
+    unless = Compare("issue", Operator.IS, "vat_invoice_needed")
+    story = DelayedStory(payee, rule="payment-issue", book=_with_first_step("payment-issue", unless))
+    issue = "{{event: royalty.payment_issue, with: {{payment_id: P-1, payee: 801, issue: {0}}}}}"
+    assert _withdrawals(story.effects_of([issue.format("bank_rejected")])) == []
+    (gone,) = _withdrawals(story.effects_of([issue.format("vat_invoice_needed")]))
+    assert (gone.person_id, gone.reason) == (story.person(801), "unless")
+
+
+def test_what_one_decision_requests_it_does_not_withdraw() -> None:
+    assert [e for e in _stage_story().simulation.effects if isinstance(e, RequestedWithdrawal)] == []
