@@ -226,10 +226,14 @@ class Throttles:
     # ------------------------------------------------------------------ internals
 
     def _trip(self, trip: _Trip, now: datetime, machine: datetime, code: int | None, *, by_status: bool) -> Throttle:
-        """Throttle the key for the next of its growing waits, unless it is throttled already."""
+        """Throttle the key for the next of its growing waits, unless it is throttled already.
+
+        The pacing of a template does not hold what its error holds, so an error is not a part of it.
+        """
         at = machine if trip.key.clock is ThrottleClock.MACHINE else now
         before = self._throttles.get(trip.key)
-        if before is None or at >= before.until:
+        was_paced = before is not None and trip.key.scope is ErrorScope.TEMPLATE and before.code is None
+        if before is None or at >= before.until or (was_paced and code is not None):
             trips = before.trips + 1 if before else 1
             wait = trip.waits[min(trips, len(trip.waits)) - 1]
             throttle = Throttle(

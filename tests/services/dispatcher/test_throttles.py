@@ -209,3 +209,11 @@ def test_an_error_of_a_template_holds_alerts_too() -> None:
     throttles = Throttles()
     throttles.record(_error(132015), _TARGET, NOON, NOON)
     assert throttles.template_until(_TARGET.template, is_critical=True) == NOON + timedelta(hours=1)
+
+
+def test_an_error_of_a_template_that_is_sent_more_slowly_holds_alerts_too() -> None:
+    throttles, later = Throttles(), NOON + timedelta(minutes=1)
+    throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, NOON, NOON)
+    throttles.record(_error(132015), _TARGET, later, later)
+    assert throttles.template_until(_TEMPLATE, is_critical=True) == later + timedelta(hours=1)
+    assert throttles.end_of_usable(_known(TemplateState.USABLE, later + seconds(1)))
