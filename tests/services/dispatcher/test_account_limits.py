@@ -74,6 +74,11 @@ def _restricted(name: str, value: int, until: datetime | None = None) -> LimitRe
         (_UPDATE, {"event": "ACCOUNT_RECONNECTED"}, [_restricted(_DISABLED, 0)]),
         (_UPDATE, {"event": "ACCOUNT_RESTRICTION", "restriction_info": "?"}, []),
         (_CAPABILITY, {"max_daily_conversations_per_business": "TIER_²"}, []),
+        (_CAPABILITY, {"max_daily_conversations_per_business": "TIER_SOON"}, []),
+        (_CAPABILITY, {"max_daily_conversations_per_business": True}, []),
+        (_CAPABILITY, {"max_daily_conversations_per_business": "1" * 10}, []),
+        (_PHONE, {"event": "ACCOUNT_OFFBOARDED"}, []),
+        ("message_template_status_update", {"current_limit": "TIER_250"}, []),
         ("message_template_status_update", {"event": "PAUSED"}, []),
     ],
 )
@@ -109,3 +114,21 @@ def test_a_restriction_concerns_its_own_account_and_ends() -> None:
     assert limits.until(Restriction.BUSINESS_INITIATED, "1", NOON + timedelta(days=3)) is None
     assert limits.until(Restriction.ACCOUNT_DISABLED, "1", NOON) is None
     assert limits.until(Restriction.CUSTOMER_INITIATED, "1", NOON) is None
+
+
+def test_a_ban_without_an_end_holds_until_it_is_lifted() -> None:
+    limits = limits_in_force([_stored(LimitKind.RESTRICTION, _DISABLED)])
+    assert limits.until(Restriction.ACCOUNT_DISABLED, "1", NOON + timedelta(days=9999)) is not None
+
+
+def test_of_two_accounts_restrictions_the_later_end_counts_for_an_unknown_one() -> None:
+    ends = [NOON + timedelta(days=count) for count in (1, 2)]
+    rows = [_stored(LimitKind.RESTRICTION, _BUSINESS, until=end, account=str(end)) for end in ends]
+    assert limits_in_force(rows).until(Restriction.BUSINESS_INITIATED, None, NOON) == ends[1]
+
+
+def test_a_numbers_throughput_is_no_limit_of_people() -> None:
+    limits = limits_in_force(
+        [_stored(LimitKind.THROUGHPUT, "15550783881", 1000), _stored(LimitKind.MESSAGING, value=250)]
+    )
+    assert (limits.messaging, limits.throughput) == (250, {"15550783881": 1000})

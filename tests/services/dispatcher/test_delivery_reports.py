@@ -13,11 +13,14 @@ from services.dispatcher.message_state import (
     MAX_FAILURES,
     AttemptResult,
     DeliveryRank,
+    EndedAttempt,
     MessageState,
     RetryTime,
+    SendEvidence,
     TrackedMessage,
     accept,
     mark_uncertain,
+    prove_sent,
 )
 from services.dispatcher.provider_responses import (
     ERROR_POLICIES,
@@ -35,6 +38,7 @@ from shared.contracts.whatsapp import DeliveryStatus
 from tests.services.dispatcher.builders import NOON, WAMID, begun_message, tracked_message
 
 _DELAY = RetryTime(NOON + timedelta(seconds=4))
+_NO_ANSWER = MessageReason.NO_ANSWER
 
 
 def _report(status: DeliveryStatus, code: int | None = None, attempt: int = 1) -> StatusReport:
@@ -248,6 +252,43 @@ def test_a_failed_status_returns_the_error_for_the_throttles(code: int) -> None:
     change = apply_status(_accepted(), _report(DeliveryStatus.FAILED, code), NOON)
     assert change.message.state is MessageState.WAITING
     assert change.error == _error(code)
+
+
+@pytest.mark.parametrize("status", [DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ])
+def test_a_status_of_an_older_attempt_proves_nothing_of_the_newer(status: DeliveryStatus) -> None:
+    for second in (begun_message(attempts=2), mark_uncertain(begun_message(attempts=2), _NO_ANSWER, NOON).message):
+        assert apply_status(second, _report(status, attempt=1), NOON).message == second
+
+
+@pytest.mark.parametrize("state", [MessageState.DROPPED, MessageState.WITHDRAWN])
+def test_a_message_that_was_never_sent_is_not_delivered(state: MessageState) -> None:
+    message = tracked_message(state=state)
+    assert apply_status(message, _report(DeliveryStatus.DELIVERED, attempt=0), NOON).message == message
+
+
+def test_the_first_status_after_a_tap_gives_the_wamid() -> None:
+    tapped = prove_sent(mark_uncertain(begun_message(), _NO_ANSWER, NOON).message, None, SendEvidence.TAP, NOON).message
+    known = apply_status(tapped, _report(DeliveryStatus.DELIVERED), NOON).message
+    assert (known.wamid, known.state) == (WAMID, MessageState.DELIVERED)
+
+
+def test_a_send_that_was_not_tried_keeps_its_place_and_one_that_was_waits() -> None:
+    untried, unreached = (
+        apply_outcome(begun_message(), 1, SendNotStarted(reason), _DELAY, NOON).message.not_before
+        for reason in (MessageReason.LEASE_ENDED, MessageReason.NOT_REACHED)
+    )
+    assert (untried, unreached) == (NOON, _DELAY.not_before)
+
+
+def test_a_failed_status_without_a_code_fails_the_message() -> None:
+    change = apply_status(_accepted(), _report(DeliveryStatus.FAILED), NOON)
+    assert (change.message.state, change.message.reason) == (MessageState.FAILED, MessageReason.MESSAGE_REFUSED)
+    assert change.ended == EndedAttempt(1, AttemptResult.FAILED, WAMID)
+
+
+@pytest.mark.parametrize(("code", "wait"), [(131047, timedelta(seconds=5)), (130429, timedelta(minutes=1))])
+def test_a_message_that_failed_later_leaves_time_before_its_next_attempt(code: int, wait: timedelta) -> None:
+    assert apply_status(_accepted(), _report(DeliveryStatus.FAILED, code), NOON).message.not_before == NOON + wait
 
 
 def test_a_failed_status_of_an_older_attempt_stops_nothing() -> None:

@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from services.dispatcher.message_state import (
     INITIAL,
+    MAX_FAILURES,
     TRANSITIONS,
+    DeliveryRank,
     InvalidTransition,
     MessageState,
     RetryTime,
@@ -26,7 +28,7 @@ from services.dispatcher.message_state import (
 from services.dispatcher.reasons import MessageReason
 from shared.contracts import messages
 from shared.contracts.messages import Resend, Resolution
-from tests.services.dispatcher.builders import NOON, WAMID, begun_message, tracked_message
+from tests.services.dispatcher.builders import NOON, WAMID, begun_message, seconds, tracked_message
 
 _LATER = RetryTime(NOON)
 
@@ -93,6 +95,35 @@ def test_silence_resends_only_what_may_be_resent() -> None:
     assert change.message.state is MessageState.WAITING
     assert [getattr(events, "resolution", None) for events in change.events] == [Resolution.RESENT]
     assert settle_by_silence(_uncertain(resend=Resend.NEVER), NOON).message.state is MessageState.UNCERTAIN
+
+
+def test_silence_gives_a_message_up_after_the_last_of_its_attempts() -> None:
+    last, last_but_one = (
+        settle_by_silence(_uncertain(resend=Resend.IF_UNPROVEN, failures=MAX_FAILURES - before), NOON).message
+        for before in (1, 2)
+    )
+    assert (last.state, last.reason) == (MessageState.FAILED, MessageReason.SETTLED_NOT_SENT)
+    assert (last_but_one.state, last_but_one.failures) == (MessageState.WAITING, MAX_FAILURES - 1)
+
+
+@pytest.mark.parametrize("state", [state for state in MessageState if state is not MessageState.UNCERTAIN])
+def test_silence_settles_only_what_is_uncertain(state: MessageState) -> None:
+    message = begun_message(state=state, resend=Resend.IF_UNPROVEN)
+    assert settle_by_silence(message, NOON).message == message
+
+
+@pytest.mark.parametrize("state", [state for state in MessageState if state is not MessageState.WAITING])
+def test_only_a_waiting_message_is_dropped(state: MessageState) -> None:
+    message = begun_message(state=state)
+    assert drop(message, MessageReason.EXPIRED, NOON).message == message
+
+
+def test_a_message_that_waits_again_has_nothing_of_the_attempt_that_failed() -> None:
+    sent = accept(begun_message(), WAMID, NOON).message
+    at = RetryTime(NOON + seconds(60), NOON + seconds(2))
+    again = retry(replace(sent, rank=DeliveryRank.SENT), MessageReason.REFUSED_FOR_NOW, at, NOON).message
+    assert (again.reason, again.wamid, again.rank) == (MessageReason.REFUSED_FOR_NOW, None, DeliveryRank.NONE)
+    assert (again.not_before, again.hold_until) == (at.not_before, at.hold_until)
 
 
 def test_silence_never_resends_a_withdrawn_message() -> None:

@@ -4,13 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.dispatcher.payload import MessageContent
-from services.dispatcher.planner import DropMessage, Postpone, SendNow, SendPlan, plan_send
+from services.dispatcher.planner import DropMessage, Postpone, SendNow, SendPlan, opens_window, plan_send
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.templates import TemplateState
+from shared.contracts.ids import Line, PersonId, Wamid
 from shared.contracts.messages import MessageForm
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.dispatcher.builders import NOON, REACHED, queued_message, seconds, send_context
 
 _FREE, _TEMPLATE = SendNow(MessageForm.FREE_TEXT, REACHED), SendNow(MessageForm.TEMPLATE, REACHED)
@@ -30,6 +33,12 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
     ("a window that failed is not trusted", {"template_only": True}, {}, _TEMPLATE),
     ("no window and no template", _UNTEMPLATED, {"window_opened_at": None}, DropMessage(MessageReason.NO_TEMPLATE)),
     ("its time is over", {"expires_at": NOON}, {}, DropMessage(MessageReason.EXPIRED)),
+    (
+        "its time ended while an operator paused its template",
+        {"expires_at": NOON},
+        {"is_template_paused_by_operator": True},
+        DropMessage(MessageReason.EXPIRED_WHILE_PAUSED),
+    ),
     ("a known person without an address", {}, {"address": None}, DropMessage(MessageReason.NO_ADDRESS)),
     (
         "an unknown person is waited for",
@@ -82,6 +91,61 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         {},
         {"window_opened_at": None, "template_throttled_until": NOON + seconds(60)},
         Postpone(NOON + seconds(60), MessageReason.TEMPLATE_THROTTLED),
+    ),
+    (
+        "a template WhatsApp takes again",
+        {},
+        {"window_opened_at": None, "template_throttled_until": NOON},
+        _TEMPLATE,
+    ),
+    (
+        "a template that an operator paused waits",
+        {},
+        {"window_opened_at": None, "is_template_paused_by_operator": True},
+        Postpone(NOON + timedelta(hours=1), MessageReason.PAUSED_BY_OPERATOR),
+    ),
+    (
+        "a template that an operator paused does not matter inside the window",
+        {},
+        {"is_template_paused_by_operator": True},
+        _FREE,
+    ),
+    (
+        "a document that can never be had",
+        {},
+        {"document_refusal": MessageReason.DOCUMENT_REFUSED},
+        DropMessage(MessageReason.DOCUMENT_REFUSED),
+    ),
+    (
+        "a document that WhatsApp does not have yet",
+        {},
+        {"document_awaited_until": NOON + seconds(5)},
+        Postpone(NOON + seconds(5), MessageReason.DOCUMENT_PENDING),
+    ),
+    (
+        "a restriction of what a business begins holds a template",
+        {},
+        {"window_opened_at": None, "template_restricted_until": NOON + seconds(60)},
+        Postpone(NOON + seconds(60), MessageReason.ACCOUNT_RESTRICTED),
+    ),
+    ("and does not hold an answer", {}, {"template_restricted_until": NOON + seconds(60)}, _FREE),
+    (
+        "a restriction of answers holds free text",
+        {},
+        {"free_text_restricted_until": NOON + seconds(60)},
+        Postpone(NOON + seconds(60), MessageReason.ACCOUNT_RESTRICTED),
+    ),
+    (
+        "and does not hold a template",
+        {},
+        {"window_opened_at": None, "free_text_restricted_until": NOON + seconds(60)},
+        _TEMPLATE,
+    ),
+    (
+        "the day's people hold a template",
+        {},
+        {"window_opened_at": None, "portfolio_free_at": NOON + seconds(60)},
+        Postpone(NOON + seconds(60), MessageReason.PORTFOLIO_LIMIT),
     ),
     (
         "quiet hours hold free text until the next opening",
@@ -143,3 +207,13 @@ def test_lifted_limits_ignore_the_rates_and_nothing_else() -> None:
     assert plan_send(queued_message(expires_at=NOON), busy, SendLimits(lifted=True), NOON) == DropMessage(
         MessageReason.EXPIRED
     )
+
+
+@pytest.mark.parametrize("kind", MessageKind)
+def test_a_message_or_a_call_opens_the_window_and_a_change_to_a_message_does_not(kind: MessageKind) -> None:
+    message = MessageReceived(
+        line=Line("main"), person_id=PersonId("p1"), message_id=Wamid("wamid.in"), message_kind=kind, at=NOON
+    )
+    changes = {MessageKind.REACTION, MessageKind.EDIT, MessageKind.REVOKE, MessageKind.OTHER}
+    assert opens_window(message) is (kind not in changes)
+    assert not opens_window(replace(message, in_group=True))

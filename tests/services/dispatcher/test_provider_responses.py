@@ -133,8 +133,19 @@ def test_a_missing_object_is_the_operators_a_bad_parameter_the_messages() -> Non
 
 def test_an_undocumented_code_fails_the_message_or_leaves_it_uncertain() -> None:
     assert error_policy(999_999).action is ErrorAction.REFUSE_MESSAGE
-    assert error_policy(999_999, http_status=503).ambiguous
+    assert error_policy(999_999, http_status=500).ambiguous
     assert error_class(999_999) == "undocumented"
+
+
+@pytest.mark.parametrize("code", ['"²"', '"12345678901"', "2147483648", "-2147483649", "true", "null", "1.5", "[]"])
+def test_a_code_that_no_attempt_can_be_stored_with_is_none(code: str) -> None:
+    outcome = parse_response(400, b'{"error":{"code":%s}}' % code.encode())
+    assert isinstance(outcome, SendError)
+    assert outcome.code is None
+
+
+def _with_wamid(wamid: str) -> bytes:
+    return b'{"messages":[{"id":"%s"}]}' % wamid.encode()
 
 
 @pytest.mark.parametrize(
@@ -146,6 +157,14 @@ def test_an_undocumented_code_fails_the_message_or_leaves_it_uncertain() -> None
         (400, b'{"error":{"code":130429}}', SendError(130429, error_policy(130429))),
         (429, b'{"error":{"code":131056}}', SendError(131056, error_policy(131056))),
         (503, b'{"error":{"code":131047}}', SendError(131047, error_policy(131047))),
+        (503, b'{"error":{"code":999999}}', SendError(999_999, error_policy(999_999, http_status=503))),
+        (400, b'{"error":{"code":100,"error_subcode":33}}', SendError(100, error_policy(100, 33))),
+        (400, b'{"error":{"code":"130429"}}', SendError(130429, error_policy(130429))),
+        (200, b'{"messages":[{"id":""}]}', SendUncertain(MessageReason.UNREADABLE_ANSWER)),
+        (200, b'{"messages":[{"id":"wamid.\\u0000"}]}', SendUncertain(MessageReason.UNREADABLE_ANSWER)),
+        (200, _with_wamid("w" * 1024), SendAccepted(Wamid("w" * 1024))),
+        (200, _with_wamid("w" * 1025), SendUncertain(MessageReason.UNREADABLE_ANSWER)),
+        (500, _HTML, SendUncertain(MessageReason.SERVER_ERROR)),
         (502, _HTML, SendUncertain(MessageReason.SERVER_ERROR)),
         (500, b"[]", SendUncertain(MessageReason.SERVER_ERROR)),
     ],

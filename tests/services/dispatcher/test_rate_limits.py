@@ -44,6 +44,11 @@ def test_a_burst_that_was_waited_out_leaves_no_debt() -> None:
     assert PAIR_RATE_LIMIT.free_at([NOON] * 45, NOON + seconds(270)) == NOON + seconds(270)
 
 
+def test_the_time_before_a_burst_pays_for_none_of_it() -> None:
+    sends = [NOON - timedelta(hours=1), *[NOON] * 44]
+    assert PAIR_RATE_LIMIT.free_at(sends, NOON + seconds(7)) == NOON + seconds(44 * 6)
+
+
 @given(_GAPS, st.integers(1, 30))
 def test_a_number_never_exceeds_its_rate_in_any_second(gaps: list[int], count: int) -> None:
     rate = RateLimit(count, per=seconds(1))
@@ -110,3 +115,25 @@ def test_recorded_sends_of_the_past_count() -> None:
     for number in range(80):
         usage.record("main", f"p{number}", NOON)
     assert usage.free_at("main", NOON) == NOON + timedelta(seconds=1)
+
+
+def test_sends_made_at_the_old_rate_count_at_a_new_one() -> None:
+    usage = RateUsage(SendLimits())
+    for number in range(80):
+        usage.record("main", f"p{number}", NOON)
+    usage.set_rate("main", RateLimit(1000, per=seconds(1)))
+    assert usage.capacity("main", NOON, 2000) == 920
+    for number in range(920):
+        usage.record("main", f"q{number}", NOON)
+    assert usage.capacity("main", NOON, 2000) == 0
+
+
+def test_a_pair_is_forgotten_once_its_sends_no_longer_count() -> None:
+    usage, later = RateUsage(SendLimits()), NOON + PAIR_RATE_LIMIT.horizon
+    usage.record("main", "old", NOON)
+    for _ in range(9_998):
+        usage.record("main", "often", later)
+    assert usage.pair("main", "old")
+    usage.record("main", "often", later)
+    assert not usage.pair("main", "old")
+    assert len(usage.pair("main", "often")) == 45
