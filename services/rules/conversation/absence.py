@@ -1,7 +1,7 @@
 """People who are away: what they write about it, and how their questions and hand-overs move to stand-ins."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
@@ -22,7 +22,7 @@ from services.rules.conversation.recipients import (
     next_absence,
 )
 from services.rules.rulebook.model import Verb
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import PersonId, Wamid
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 # ------------------------------------------------------------------ what a member of staff writes
@@ -63,14 +63,22 @@ def apply_notice(context: DecisionContext, message: MessageReceived, notice: Abs
     if not isinstance(notice, Leave):
         _reply(context, message, "absence_unclear", {}, answer=answer)
         return
-    absence = Absence(first=notice.first, last=notice.last, covered_by=notice.cover, evidence=message.message_id)
-    facts.set_absence(person, absence)
+    facts.set_absence(person, _absence(notice, known, message.message_id))
     cover = facts.people.get(notice.cover) if notice.cover is not None else None
     days: dict[str, object] = {"first_day": notice.first, "last_day": notice.last}
     if cover is None:
         _reply(context, message, "absence_uncovered", days, answer=answer)
     else:
         _reply(context, message, "absence_noted", {**days, "cover": cover.display_name}, answer=answer)
+
+
+def _absence(notice: Leave, known: Absence | None, evidence: Wamid) -> Absence:
+    """An announced leave. An earlier one that a return has ended, as one of people.yaml, stays ended."""
+    before = known.returned_on if known is not None else None
+    returned = min(before, notice.first - timedelta(days=1)) if before is not None else None
+    return Absence(
+        first=notice.first, last=notice.last, covered_by=notice.cover, returned_on=returned, evidence=evidence
+    )
 
 
 def _reply(

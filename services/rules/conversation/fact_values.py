@@ -238,8 +238,13 @@ class Absence(Value):
     returned_on: date | None = None
     evidence: Wamid | None = None
 
+    @property
+    def stands(self) -> bool:
+        """A return before its first day was one from another absence."""
+        return self.returned_on is None or self.returned_on < self.first
+
     def covers(self, today: date) -> bool:
-        return self.first <= today <= self.last and (self.returned_on is None or self.returned_on < self.first)
+        return self.first <= today <= self.last and self.stands
 
 
 class CountedMessage(Value):

@@ -305,9 +305,9 @@ def is_on_leave(context: DecisionContext, person: PersonFacts) -> bool:
         context.rulebook.calendar.office.local_date(context.now),
         context.facts.absences.get(person.person_id),
     )
-    returned = written.returned_on if written is not None else None
-    if written is not None and written.last >= today and (returned is None or returned < written.first):
+    if written is not None and written.last >= today and written.stands:
         return True
+    returned = written.returned_on if written is not None else None
     return any(
         rule.absent == person.contact_id and rule.dated and today <= (rule.last or today)
         for rule in context.rulebook.people.stands_in
@@ -319,7 +319,7 @@ def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
     """The first day after today on which the person is known to be away, or others stand in."""
     today = context.rulebook.calendar.office.local_date(context.now)
     known, written = context.facts.people.get(person_id), context.facts.absences.get(person_id)
-    days = [written.first] if written is not None and written.returned_on is None else []
+    days = [written.first] if written is not None and written.stands else []
     if known is not None and known.contact_id is not None:
         days += [
             rule.first for rule in context.rulebook.people.stands_in if rule.absent == known.contact_id and rule.first
