@@ -241,7 +241,7 @@ select * from unnest(
 )
 on conflict (message_id) do update
 set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent,
-    uncertain = excluded.uncertain;
+    uncertain = excluded.uncertain, digest = excluded.digest;
 
 -- name: find_notices
 -- Messages to these people that belong to no chain and may still go.

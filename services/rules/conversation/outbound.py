@@ -213,9 +213,9 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     person = context.facts.people.get(chain_message.person_id)
     reason = exclusion_reason(context, person, chain_message.person_id, "", is_admitted=True)
     if person is None or reason is not None:
-        return _drop(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
+        return drop_message(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
     if template_calls.lacks_document(context, chain, chain_message):
-        return _drop(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
+        return drop_message(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
     is_free = goes_at_any_hour(context, chain, chain_message, person)
     if not is_free and not is_open(context, person):
         opening = _opening(working_hours(context.rulebook, person), context.now)
@@ -224,11 +224,16 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
         if not caps.has_room(context, person):
             return _hold_for_room(context, chain, chain_message, person)
         caps.count_message(context, person.person_id, chain_message.message_id)
+    return request_now(context, chain, chain_message, person)
+
+
+def request_now(context: DecisionContext, chain: Chain, chain_message: ChainMessage, person: PersonFacts) -> Chain:
+    """Render a message to a person who may be written to, and request it."""
     message = build_message(context, chain, chain_message, person)
     context.effects.append(RequestedMessage(message, chain_message.verb, _stood_for(chain_message)))
     if context.rule_of(chain).events:
         context.facts.set_last_rule(person.person_id, chain.rule)
-    return _depending(context, chain, chain_message).with_message(
+    return depending(context, chain, chain_message).with_message(
         chain_message.replace(
             delivery=DeliveryState.REQUESTED,
             requested_at=context.now,
@@ -241,7 +246,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     )
 
 
-def _depending(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+def depending(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
     """Remember by which facts the ``unless`` of the message is judged, for as long as it has not gone."""
     condition = context.rule_of(chain).steps[message.step].unless if message.answer is None else None
     if condition is None or all(map(is_event_field, mentioned_fields(condition))):
@@ -254,7 +259,8 @@ def _stood_for(message: ChainMessage) -> tuple[PersonId, ...]:
     return message.holders if message.on_behalf_of is not None else ()
 
 
-def _drop(context: DecisionContext, chain: Chain, message: ChainMessage, reason: ExclusionReason) -> Chain:
+def drop_message(context: DecisionContext, chain: Chain, message: ChainMessage, reason: ExclusionReason) -> Chain:
+    """Leave a message out for good, because its person may not be written to, or cannot be."""
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, reason))
     chain = chain.exclude(message.step, {message.person_id: str(reason)})
     return chain.with_message(message.replace(delivery=DeliveryState.DROPPED))
@@ -264,7 +270,7 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
     """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
     since, until = message.waits_since or context.now, caps.next_room(context, person)
     if until > _expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
-        return _drop(context, chain, message, ExclusionReason.CAPPED)
+        return drop_message(context, chain, message, ExclusionReason.CAPPED)
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))
     return chain.with_message(message.replace(held_until=until, waits_since=since))
 
@@ -501,7 +507,8 @@ def withdraw_messages(
     """Withdraw the messages that may still go: not requested, not sent, or not proved to be sent.
 
     One that WhatsApp has cannot be withdrawn; it is marked, for the case that WhatsApp reports it as failed. Replies to
-    a person's message are not withdrawn, unless ``replies``.
+    a person's message are not withdrawn, unless ``replies``. An item of a digest is marked and the digest withdrawn:
+    what remains of it goes then (``release.send_rest``).
     """
     for chain_message in chain.messages:
         delivery = chain_message.delivery
@@ -509,8 +516,6 @@ def withdraw_messages(
             continue
         if delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
-        elif chain_message.digest is not None and not replies:
-            continue  # the other items of the digest are still true
         elif not (replies or chain_message.is_question or not chain_message.reply):
             continue
         elif delivery is DeliveryState.ACCEPTED:
@@ -522,6 +527,8 @@ def withdraw_messages(
                 reason=reason,
             )
             context.request_withdrawal(message)
+            if chain_message.digest is not None and not replies:
+                chain = chain.with_message(chain_message.replace(unwanted=reason))
     return chain
 
 

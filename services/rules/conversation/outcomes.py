@@ -1,5 +1,7 @@
 """Applies what other services report: deliveries, outcomes of writes, and what became of the files people sent."""
 
+from collections.abc import Sequence
+
 from services.rules.conversation import caps, forms, outbound, unless, writes
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
@@ -15,6 +17,7 @@ from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import AWAITED_FOR, MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
+from services.rules.conversation.release import HeldMessage, send_rest
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Notification, Verb, WriteAction
 from shared.contracts.ids import PersonId
@@ -62,8 +65,29 @@ def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
         caps.uncount_message(context, data.person_id, data.message_id)
     if reached is None:
         return
+    rest = _rest_of_digest(found, data)
     for chain, message in found:
-        _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
+        if (chain, message) not in rest:
+            _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
+    if rest:
+        _send_rest(context, rest)
+
+
+def _rest_of_digest(
+    found: Sequence[tuple[Chain, ChainMessage]], data: MessageEventData
+) -> Sequence[tuple[Chain, ChainMessage]]:
+    """The items that go after all, where a digest was withdrawn for the sake of others of its items."""
+    gone = isinstance(data, MessageWithdrawn) and any(
+        item.digest == data.message_id and item.unwanted == data.reason for _, item in found
+    )
+    return [(chain, item) for chain, item in found if item.unwanted is None] if gone else ()
+
+
+def _send_rest(context: DecisionContext, rest: Sequence[tuple[Chain, ChainMessage]]) -> None:
+    items = [HeldMessage(context.facts.chains[chain.chain_id], message) for chain, message in rest]
+    for item in items:
+        context.add_reason(Reason.DELIVERY, item.chain, str(item.message.step))
+    send_rest(context, items)
 
 
 def _apply_to_message(
@@ -79,7 +103,7 @@ def _apply_to_message(
     chain = chain.with_message(message)
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
         chain = _unreachable(context, chain, message)
-    if isinstance(data, MessageWithdrawn) and data.reason == Reason.UNLESS and chain.active:
+    if isinstance(data, MessageWithdrawn) and message.unwanted == Reason.UNLESS and chain.active:
         chain = unless.leave_out(context, chain, message)
     if _goes_again(data):
         opted_out = context.facts.opted_out(message.person_id)

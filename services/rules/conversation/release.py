@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from services.rules.conversation import button_ids, caps, outbound, template_calls, unless
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
-from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
+from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason, RequestedMessage, is_due
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
 from services.rules.conversation.recipients import Recipient, exclusion_reason
@@ -132,9 +132,30 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
             language=message.language,
             digest=digest,
         )
-        context.save_chain(current.with_message(item))
+        context.save_chain(outbound.depending(context, current, item).with_message(item))
         if context.rule_of(current).events:
             context.facts.set_last_rule(person.person_id, current.rule)
+
+
+def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
+    """Send what remains of a digest that was withdrawn for the sake of others of its items.
+
+    It does not wait here for open hours, since a chain that has ended holds nothing: the dispatcher keeps to them.
+    """
+    person_id = items[0].message.person_id
+    person = context.facts.people.get(person_id)
+    reason = exclusion_reason(context, person, person_id, "", is_admitted=True)
+    items = [HeldMessage(one.chain, one.message.replace(digest=None)) for one in items]
+    if person is None or reason is not None:
+        for one in items:
+            refused = outbound.drop_message(context, one.chain, one.message, reason or ExclusionReason.UNKNOWN_PERSON)
+            context.save_chain(refused)
+    elif len(items) > 1:
+        _send_digest(context, person, items)
+    else:
+        if context.rulebook.tenant.caps:
+            caps.count_message(context, person_id, items[0].message.message_id)
+        context.save_chain(outbound.request_now(context, items[0].chain, items[0].message, person))
 
 
 def _text_of(context: DecisionContext, person: PersonFacts, item: HeldMessage) -> str:

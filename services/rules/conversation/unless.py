@@ -52,14 +52,14 @@ def withdraw_by_facts(context: DecisionContext, tags: Iterable[str]) -> None:
 def withdraw_excepted(context: DecisionContext, chain: Chain) -> Chain:
     """Withdraw those messages of one chain. The dispatcher reports whether it was in time (``leave_out`` follows then).
 
-    The items of a digest stay: the others are still true.
+    What remains of a digest goes then (``release.send_rest``).
     """
     for message in chain.messages:
         waits = message.delivery in _WAITS_ELSEWHERE and message.message_id not in context.drafted
-        if waits and message.digest is None and message.unwanted is None and unless_holds(context, chain, message):
+        if waits and message.unwanted is None and unless_holds(context, chain, message):
             context.add_reason(Reason.UNLESS, chain, str(message.step))
             reason = str(Reason.UNLESS)
-            withdrawal = WithdrawMessage(message_id=message.message_id, person_id=message.person_id, reason=reason)
-            context.request_withdrawal(withdrawal)
+            sent_as = message.digest or message.message_id
+            context.request_withdrawal(WithdrawMessage(message_id=sent_as, person_id=message.person_id, reason=reason))
             chain = chain.with_message(message.replace(unwanted=reason))
     return chain

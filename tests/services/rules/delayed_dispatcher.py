@@ -11,7 +11,7 @@ from services.rules.conversation.context import Effect, RequestedMessage, Reques
 from services.rules.rulebook.model import Rulebook
 from services.rules.scenario.player import Simulation, StoryPlayer
 from shared.contracts.envelope import EventData
-from shared.contracts.ids import MessageId, PersonId, partition_key
+from shared.contracts.ids import MessageId, PersonId, WorkId, partition_key
 from shared.contracts.messages import MessageResolved, MessageUncertain, MessageWithdrawn, Resolution, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.stories import own_rulebook, story
@@ -61,9 +61,9 @@ class SilentSimulation(Simulation):
         )
         self.publish_of(withdrawal.person_id, data)
 
-    def observe_work(self, **changes: Any) -> None:
-        """Consonance shows the one work of the story in another state."""
-        (work,) = self.facts.works.values()
+    def observe_work(self, number: int = 0, **changes: Any) -> None:
+        """Consonance shows a work of the story in another state: the one of this id, or the first."""
+        work = self.facts.works.get(WorkId(number)) or next(iter(self.facts.works.values()))
         self.publish(work.state.replace(**changes), partition_key(self.facts.tenant, "story"))
 
     def report_all(self) -> None:

@@ -1,15 +1,19 @@
 """A message that waits in the dispatcher is found by the facts of its ``unless``, also where its chain has ended."""
 
+import shutil
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.envelope import Event
+from shared.contracts.ids import WorkId
 from shared.contracts.messages import MessageWithdrawn
-from shared.contracts.vocabulary import Stage
+from shared.contracts.vocabulary import Stage, WorkRef
+from tests.cases.case_folders import ROOT
 from tests.services.rules.rules_service import (
     RulesUnderTest,
     golden_event,
@@ -26,6 +30,9 @@ AUTHOR = person_of(801)
 TITLE = {"work_id": 61417, "title": "The Salt Road"}
 
 
+NIGHT = datetime(2027, 3, 3, 23, tzinfo=UTC)
+
+
 @pytest.fixture
 async def service(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     async with rules_under_test(postgres_database, NOW) as service:
@@ -38,6 +45,10 @@ def observed(stage: Stage, **changes: Any) -> Event:
     event = work_observed((801, "author"))
     assert isinstance(event.data, WorkObserved)
     return event.replace(data=event.data.replace(stage_key=stage, **changes))
+
+
+def title(number: int) -> WorkRef:
+    return WorkRef(work_id=WorkId(number), title=f"Tides {number}")
 
 
 async def test_a_notice_is_withdrawn_when_its_title_moves_on(service: RulesUnderTest) -> None:
@@ -61,3 +72,30 @@ async def test_only_what_has_not_gone_is_read_again(service: RulesUnderTest) -> 
     assert await service.pool.fetchval(columns) == []
     await service.receive(observed(Stage.PUBLISHED))
     assert await service.withdrawn() == []
+
+
+async def test_what_remains_of_a_digest_is_found_by_the_digest_that_goes(
+    postgres_database: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    limits = folder / "limits.yaml"
+    limits.write_text(limits.read_text() + "digest: info\n")
+    async with rules_under_test(postgres_database, NIGHT, folder) as service:
+        await service.receive(person_observed(801))
+        for number in (1, 2, 3):
+            at_proofs = observed(Stage.FINAL_PROOF_APPROVED, work=title(number))
+            changed = golden_event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved")
+            await service.receive(at_proofs, changed.replace(data=changed.data.replace(work=title(number))))
+        await service.pass_time(timedelta(hours=10))
+        for left in (3, 2):
+            digest = (await service.messages())[-1]
+            assert (digest["say"], digest["body"].count("Tides")) == ("digest", left)
+            await service.receive(observed(Stage.PUBLISHED, work=title(left)))
+            assert (await service.withdrawn())[-1] == digest["message_id"]
+            await service.receive(
+                MessageWithdrawn(
+                    message_id=digest["message_id"], person_id=AUTHOR, at=service.clock.at, reason="unless"
+                )
+            )
+        last = (await service.messages())[-1]
+        assert (last["say"], last["body"].count("Tides 1")) == ("stage_changed", 1)

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from services.rules.conversation.chain import Chain, DeliveryState
-from services.rules.conversation.context import Effect, RequestedWithdrawal
-from services.rules.rulebook.model import AllOf, Compare, Condition, Operator, Rulebook
+from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
+from services.rules.rulebook.model import AllOf, Compare, Condition, Operator, Rulebook, Severity
 from shared.contracts.ids import RuleId
-from shared.contracts.messages import WithdrawMessage
+from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.vocabulary import Stage
 from tests.services.rules.delayed_dispatcher import DelayedStory
 from tests.services.rules.stories import own_rulebook
@@ -21,7 +22,7 @@ def _withdrawals(effects: list[Effect]) -> list[WithdrawMessage]:
     return [effect.withdrawal for effect in effects if isinstance(effect, RequestedWithdrawal)]
 
 
-def _after(story: DelayedStory, **changes: object) -> list[WithdrawMessage]:
+def _after(story: DelayedStory, **changes: Any) -> list[WithdrawMessage]:
     """The withdrawals when Consonance shows the work in another state."""
     before = len(story.simulation.effects)
     story.simulation.observe_work(**changes)
@@ -125,3 +126,53 @@ def test_an_event_that_comes_again_judges_what_waits_by_its_new_values() -> None
 
 def test_what_one_decision_requests_it_does_not_withdraw() -> None:
     assert [e for e in _stage_story().simulation.effects if isinstance(e, RequestedWithdrawal)] == []
+
+
+def _digest_story(*titles: int) -> DelayedStory:
+    """A digest for the author waits in the dispatcher, with a notice on each of these titles."""
+    book = own_rulebook()
+    gathering = replace(book, tenant=replace(book.tenant, digest=Severity.INFO))
+    story = DelayedStory("801: {roles: [author], country: GB}", rule="stage-change", book=gathering)
+    story.play("wait until: 2027-03-03T23:00:00Z", *map(_moved_title, titles), "wait until: 2027-03-04T09:00:00Z")
+    assert len(story.simulation.requested) == 1
+    return story
+
+
+def _moved_title(number: int) -> str:
+    work = f"work: {{work_id: {number}, title: T{number}}}"
+    return f"{{event: work.stage_changed, with: {{to_stage_key: final_proof_approved, {work}}}}}"
+
+
+def _requested_after(story: DelayedStory, work: int) -> list[SendMessage]:
+    """The work moves on, the digest is withdrawn, and this is requested in its place."""
+    before = len(story.simulation.effects)
+    story.simulation.observe_work(work, stage_key=Stage.PUBLISHED)
+    (gone,) = _withdrawals(story.simulation.effects[before:])
+    assert gone.message_id == story.simulation.requested[0][0]
+    story.simulation.report_withdrawn(gone)
+    return [e.send for e in story.simulation.effects[before:] if isinstance(e, RequestedMessage)]
+
+
+def test_a_digest_goes_without_the_item_whose_reason_is_gone() -> None:
+    (rest,) = _requested_after(_digest_story(1, 2, 3), 2)
+    assert rest.say == "digest"
+    assert ("T1" in rest.body, "T2" in rest.body, "T3" in rest.body) == (True, False, True)
+
+
+def test_the_last_item_of_a_digest_goes_as_itself() -> None:
+    story = _digest_story(1, 2)
+    (rest,) = _requested_after(story, 2)
+    assert (rest.say, "T1" in rest.body) == ("stage_changed", True)
+    items = {m.digest: m.delivery for c in story.simulation.facts.chains.values() for m in c.messages}
+    assert set(items.values()) == {DeliveryState.REQUESTED, DeliveryState.WITHDRAWN}
+
+
+def test_what_remains_of_a_digest_does_not_go_to_a_person_who_has_opted_out() -> None:
+    story = _digest_story(1, 2)
+    story.simulation.observe_work(2, stage_key=Stage.PUBLISHED)
+    before = len(story.simulation.effects)
+    story.play("reply: {from: 801, text: STOP}")
+    for gone in _withdrawals(story.simulation.effects)[:1]:
+        story.simulation.report_withdrawn(gone)
+    said = [e.send.say for e in story.simulation.effects[before:] if isinstance(e, RequestedMessage)]
+    assert said == ["stopped"]
