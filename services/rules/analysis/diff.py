@@ -4,7 +4,7 @@ A message is gained, lost, moved to another time, said in other words, or goes w
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from services.rules.analysis.bundle import Bundle, LiveChain, UnreadableBundle
 from services.rules.analysis.virtual_run import EndedCase, Message, RunResult, VirtualRun, message_of
 from services.rules.conversation.context import RequestedMessage
+from services.rules.conversation.event_rules import OWN_SUBJECT
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
@@ -32,6 +33,7 @@ from shared.runtime.child_process import end_with_parent
 _SAME_TIME = timedelta(minutes=1)
 _PROCESSES = 2
 _MARKETING = "marketing"
+_PEOPLE = "people.yaml"
 
 # ------------------------------------------------------------------ changes
 
@@ -65,7 +67,7 @@ def compare(before: Iterable[Message], after: Iterable[Message]) -> list[Change]
     grouped: dict[tuple[str, ...], tuple[list[Message], list[Message]]] = defaultdict(lambda: ([], []))
     for side, messages in enumerate((before, after)):
         for message in messages:
-            grouped[message.case, message.rule, message.subject, message.person][side].append(message)
+            grouped[message.case, message.rule, _subject(message), message.person][side].append(message)
     changes: list[Change] = []
     for old, new in grouped.values():
         if old != new:
@@ -73,13 +75,24 @@ def compare(before: Iterable[Message], after: Iterable[Message]) -> list[Change]
     return sorted(changes, key=lambda change: change.message.at)
 
 
+def _subject(message: Message) -> str:
+    """Of a message about nothing but its event: in stories that event has another id where more or less came before."""
+    return "" if message.case and message.subject.startswith(OWN_SUBJECT) else message.subject
+
+
 def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Change]:
-    """Pair messages by template in their order, then the others by verb: the same message in other words."""
-    pairs, lost, gained = _pair(old, new, lambda message: message.say)
-    more, lost, gained = _pair(lost, gained, lambda message: message.verb)
+    """Pair messages of one template and time, then of one template in their order, then of one verb.
+
+    Of two reminders the one that is gone is lost, then, and the other one has not moved.
+    """
+    pairs: list[tuple[Message, Message]] = []
+    lost, gained = list(old), list(new)
+    for key in (_template_and_time, _template, _verb):
+        more, lost, gained = _pair(lost, gained, key)
+        pairs += more
     changes = [Change(ChangeKind.LOST, one, None) for one in lost]
     changes += [Change(ChangeKind.GAINED, None, one) for one in gained]
-    for one, other in [*pairs, *more]:
+    for one, other in pairs:
         if abs(one.at - other.at) > _SAME_TIME:
             changes.append(Change(ChangeKind.MOVED, one, other))
         if (one.text, one.language, one.say) != (other.text, other.language, other.say):
@@ -89,10 +102,22 @@ def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Chang
     return changes
 
 
+def _template_and_time(message: Message) -> Hashable:
+    return message.say, message.at
+
+
+def _template(message: Message) -> Hashable:
+    return message.say
+
+
+def _verb(message: Message) -> Hashable:
+    return message.verb
+
+
 def _pair(
-    old: Iterable[Message], new: Iterable[Message], key: Callable[[Message], str]
+    old: Iterable[Message], new: Iterable[Message], key: Callable[[Message], Hashable]
 ) -> tuple[list[tuple[Message, Message]], list[Message], list[Message]]:
-    waiting: dict[str, list[Message]] = defaultdict(list)
+    waiting: dict[Hashable, list[Message]] = defaultdict(list)
     for message in old:
         waiting[key(message)].append(message)
     pairs: list[tuple[Message, Message]] = []
@@ -153,7 +178,9 @@ class Difference:
     """``source`` says in words which events were played, ``is_recorded`` whether they happened.
 
     ``chain_outcomes`` counts live chains, by rule. ``failures`` are sentences about events that could not be decided,
-    with their number, before and after.
+    with their number, before and after. ``changed_rules`` is None where any rule may decide otherwise; where
+    ``is_partial``, the messages are those of the changed rules alone. ``unseen`` are sentences about changes that what
+    was played does not show.
     """
 
     source: str
@@ -163,7 +190,9 @@ class Difference:
     endings: Sequence[tuple[EndedCase, str]] = ()
     chain_outcomes: Mapping[tuple[str, ChainOutcome], int] = field(default_factory=dict)
     failures: tuple[Mapping[str, int], Mapping[str, int]] = ({}, {})
-    changed_rules: Sequence[str] = ()
+    changed_rules: Sequence[str] | None = ()
+    unseen: Sequence[str] = ()
+    is_partial: bool = False
     since: datetime | None = None
     until: datetime | None = None
     is_recorded: bool = True
@@ -226,7 +255,6 @@ def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, proces
     """Run both rulebooks over the events of a bundle, each in its own process."""
     rules = changed_rules(base, head)
     before, after = _run_both(partial(run_bundle, rules=rules, bundle=bundle), base, head, processes)
-    known = None if rules is None else {"house", *rules}
     return Difference(
         source=source,
         changes=compare(before.messages, after.messages),
@@ -235,7 +263,9 @@ def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, proces
         endings=_compare_endings(before.endings, after.endings),
         chain_outcomes=chain_outcomes(bundle.chains, head, rules),
         failures=(before.failures, after.failures),
-        changed_rules=sorted(known - {"house"}) if known is not None else ["all rules"],
+        changed_rules=None if rules is None else sorted(rules),
+        unseen=tuple(_silent_rules(rules, base, head, (*before.messages, *after.messages))),
+        is_partial=rules is not None and not (_has_caps(base) or _has_caps(head)),
         since=bundle.head.since or (bundle.events[0].recordedtime if bundle.events else None),
         until=bundle.head.until,
     )
@@ -305,8 +335,23 @@ def diff_stories(base: Files, head: Files) -> Difference:
         before=old,
         after=new,
         endings=_compare_endings(*ended),
-        changed_rules=sorted(rules) if rules is not None else ["all rules"],
+        changed_rules=None if rules is None else sorted(rules),
+        unseen=(*_silent_rules(rules, base, head, (*old, *new)), *_other_people(base, head)),
     )
+
+
+def _silent_rules(rules: frozenset[str] | None, base: Files, head: Files, messages: Iterable[Message]) -> Iterator[str]:
+    """A sentence where rules were changed of which what was played shows no message."""
+    written = {stem(name) for name in (*base, *head) if name.endswith(RULE)}
+    silent = sorted(((rules or frozenset()) & written) - {message.rule for message in messages})
+    if silent:
+        names = ", ".join(silent)
+        yield f"What was played has no message of {names}, before or after: it does not show what that change does."
+
+
+def _other_people(base: Files, head: Files) -> Iterator[str]:
+    if base.get(_PEOPLE) != head.get(_PEOPLE):
+        yield f"Stories bring their own people: whom the change of {_PEOPLE} concerns, recorded events alone show."
 
 
 def _messages_of_story(story: Story, book: Rulebook) -> RunResult:

@@ -3,15 +3,24 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import islice, zip_longest
 
 from services.rules.analysis.diff import ChainOutcome, Change, ChangeKind, Cost, Difference, cost_of
-from services.rules.analysis.pseudonyms import short_pseudonym
+from services.rules.analysis.pseudonyms import is_person_id, short_pseudonym
 from services.rules.analysis.virtual_run import Message
+from services.rules.conversation.event_rules import OWN_SUBJECT
+from services.rules.rulebook.built_in import (
+    ABSENCE_RULE_PREFIX,
+    INBOX_RULE_PREFIX,
+    PAUSED_RULE_PREFIX,
+    WRONG_PERSON_RULE_PREFIX,
+)
 from services.rules.rulebook.faults import FileFault
 from shared.clients.rate_card import RateCard
 
 LARGEST = 60_000
-"""Bytes of a comment: GitHub takes 65,536 characters."""
+"""Bytes, so that there is room for what the other commands say in the same comment."""
 
 _MOST_PEOPLE = 15
 _MOST_EXAMPLES = 12
@@ -19,10 +28,17 @@ _VERBS = {
     "tell": "message",
     "ask": "question",
     "remind": "reminder",
-    "hand_over": "offer to take a matter over",
+    "hand_over": "hand-over",
     "collect": "question of a form",
-    "give_up": "last message",
+    "give_up": "closing message",
 }
+_BUILT_IN = {
+    INBOX_RULE_PREFIX: "messages passed on to {}",
+    PAUSED_RULE_PREFIX: "news to {} of messages without an answer",
+    ABSENCE_RULE_PREFIX: "news to {} of an absence",
+    WRONG_PERSON_RULE_PREFIX: "news to {} of a wrong number",
+}
+"""The rules that Stet adds for each team, in words."""
 _CHAIN_OUTCOMES = {
     ChainOutcome.UNCHANGED: "go on as they are",
     ChainOutcome.PINNED: "go on by the rule they began with",
@@ -62,7 +78,7 @@ def _blocks(difference: Difference, prices: RateCard) -> Iterator[str]:
     yield _costs(difference, prices)
     yield _endings(difference)
     yield _failures(difference)
-    for rule, changes in sorted(_grouped(difference.changes).items(), key=lambda one: -len(one[1])):
+    for rule, changes in _grouped(difference.changes):
         yield _examples(rule, changes)
 
 
@@ -74,35 +90,54 @@ def _headline(difference: Difference) -> str:
     if not difference.is_recorded:
         answers = "the answers that they give; a bundle of recorded events (`--bundle`) would show what really happened"
     basis = f"Played: {difference.source}{period}, by both sets of rules, with {answers}."
+    basis = " ".join((basis, *difference.unseen))
+    if not difference.before and not difference.after:
+        return f"### Nothing was sent, before or after\n\n{basis} So this says nothing of the change."
     if not difference.changes:
-        return f"### Nobody’s phone will buzz differently\n\n{basis} Every message is the same."
+        heading = "Nothing changes in what was played" if difference.unseen else "Nobody’s phone will buzz differently"
+        return f"### {heading}\n\n{basis} Every message is the same."
     people = len({change.message.person for change in difference.changes})
     counts = _counts(difference.changes)
     return f"### {_sentence(counts)}, for {_number(people, 'person', 'people')}\n\n{basis}"
 
 
-def _counts(changes: Iterable[Change]) -> Counter[ChangeKind]:
-    return Counter(change.kind for change in changes)
+class Effect(StrEnum):
+    """A change as the person notices it who gets the message; in the order in which it is told."""
+
+    MORE = "more"
+    FEWER = "fewer"
+    EARLIER = "earlier"
+    LATER = "later"
+    OTHER_WORDS = "in other words"
+    OTHER_DOCUMENT = "with another document"
 
 
-_WORDS = {
-    ChangeKind.GAINED: "more",
-    ChangeKind.LOST: "fewer",
-    ChangeKind.MOVED: "at another time",
-    ChangeKind.REWORDED: "in other words",
-    ChangeKind.DOCUMENT_CHANGED: "with another document",
+_EFFECTS = {
+    ChangeKind.GAINED: Effect.MORE,
+    ChangeKind.LOST: Effect.FEWER,
+    ChangeKind.REWORDED: Effect.OTHER_WORDS,
+    ChangeKind.DOCUMENT_CHANGED: Effect.OTHER_DOCUMENT,
 }
-_COLUMNS = {
-    ChangeKind.GAINED: "more",
-    ChangeKind.LOST: "fewer",
-    ChangeKind.MOVED: "other time",
-    ChangeKind.REWORDED: "other words",
-    ChangeKind.DOCUMENT_CHANGED: "other document",
-}
 
 
-def _sentence(counts: Mapping[ChangeKind, int]) -> str:
-    parts = [f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind)]
+def _effect(change: Change) -> Effect:
+    if change.kind is not ChangeKind.MOVED:
+        return _EFFECTS[change.kind]
+    return Effect.LATER if _shift_of(change) > timedelta() else Effect.EARLIER
+
+
+def _shift_of(change: Change) -> timedelta:
+    """How much later; negative for earlier, and nothing where only one of the two sends it."""
+    before, after = change.before, change.after
+    return timedelta() if before is None or after is None else after.at - before.at
+
+
+def _counts(changes: Iterable[Change]) -> Counter[Effect]:
+    return Counter(map(_effect, changes))
+
+
+def _sentence(counts: Mapping[Effect, int]) -> str:
+    parts = [f"{counts[effect]:,} {effect}" for effect in Effect if counts.get(effect)]
     first, *rest = parts
     amount, _, word = first.partition(" ")
     noun = "message" if amount == "1" else "messages"
@@ -112,23 +147,30 @@ def _sentence(counts: Mapping[ChangeKind, int]) -> str:
 def _by_rule(difference: Difference) -> str:
     if not difference.changes:
         return ""
-    attached = any(change.kind is ChangeKind.DOCUMENT_CHANGED for change in difference.changes)
-    kinds = [kind for kind in _COLUMNS if attached or kind is not ChangeKind.DOCUMENT_CHANGED]
-    headings = ["rule", "before", "after", *(_COLUMNS[kind] for kind in kinds), "people"]
+    effects = [effect for effect in Effect if _counts(difference.changes)[effect]]
+    headings = ["rule", "before", "after", *effects, "people"]
     rows = [f"| {' | '.join(headings)} |", f"|---|{'--:|' * (len(headings) - 1)}"]
     before, after = (Counter(m.rule for m in side) for side in (difference.before, difference.after))
-    for rule, changes in sorted(_grouped(difference.changes).items(), key=lambda one: -len(one[1])):
+    for rule, changes in _grouped(difference.changes):
         counts, people = _counts(changes), len({change.message.person for change in changes})
-        cells = [f"{counts[kind] or ''}" for kind in kinds]
-        rows.append(f"| {rule} | {before[rule]:,} | {after[rule]:,} | {' | '.join(cells)} | {people:,} |")
+        cells = [f"{counts[effect] or ''}" for effect in effects]
+        rows.append(f"| {_rule_name(rule)} | {before[rule]:,} | {after[rule]:,} | {' | '.join(cells)} | {people:,} |")
     return "#### By rule\n\n" + "\n".join(rows)
 
 
-def _grouped(changes: Iterable[Change]) -> dict[str, list[Change]]:
+def _grouped(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
+    """By rule, the one with most changes first."""
     found: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
         found[change.message.rule].append(change)
-    return found
+    return sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
+
+
+def _rule_name(rule: str) -> str:
+    for prefix, words in _BUILT_IN.items():
+        if rule.startswith(prefix):
+            return words.format(rule.removeprefix(prefix))
+    return "what Stet says by itself" if rule == "house" else rule
 
 
 def _by_person(difference: Difference) -> str:
@@ -144,31 +186,24 @@ def _by_person(difference: Difference) -> str:
 
 
 def _person_sentence(changes: Sequence[Change]) -> str:
-    kinds: Counter[tuple[ChangeKind, str]] = Counter((change.kind, change.message.verb) for change in changes)
-    parts = [_part(kind, verb, number) for (kind, verb), number in kinds.most_common()]
+    kinds: Counter[tuple[Effect, str]] = Counter((_effect(change), change.message.verb) for change in changes)
+    parts = [_part(effect, verb, number) for (effect, verb), number in kinds.most_common()]
     return f"{name_of(changes[0].message)} gets {_listed(parts)}."
 
 
-def _part(kind: ChangeKind, verb: str, number: int) -> str:
-    noun = _VERBS.get(verb, "message")
+def _part(effect: Effect, verb: str, number: int) -> str:
+    one = _VERBS.get(verb, "message")
+    noun = one if number == 1 else one.replace("question", "questions") if verb == "collect" else f"{one}s"
     count = "one" if number == 1 else f"{number:,}"
-    plural = noun if number == 1 else noun.replace("offer", "offers") if "offer" in noun else f"{noun}s"
-    match kind:
-        case ChangeKind.GAINED:
-            return f"{count} more {plural}"
-        case ChangeKind.LOST:
-            return f"{count} {plural} {'less' if number == 1 else 'fewer'}"
-        case ChangeKind.MOVED:
-            return f"{count} {plural} at another time"
-        case ChangeKind.REWORDED:
-            return f"{count} {plural} in other words"
-        case ChangeKind.DOCUMENT_CHANGED:
-            return f"{count} {plural} with another document"
+    if effect in {Effect.MORE, Effect.FEWER}:
+        return f"{count} {effect} {noun}"
+    return f"{count} {noun} {effect}"
 
 
 def name_of(message: Message) -> str:
-    """``Agent A7C3``: what the person is, and a pseudonym."""
-    return f"{message.role.capitalize()} {short_pseudonym(message.person)}"
+    """``Agent A7C3``: what the person is, and a pseudonym; ``Escalation 1 (A7C3)`` after a number."""
+    role, pseudonym = message.role.capitalize(), short_pseudonym(message.person)
+    return f"{role} ({pseudonym})" if role[-1:].isdigit() else f"{role} {pseudonym}"
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -176,6 +211,8 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _costs(difference: Difference, prices: RateCard) -> str:
+    if not difference.changes:
+        return ""
     before, after = cost_of(difference.before, prices), cost_of(difference.after, prices)
     rows = ["| | before | after |", "|---|--:|--:|"]
     rows += [
@@ -190,7 +227,8 @@ def _costs(difference: Difference, prices: RateCard) -> str:
             f" It has no price for {before.unknown:,} messages before and {after.unknown:,} after, to other countries: "
             "they are not in the cost."
         )
-    return "#### Messages by category, and what they cost\n\n" + "\n".join(rows) + f"\n\n{note}"
+    whose = "Messages of the changed rules" if difference.is_partial else "Messages"
+    return f"#### {whose} by category, and what they cost\n\n" + "\n".join(rows) + f"\n\n{note}"
 
 
 def _money(cost: Cost) -> str:
@@ -241,15 +279,16 @@ def _failures(difference: Difference) -> str:
 
 
 def _examples(rule: str, changes: Sequence[Change]) -> str:
-    order = list(ChangeKind)
-    ranked = sorted(changes, key=lambda change: (order.index(change.kind), change.message.at))
-    picked: list[Change] = []
-    for kind in order:
-        picked += [change for change in ranked if change.kind is kind][: _MOST_EXAMPLES // 3]
-    lines = [f"- {_example(change)}" for change in picked[:_MOST_EXAMPLES]]
+    """Some of each effect; of messages that move, those that move furthest."""
+    ranked: defaultdict[Effect, list[Change]] = defaultdict(list)
+    for change in sorted(changes, key=lambda each: (-abs(_shift_of(each)), each.message.at)):
+        ranked[_effect(change)].append(change)
+    in_turn = (change for some in zip_longest(*(ranked[effect] for effect in Effect)) for change in some if change)
+    picked = sorted(islice(in_turn, _MOST_EXAMPLES), key=lambda change: list(Effect).index(_effect(change)))
+    lines = [f"- {_example(change)}" for change in picked]
     if len(changes) > len(picked):
         lines.append(f"- and {len(changes) - len(picked):,} more")
-    return f"#### {rule}\n\n" + "\n".join(lines)
+    return f"#### {_rule_name(rule)}\n\n" + "\n".join(lines)
 
 
 def _example(change: Change) -> str:
@@ -273,8 +312,26 @@ def _noun(message: Message) -> str:
 
 
 def _about(message: Message) -> str:
-    title = f" about “{message.title}”" if message.title else f" ({message.subject})" if message.subject else ""
-    return f"{title}, in the story “{message.case}”" if message.case else title
+    subject = _subject(message)
+    title = f" about “{_plain(message.title)}”" if message.title else f" ({subject})" if subject else ""
+    return f"{title}, in the story “{_plain(message.case)}”" if message.case else title
+
+
+def _subject(message: Message) -> str:
+    """The subject of a message without a title in words: no id of an event, and pseudonyms for people."""
+    found = []
+    for part in message.subject.split("|"):
+        name, _, value = part.partition("=")
+        if value in {"", message.person} or part.startswith(OWN_SUBJECT):
+            continue
+        shown = f"person {short_pseudonym(value)}" if is_person_id(value) else f"{name.replace('_', ' ')} {value}"
+        found.append(_plain(shown))
+    return ", ".join(found)
+
+
+def _plain(text: str) -> str:
+    """A text from outside, in which Markdown finds nothing."""
+    return text.translate({ord(sign): f"\\{sign}" for sign in "\\`*_[]<>|"}).replace("\n", " ")
 
 
 def _rewording(change: Change) -> str:
@@ -311,8 +368,7 @@ def _shift(change: Change) -> str:
     before, after = change.before, change.after
     if before is None or after is None:
         return ""
-    by = after.at - before.at
-    return f"{_moment(before)} → {_moment(after)} ({_span(abs(by))} {'later' if by > timedelta() else 'earlier'})"
+    return f"{_moment(before)} → {_moment(after)} ({_span(abs(_shift_of(change)))} {_effect(change)})"
 
 
 def _span(span: timedelta) -> str:

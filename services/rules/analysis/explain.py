@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.rules.analysis.bundle import EVENT_KINDS
+from services.rules.analysis.condition_text import comparison_text, value_text
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS, is_personal
 from services.rules.analysis.replay import Documents, Replayer, with_button_of_bundle
 from services.rules.conversation.chain import NO_EVENT, Chain, ChainMessage, DeliveryState, StepStatus
@@ -23,7 +24,6 @@ from services.rules.rulebook.model import (
     Condition,
     Field,
     NoneOf,
-    Operator,
     Rule,
     Rulebook,
     Step,
@@ -51,18 +51,6 @@ EXCLUSIONS: Mapping[str, str] = {
     ExclusionReason.UNLESS: "the “unless” of the step holds for this person",
 }
 """The exclusion reasons in a sentence."""
-
-_OPERATORS = {
-    Operator.IS: "is",
-    Operator.IS_NOT: "is not",
-    Operator.ONE_OF: "is one of",
-    Operator.AT_LEAST: "is at least",
-    Operator.AT_MOST: "is at most",
-    Operator.MORE_THAN: "is more than",
-    Operator.LESS_THAN: "is less than",
-    Operator.INCLUDES: "includes",
-}
-
 
 _GONE = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 """Messages that were held, and will never go."""
@@ -107,32 +95,21 @@ def condition_lines(condition: Condition, values: Document, depth: int = 0) -> I
 
 def _comparison(compare: Compare, values: Document, depth: int) -> ConditionLine:
     shown = _value(compare.field, values)
-    if compare.operator is Operator.EXISTS:
-        text = f"{compare.field} {'exists' if compare.operand else 'does not exist'}"
-    else:
-        text = f"{compare.field} {_OPERATORS.get(compare.operator, str(compare.operator))} {_operand(compare, values)}"
+    text = comparison_text(compare, _operand(compare, values))
     return ConditionLine(text, holds(compare, values), f"{compare.field}: {shown}", depth, compare.field)
 
 
 def _operand(compare: Compare, values: Document) -> str:
     if isinstance(compare.operand, Field):
         return f"{compare.operand.name} ({_value(compare.operand.name, values)})"
-    return _shown(compare.operand)
+    return value_text(compare.operand)
 
 
 def _value(field: str, values: Document) -> str:
     value = values.get(field)
     if not is_present(value):
         return "absent"
-    return _NOT_SHOWN if is_personal(field) else _shown(value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_shown, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+    return _NOT_SHOWN if is_personal(field) else value_text(value)
 
 
 # ------------------------------------------------------------------ a decision

@@ -9,16 +9,26 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
 
+from services.rules.analysis.condition_text import condition_text, value_text
 from services.rules.matching.conditions import names_recipient
 from services.rules.rulebook.model import (
     Addressees,
     After,
     AnswerAction,
+    AttachAction,
+    Condition,
+    DayKind,
+    Every,
+    Field,
+    Notification,
+    PeriodUnit,
+    Quorum,
     Rule,
     Step,
     Team,
     Timing,
     Verb,
+    WriteAction,
 )
 from shared.clients.working_calendar import Duration
 
@@ -47,7 +57,7 @@ class Graph:
 
 
 def graph_of(rule: Rule) -> Graph:
-    nodes = [FlowchartNode("start", f"{rule.name}: on {' or '.join(rule.events)}")]
+    nodes = [FlowchartNode("start", _start_text(rule))]
     edges = []
     before = "start"
     for step in rule.steps:
@@ -59,39 +69,77 @@ def graph_of(rule: Rule) -> Graph:
             edges.append(Edge(name, f"{name}a{number}", answer.name))
         before = name
     for number, until in enumerate(rule.until, 1):
-        notified = f", tell {_people(until.tell.who)}" if until.tell else ""
-        nodes.append(FlowchartNode(f"u{number}", f"ends{notified}", beside="start", is_end=True))
+        notified = f", {_tell_text(until.tell)}" if until.tell else ""
+        nodes.append(FlowchartNode(f"u{number}", f"ends{_if_text(until.condition)}{notified}", "start", is_end=True))
         edges.append(Edge("start", f"u{number}", f"until {until.event}"))
     return Graph(tuple(nodes), tuple(edges))
 
 
+def _start_text(rule: Rule) -> str:
+    begins = f"every {_every_text(rule.every)}" if rule.every is not None else f"on {' or '.join(rule.events)}"
+    return f"{rule.name}: {begins}{_if_text(rule.condition)}"
+
+
+def _if_text(condition: Condition) -> str:
+    return f", if {text}" if (text := condition_text(condition)) else ""
+
+
+def _unless_text(condition: Condition | None) -> str:
+    if condition is None:
+        return ""
+    left_out = "not to those for whom" if names_recipient(condition) else "unless"
+    return f", {left_out} {condition_text(condition)}"
+
+
+def _tell_text(tell: Notification) -> str:
+    return f"tell {_people(tell.who)} ({tell.say}){_attached(tell.attach)}"
+
+
+def _attached(attach: AttachAction | None) -> str:
+    return ", with a document" if attach is not None else ""
+
+
+def _write_text(write: WriteAction) -> str:
+    values = ", ".join(f"{name}: {_literal(value)}" for name, value in write.values.items())
+    unless = _unless_text(write.unless).removeprefix(",")
+    then = f", then {_write_text(write.then).removeprefix('record ')}" if write.then is not None else ""
+    return f"record {write.operation}{f' ({values})' if values else ''}{unless}{then}"
+
+
+def _literal(value: object) -> str:
+    return value.name if isinstance(value, Field) else value_text(value)
+
+
 def _step_text(step: Step) -> str:
-    what = {Verb.GIVE_UP: step.reason, Verb.COLLECT: step.form, Verb.RECORD: step.record and step.record.operation}
-    verb = {Verb.GIVE_UP: "give up:", Verb.HAND_OVER: "hand over to"}.get(step.verb, str(step.verb))
-    words = [verb, _people(step.who), what.get(step.verb) or ""]
-    notified = f", tell {_people(step.tell.who)}" if step.tell else ""
-    written = f", record {step.record.operation}" if step.record and step.verb is Verb.GIVE_UP else ""
-    template = f" ({step.say})" if step.say else ""
+    what = {Verb.GIVE_UP: step.reason, Verb.COLLECT: step.form}.get(step.verb) or ""
+    verb = {Verb.GIVE_UP: "give up:", Verb.HAND_OVER: "hand over to", Verb.RECORD: ""}.get(step.verb, str(step.verb))
+    template = f"({step.say})" if step.say else ""
+    parts = [" ".join(filter(None, (verb, _people(step.who), what, template)))]
+    parts += [_write_text(step.record)] if step.record is not None else []
+    parts += [_tell_text(step.tell)] if step.tell is not None else []
     copied = f", copy to {_people(step.cc)}" if step.cc else ""
-    unless = ", unless …" if step.unless else ""
-    unless = ", not to those for whom …" if step.unless and names_recipient(step.unless) else unless
-    return " ".join(filter(None, words)) + written + notified + template + copied + unless
+    return ", ".join(filter(None, parts)) + _attached(step.attach) + copied + _unless_text(step.unless)
 
 
 def _answer_text(answer: AnswerAction) -> str:
-    parts = []
-    if answer.record is not None:
-        then = f", then {answer.record.then.operation}" if answer.record.then else ""
-        parts.append(f"record {answer.record.operation}{then}")
-    if answer.tell is not None:
-        parts.append(f"tell {_people(answer.tell.who)}")
+    parts = (
+        f"quorum {_literal(answer.quorum)}" if answer.quorum is not Quorum.FIRST else "",
+        "veto" if answer.veto else "",
+        _write_text(answer.record) if answer.record is not None else "",
+        _tell_text(answer.tell) if answer.tell is not None else "",
+        _passed_on(answer),
+        "goes on" if answer.continues else "",
+    )
+    return ", ".join(filter(None, parts)) or "noted"
+
+
+def _passed_on(answer: AnswerAction) -> str:
     if answer.hand_over is not None:
-        parts.append(f"hand over to {_people(answer.hand_over.who)}")
-    if answer.form is not None:
-        parts.append(f"collect {answer.form}")
+        said = f" ({answer.hand_over.say})" if answer.hand_over.say else ""
+        return f"hand over to {_people(answer.hand_over.who)}{said}"
     if answer.ask is not None:
-        parts.append(f"ask {_people(answer.ask.who)}")
-    return ", ".join(parts) or "goes on"
+        return f"ask {_people(answer.ask.who)} ({answer.ask.say}: {', '.join(answer.ask.answers)})"
+    return f"collect {answer.form}" if answer.form is not None else ""
 
 
 def _people(who: Addressees) -> str:
@@ -108,6 +156,20 @@ def _time_text(timing: Timing | None) -> str:
     if timing.duration is None:
         return f"at {timing.field}{clock}{theirs}"
     return f"{_duration(timing.duration)} {'before' if timing.sign < 0 else 'after'} {timing.field}{clock}{theirs}"
+
+
+def _every_text(every: Every) -> str:
+    """``monday at 09:00``, ``2nd working day of the month at 09:00``."""
+    is_plain = every.period is PeriodUnit.DAY or every.day not in {DayKind.DAY, DayKind.WORKING_DAY}
+    if is_plain and every.period in {PeriodUnit.DAY, PeriodUnit.WEEK}:
+        return f"{every.day} at {every.clock:%H:%M}"
+    place = "last" if every.place < 0 else _ordinal(every.place)
+    return f"{place} {every.day} of the {every.period} at {every.clock:%H:%M}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _duration(duration: Duration) -> str:

@@ -198,6 +198,11 @@ class Pseudonyms:
         return self._string(value)
 
 
+def is_person_id(text: str) -> bool:
+    """Whether a text is the id of a person, and nothing more."""
+    return _PERSON.fullmatch(text) is not None
+
+
 def short_pseudonym(person: str) -> str:
     """Four characters that tell people of one bundle apart in a text."""
     return blake2b(person.encode(), digest_size=2).hexdigest().upper()

@@ -18,7 +18,7 @@ def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> st
     Without ``about`` the event itself is the subject.
     """
     if not fields:
-        return f"{_OWN_SUBJECT}{event_id}"
+        return f"{OWN_SUBJECT}{event_id}"
     values = [document.get(field) for field in fields]
     if any(value is None for value in values):
         return None
@@ -123,10 +123,10 @@ _NO_REPORTS = frozenset({MESSAGE_RECEIVED, *PERIODS})
 
 def start_key(rule: RuleId, subject: str, key: str) -> str:
     """The key by which starts of a rule are counted: the subject, or the event's partition key where it has none."""
-    return f"{rule}|{key if subject.startswith(_OWN_SUBJECT) else subject}"
+    return f"{rule}|{key if subject.startswith(OWN_SUBJECT) else subject}"
 
 
-_OWN_SUBJECT = "event="
+OWN_SUBJECT = "event="
 
 
 def _same_tag(same: str | None, document: Document) -> str | None:

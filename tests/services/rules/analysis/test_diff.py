@@ -1,5 +1,6 @@
 """The differences of two rulebooks about the same events: messages gained, lost, moved and reworded."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ from services.rules.analysis.diff import (
     compare,
     cost_of,
     diff_bundle,
+    diff_stories,
     read_prices,
 )
 from services.rules.analysis.diff_text import LARGEST, markdown_of, rows_of
@@ -68,6 +70,17 @@ def test_messages_are_paired_by_rule_subject_and_person(after: list[Message], ki
     assert _kinds([_message()], after) == kinds
 
 
+def test_of_two_reminders_the_one_that_is_gone_is_lost_and_the_other_has_not_moved() -> None:
+    first, second = _message(), _message(at=START + timedelta(days=2))
+    assert compare([first, second], [second]) == [Change(ChangeKind.LOST, first, None)]
+
+
+def test_a_message_about_its_event_alone_is_the_same_where_the_event_of_a_story_has_another_id() -> None:
+    one, other = _message(case="a story", subject="event=e1"), _message(case="a story", subject="event=e2")
+    assert _kinds([one], [other]) == []
+    assert _kinds([one._replace(case="")], [other._replace(case="")]) == ["gained", "lost"]
+
+
 def _bundle(*reactions: Reaction) -> Bundle:
     told = story(PEOPLE, "expect: nothing")
     people = make_people(told, own_rulebook())
@@ -97,13 +110,13 @@ def _difference(*reactions: Reaction) -> Difference:
     return diff_bundle(base, head, _bundle(*reactions), "2 events", processes=1)
 
 
-def test_a_second_reminder_is_a_message_more_and_the_first_comes_earlier() -> None:
+def test_a_reminder_before_the_first_is_a_message_more_and_the_first_has_not_moved() -> None:
     found = _difference()
     assert found.changed_rules == ["rights-approval"]
     reminders = [
         (change.kind, change.message.say) for change in found.changes if change.message.say == "rights_reminder"
     ]
-    assert reminders == [(ChangeKind.MOVED, "rights_reminder"), (ChangeKind.GAINED, "rights_reminder")]
+    assert reminders == [(ChangeKind.GAINED, "rights_reminder")]
     assert found.failures == ({}, {})
 
 
@@ -153,6 +166,82 @@ def test_a_large_difference_fits_into_a_comment() -> None:
     assert len(text.encode()) <= LARGEST
     assert "did not fit" in text
     assert len(list(rows_of(Difference("", changes, [], [])))) == len(changes)
+
+
+def _text_of(changes: list[Change]) -> str:
+    before = [change.before for change in changes if change.before]
+    after = [change.after for change in changes if change.after]
+    return markdown_of(Difference("9 events", changes, before, after), read_prices())
+
+
+def test_every_change_of_a_rule_is_shown_or_counted_the_largest_shift_first() -> None:
+    changes = []
+    for hours in range(1, 10):
+        at = START + timedelta(hours=hours)
+        one = _message(subject=f"s{hours}")
+        changes += [Change(ChangeKind.MOVED, one, one._replace(at=at)), Change(ChangeKind.REWORDED, one, one)]
+        changes += [Change(ChangeKind.DOCUMENT_CHANGED, one._replace(document="d"), one)]
+        changes += [Change(ChangeKind.GAINED, None, one), Change(ChangeKind.LOST, one, None)]
+    examples = _text_of(changes).partition("#### rights-approval\n\n")[2].splitlines()
+    assert examples[-1] == f"- and {len(changes) - 12} more"
+    assert len(examples) == 13
+    assert "(9 hours later)" in next(line for line in examples if "later" in line)
+    assert any("document" in line for line in examples)
+
+
+def test_a_message_is_said_to_come_earlier_or_later() -> None:
+    one = _message()
+    sooner = Change(ChangeKind.MOVED, one, one._replace(at=START - timedelta(days=1)))
+    later = Change(ChangeKind.MOVED, one, one._replace(at=START + timedelta(days=1)))
+    text = _text_of([sooner, sooner, later])
+    assert text.startswith("### 2 messages earlier, 1 later, for 1 person\n")
+    assert "gets 2 reminders earlier and one reminder later." in text
+    assert "| rule | before | after | earlier | later | people |\n" in text
+
+
+def test_what_a_message_is_about_is_said_in_words_without_the_ids_of_events_and_people() -> None:
+    person, other = f"p{'a' * 32}", f"p{'b' * 32}"
+    subject = f"event=e1|payee.person_id={person}|author={other}|document_kind=tax"
+    text = _text_of([Change(ChangeKind.GAINED, None, _message(title="", person=person, subject=subject))])
+    assert person not in text
+    assert other not in text
+    assert re.search(r"to Agent \w{4} \(person \w{4}, document kind tax\): ", text)
+
+
+def test_a_title_does_not_format_the_comment() -> None:
+    text = _text_of([Change(ChangeKind.GAINED, None, _message(title="*A* <img src=x>"))])
+    assert r"“\*A\* \<img src=x\>”" in text
+
+
+def test_a_role_that_ends_with_a_number_stands_apart_from_the_pseudonym() -> None:
+    text = _text_of([Change(ChangeKind.GAINED, None, _message(role="escalation 1"))])
+    assert re.search(r"- Escalation 1 \(\w{4}\) gets one more reminder\.", text)
+
+
+def test_a_bundle_without_events_says_nothing_of_a_change() -> None:
+    base, head = _heads()
+    empty = Bundle(BundleHead(tenant=TENANT, written_at=START, since=START, until=START))
+    text = markdown_of(diff_bundle(base, head, empty, "0 events", processes=1), read_prices())
+    assert text.startswith("### Nothing was sent, before or after\n")
+    assert "no message of rights-approval" in text
+
+
+def test_a_changed_rule_of_which_nothing_was_played_is_named() -> None:
+    base, head = _heads()
+    launch = "launch/launch-ready.rule.yaml"
+    head[launch] += "\n"
+    found = diff_bundle(base, head, _bundle(), "2 events", processes=1)
+    assert found.unseen == (
+        "What was played has no message of launch-ready, before or after: it does not show what that change does.",
+    )
+
+
+def test_stories_do_not_show_a_change_of_people() -> None:
+    base = read_folder(FOLDER)
+    head = {**base, "people.yaml": base["people.yaml"] + "\n"}
+    text = markdown_of(diff_stories(base, head), read_prices())
+    assert text.startswith("### Nothing changes in what was played\n")
+    assert "whom the change of people.yaml concerns, recorded events alone show" in text
 
 
 def test_a_country_without_a_price_is_counted_and_not_guessed() -> None:
