@@ -33,7 +33,7 @@ from ops.template_plan import (
 )
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.rule_folder import read_folder
-from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
+from shared.clients.graph_api import TemplateClient, TemplateEndpoint, TemplateRefused
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.runtime.connection_settings import Settings
 from shared.runtime.credentials import AccessKey

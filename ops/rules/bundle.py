@@ -16,8 +16,15 @@ from ops.timeline import read_event
 from ops.topic_reader import TopicScan
 from services.rules.analysis.bundle import Bundle, BundleHead
 from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
-from services.rules.analysis.recorded_events import add_chain, add_event, person_state, sort_events, state_event
-from services.rules.analysis.recorded_stories import option_labels, record_stories
+from services.rules.analysis.recorded_stories import (
+    add_chain,
+    add_event,
+    option_labels,
+    person_state,
+    record_stories,
+    sort_events,
+    state_event,
+)
 from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs

@@ -43,8 +43,7 @@ from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.templates import TemplateKey, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
-from shared.contracts.callbacks import format_callback
-from shared.contracts.messages import Lane, MessageForm
+from shared.contracts.messages import Lane, MessageForm, format_callback
 from shared.runtime.failures import describe_failure
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger

@@ -14,8 +14,8 @@ from services.dispatcher.delivery_reports import StatusReport, apply_status
 from services.dispatcher.message_state import SendEvidence, prove_sent
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater
 from services.dispatcher.store import QUERIES
-from shared.contracts.callbacks import parse_callback
 from shared.contracts.ids import EventId
+from shared.contracts.messages import parse_callback
 from shared.contracts.topics import WHATSAPP_STATUSES
 from shared.contracts.whatsapp import DeliveryStatus, MessageReceived, StatusReported
 from shared.runtime.outbox import RecordOrigin, Transaction

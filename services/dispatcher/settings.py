@@ -9,9 +9,9 @@ from services.dispatcher.cost_settings import CostSettings
 from services.dispatcher.document_source import DocumentSource
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
+from shared.clients.graph_api import TemplateEndpoint
 from shared.clients.object_stores import STORE_URL
 from shared.clients.public_hosts import AllowedHosts
-from shared.clients.whatsapp_templates import TemplateEndpoint
 from shared.contracts.ids import Line
 from shared.runtime.credentials import AccessKey
 from shared.runtime.settings import ServiceSettings

@@ -14,7 +14,7 @@ from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.sender import Sender
 from services.dispatcher.templates import read_listed
-from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
+from shared.clients.graph_api import TemplateClient, TemplateEndpoint, TemplateRefused
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error

@@ -38,10 +38,10 @@ from services.ingest.webhook_updates import (
     to_webhook,
 )
 from shared.clients.phone_countries import country_of_address
-from shared.contracts.callbacks import parse_recipient
 from shared.contracts.envelope import EventData
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Line, PersonId, Wamid
+from shared.contracts.messages import parse_recipient
 from shared.contracts.topics import WHATSAPP_ACCOUNT, WHATSAPP_STATUSES
 from shared.contracts.values import DECODE_ERRORS, decode, describe_error, encode
 from shared.contracts.whatsapp import (

@@ -1,7 +1,8 @@
 """Applies a batch of Kafka records to a service's state, exactly once in effect, in one transaction per batch.
 
 One batch: parse, advance the progress, take the locks, park invalid records, enter the inbox, call the handler, write
-the outbox, commit. A record that the handler or the database refuses is found by bisection and parked.
+the outbox, commit. A record that the handler or the database refuses is found by bisection and parked. The inbox has
+the ids of events already handled: an event enters once, and is deleted when it cannot come again.
 """
 
 import asyncio
@@ -12,18 +13,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+import orjson
 
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import derive_id
-from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
-from shared.runtime.clock import Clock
+from shared.contracts.topics import CONSUMED, PARTITIONS, WHATSAPP_STATUSES, Topic
+from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import FailureKind, classify_failure, describe_failure, parking_reason
-from shared.runtime.inbox import enter_inbox
 from shared.runtime.metrics import TOPIC, Metrics, current_exemplar
 from shared.runtime.outbox import RECORDS_PARKED, Headers, RecordOrigin, Transaction
-from shared.runtime.postgres import Pool, acquire_locks
+from shared.runtime.postgres import Connection, Pool, acquire_locks, load_queries
 from shared.runtime.progress import Fenced, OffsetRange, Partition, advance_progress
+from shared.runtime.retention import Expiry, deletion
 from shared.runtime.telemetry import error_location, get_logger
 from shared.runtime.tracing import batch_span, database_span
 
@@ -134,6 +136,41 @@ async def bisect(
             else:
                 middle = len(part) // 2
                 pending += [part[middle:], part[:middle]]
+
+
+# ------------------------------------------------------------------ inbox
+
+QUERIES = load_queries(__file__, "delivery.sql")
+DAYS_KEPT_BRIEFLY = 14
+"""For statuses, which their rank makes harmless a second time."""
+
+BRIEF_TOPICS = frozenset({WHATSAPP_STATUSES.name})
+
+
+async def enter_inbox(connection: Connection, received: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
+    """Enter all events; return those that are new, in order, each once even where the batch holds it twice."""
+    new: dict[tuple[str, str, str], ReceivedEvent] = {}
+    for one in received:
+        event = one.event
+        new.setdefault((event.tenantid, event.source, event.id), one)
+    now = machine_now()
+    groups: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for (tenant, source, event_id), one in new.items():
+        groups.setdefault((tenant, one.topic.name in BRIEF_TOPICS), []).append((source, event_id))
+    for (tenant, brief), names in groups.items():
+        sources, ids = (orjson.dumps(column).decode() for column in zip(*names, strict=True))
+        for row in await connection.fetch(QUERIES.insert_inbox, tenant, sources, ids, brief, now):
+            del new[tenant, *names[row["place"] - 1]]
+    return list(new.values())
+
+
+def inbox_expiries(pool: Pool, inbox_days: int, parked_days: int) -> tuple[Expiry, ...]:
+    """When ids of events and settled parked records expire, by machine time."""
+    classes = ((False, inbox_days), (True, min(inbox_days, DAYS_KEPT_BRIEFLY)))
+    return (
+        *(Expiry(deletion(pool, QUERIES.delete_old_inbox, is_brief), days) for is_brief, days in classes),
+        Expiry(deletion(pool, QUERIES.delete_old_parked), parked_days),
+    )
 
 
 # ------------------------------------------------------------------ apply

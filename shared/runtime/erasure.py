@@ -1,7 +1,7 @@
 """Carries out the erasure of people in a service's schema, table by table, as the inventory says (``personal_data``).
 
 A pass looks through each table in slices of its pages, so that no transaction is long and no index is needed, and once
-for all people whose pass is due (``people_index``). It is repeated for a day, because what was on its way when an
+for all people whose pass is due (``PeopleIndex``). It is repeated for a day, because what was on its way when an
 earlier pass ran arrives after it. Instants are business time.
 """
 
@@ -27,9 +27,8 @@ from shared.runtime.clock import Clock
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
-from shared.runtime.people_index import PeopleIndex
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.redaction import ERASED, PersonWords, redact, redact_text
+from shared.runtime.redaction import ERASED, PeopleIndex, PersonWords, redact, redact_text
 from shared.runtime.retention import Expiry, deletion
 from shared.runtime.telemetry import get_logger
 

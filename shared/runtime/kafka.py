@@ -2,10 +2,14 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import create_conn
@@ -14,6 +18,7 @@ from aiokafka.errors import (
     IllegalSaslStateError,
     InvalidTimestampError,
     InvalidTopicError,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
@@ -30,7 +35,7 @@ from aiokafka.structs import TopicPartition
 from pydantic import SecretStr
 
 from shared.contracts.errors import Misconfigured
-from shared.runtime.connection_settings import KafkaSettings, SaslMechanism
+from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, TlsFiles
 from shared.runtime.partitioner import partition
 from shared.runtime.retry import until_available
 from shared.runtime.telemetry import get_logger
@@ -86,8 +91,6 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def _token_provider(settings: KafkaSettings) -> AbstractTokenProvider:
-    from shared.runtime.kafka_oauth import ClientCredentialsTokens  # noqa: PLC0415 -- an HTTP client, for this login alone
-
     return ClientCredentialsTokens(
         settings.kafka_oauth_token_url or "",
         settings.kafka_oauth_client_id or "",
@@ -314,3 +317,67 @@ async def discard_consumer(consumer: Any) -> None:
             await consumer._client.close()  # noqa: SLF001 -- the same
     except Exception as error:  # noqa: BLE001 -- whatever it is, the consumer is discarded
         log.info("consumer.discarded", error=type(error).__name__)
+
+
+# ------------------------------------------------------------------ tokens for OAUTHBEARER
+# by the client credentials grant: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
+
+_TOKEN_SECONDS = 5.0
+_ASSUMED_SECONDS = 300.0  # the life of a token whose answer does not tell it
+_USED_SHARE = 0.8  # of its life; a connection made later asks for another
+
+
+class _TokenResponse(msgspec.Struct):
+    access_token: str
+    expires_in: float = _ASSUMED_SECONDS
+
+
+@dataclass(slots=True)
+class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc] # aiokafka ships no types
+    """Gives every connection of a client the same token until most of its life has passed."""
+
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str | None
+    tls: TlsFiles
+    _token: str = field(default="", repr=False)
+    _usable_until: float = 0.0
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def token(self) -> str:
+        """Raises AuthenticationFailedError where the endpoint refuses the client, else KafkaConnectionError."""
+        async with self._asking:
+            if time.monotonic() >= self._usable_until:
+                asked_at = time.monotonic()
+                response = await self._request()
+                self._token = response.access_token
+                self._usable_until = asked_at + response.expires_in * _USED_SHARE
+            return self._token
+
+    async def _request(self) -> _TokenResponse:
+        import aiohttp  # noqa: PLC0415 -- an HTTP client, for this login alone
+
+        form = {"grant_type": "client_credentials", **({"scope": self.scope} if self.scope else {})}
+        login = aiohttp.encode_basic_auth(quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
+        timeout = aiohttp.ClientTimeout(total=_TOKEN_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(
+                    self.token_url,
+                    data=form,
+                    headers={"Authorization": login},
+                    ssl=self.tls.context(),
+                    allow_redirects=False,
+                ) as response,
+            ):
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KafkaConnectionError(f"the token endpoint cannot be reached: {type(error).__name__}") from error
+        if response.status in {400, 401, 403}:
+            raise AuthenticationFailedError(f"the token endpoint answers {response.status}")
+        try:
+            return msgspec.json.decode(body, type=_TokenResponse)
+        except msgspec.DecodeError:
+            raise KafkaConnectionError(f"the token endpoint answers {response.status}, without a token") from None

@@ -21,12 +21,11 @@ import uvloop
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES, Topic
 from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
-from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
+from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler, inbox_expiries
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS, repeat
 from shared.runtime.health import UNNOTICED_SECONDS, Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
-from shared.runtime.inbox import inbox_expiries
 from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
 from shared.runtime.outbox import PARKING_REASON, Relay

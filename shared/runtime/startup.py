@@ -1,4 +1,4 @@
-"""How a process starts: what an entry point sets before it imports anything else, to be ended, and to need less.
+"""How a process starts: what it sets before it imports anything else, to be ended, and to need less.
 
 This module imports nothing but the standard library, and changes nothing until one of its functions is called.
 """
@@ -46,3 +46,20 @@ def import_structlog_without_rich() -> None:
 def keep_what_was_started() -> None:
     """The objects of now live as long as the process, so the collector does not look at them again."""
     gc.freeze()
+
+
+def end_with_parent() -> None:
+    """End this process when the parent is gone, also when the parent was killed; the initializer of a process pool.
+
+    A worker of a pool waits for work on a pipe that it holds open itself, so it would wait for ever.
+    """
+    from multiprocessing import connection, parent_process  # noqa: PLC0415 -- for workers of a pool alone
+    from threading import Thread  # noqa: PLC0415 -- the same
+
+    def wait(sentinel: int) -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=wait, args=(parent.sentinel,), name="parent", daemon=True).start()

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.ingest.metrics import IngestMetrics
-from shared.runtime.child_process import end_with_parent
+from shared.runtime.startup import end_with_parent
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.targets import AIMS, Counts, Target
 

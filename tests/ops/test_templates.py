@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from dev.postgres import login_of
-from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint
+from shared.clients.graph_api import TemplateClient, TemplateEndpoint
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, SimulatorUnderTest, running_simulator
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import BOOK

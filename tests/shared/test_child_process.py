@@ -12,7 +12,7 @@ _PARENT = """
 import os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from shared.runtime.child_process import end_with_parent
+from shared.runtime.startup import end_with_parent
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, mp_context=get_context(sys.argv[1]), initializer=end_with_parent)

@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
+from shared.runtime.batch import inbox_expiries
 from shared.runtime.clock import machine_now
-from shared.runtime.inbox import inbox_expiries
 from shared.runtime.retention import delete_expired_once
 from tests.shared.test_personal_data import service_pool
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.ids import PersonId
-from shared.runtime.people_index import PeopleIndex
-from shared.runtime.redaction import PersonWords
+from shared.runtime.redaction import PeopleIndex, PersonWords
 
 ANA = PersonWords(PersonId("p0d47d66e6683a0b436d10cdd4126f0b5"), ("Hélène Loewe", "+447700900123", "GB.1349120865530"))
 BO = PersonWords(PersonId("p1d47d66e6683a0b436d10cdd4126f0b5"), ("Bo Berg", "+33639980012", "GB.2249120865531"))

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from services.rules.analysis.opening import START, Opening, flow, read_step
-from services.rules.analysis.played_opening import alone, played_story
+from services.rules.analysis.opening import START, Opening, alone, flow, played_story, read_step
 from services.rules.conversation.caps import period_start
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts

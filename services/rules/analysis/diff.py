@@ -28,7 +28,7 @@ from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep, read_stories
 from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.ids import RuleId
-from shared.runtime.child_process import end_with_parent
+from shared.runtime.startup import end_with_parent
 
 _SAME_TIME = timedelta(minutes=1)
 _PROCESSES = 2

@@ -1,17 +1,19 @@
 """Makes the opening of a story in which a rule starts: people, facts and an event with values that its condition needs.
 
-Events are the golden ones, changed where the condition or a time of the rule needs it.
+Events are the golden ones, changed where the condition or a time of the rule needs it. An opening can be played, to
+find out whether the rule starts in it, and written as a story file with what follows.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
-from services.rules.matching.satisfiability import PRESENT, SampleValues
+from services.rules.matching.satisfiability import PRESENT, SampleValues, solutions
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import (
     MESSAGE_RECEIVED,
@@ -21,11 +23,14 @@ from services.rules.rulebook.catalogue import (
     party_fields,
     resolve,
 )
-from services.rules.rulebook.model import At, Rule, Rulebook, Team
-from services.rules.scenario.story_file import Story, StoryStep, read_stories
+from services.rules.rulebook.model import At, Condition, Rule, Rulebook, Team
+from services.rules.scenario.comparison import ObservedEffect
+from services.rules.scenario.player import StoryPlayer
+from services.rules.scenario.story_file import EffectKind, Story, StoryStep, read_stories
 from services.rules.scenario.story_world import golden_data
 from shared.clients.public_holidays import has_subdivision
 from shared.contracts import consonance
+from shared.contracts.errors import StetError
 from shared.contracts.vocabulary import Role, WorkRef
 
 START = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -260,3 +265,60 @@ def addressed(part: object) -> Iterator[str | Team]:
 def own_rules(book: Rulebook) -> list[Rule]:
     """The rules of the publisher, without those of the service itself."""
     return [rule for name, rule in book.rules.items() if not name.startswith(RESERVED_PREFIX)]
+
+
+# ------------------------------------------------------------------ playing an opening
+
+MOST_WITNESSES = 12
+"""Openings of one event that are tried, each with other values."""
+LONG_WAIT = "wait: 400 days"
+"""The step of a story after which everything that was due has happened."""
+
+
+def alone(book: Rulebook, *rules: Rule) -> Rulebook:
+    """The rulebook with these rules and no others."""
+    return replace(book, rules={rule.name: rule for rule in rules})
+
+
+def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
+    """The first opening in which the rule starts, and how many were tried."""
+    small, tried = alone(book, rule), 0
+    for values in islice(solutions(condition, event), MOST_WITNESSES):
+        tried += 1
+        opening = opening_of(book, rule, event, values)
+        if _starts(small, rule, opening):
+            return opening, tried
+    return None, tried
+
+
+def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
+    try:
+        player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
+        for step in opening.steps:
+            player.play(read_step(step))
+    except (StetError, ValueError, TypeError, LookupError):
+        return False
+    return any(chain.rule == rule.name for chain in player.simulation.facts.chains.values())
+
+
+def played_story(book: Rulebook, opening: Opening, path: Iterable[str], sentence: str) -> str:
+    """The story file of these moves, which expects what happens now; ``sentence`` says what the rule does."""
+    written: list[str] = []
+    player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
+    for step in (*opening.steps, *path):
+        player.play(read_step(step))
+        effects = player.observed()
+        written.append(step)
+        if effects or step == LONG_WAIT:
+            written.append(f"expect: [{', '.join(map(_short, effects))}]" if effects else "expect: nothing")
+    return replace(opening, steps=()).text(sentence, tuple(written))
+
+
+def _short(effect: ObservedEffect) -> str:
+    match effect.kind:
+        case EffectKind.RECORD:
+            return f"{{record: {effect.record}}}"
+        case EffectKind.LEFT_OUT | EffectKind.END:
+            return str(effect)
+        case _:
+            return f"{{{effect.kind}: {effect.person}, say: {effect.template}, language: {effect.language}}}"

@@ -11,8 +11,17 @@ from itertools import islice, product
 
 from services.rules.analysis.cap_proof import MOST_EVENTS, Mix, mix_of_all, mixes_of_one, smallest_cap
 from services.rules.analysis.exploration import Exploration, Move, State, explore
-from services.rules.analysis.opening import Opening, opening_of, own_rules, read_step
-from services.rules.analysis.played_opening import LONG_WAIT, MOST_WITNESSES, alone, find_start, played_story
+from services.rules.analysis.opening import (
+    LONG_WAIT,
+    MOST_WITNESSES,
+    Opening,
+    alone,
+    find_start,
+    opening_of,
+    own_rules,
+    played_story,
+    read_step,
+)
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage, RequestedWrite
 from services.rules.matching.conditions import names_recipient

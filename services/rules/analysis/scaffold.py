@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.rules.analysis.opening import flow
-from services.rules.analysis.played_opening import find_start, played_story
+from services.rules.analysis.opening import find_start, flow, played_story
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.rule_folder import RULE, STORIES, TEMPLATE

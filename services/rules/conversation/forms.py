@@ -16,8 +16,11 @@ from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import FileReport, PersonFacts
 from services.rules.conversation.form_answers import (
     ASK_AGAIN,
+    Place,
     Refusal,
     accepted_kinds,
+    display_value,
+    example_value,
     fetched_file_refusal,
     file_field,
     file_refusal,
@@ -27,7 +30,6 @@ from services.rules.conversation.form_answers import (
     takes_any_text,
     unquoted,
 )
-from services.rules.conversation.form_values import Place, display_value, example_value
 from services.rules.conversation.outbound import (
     BODY_VALUE,
     BUTTON_TITLE_PREFIX,

@@ -15,11 +15,11 @@ from services.rules.conversation import button_ids, caps, rendering, template_ca
 from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
-from services.rules.conversation.due_times import moment_of
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
 from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
+from services.rules.conversation.schedule import moment_of
 from services.rules.conversation.template_calls import fallback_call, render_call, template_of, template_values
 from services.rules.rulebook.built_in import DIGEST, SHOW
 from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb, mentioned_fields

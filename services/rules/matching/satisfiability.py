@@ -4,15 +4,19 @@ Each field gets a finite domain that stands for all its values: the literals it 
 between them, one outside, and its absence where it may be absent. A list has each selection of its items, and a text
 each selection of the words that it must contain. A comparison cannot tell other values apart, so trying all
 combinations decides the condition. Fields count as independent of each other.
+
+So conditions are found that never hold, where “not” and “any” take part. What two comparisons beside each other exclude
+is said where the conditions are read (``rulebook/contradictions``).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 
 from services.rules.matching.conditions import holds
-from services.rules.rulebook.catalogue import CodeKind, FieldSpec, FieldType, resolve
+from services.rules.rulebook.catalogue import EVENTS, CodeKind, FieldSpec, FieldType, resolve
+from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import (
     ALWAYS,
     AllOf,
@@ -22,6 +26,8 @@ from services.rules.rulebook.model import (
     Field,
     NoneOf,
     Operator,
+    Rule,
+    Rulebook,
     comparisons,
     mentioned_fields,
 )
@@ -221,3 +227,54 @@ def _lists(spec: FieldSpec, literals: set[object]) -> Sequence[tuple[object, ...
     selections = [chosen for size in sizes for chosen in combinations(items, size)]
     others = tuple(word for word in spec.values if word not in items)[:1] or ("something",)
     return (*selections, others)
+
+
+# ------------------------------------------------------------------ conditions that never hold
+
+
+def impossible_condition_faults(book: Rulebook, faulty_files: Collection[str] = ()) -> Iterator[FileFault]:
+    """A fault at the first line with which an “if”, or that of an “until”, can no longer be true."""
+    for rule in book.rules.values():
+        if rule.location.file in faulty_files:
+            continue
+        conditions = (("if", rule.condition, rule.events, ()), *_of_endings(rule))
+        for name, condition, events, started_by in conditions:
+            if condition is not None and _has_choices(condition) and EVENTS.keys() >= set(events):
+                yield from _fault(name, condition, events, started_by)
+
+
+def _of_endings(rule: Rule) -> Iterator[tuple[str, Condition | None, tuple[str, ...], tuple[str, ...]]]:
+    for until in rule.until:
+        yield "until", until.condition, (until.event,), rule.events
+
+
+def _has_choices(condition: Condition) -> bool:
+    """Whether “not” or “any” stands in it."""
+    match condition:
+        case AllOf(conditions):
+            return any(map(_has_choices, conditions))
+        case NoneOf() | AnyOf():
+            return bool(comparisons(condition))
+        case _:
+            return False
+
+
+def _fault(
+    name: str, condition: Condition, events: tuple[str, ...], started_by: tuple[str, ...]
+) -> Iterator[FileFault]:
+    if any(_is_possible(condition, event, started_by) for event in events):
+        return
+    lines = condition.conditions if isinstance(condition, AllOf) else (condition,)
+    for count in range(1, len(lines) + 1):
+        if not any(_is_possible(both(*lines[:count]), event, started_by) for event in events):
+            what = f"“{name}” never holds" if count == 1 else f"with this, “{name}” never holds"
+            sentence = f"{what}: no values of its fields make {'it' if count == 1 else 'all its lines'} true"
+            yield FileFault(comparisons(lines[count - 1])[0].location, f"{sentence}; change this line or one before it")
+            return
+
+
+def _is_possible(condition: Condition, event: str, started_by: tuple[str, ...]) -> bool:
+    try:
+        return next(iter(solutions(condition, event, started_by=started_by)), None) is not None
+    except TooManyValuesError:
+        return True

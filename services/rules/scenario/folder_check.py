@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from services.rules.matching.impossible_conditions import impossible_condition_faults
+from services.rules.matching.satisfiability import impossible_condition_faults
 from services.rules.matching.self_starts import self_start_faults
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.model import Location, Rulebook

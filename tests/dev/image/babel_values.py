@@ -11,7 +11,7 @@ from babel import localedata
 
 from services.ingest.fields import parse_language
 from services.rules.conversation import absence_text
-from services.rules.conversation.form_values import (
+from services.rules.conversation.form_answers import (
     Place,
     _day_comes_first,
     _month_names,

@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from ops.template_plan import TemplateAction, plan_templates, wanted_templates
-from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
+from shared.clients.graph_api import TemplateClient, TemplateEndpoint, TemplateRefused
 from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.simulator_under_test import (
     ACCOUNT,

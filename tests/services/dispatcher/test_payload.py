@@ -18,8 +18,7 @@ from services.dispatcher.payload import (
     clean_text,
 )
 from services.dispatcher.reasons import MessageReason
-from shared.contracts.callbacks import format_callback, parse_callback, parse_recipient
-from shared.contracts.messages import MessageForm
+from shared.contracts.messages import MessageForm, format_callback, parse_callback, parse_recipient
 from tests.services.dispatcher.builders import REACHED, TEMPLATE
 
 _BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))

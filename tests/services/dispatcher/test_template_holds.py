@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.dispatcher.template_reader import TemplateReader
-from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint
+from shared.clients.graph_api import TemplateClient, TemplateEndpoint
 from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import AccountReported

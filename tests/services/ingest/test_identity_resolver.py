@@ -13,10 +13,10 @@ from services.ingest.metrics import IngestMetrics
 from services.ingest.records import KafkaRecord
 from services.ingest.store import PersonStore, write_transaction
 from services.ingest.webhook_parser import parse_webhook
-from shared.contracts.callbacks import format_callback
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import parse_event
 from shared.contracts.ids import ContactId, PersonId, Phone, person_id_of_contact
+from shared.contracts.messages import format_callback
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived, Preference, PreferenceChanged
 from shared.runtime.clock import SystemClock
 from shared.runtime.erasure import known_words

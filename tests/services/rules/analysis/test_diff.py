@@ -23,7 +23,7 @@ from services.rules.analysis.diff import (
     read_prices,
 )
 from services.rules.analysis.diff_text import LARGEST, markdown_of, rows_of
-from services.rules.analysis.recorded_events import person_state, state_event
+from services.rules.analysis.recorded_stories import person_state, state_event
 from services.rules.analysis.virtual_run import Message
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import EventStep

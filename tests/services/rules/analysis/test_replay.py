@@ -9,8 +9,7 @@ import pytest
 
 from services.rules.analysis.bundle import Bundle, BundleHead, UnreadableBundle, read_bundle
 from services.rules.analysis.pseudonyms import Pseudonyms
-from services.rules.analysis.recorded_events import sort_events
-from services.rules.analysis.recorded_stories import RecordedStories, record_stories
+from services.rules.analysis.recorded_stories import RecordedStories, record_stories, sort_events
 from services.rules.analysis.replay import replay_bundle
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories

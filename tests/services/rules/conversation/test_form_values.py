@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rules.conversation.form_values import Place, display_value, example_value, read_value
+from services.rules.conversation.form_answers import Place, display_value, example_value, read_value
 from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.model import FieldKind
 
