@@ -1,11 +1,11 @@
 """People who are away: what they write about it, and how their questions and hand-overs move to stand-ins."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus, earlier
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, earlier
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
@@ -30,12 +30,12 @@ from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceText | None:
     """The statement of a member of staff about being away or back; None for anything else, and for other people."""
-    person = context.facts.people.get(context.facts.current_id(message.person_id))
+    person = context.facts.current_person(message.person_id)
     if message.message_kind is not MessageKind.TEXT or message.shared_with or person is None:
         return None
     if not is_staff(context.rulebook, person):
         return None
-    found = read_absence(message.text, _today(context), lambda: _colleagues(context, person.person_id))
+    found = read_absence(message.text, context.today, lambda: _colleagues(context, person.person_id))
     return None if found == "back" and not is_on_leave(context, person) else found
 
 
@@ -44,19 +44,14 @@ def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, st
     return {one.person_id: one.display_name for one in known if one is not None and one.person_id != person}
 
 
-def _today(context: DecisionContext) -> date:
-    return context.rulebook.calendar.office.local_date(context.now)
-
-
 def apply_notice(context: DecisionContext, message: MessageReceived, notice: AbsenceText, *, answer: bool) -> None:
     """Keep what was understood and tell the person so; their running chains move to the stand-in."""
     person, facts = context.facts.current_id(message.person_id), context.facts
     known = facts.absences.get(person)
     if notice == "back":
         context.add_reason(Reason.RETURNED)
-        today = _today(context)
-        before = known or Absence(first=today, last=today)
-        facts.set_absence(person, before.replace(returned_on=today, evidence=message.message_id))
+        before = known or Absence(first=context.today, last=context.today)
+        facts.set_absence(person, before.replace(returned_on=context.today, evidence=message.message_id))
         _reply(context, message, "absence_over", {}, answer=answer)
         return
     context.add_reason(Reason.AWAY)
@@ -213,9 +208,7 @@ def _go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> 
     last = chain.handovers[-1] if chain.handovers else None
     if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):
         return chain
-    over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
-    chain = chain.mark_unreached(over[-1]) if over else chain
-    return report_unclaimed(context, chain, step)
+    return report_unclaimed(context, chain.end_wait(), step)
 
 
 def _assigned(chain: Chain) -> set[PersonId]:

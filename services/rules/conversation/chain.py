@@ -26,7 +26,7 @@ from shared.contracts.ids import (
     WriteId,
 )
 from shared.contracts.values import Instant, Value
-from shared.contracts.whatsapp import Media
+from shared.contracts.whatsapp import Media, MessageReceived
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
 
 
@@ -48,6 +48,8 @@ NO_EVENT = Raw(b"null")
 """JSON null for no event, since msgspec cannot read a ``Raw`` that may be None."""
 
 UNSENT = frozenset({DeliveryState.HELD, DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+LOST = UNSENT - {DeliveryState.HELD}
+"""Not sent, and not to be sent any more."""
 MAY_GO = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED, DeliveryState.UNCERTAIN})
 """Not sent, or not proved to be: the dispatcher sends an uncertain message again where nothing ever proves it."""
 
@@ -174,6 +176,23 @@ class GivenAnswer(Value):
     wamid: Wamid
     reply: str
     also_for: tuple[PersonId, ...] = ()
+
+    @classmethod
+    def of(
+        cls, question: ChainMessage, message: MessageReceived, reply: str, *, final: bool, path: str | None = None
+    ) -> "GivenAnswer":
+        """``reply`` is the name of a button, or ``free_text``; without a ``path`` it is the answer too."""
+        return cls(
+            person_id=message.person_id,
+            on_behalf_of=question.on_behalf_of,
+            also_for=question.also_for,
+            answer=path or reply,
+            final=final,
+            at=message.at,
+            message_id=question.message_id,
+            wamid=message.message_id,
+            reply=reply,
+        )
 
     @property
     def holders(self) -> tuple[PersonId, ...]:
@@ -502,9 +521,10 @@ class Chain(Value, rename=_KEPT_AS):
         """Keep on a step who was left out of it, person or role, and why."""
         return self._with_step(index, left_out={**self.steps[index].left_out, **reasons})
 
-    def mark_unreached(self, index: int) -> "Chain":
-        """A step reached no person, so the next one does not wait."""
-        return self._with_step(index, unreached=True)
+    def end_wait(self) -> "Chain":
+        """No person is left to wait for, so the step after the last one that is over begins at once."""
+        over = [index for index, state in enumerate(self.steps) if state.status is StepStatus.DONE]
+        return self._with_step(over[-1], unreached=True) if over else self
 
     def _with_step(self, index: int, **changes: object) -> "Chain":
         steps = list(self.steps)

@@ -6,7 +6,7 @@ A person who was asked counts for the quorum, also while the question is held; a
 from msgspec import Raw
 
 from services.rules.conversation import outbound, writes
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
+from services.rules.conversation.chain import LOST, Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
 from services.rules.conversation.recipients import awaited_people, owner_team
@@ -135,10 +135,7 @@ def people_asked(chain: Chain, step: Step, answer: AnswerAction) -> frozenset[Pe
 
 
 def _may_answer(question: ChainMessage) -> bool:
-    return not question.closed and question.is_question and question.delivery not in _NEVER_ASKED
-
-
-_NEVER_ASKED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+    return not question.closed and question.is_question and question.delivery not in LOST
 
 
 def _quorum(context: DecisionContext, chain: Chain, answer: AnswerAction) -> Quorum | int:
@@ -170,5 +167,4 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
     chain = recount(context, chain)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
         return chain
-    over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
-    return chain.mark_unreached(over[-1]) if over else chain
+    return chain.end_wait()

@@ -29,10 +29,8 @@ def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
     writers = (message.person_id, *message.shared_with)
     before = context.facts.opted_out(message.person_id) or _opted_out_lately(context, message)
     for person in writers:
-        known = context.facts.consent.get(person, Consent())
-        _enter_message(
-            context, ConsentChange.OPT_OUT, message, person, known.with_opt_out(message.at, message.message_id)
-        )
+        known = context.facts.consent.get(person, Consent()).with_opt_out(message.at, message.message_id)
+        _enter_message(context, ConsentChange.OPT_OUT, message, person, known)
     if context.facts.opted_out(message.person_id) and not before:
         send_notice(context, message, "stopped", after_opt_out=True)
     _exclude_opted_out(context, writers)
@@ -40,8 +38,8 @@ def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
 
 def _opted_out_lately(context: DecisionContext, message: MessageReceived) -> bool:
     """Whether the last opt-out before this one is within the time in which answers are limited (``brake``)."""
-    known = (context.facts.consent.get(one) for one in context.facts.ids_of_person(message.person_id))
-    last = max((one.opted_out_at for one in known if one is not None and one.opted_out_at is not None), default=None)
+    known = context.facts.consents_of(message.person_id)
+    last = max((one.opted_out_at for one in known if one.opted_out_at is not None), default=None)
     return last is not None and message.at - last < context.rulebook.tenant.unsolicited.within
 
 
@@ -57,18 +55,15 @@ def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: 
         return
     context.add_reason(Reason.OPTED_IN)
     for person in counting:
-        known = facts.consent.get(person, Consent())
-        _enter_message(
-            context, ConsentChange.OPT_IN, message, person, known.with_opt_in(message.at, message.message_id)
-        )
+        known = facts.consent.get(person, Consent()).with_opt_in(message.at, message.message_id)
+        _enter_message(context, ConsentChange.OPT_IN, message, person, known)
     if answer:
         send_notice(context, message, "started")
 
 
 def _is_from_before(facts: Facts, person: PersonId, at: datetime) -> bool:
     """Whether it was said before another account, or another person at the address, ended what was agreed to."""
-    found = (facts.consent.get(one) for one in facts.ids_of_person(person))
-    disputed = [consent.wrong_person_at for consent in found if consent is not None and consent.wrong_person_at]
+    disputed = [consent.wrong_person_at for consent in facts.consents_of(person) if consent.wrong_person_at]
     return facts.has_lapsed(person, at) or any(at <= one for one in disputed)
 
 
@@ -91,7 +86,7 @@ def apply_erasure(context: DecisionContext, known: PersonFacts | None, person: P
     several times; only the first one is applied.
     """
     facts = context.facts
-    seen, current = facts.people[person], facts.people.get(facts.current_id(person))
+    seen, current = facts.people[person], facts.current_person(person)
     is_erased = current is not None and current.erased
     if known is not None and (known.erased, known.merged_into) == (seen.erased, seen.merged_into):
         return
@@ -128,8 +123,7 @@ def apply_separation(context: DecisionContext, known: PersonFacts | None) -> Non
     """A merge is undone: an opt-out that counted for both ids is kept on both."""
     if known is None or known.merged_into is None or not context.facts.opted_out(known.person_id):
         return
-    same = context.facts.ids_of_person(known.person_id)
-    stops = [consent for one in same if (consent := context.facts.consent.get(one)) and consent.opted_out_at]
+    stops = [consent for consent in context.facts.consents_of(known.person_id) if consent.opted_out_at]
     last = max(stops, key=lambda consent: consent.opted_out_at or context.now)
     for one in (known.person_id, context.facts.current_id(known.person_id)):
         before = context.facts.consent.get(one, Consent())
@@ -161,14 +155,9 @@ def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> No
     allowed = changed.value is not Preference.STOP
     people = (changed.person_id, *changed.shared_with)
     for person in people:
-        if not allowed or len(people) == 1 or _has_agreed_to_offers(context.facts, person):
+        if not allowed or len(people) == 1 or any(c.marketing_in_at for c in context.facts.consents_of(person)):
             _enter_marketing(context, person, changed.at, changed.line, allowed=allowed)
     context.add_reason(Reason.FACTS_KEPT)
-
-
-def _has_agreed_to_offers(facts: Facts, person: PersonId) -> bool:
-    found = (facts.consent.get(one) for one in facts.ids_of_person(person))
-    return any(consent is not None and consent.marketing_in_at is not None for consent in found)
 
 
 def apply_marketing_refusal(context: DecisionContext, failed: MessageFailed) -> None:
@@ -179,13 +168,10 @@ def apply_marketing_refusal(context: DecisionContext, failed: MessageFailed) -> 
 def _enter_marketing(
     context: DecisionContext, person: PersonId, at: datetime, line: Line | None, *, allowed: bool
 ) -> None:
-    known = context.facts.consent.get(person, Consent())
+    consent = context.facts.consent.get(person, Consent()).with_marketing(at, allowed=allowed)
     change = ConsentChange.MARKETING_OPT_IN if allowed else ConsentChange.MARKETING_OPT_OUT
-    consent = known.with_marketing(at, allowed=allowed)
-    _enter(
-        context,
-        ConsentEntry(person_id=person, change=change, at=at, source=ConsentSource.WHATSAPP, line=line, consent=consent),
-    )
+    source = ConsentSource.WHATSAPP
+    _enter(context, ConsentEntry(person_id=person, change=change, at=at, source=source, line=line, consent=consent))
 
 
 def _enter_message(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -192,6 +192,11 @@ class DecisionContext:
     @property
     def tenant(self) -> TenantId:
         return self.facts.tenant
+
+    @property
+    def today(self) -> date:
+        """The date of now where the publisher's office is."""
+        return self.rulebook.calendar.office.local_date(self.now)
 
     def rule_of(self, chain: Chain) -> Rule:
         return self.rulebook_of(chain).rules[chain.rule]

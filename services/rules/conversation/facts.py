@@ -153,24 +153,10 @@ class Facts:
     def draft(self) -> "Facts":
         """A copy to decide on: what is changed in it leaves these facts as they are. A draft has no drafts."""
         instants: dict[ChainId, datetime] = {}
+        overlays: dict[str, Any] = {name: Overlay(getattr(self, name)) for name in _TABLES}
         return Facts(
             self.tenant,
-            works=Overlay(self.works),
-            people=Overlay(self.people),
-            consent=Overlay(self.consent),
-            unsolicited=Overlay(self.unsolicited),
-            absences=Overlay(self.absences),
-            counted=Overlay(self.counted),
-            records=Overlay(self.records),
-            file_reports=Overlay(self.file_reports),
-            starts=Overlay(self.starts),
-            strangers=Overlay(self.strangers),
-            last_rule=Overlay(self.last_rule),
-            acquisitions=Overlay(self.acquisitions),
-            chains=Overlay(self.chains),
-            wamids=Overlay(self.wamids),
-            notices=Overlay(self.notices),
-            merged=Overlay(self.merged),
+            **overlays,
             read_to=partial(_remember, self.read_to, instants),
             paused_rules=self.paused_rules,
             read_instants=instants,
@@ -237,6 +223,10 @@ class Facts:
         """The id a person has now, after all merges."""
         return self._path(person)[-1]
 
+    def current_person(self, person: PersonId) -> PersonFacts | None:
+        """The person of this id, as they are known by the id they have now."""
+        return self.people.get(self.current_id(person))
+
     def _path(self, person: PersonId) -> list[PersonId]:
         """This id, the id it was merged into, and so on."""
         path, known = [person], self.people.get(person)
@@ -273,20 +263,21 @@ class Facts:
 
     def opted_in(self, person: PersonId) -> bool:
         """Whether the person asked for messages by any of their ids."""
-        same = self.ids_of_person(person)
-        found = (self.consent.get(one) for one in same)
-        starts = [consent.opted_in_at for consent in found if consent is not None and consent.opted_in_at is not None]
+        starts = [consent.opted_in_at for consent in self.consents_of(person) if consent.opted_in_at is not None]
         return any(not self.has_lapsed(person, at) for at in starts)
 
     def has_lapsed(self, person: PersonId, at: datetime) -> bool:
         """Whether an opt-in of then counts no more, since another account was shown for any id of the person."""
-        found = (self.consent.get(one) for one in self.ids_of_person(person))
-        return any(consent is not None and consent.lapsed_since(at) for consent in found)
+        return any(consent.lapsed_since(at) for consent in self.consents_of(person))
 
     def is_wrong_person(self, person: PersonId) -> bool:
         """Whether a message from an address of the person said that the address is not theirs."""
-        found = (self.consent.get(one) for one in self.ids_of_person(person))
-        return any(consent is not None and consent.is_wrong_person for consent in found)
+        return any(consent.is_wrong_person for consent in self.consents_of(person))
+
+    def consents_of(self, person: PersonId) -> Iterator[Consent]:
+        """The consent of each id of the person, where one is known; looked up one by one as they are asked for."""
+        known = map(self.consent.get, self.ids_of_person(person))
+        return (consent for consent in known if consent is not None)
 
     def _stopped(self, one: PersonId, same: Collection[PersonId]) -> bool:
         consent = self.consent.get(one)
@@ -401,7 +392,7 @@ class Facts:
 
     def allows_marketing(self, person: PersonId) -> bool:
         """Whether the person has opted in to offers and announcements by any id, and opted out by none since."""
-        known = [self.consent[one] for one in self.ids_of_person(person) if one in self.consent]
+        known = list(self.consents_of(person))
         agreed = [each.marketing_in_at for each in known if each.marketing_in_at]
         given = max((at for at in agreed if not self.has_lapsed(person, at)), default=None)
         refused = max((each.marketing_out_at for each in known if each.marketing_out_at), default=None)

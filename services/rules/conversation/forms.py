@@ -10,7 +10,7 @@ from datetime import date
 from msgspec import Struct
 
 from services.rules.conversation import people, rendering, writes
-from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormPhase, FormState, GivenAnswer
+from services.rules.conversation.chain import Chain, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import FileReport, PersonFacts
@@ -75,7 +75,7 @@ def begin_form(
         step=step,
         reference=rendering.reference_code(chain.chain_id),
         last_at=context.now,
-        values=_fitting(form, defaults, _place_of(context, context.facts.people[sender]), _today(context)),
+        values=_fitting(form, defaults, _place_of(context, context.facts.people[sender]), context.today),
         sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.messages if m.verb is Verb.COLLECT]),
     )
@@ -105,10 +105,6 @@ def _read(context: DecisionContext, chain: Chain, form: Form, field: FormField, 
     return read_answer(field, text, words, _place_of(context, _person_of(context, chain)))
 
 
-def _today(context: DecisionContext) -> date:
-    return context.rulebook.calendar.office.local_date(context.now)
-
-
 def _meant_text(context: DecisionContext, chain: Chain, field: FormField, text: str) -> str | None:
     """The text that a person means as the answer; None for one that a machine wrote, as far as one can tell.
 
@@ -125,7 +121,7 @@ def _meant_text(context: DecisionContext, chain: Chain, field: FormField, text: 
 def _is_machine_text(context: DecisionContext, chain: Chain, field: FormField, text: str) -> bool:
     state = _form_state(chain)
     others = [value for name, value in state.values.items() if name != field.name]
-    return reads_as_machine_text(text, _today(context)) or is_repeated_sentence(context, state.person_id, text, others)
+    return reads_as_machine_text(text, context.today) or is_repeated_sentence(context, state.person_id, text, others)
 
 
 def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
@@ -474,7 +470,7 @@ def _submit(context: DecisionContext, chain: Chain, form: Form, message: Message
     state = _form_state(chain).replace(phase=FormPhase.SENT)
     chain = chain.replace(form=state)
     summary = next(m for m in reversed(chain.messages) if m.say == form.confirm)
-    given = _given_by_form(context, summary, message, "send")
+    given = GivenAnswer.of(summary, message, "send", final=True)
     chain = chain.replace(answers=(*chain.answers, given))
     chain = writes.request_write(
         context, chain, WriteAction(form.record, {}), writes.WriteOrigin(state.step, "form", (given,))
@@ -493,20 +489,6 @@ def _cancel(context: DecisionContext, chain: Chain, form: Form, _message: Messag
 def _complete(context: DecisionContext, chain: Chain) -> Chain:
     chain = chain.complete_step(_form_state(chain).step)
     return close_chain(context, chain, Ending.ANSWERED)
-
-
-def _given_by_form(
-    context: DecisionContext, question: ChainMessage, message: MessageReceived, answer: str
-) -> GivenAnswer:
-    return GivenAnswer(
-        person_id=message.person_id,
-        answer=answer,
-        final=True,
-        at=message.at or context.now,
-        message_id=question.message_id,
-        wamid=message.message_id,
-        reply=answer,
-    )
 
 
 def _change(context: DecisionContext, chain: Chain, form: Form, _message: MessageReceived) -> Chain:

@@ -100,8 +100,7 @@ def _apply_absence(
             context.save_chain(advance(context, chain))
     team = _team_that_covers(context, notice)
     if team is not None and not is_limited:
-        rule = context.rulebook.rules[RuleId(ABSENCE_RULE_PREFIX + team)]
-        start_chain(context, trigger, rule, f"event={trigger.event.id}")
+        _start_built_in(context, trigger, ABSENCE_RULE_PREFIX, team)
 
 
 def _is_of_wrong_person(
@@ -134,8 +133,7 @@ def _apply_wrong_person(
     consent.apply_wrong_person(context, message)
     if not is_limited:
         send_notice(context, message, "wrong_person")
-        rule = context.rulebook.rules[RuleId(WRONG_PERSON_RULE_PREFIX + team)]
-        start_chain(context, trigger, rule, f"event={trigger.event.id}")
+        _start_built_in(context, trigger, WRONG_PERSON_RULE_PREFIX, team)
 
 
 def _team_that_covers(context: DecisionContext, notice: AbsenceText) -> str | None:
@@ -199,7 +197,8 @@ def _handle_unsolicited(
         context.add_reason(Reason.ASKED_WHICH)
         send_notice(context, unsolicited.message, _CLARIFICATIONS[unsolicited.found])
     elif not start_chains(context, unsolicited.trigger, matched):
-        _relay(context, unsolicited.message, unsolicited.trigger)
+        team = _team_of(context, unsolicited.message.person_id)
+        relay_to_team(context, unsolicited.message, unsolicited.trigger, team, thank=True)
 
 
 def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceeded: Reason) -> None:
@@ -213,8 +212,8 @@ def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceed
     if should_report(context, unsolicited.message):
         if from_stranger:
             count_strangers(context, 1)
-        rule = context.rulebook.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, unsolicited.message.person_id))]
-        start_chain(context, unsolicited.trigger, rule, f"event={unsolicited.trigger.event.id}")
+        team = _team_of(context, unsolicited.message.person_id)
+        _start_built_in(context, unsolicited.trigger, PAUSED_RULE_PREFIX, team)
 
 
 def _took_back_reaction(message: MessageReceived) -> bool:
@@ -280,14 +279,14 @@ def relay_to_team(
 ) -> None:
     """Start a chain that hands the message to a team; ``thank``: and tell the person so."""
     context.add_reason(Reason.RELAYED)
-    rule = context.rulebook.rules[RuleId(INBOX_RULE_PREFIX + team)]
-    chain = start_chain(context, trigger, rule, f"event={trigger.event.id}")
+    chain = _start_built_in(context, trigger, INBOX_RULE_PREFIX, team)
     if thank:
         context.save_chain(send_to_person(context, chain, message.person_id, notice_draft("passed_on", 0, message)))
 
 
-def _relay(context: DecisionContext, message: MessageReceived, trigger: RuleTrigger) -> None:
-    relay_to_team(context, message, trigger, _team_of(context, message.person_id), thank=True)
+def _start_built_in(context: DecisionContext, trigger: RuleTrigger, prefix: str, team: str) -> Chain:
+    """Start the built-in rule of a team; the event itself is its subject."""
+    return start_chain(context, trigger, context.rulebook.rules[RuleId(prefix + team)], f"event={trigger.event.id}")
 
 
 def _team_of(context: DecisionContext, person: PersonId) -> str:

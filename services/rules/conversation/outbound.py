@@ -384,7 +384,7 @@ def send_notice(
 
     ``after_opt_out``: also to a person who has just opted out. ``words`` are further values for the template.
     """
-    person = context.facts.people.get(context.facts.current_id(message.person_id))
+    person = context.facts.current_person(message.person_id)
     refused = exclusion_reason(context, person, person.person_id, "", is_admitted=True) if person else None
     if person is None or refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
         return
@@ -424,7 +424,7 @@ def why_words(context: DecisionContext, chain: Chain, rule: Rule, person: Person
 
     In the person's language; nothing where the house has no template for it.
     """
-    known = context.facts.people.get(context.facts.current_id(person))
+    known = context.facts.current_person(person)
     template = context.rulebook.templates.get("why_details")
     if known is None or template is None or chain.rule not in context.rulebook_of(chain).rules:
         return {}
@@ -540,7 +540,7 @@ def has_reached_anyone(chain: Chain, step: int) -> bool:
 
 
 def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, draft: MessageDraft) -> Chain:
-    known = context.facts.people.get(context.facts.current_id(person))
+    known = context.facts.current_person(person)
     return chain if known is None else send_to_recipient(context, chain, Recipient(known, "sender"), draft)
 
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import UNSENT, Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
@@ -264,9 +264,8 @@ def find_cover(context: DecisionContext, person_id: PersonId, contact: ContactId
 
     What a person wrote about being away comes before people.yaml.
     """
-    today = context.rulebook.calendar.office.local_date(context.now)
     one, found, seen = person_id, None, {person_id}
-    while (following := _next_cover(context, one, contact, role, today)) is not None:
+    while (following := _next_cover(context, one, contact, role)) is not None:
         absent = following.absent if found is None else found.absent
         if following.person_id is None or following.person_id in seen:
             return Cover(None, absent)
@@ -276,10 +275,8 @@ def find_cover(context: DecisionContext, person_id: PersonId, contact: ContactId
     return found
 
 
-def _next_cover(
-    context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str, today: date
-) -> Cover | None:
-    written = context.facts.absences.get(person_id)
+def _next_cover(context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str) -> Cover | None:
+    today, written = context.today, context.facts.absences.get(person_id)
     if written is not None and written.covers(today):
         return Cover(written.covered_by, absent=True)
     rules = context.rulebook.people.stands_in
@@ -301,10 +298,7 @@ def _applies(rule: StandIn, role: str, today: date, returned: date | None) -> bo
 
 def is_on_leave(context: DecisionContext, person: PersonFacts) -> bool:
     """Whether the person is away now or later, for some days, in any role."""
-    today, written = (
-        context.rulebook.calendar.office.local_date(context.now),
-        context.facts.absences.get(person.person_id),
-    )
+    today, written = context.today, context.facts.absences.get(person.person_id)
     if written is not None and written.last >= today and written.stands:
         return True
     returned = written.returned_on if written is not None else None
@@ -317,14 +311,13 @@ def is_on_leave(context: DecisionContext, person: PersonFacts) -> bool:
 
 def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
     """The first day after today on which the person is known to be away, or others stand in."""
-    today = context.rulebook.calendar.office.local_date(context.now)
     known, written = context.facts.people.get(person_id), context.facts.absences.get(person_id)
     days = [written.first] if written is not None and written.stands else []
     if known is not None and known.contact_id is not None:
         days += [
             rule.first for rule in context.rulebook.people.stands_in if rule.absent == known.contact_id and rule.first
         ]
-    return min((day for day in days if day > today), default=None)
+    return min((day for day in days if day > context.today), default=None)
 
 
 # ------------------------------------------------------------------ who may be written to
@@ -386,11 +379,8 @@ def find_ground(
 
 def reached_people(chain: Chain) -> tuple[PersonId, ...]:
     """The people this chain reached, in order, each once."""
-    sent = (m.person_id for m in chain.messages if m.requested_at and m.delivery not in _NEVER_ARRIVED)
+    sent = (m.person_id for m in chain.messages if m.requested_at and m.delivery not in UNSENT)
     return tuple(dict.fromkeys(sent))
-
-
-_NEVER_ARRIVED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN, DeliveryState.HELD})
 
 
 def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:

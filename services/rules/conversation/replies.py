@@ -2,6 +2,7 @@
 
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.chain import (
+    LOST,
     Chain,
     ChainMessage,
     DeliveryState,
@@ -54,7 +55,7 @@ def apply_button_answer(
         return _add_addendum(context, chain, question, name, message)
     if answer is None:
         return apply_free_text(context, chain, question, message)
-    given = _given_answer(question, name, message, final=answer.final, path=answer.path)
+    given = GivenAnswer.of(question, message, name, final=answer.final, path=answer.path)
     if answer.final and (asked_at := chain.asked_since().get(message.person_id)) is not None:
         context.observations.append(AnsweredQuestion(chain.rule, message.at - asked_at))
     chain = chain.replace(answers=(*chain.answers, given))
@@ -80,22 +81,6 @@ def _apply_to_form(
     return advance(context, forms.fill_form(context, chain, message, name))
 
 
-def _given_answer(
-    question: ChainMessage, name: str, message: MessageReceived, *, final: bool, path: str | None = None
-) -> GivenAnswer:
-    return GivenAnswer(
-        person_id=message.person_id,
-        on_behalf_of=question.on_behalf_of,
-        also_for=question.also_for,
-        answer=path or name,
-        final=final,
-        at=message.at,
-        message_id=question.message_id,
-        wamid=message.message_id,
-        reply=name,
-    )
-
-
 def _apply_final_answer(
     context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, given: GivenAnswer
 ) -> Chain:
@@ -111,9 +96,7 @@ def _apply_final_answer(
 
 def _miss_quorum(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     """All have answered and no answer has its quorum: the next step does not wait, or else the owner team is told."""
-    over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
-    chain = chain.mark_unreached(over[-1]) if over else chain
-    return report_unclaimed(context, chain, step.index)
+    return report_unclaimed(context, chain.end_wait(), step.index)
 
 
 def _apply_intermediate_answer(
@@ -143,11 +126,8 @@ def _ask_follow_up(context: DecisionContext, chain: Chain, step: Step, question:
     occurrence, buttons = chain.steps[step.index].occurrence, tuple(question.answers)
     draft = MessageDraft(Verb.ASK, question.say, step.index, question.within, occurrence=occurrence, buttons=buttons)
     chain = outbound.send_draft(context, chain, question.who, draft, sender=sender)
-    asked = any(m.answer == question.within and not m.closed and m.delivery not in _LOST for m in chain.messages)
+    asked = any(m.answer == question.within and not m.closed and m.delivery not in LOST for m in chain.messages)
     return chain if asked else report_unclaimed(context, chain, step.index)
-
-
-_LOST = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 
 
 def _hand_over(
@@ -158,14 +138,20 @@ def _hand_over(
     message: MessageReceived,
     answer: AnswerAction | None = None,
 ) -> Chain:
-    person = context.facts.people.get(message.person_id)
-    words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
+    words = _words_of_answer(context, chain, message, answer)
     name = answer.path if answer else "free_text"
     return offer_handover(
         context,
         chain,
         HandoverDraft(handing.who, step.index, handing.say or "to_take", name, message.message_id, words),
     )
+
+
+def _words_of_answer(
+    context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None
+) -> dict[str, str]:
+    person = context.facts.people.get(message.person_id)
+    return {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
 
 
 def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None) -> str:
@@ -183,7 +169,7 @@ def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceive
 def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """Keep words and emoji, which never approve anything, and hand them to a person of the owner team."""
     context.add_reason(Reason.FREE_TEXT, chain, str(question.step))
-    given = _given_answer(question, "free_text", message, final=False)
+    given = GivenAnswer.of(question, message, "free_text", final=False)
     chain = chain.replace(answers=(*chain.answers, given))
     step = context.rule_of(chain).steps[question.step]
     chain = _hand_over(context, chain, step, HandoverAction(owner_team(context, chain)), message)
@@ -198,7 +184,7 @@ def _add_addendum(
     context.add_reason(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
     _, answer = answer_of(context, chain, question, name)
-    given = _given_answer(question, name, message, final=False, path=answer.path if answer else None)
+    given = GivenAnswer.of(question, message, name, final=False, path=answer.path if answer else None)
     chain = chain.replace(answers=(*chain.answers, given))
     chain = _send_closed_question(context, chain, question, message)
     if before is None or before.answer != given.answer:
@@ -220,9 +206,8 @@ def _send_closed_question(
 def _send_late_answer_to_owner(
     context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived, name: str
 ) -> Chain:
-    person = context.facts.people.get(message.person_id)
     _, answer = answer_of(context, chain, question, name)
-    words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
+    words = _words_of_answer(context, chain, message, answer)
     key = f"addendum.{message.message_id}"
     draft = MessageDraft(Verb.TELL, "late_answer", question.step, "house", key, words=words)
     return outbound.send_draft(context, chain, owner_team(context, chain), draft)

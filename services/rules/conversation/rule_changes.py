@@ -35,7 +35,7 @@ def review_chain(context: DecisionContext, chain: Chain) -> Chain:
 
 def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessage) -> TemplateCall | None:
     """The fallback by the rules of now; None where it is the same, and for a message that has no template."""
-    person = context.facts.people.get(context.facts.current_id(message.person_id))
+    person = context.facts.current_person(message.person_id)
     without_template = message.digest is not None or BODY_VALUE in message.words
     if message.delivery is not DeliveryState.REQUESTED or without_template or person is None:
         return None

@@ -131,12 +131,13 @@ def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
     """Working time and clock times are those of the awaited people's calendars; the slowest counts."""
     if timing.clock is None and timing.duration.clock_time is not None:
         return chain.base_at + timing.duration.clock_time
-    calendars = [
-        working_hours(context.rulebook, p)
-        for i in awaited_people(chain)
-        if (p := context.facts.people.get(i)) is not None
-    ]
-    return max(add_duration(chain.base_at, timing, c) for c in calendars or [context.rulebook.calendar.office])
+    return max(add_duration(chain.base_at, timing, c) for c in _calendars_of(context, awaited_people(chain)))
+
+
+def _calendars_of(context: DecisionContext, people: tuple[PersonId, ...]) -> list[WorkingCalendar]:
+    """The working hours of these people, else those of the office."""
+    known = [person for person in map(context.facts.people.get, people) if person is not None]
+    return [working_hours(context.rulebook, person) for person in known] or [context.rulebook.calendar.office]
 
 
 def _due_at(context: DecisionContext, chain: Chain, step: Step, timing: At) -> datetime | None:
@@ -211,5 +212,4 @@ def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
 
 def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:
     span = context.rulebook.tenant.taken_for
-    calendars = [working_hours(context.rulebook, p) for i in people if (p := context.facts.people.get(i)) is not None]
-    return max(c.add(since, span) for c in calendars or [context.rulebook.calendar.office])
+    return max(calendar.add(since, span) for calendar in _calendars_of(context, people))

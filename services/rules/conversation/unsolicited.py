@@ -189,7 +189,7 @@ _LOGIN_CODE = word_hash("a login code")
 
 def is_stranger(context: DecisionContext, person: PersonId) -> bool:
     """Whether Consonance does not know the person."""
-    known = context.facts.people.get(context.facts.current_id(person))
+    known = context.facts.current_person(person)
     return known is None or known.contact_id is None
 
 
