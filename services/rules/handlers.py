@@ -18,10 +18,7 @@ from services.rules.conversation.context import (
     Effect,
     HeldStrangers,
     Reason,
-    RequestedAmendment,
     RequestedMessage,
-    RequestedWithdrawal,
-    RequestedWrite,
 )
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.people import staff_ids
@@ -37,6 +34,7 @@ from shared.contracts.decisions import SilenceRecorded
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, TenantId, derive_id, partition_key
+from shared.contracts.messages import AmendMessage, WithdrawMessage
 from shared.contracts.topics import DECISIONS, EVIDENCE_REQUESTED, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 from shared.contracts.writes import RequestWrite
 from shared.runtime.batch import ReceivedEvent
@@ -100,18 +98,14 @@ def _command_event(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
     if isinstance(effect, RequestedMessage):
         key = partition_key(cause.tenant, "persons", effect.send.person_id)
         return MESSAGES_REQUESTED, _event(cause, effect.send.message_id, key, effect.send)
-    if isinstance(effect, RequestedAmendment):
-        amendment = effect.amendment
-        key = partition_key(cause.tenant, "persons", amendment.person_id)
-        amendment_id = derive_id("amend", amendment.message_id, cause.event_id)
-        return MESSAGES_REQUESTED, _event(cause, amendment_id, key, amendment)
-    if isinstance(effect, RequestedWithdrawal):
-        withdrawal = effect.withdrawal
-        key = partition_key(cause.tenant, "persons", withdrawal.person_id)
-        return MESSAGES_REQUESTED, _event(cause, derive_id("withdraw", withdrawal.message_id), key, withdrawal)
-    if isinstance(effect, RequestedWrite):
-        request = effect.request
-        return WRITES_REQUESTED, _event(cause, request.write_id, _record_key(cause, request), request)
+    if isinstance(effect, AmendMessage):
+        key = partition_key(cause.tenant, "persons", effect.person_id)
+        return MESSAGES_REQUESTED, _event(cause, derive_id("amend", effect.message_id, cause.event_id), key, effect)
+    if isinstance(effect, WithdrawMessage):
+        key = partition_key(cause.tenant, "persons", effect.person_id)
+        return MESSAGES_REQUESTED, _event(cause, derive_id("withdraw", effect.message_id), key, effect)
+    if isinstance(effect, RequestWrite):
+        return WRITES_REQUESTED, _event(cause, effect.write_id, _record_key(cause, effect), effect)
     return None
 
 

@@ -18,12 +18,11 @@ from services.rules.conversation.context import (
     Observation,
     Reason,
     RequestedMessage,
-    RequestedWrite,
 )
 from services.rules.conversation.question_lookup import ReplyPath, UnclearQuestion
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Revision
-from shared.contracts.writes import WriteOperation
+from shared.contracts.writes import RequestWrite, WriteOperation
 from shared.runtime.build import UNKNOWN
 from shared.runtime.clock import machine_now
 from shared.runtime.metrics import DELAYS, NO_RULE, RULE, Metrics, Replicas, add_tally, label, rule_label
@@ -171,9 +170,8 @@ class DecisionTally:
             elif isinstance(effect, ExcludedPerson):
                 chain = decision.changes.chains.get(effect.chain_id)
                 counted[_EXCLUDED][rule_label(chain.rule if chain else None), effect.reason] += 1
-            elif isinstance(effect, RequestedWrite):
-                request = effect.request
-                counted[_REQUESTED_WRITES][rule_label(request.evidence.rule), request.input.operation] += 1
+            elif isinstance(effect, RequestWrite):
+                counted[_REQUESTED_WRITES][rule_label(effect.evidence.rule), effect.input.operation] += 1
 
     def publish(self) -> None:
         for (reason, _), events in self.silent.items():

@@ -23,7 +23,7 @@ from services.rules.analysis.opening import (
     read_step,
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
-from services.rules.conversation.context import EndedChain, RequestedMessage, RequestedWrite
+from services.rules.conversation.context import EndedChain, RequestedMessage
 from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
 from services.rules.matching.self_starts import find_circles, operations_of
@@ -50,7 +50,7 @@ from services.rules.rulebook.model import (
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.errors import StetError
 from shared.contracts.ids import RuleId
-from shared.contracts.writes import WriteOperation
+from shared.contracts.writes import RequestWrite, WriteOperation
 
 
 class Property(StrEnum):
@@ -263,7 +263,7 @@ def _idle_answer(name: str, rule: Rule) -> str:
 
 def _comes_to_something(question: ChainMessage, before: State, after: State, rule: Rule) -> bool:
     """A write, a message other than that the answer was noted, also a held one, or waiting for others."""
-    if any(isinstance(effect, RequestedWrite) for effect in after.effects):
+    if any(isinstance(effect, RequestWrite) for effect in after.effects):
         return True
     sent = [e for e in after.effects if isinstance(e, RequestedMessage)]
     if any(e.send.person_id != question.person_id or e.send.say != "noted" for e in sent):
@@ -410,7 +410,7 @@ def _path_to_writes(
 
 
 def _asked_for(state: State, operation: WriteOperation) -> bool:
-    return any(isinstance(e, RequestedWrite) and e.request.input.operation is operation for e in state.effects)
+    return any(isinstance(e, RequestWrite) and e.input.operation is operation for e in state.effects)
 
 
 def _both_ask(

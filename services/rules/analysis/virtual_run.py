@@ -16,7 +16,7 @@ from services.rules.analysis.bundle import Reaction
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS
 from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
-from services.rules.conversation.context import Decision, RequestedMessage, RequestedWrite
+from services.rules.conversation.context import Decision, RequestedMessage
 from services.rules.conversation.decider import Decider, decider_of
 from services.rules.conversation.decision_inputs import digest_of
 from services.rules.conversation.document import newest_data
@@ -197,8 +197,8 @@ class VirtualRun:
                 message = message_of("", self.book, self.facts, effect, self.now)
                 self.result.messages.append(message)
                 self._after_sending(effect.send)
-            elif isinstance(effect, RequestedWrite):
-                writes.append(effect.request)
+            elif isinstance(effect, RequestWrite):
+                writes.append(effect)
         for kind, key in decision.changes.changed:
             if kind == "chain":
                 self._keep(ChainId(str(key)))

@@ -96,18 +96,6 @@ class RequestedMessage(Struct, frozen=True):
     on_behalf_of: tuple[PersonId, ...] = ()
 
 
-class RequestedAmendment(Struct, frozen=True):
-    amendment: AmendMessage
-
-
-class RequestedWithdrawal(Struct, frozen=True):
-    withdrawal: WithdrawMessage
-
-
-class RequestedWrite(Struct, frozen=True):
-    request: RequestWrite
-
-
 class ExcludedPerson(Struct, frozen=True):
     """``who`` is a person, or a role without a person."""
 
@@ -121,7 +109,7 @@ class EndedChain(Struct, frozen=True):
     ending: Ending
 
 
-Effect = RequestedMessage | RequestedAmendment | RequestedWithdrawal | RequestedWrite | ExcludedPerson | EndedChain
+Effect = RequestedMessage | AmendMessage | WithdrawMessage | RequestWrite | ExcludedPerson | EndedChain
 
 
 class _CachedDocument(Struct):
@@ -270,11 +258,9 @@ class DecisionContext:
 
     def request_withdrawal(self, withdrawal: WithdrawMessage) -> None:
         """Request the withdrawal of a message once, however many reasons there are."""
-        if all(
-            not isinstance(e, RequestedWithdrawal) or e.withdrawal.message_id != withdrawal.message_id
-            for e in self.effects
-        ):
-            self.effects.append(RequestedWithdrawal(withdrawal))
+        known = (effect.message_id for effect in self.effects if isinstance(effect, WithdrawMessage))
+        if withdrawal.message_id not in known:
+            self.effects.append(withdrawal)
 
     def save_chain(self, chain: Chain) -> Chain:
         self.facts.set_chain(chain)

@@ -19,10 +19,7 @@ from services.rules.conversation.context import (
     ExclusionReason,
     GivenReason,
     Reason,
-    RequestedAmendment,
     RequestedMessage,
-    RequestedWithdrawal,
-    RequestedWrite,
 )
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.conversation.evidence import evidence_of
@@ -52,9 +49,9 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKind
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import Revision
-from shared.contracts.messages import MessageEventData, MessageFailed
+from shared.contracts.messages import AmendMessage, MessageEventData, MessageFailed, WithdrawMessage
 from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
-from shared.contracts.writes import WriteEventData, WriteOperation, WriteOutcome
+from shared.contracts.writes import RequestWrite, WriteEventData, WriteOperation, WriteOutcome
 
 ZoneOf = Callable[[PersonObserved], str | None]
 
@@ -304,12 +301,12 @@ def _verdict(context: DecisionContext, given: GivenReason) -> RuleVerdict:
     for effect in context.effects:
         if isinstance(effect, RequestedMessage) and (effect.send.chain_id == mine or effect.send.message_id in digests):
             messages.append(effect.send.message_id)
-        elif isinstance(effect, RequestedAmendment) and given.reason is Reason.AMENDED:
-            messages.append(effect.amendment.message_id)
-        elif isinstance(effect, RequestedWithdrawal) and chain is not None:
-            withdrawn.append(effect.withdrawal.message_id)
-        elif isinstance(effect, RequestedWrite) and effect.request.evidence.chain_id == mine:
-            writes.append(effect.request.write_id)
+        elif isinstance(effect, AmendMessage) and given.reason is Reason.AMENDED:
+            messages.append(effect.message_id)
+        elif isinstance(effect, WithdrawMessage) and chain is not None:
+            withdrawn.append(effect.message_id)
+        elif isinstance(effect, RequestWrite) and effect.evidence.chain_id == mine:
+            writes.append(effect.write_id)
     left_out = {who: why for s in (state.steps if state else ()) for who, why in s.left_out.items()}
     waiting = (e for e in context.effects if isinstance(e, ExcludedPerson) and e.chain_id == mine)
     left_out |= {str(e.who): e.reason for e in waiting if e.reason is ExclusionReason.WAITING}

@@ -20,10 +20,7 @@ from services.rules.conversation.context import (
     Effect,
     EndedChain,
     ExcludedPerson,
-    RequestedAmendment,
     RequestedMessage,
-    RequestedWithdrawal,
-    RequestedWrite,
 )
 from services.rules.conversation.fact_values import (
     Absence,
@@ -41,8 +38,9 @@ from services.rules.conversation.facts import Facts
 from services.rules.identity_cache import cached_by_identity
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, Revision, TenantId
-from shared.contracts.messages import Button
+from shared.contracts.messages import AmendMessage, Button, WithdrawMessage
 from shared.contracts.values import Instant, Value, decode, encode
+from shared.contracts.writes import RequestWrite
 
 DOCUMENTS: Mapping[str, type[Value]] = {
     "works": WorkFacts,
@@ -184,17 +182,10 @@ def state_digest(decision: Decision) -> str:
 
 def _visible(effect: Effect) -> msgspec.Struct:
     """The part of an effect that leaves rules, without the signatures of buttons."""
-    match effect:
-        case RequestedMessage(send=send):
-            return send.replace(buttons=tuple(map(_unsigned, send.buttons))) if send.buttons else send
-        case RequestedAmendment(amendment=amendment):
-            return amendment
-        case RequestedWithdrawal(withdrawal=withdrawal):
-            return withdrawal
-        case RequestedWrite(request=request):
-            return request
-        case _:
-            return effect
+    if not isinstance(effect, RequestedMessage):
+        return effect
+    send = effect.send
+    return send.replace(buttons=tuple(map(_unsigned, send.buttons))) if send.buttons else send
 
 
 def _unsigned(button: Button) -> Button:
@@ -218,9 +209,9 @@ def outcome_of(decision: Decision) -> dict[str, Any]:
 
 _KINDS: Mapping[type, str] = {
     RequestedMessage: "message",
-    RequestedAmendment: "amendment",
-    RequestedWithdrawal: "withdrawal",
-    RequestedWrite: "write",
+    AmendMessage: "amendment",
+    WithdrawMessage: "withdrawal",
+    RequestWrite: "write",
     ExcludedPerson: "left_out",
     EndedChain: "end",
 }

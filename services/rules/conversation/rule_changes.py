@@ -12,7 +12,7 @@ from typing import assert_never
 from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepState, StepStatus
 from services.rules.conversation.completion import close_chain
-from services.rules.conversation.context import DecisionContext, Reason, RequestedAmendment, RequestedWithdrawal
+from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
 from services.rules.conversation.outbound import BODY_VALUE
 from services.rules.conversation.people import language_of
@@ -21,7 +21,7 @@ from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call
 from services.rules.rulebook.model import OnChange, Rule, Step
 from shared.contracts.ids import MessageId
-from shared.contracts.messages import AmendMessage, TemplateCall
+from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 
 
 def review_chain(context: DecisionContext, chain: Chain) -> Chain:
@@ -45,13 +45,12 @@ def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessag
 
 def _amend_messages(context: DecisionContext, chain: Chain, calls: Mapping[MessageId, TemplateCall]) -> Chain:
     """Give messages that may still wait for their template another fallback, unless the change withdrew them."""
-    withdrawn = {e.withdrawal.message_id for e in context.effects if isinstance(e, RequestedWithdrawal)}
+    withdrawn = {e.message_id for e in context.effects if isinstance(e, WithdrawMessage)}
     for message in chain.messages:
         call = calls.get(message.message_id)
         if call is None or message.closed or message.unwanted is not None or message.message_id in withdrawn:
             continue
-        amendment = AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call)
-        context.effects.append(RequestedAmendment(amendment))
+        context.effects.append(AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call))
         context.add_reason(Reason.AMENDED, chain, str(message.step))
         chain = chain.with_message(message.replace(fallback=call.name))
     return context.save_chain(chain)

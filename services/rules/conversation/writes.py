@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.rules.conversation.chain import Chain, ChainWrite, GivenAnswer
-from services.rules.conversation.context import DecisionContext, RequestedWrite
+from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
 from services.rules.rulebook.model import ACQUISITION_FIELDS, AnswerAction, Field, WriteAction
 from shared.contracts.contacts import is_real_name
@@ -100,7 +100,7 @@ def request_write_of(
         evidence=build_evidence(case),
         requested_at=context.now,
     )
-    context.effects.append(RequestedWrite(request))
+    context.effects.append(request)
     return chain.with_write(
         ChainWrite(
             write_id=write_id,

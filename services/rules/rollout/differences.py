@@ -12,12 +12,13 @@ from enum import StrEnum
 from typing import Any
 
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.context import Decision, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
+from services.rules.conversation.context import Decision, Reason, RequestedMessage
 from services.rules.conversation.facts import Facts, Overlay
 from services.rules.rollout.activations import TrialKind
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.ids import ChainId, Revision, RuleId
-from shared.contracts.messages import AttachedDocument, SendMessage
+from shared.contracts.messages import AttachedDocument, SendMessage, WithdrawMessage
+from shared.contracts.writes import RequestWrite
 from shared.runtime.telemetry import error_location, get_logger
 
 log = get_logger()
@@ -181,14 +182,14 @@ class _Outcome:
         return cls(
             messages=planned | dict(_requested(decision, rules)),
             writes={
-                (effect.request.evidence.rule, effect.request.record, str(effect.request.input))
+                (effect.evidence.rule, effect.record, str(effect.input))
                 for effect in decision.effects
-                if isinstance(effect, RequestedWrite)
+                if isinstance(effect, RequestWrite)
             },
             withdrawals={
-                (rules.get(effect.withdrawal.message_id, NO_RULE), effect.withdrawal.message_id)
+                (rules.get(effect.message_id, NO_RULE), effect.message_id)
                 for effect in decision.effects
-                if isinstance(effect, RequestedWithdrawal)
+                if isinstance(effect, WithdrawMessage)
             },
             started=set(_chains_with(decision, Reason.STARTED)),
             ended=set(_chains_with(decision, Reason.UNTIL)),

@@ -10,10 +10,7 @@ from services.rules.conversation.context import (
     Effect,
     EndedChain,
     ExcludedPerson,
-    RequestedAmendment,
     RequestedMessage,
-    RequestedWithdrawal,
-    RequestedWrite,
 )
 from services.rules.conversation.document import read_path
 from services.rules.conversation.facts import Facts
@@ -24,8 +21,9 @@ from services.rules.rulebook.model import Verb
 from services.rules.scenario.story_file import EffectKind, ExpectedEffect, ExpectStep
 from services.rules.scenario.story_world import StoryPeople
 from shared.contracts.ids import ContactId
+from shared.contracts.messages import AmendMessage, WithdrawMessage
 from shared.contracts.values import format_instant, to_builtins
-from shared.contracts.writes import CreateAcquisition, WriteInput, WriteOperation
+from shared.contracts.writes import CreateAcquisition, RequestWrite, WriteInput, WriteOperation
 
 _KIND_OF_VERB = {Verb.GIVE_UP: EffectKind.TELL, Verb.RECORD: EffectKind.TELL}
 
@@ -76,21 +74,17 @@ def _observe(effect: Effect, facts: Facts, people: StoryPeople) -> ObservedEffec
     match effect:
         case RequestedMessage():
             return _observe_message(effect, people)
-        case RequestedWrite(request):
-            return ObservedEffect(EffectKind.RECORD, record=request.input.operation, values=_values_of(request.input))
+        case RequestWrite():
+            return ObservedEffect(EffectKind.RECORD, record=effect.input.operation, values=_values_of(effect.input))
         case ExcludedPerson():
             return ObservedEffect(EffectKind.LEFT_OUT, person=people.name_of(effect.who), reason=str(effect.reason))
-        case RequestedWithdrawal(withdrawal):
-            found = facts.chain_of_message(withdrawal.message_id)
-            return ObservedEffect(
-                EffectKind.WITHDRAW,
-                person=people.name_of(withdrawal.person_id),
-                template=found[1].say if found else None,
-            )
+        case WithdrawMessage():
+            found, person = facts.chain_of_message(effect.message_id), people.name_of(effect.person_id)
+            return ObservedEffect(EffectKind.WITHDRAW, person=person, template=found[1].say if found else None)
         case EndedChain():
             ours = facts.chains[effect.chain_id].rule.startswith(RESERVED_PREFIX)
             return None if ours else ObservedEffect(EffectKind.END, end=effect.ending)
-        case RequestedAmendment():
+        case AmendMessage():
             return None  # a story has one revision of the rules
         case _:
             assert_never(effect)

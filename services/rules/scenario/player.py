@@ -16,7 +16,7 @@ from msgspec import ValidationError
 
 from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.context import Decision, Effect, RequestedMessage, RequestedWrite
+from services.rules.conversation.context import Decision, Effect, RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import Facts
@@ -278,7 +278,7 @@ class Simulation:
             self.observer.observe_decision(decision)
         self.facts.apply_changes(decision.changes)
         self.effects.extend(decision.effects)
-        self.writes.extend(effect.request for effect in decision.effects if isinstance(effect, RequestedWrite))
+        self.writes.extend(effect for effect in decision.effects if isinstance(effect, RequestWrite))
         for effect in decision.effects:
             if isinstance(effect, RequestedMessage):
                 self._lines[effect.send.person_id] = effect.send.line

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
-from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
+from services.rules.conversation.context import Effect, RequestedMessage
 from services.rules.rulebook.model import Rulebook
 from services.rules.scenario.player import Simulation, StoryPlayer
 from shared.contracts.envelope import EventData
@@ -110,7 +110,7 @@ def sent_templates(effects: Sequence[Effect]) -> list[str]:
 
 
 def withdrawn(effects: Sequence[Effect]) -> set[MessageId]:
-    return {effect.withdrawal.message_id for effect in effects if isinstance(effect, RequestedWithdrawal)}
+    return {effect.message_id for effect in effects if isinstance(effect, WithdrawMessage)}
 
 
 def unsent_messages(chain: Chain) -> list[ChainMessage]:

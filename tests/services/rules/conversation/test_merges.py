@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
-from services.rules.conversation.context import RequestedMessage, RequestedWithdrawal
+from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
 from shared.contracts.consonance import WorkObserved
@@ -17,6 +17,7 @@ from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
 from shared.contracts.golden import golden
 from shared.contracts.ids import Line, PersonId, Phone
+from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.conversation.test_consent import (
     CONTACT,
@@ -243,8 +244,8 @@ def effects_of(facts: Facts, events: Sequence[EventData]) -> tuple[dict[str, Per
         for effect in decision.effects:
             if isinstance(effect, RequestedMessage):
                 requested[effect.send.message_id] = effect.send.person_id
-            elif isinstance(effect, RequestedWithdrawal):
-                withdrawn.add(effect.withdrawal.message_id)
+            elif isinstance(effect, WithdrawMessage):
+                withdrawn.add(effect.message_id)
     return requested, withdrawn
 
 

@@ -11,9 +11,7 @@ from services.rules.conversation.context import (
     Decision,
     EndedChain,
     Reason,
-    RequestedAmendment,
     RequestedMessage,
-    RequestedWithdrawal,
 )
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.rendering import ABSENT_VALUE
@@ -24,7 +22,7 @@ from services.rules.scenario.player import StoryPlayer
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
 from shared.contracts.envelope import Event
 from shared.contracts.ids import EventId, Revision, RuleId
-from shared.contracts.messages import AmendMessage
+from shared.contracts.messages import AmendMessage, WithdrawMessage
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
 
@@ -170,7 +168,7 @@ def in_another_order(text: TemplateText) -> TemplateText:
 
 
 def amendments(decision: Decision) -> list[AmendMessage]:
-    return [effect.amendment for effect in decision.effects if isinstance(effect, RequestedAmendment)]
+    return [effect for effect in decision.effects if isinstance(effect, AmendMessage)]
 
 
 @pytest.mark.parametrize("on_change", [OnChange.PIN, OnChange.MIGRATE, OnChange.CANCEL])
@@ -212,7 +210,7 @@ def test_a_message_that_the_change_withdraws_is_not_amended(buttons: tuple[str, 
     new = with_fallback(with_rule(old, without_reminder(old.rules[RULE])))
     decision, after = changed(player, old, new, chain.with_message(chain.messages[0].replace(buttons=buttons)))
     assert after.ended is Ending.CANCELLED
-    assert [type(effect) for effect in decision.effects] == [RequestedWithdrawal, EndedChain]
+    assert [type(effect) for effect in decision.effects] == [WithdrawMessage, EndedChain]
 
 
 def test_a_question_of_a_chain_that_has_ended_is_not_amended() -> None:

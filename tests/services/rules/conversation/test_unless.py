@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from services.rules.conversation.chain import Chain, DeliveryState
-from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
+from services.rules.conversation.context import Effect, RequestedMessage
 from services.rules.rulebook.model import AllOf, Compare, Condition, Operator, Rulebook, Severity
 from shared.contracts.ids import RuleId
 from shared.contracts.messages import SendMessage, WithdrawMessage
@@ -19,7 +19,7 @@ _ON_LIST = Compare("work.stage_key", Operator.IS, "published")
 
 
 def _withdrawals(effects: list[Effect]) -> list[WithdrawMessage]:
-    return [effect.withdrawal for effect in effects if isinstance(effect, RequestedWithdrawal)]
+    return [effect for effect in effects if isinstance(effect, WithdrawMessage)]
 
 
 def _after(story: DelayedStory, **changes: Any) -> list[WithdrawMessage]:
@@ -125,7 +125,7 @@ def test_an_event_that_comes_again_judges_what_waits_by_its_new_values() -> None
 
 
 def test_what_one_decision_requests_it_does_not_withdraw() -> None:
-    assert [e for e in _stage_story().simulation.effects if isinstance(e, RequestedWithdrawal)] == []
+    assert [e for e in _stage_story().simulation.effects if isinstance(e, WithdrawMessage)] == []
 
 
 def _digest_story(*titles: int) -> DelayedStory:
