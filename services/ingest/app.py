@@ -14,9 +14,8 @@ from services.ingest.erasure import ErasureRequests, FilesAndTopics, TopicEraser
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.identity_resolver import IdentityResolver
-from services.ingest.media.deletion import StoredFiles
 from services.ingest.media.fetcher import MediaFetcher
-from services.ingest.media.file_store import FileStore
+from services.ingest.media.file_store import FileStore, StoredFiles
 from services.ingest.media.provider import MediaClient
 from services.ingest.media.queue import MediaQueue
 from services.ingest.media.scanner import ClamdScanner, NoScanner

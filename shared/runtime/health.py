@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Protocol
 
 from shared.contracts.values import format_instant
 from shared.runtime.http.connections import ConnectionLimits, DropReason
@@ -54,8 +53,7 @@ class IdleStatus:
     counter: int = 0
 
 
-class IdleCheck(Protocol):
-    async def __call__(self) -> IdleStatus: ...
+IdleCheck = Callable[[], Awaitable[IdleStatus]]
 
 
 def merge_idle_statuses(parts: list[IdleStatus]) -> IdleStatus:

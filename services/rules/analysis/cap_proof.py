@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from services.rules.analysis.opening import START, Opening, alone, flow, played_story, read_step
+from services.rules.analysis.opening import (
+    START,
+    UNPLAYABLE,
+    Opening,
+    alone,
+    flow,
+    next_wait,
+    play_opening,
+    played_story,
+    read_step,
+)
 from services.rules.conversation.caps import period_start
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts
@@ -19,7 +29,6 @@ from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, Field
 from services.rules.rulebook.model import Cap, Field, Rule, Rulebook
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import EventStep
-from shared.contracts.errors import StetError
 from shared.contracts.ids import PersonId, RuleId
 
 MOST_EVENTS = 60
@@ -128,13 +137,11 @@ def _play(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> M
         return None
     tally, path = _Tally(), list[str]()
     try:
-        player = StoryPlayer.of(opening.story(), alone(book, *rules), has_second_engine=False)
-        for step in opening.steps:
-            player.play(read_step(step))
+        player = play_opening(alone(book, *rules), opening)
         while (exceeded := tally.take(player)) is None and (wait := _next_wait(player, len(path))) is not None:
             player.play(read_step(wait))
             path.append(wait)
-    except (StetError, ValueError, TypeError, LookupError):
+    except UNPLAYABLE:
         return None
     if exceeded is None:
         return None
@@ -152,11 +159,9 @@ def _may_pass(book: Rulebook, rules: tuple[Rule, ...], person: PersonFacts) -> b
 
 def _next_wait(player: StoryPlayer, waited: int) -> str | None:
     """The step to the next instant at which a chain is due; None after so many, or far ahead."""
-    now, chains = player.simulation.now, player.simulation.facts.chains.values()
+    chains = player.simulation.facts.chains.values()
     due = min((chain.next_due for chain in chains if chain.next_due is not None), default=None)
-    if due is None or waited >= _MOST_WAITS or due > START + _HORIZON:
-        return None
-    return f"wait until: {flow(max(due, now).replace(microsecond=0))}"
+    return None if due is None or waited >= _MOST_WAITS or due > START + _HORIZON else next_wait(player, due)
 
 
 class _Tally:

@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
-from datetime import datetime
 
-from services.rules.analysis.opening import Opening, flow, read_step
+from services.rules.analysis.opening import Opening, flow, next_wait, play_opening, read_step
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, FormPhase
 from services.rules.conversation.context import Effect
 from services.rules.conversation.facts import Facts
@@ -23,7 +22,7 @@ from services.rules.scenario.story_world import StoryFacts
 from shared.contracts.errors import StetError
 from shared.contracts.writes import WriteOutcome
 
-_WAIT = "wait until: "
+_WAIT = "wait until"
 _UNDELIVERABLE = 131026  # Meta: the message cannot be delivered to this person
 _OUTCOMES = (WriteOutcome.VERIFIED, WriteOutcome.CONFLICT, WriteOutcome.MANUAL)
 
@@ -64,7 +63,7 @@ def explore(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Explorat
     ``book`` needs no other rule than this one.
     """
     found = Exploration()
-    first = _play_opening(book, opening)
+    first = _state_of(play_opening(book, opening), ())
     queue, seen = deque([first]), {_key(first, rule)}
     found.transitions.append((first, None, first))
     while queue:
@@ -83,13 +82,10 @@ def explore(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Explorat
     return found
 
 
-def _play_opening(book: Rulebook, opening: Opening) -> State:
-    player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
-    for step in opening.steps:
-        player.play(read_step(step))
+def _state_of(player: StoryPlayer, path: tuple[str, ...]) -> State:
     effects = tuple(player.simulation.effects)
     player.simulation.effects.clear()
-    return State(player, (), effects)
+    return State(player, path, effects)
 
 
 def _play(state: State, move: Move) -> State:
@@ -100,9 +96,7 @@ def _play(state: State, move: Move) -> State:
         return State(player, (*state.path, move.text), failed=str(error))
     except (StetError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         return State(player, (*state.path, move.text), failed=f"{type(error).__name__}: {error}")
-    effects = tuple(player.simulation.effects)
-    player.simulation.effects.clear()
-    return State(player, (*state.path, move.text), effects)
+    return _state_of(player, (*state.path, move.text))
 
 
 def _copy(player: StoryPlayer) -> StoryPlayer:
@@ -137,11 +131,7 @@ def _moves(state: State, rule: Rule, book: Rulebook) -> Iterator[Move]:
     yield from _outcomes(state)
     due = min((c.next_due for c in state.chains(rule) if c.next_due is not None), default=None)
     if due is not None:
-        yield Move(f"{_WAIT}{_instant(max(due, state.player.simulation.now))}")
-
-
-def _instant(moment: datetime) -> str:
-    return flow(moment.replace(microsecond=0))
+        yield Move(next_wait(state.player, due))
 
 
 def _taps(state: State, chain: Chain) -> Iterator[Move]:

@@ -280,6 +280,23 @@ def alone(book: Rulebook, *rules: Rule) -> Rulebook:
     return replace(book, rules={rule.name: rule for rule in rules})
 
 
+UNPLAYABLE = (StetError, ValueError, TypeError, LookupError)
+"""The errors of steps that go together with no rulebook, or not with this one."""
+
+
+def play_opening(book: Rulebook, opening: Opening, path: Iterable[str] = ()) -> StoryPlayer:
+    """A player after the steps of an opening, and those of ``path``. Raises one of UNPLAYABLE."""
+    player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
+    for step in (*opening.steps, *path):
+        player.play(read_step(step))
+    return player
+
+
+def next_wait(player: StoryPlayer, due: datetime) -> str:
+    """The step that waits until an instant, or not at all where it has passed."""
+    return f"wait until: {flow(max(due, player.simulation.now).replace(microsecond=0))}"
+
+
 def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
     """The first opening in which the rule starts, and how many were tried."""
     small, tried = alone(book, rule), 0
@@ -293,10 +310,8 @@ def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> 
 
 def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
     try:
-        player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
-        for step in opening.steps:
-            player.play(read_step(step))
-    except (StetError, ValueError, TypeError, LookupError):
+        player = play_opening(book, opening)
+    except UNPLAYABLE:
         return False
     return any(chain.rule == rule.name for chain in player.simulation.facts.chains.values())
 

@@ -14,19 +14,20 @@ from services.rules.analysis.exploration import Exploration, Move, State, explor
 from services.rules.analysis.opening import (
     LONG_WAIT,
     MOST_WITNESSES,
+    UNPLAYABLE,
     Opening,
     alone,
     find_start,
     opening_of,
     own_rules,
+    play_opening,
     played_story,
-    read_step,
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage
 from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
-from services.rules.matching.self_starts import find_circles, operations_of
+from services.rules.matching.self_starts import find_circles, operations_of, with_further
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import RECIPIENT, STAFF_ROLES
 from services.rules.rulebook.faults import FileFault
@@ -43,12 +44,9 @@ from services.rules.rulebook.model import (
     Step,
     Team,
     Verb,
-    WriteAction,
     answers_of,
     questions_of,
 )
-from services.rules.scenario.player import StoryPlayer
-from shared.contracts.errors import StetError
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import RequestWrite, WriteOperation
 
@@ -129,17 +127,13 @@ def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Openin
         return None
     if opening is None and tried == 0:
         sentence = f"“{rule.name}” can never start by {event}: no values of its fields make all of “if” true"
-        proof.found.append(Counterexample(Property.FIRES, rule.name, FileFault(_condition_location(rule), sentence)))
+        proof.found.append(Counterexample(Property.FIRES, rule.name, FileFault(rule.location, sentence)))
     elif opening is None:
         sentence = (
             f"no story was found in which {event} starts “{rule.name}”; the values that “if” needs may not go together"
         )
-        proof.undecided.append(FileFault(_condition_location(rule), sentence))
+        proof.undecided.append(FileFault(rule.location, sentence))
     return opening
-
-
-def _condition_location(rule: Rule) -> Location:
-    return rule.location
 
 
 # ------------------------------------------------------------------ the course of a chain
@@ -209,14 +203,8 @@ def _all_unlesses(rule: Rule) -> Iterator[Condition]:
     writes = [(step.record, *(answer.record for answer in answers_of(step))) for step in rule.steps]
     yield from (step.unless for step in rule.steps if step.unless is not None)
     yield from (
-        each.unless for some in writes for write in some for each in _chain_of(write) if each.unless is not None
+        each.unless for some in writes for write in some for each in with_further(write) if each.unless is not None
     )
-
-
-def _chain_of(write: WriteAction | None) -> Iterator[WriteAction]:
-    while write is not None:
-        yield write
-        write = write.then
 
 
 def _broken(book: Rulebook, rule: Rule, opening: Opening, course: Exploration) -> Iterator[Counterexample]:
@@ -417,10 +405,8 @@ def _both_ask(
     book: Rulebook, opening: Opening, path: Iterable[str], rules: tuple[Rule, Rule], operation: WriteOperation
 ) -> bool:
     try:
-        player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
-        for step in (*opening.steps, *path):
-            player.play(read_step(step))
-    except (StetError, ValueError, TypeError, LookupError):
+        player = play_opening(book, opening, path)
+    except UNPLAYABLE:
         return False
     asked = [write for write in player.simulation.writes if write.input.operation is operation]
     by_rule = {str(write.evidence.rule): write.record for write in asked}

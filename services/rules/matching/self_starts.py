@@ -148,14 +148,15 @@ def operations_of(rule: Rule, book: Rulebook) -> Mapping[WriteOperation, Step]:
         writes = (step.record, *(answer.record for answer in answers))
         forms = (book.forms.get(name) for name in (step.form, *(answer.form for answer in answers)) if name)
         for operation in (
-            *(each.operation for write in writes for each in _with_further(write)),
+            *(each.operation for write in writes for each in with_further(write)),
             *(form.record for form in forms if form is not None),
         ):
             found.setdefault(operation, step)
     return found
 
 
-def _with_further(write: WriteAction | None) -> Iterator[WriteAction]:
+def with_further(write: WriteAction | None) -> Iterator[WriteAction]:
+    """A write, and each that follows upon its success."""
     while write is not None:
         yield write
         write = write.then
