@@ -201,6 +201,13 @@ def test_a_container_of_the_services_image_starts_what_the_image_has() -> None:
             assert service["healthcheck"]["test"][1] in PROGRAMS
 
 
+def test_each_image_of_ours_is_built_by_one_service_of_compose_and_asked_of_no_registry() -> None:
+    ours = [service for service in COMPOSE.values() if service["image"].startswith("stet")]
+    assert all(service["pull_policy"] == "never" for service in ours)
+    built = [(service["build"]["target"], service["image"]) for service in ours if "build" in service]
+    assert sorted(built) == sorted({(image.partition(":")[0], image) for image in (one["image"] for one in ours)})
+
+
 def test_the_simulators_of_compose_agree_with_the_services() -> None:
     whatsapp = options_of(whatsapp_command, COMPOSE["whatsapp"]["command"][3:5] + _without_rules("whatsapp"))
     consonance = options_of(consonance_command, COMPOSE["consonance"]["command"][3:])
