@@ -14,6 +14,7 @@ from services.writeback.operation_mapping import ReadResult
 from shared.contracts.canonical import canonical_hash, canonical_of
 from shared.contracts.consonance import licence_needs_signature
 from shared.contracts.writes import (
+    DROPPED_BY_HAND,
     AcknowledgementKind,
     AdvanceWorkflow,
     AppendAcquisition,
@@ -57,7 +58,7 @@ class WriteReason(StrEnum):
     NOT_TAKEN = "not_taken"
     READ_BACK_DIFFERS = "read_back_differs"
     UNREADABLE = "unreadable"
-    DROPPED = "dropped"
+    DROPPED = DROPPED_BY_HAND
 
 
 @dataclass(frozen=True, slots=True)

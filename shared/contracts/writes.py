@@ -230,8 +230,12 @@ class WriteAlreadyApplied(WriteEventData):
     outcome: ClassVar[WriteOutcome] = WriteOutcome.ALREADY_APPLIED
 
 
+DROPPED_BY_HAND = "dropped"
+"""The ``detail`` of a write that a person of the house decided against: its task was closed without it."""
+
+
 class WriteConflicted(WriteEventData):
-    """Consonance held neither the baseline nor the new value; nothing was written."""
+    """Consonance held neither the baseline nor the new value, or a person decided against it; nothing was written."""
 
     kind: ClassVar[str] = "writes.write.conflict.v1"
     outcome: ClassVar[WriteOutcome] = WriteOutcome.CONFLICT

@@ -19,6 +19,7 @@ from services.rules.conversation.outbound import AWAITED_FOR, MessageDraft, send
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
 from services.rules.conversation.steps import advance
+from services.rules.rulebook.built_in import NOT_WANTED
 from services.rules.rulebook.model import Notification, Verb, WriteAction
 from shared.contracts.ids import PersonId
 from shared.contracts.messages import (
@@ -35,7 +36,7 @@ from shared.contracts.messages import (
     WithdrawMessage,
 )
 from shared.contracts.whatsapp import MediaRefused, MediaStored
-from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
+from shared.contracts.writes import DROPPED_BY_HAND, SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageAccepted: DeliveryState.ACCEPTED,
@@ -159,7 +160,7 @@ def apply_write_outcome(context: DecisionContext, data: WriteEventData) -> None:
     if data.outcome in SUCCESSFUL_OUTCOMES:
         chain = _follow_up_write(context, chain, write)
     elif data.outcome is WriteOutcome.CONFLICT:
-        chain = _send_to_all_concerned(context, chain, write, "not_written")
+        chain = _send_to_all_concerned(context, chain, write, _reason_template(context, data))
     elif data.outcome is WriteOutcome.MANUAL and not reported_before:
         chain = _send_to_answerers(context, chain, write, "by_hand")
     context.save_chain(_resume(context, chain))
@@ -210,6 +211,12 @@ def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) 
     if tell is not None and not _others_pend(chain, write):
         chain = outbound.send_draft(context, chain, tell.who, _write_draft(write, tell.say), sender=_sender(write))
     return chain
+
+
+def _reason_template(context: DecisionContext, data: WriteEventData) -> str:
+    """The template that says why nothing was written."""
+    is_unwanted = data.detail == DROPPED_BY_HAND and NOT_WANTED in context.rulebook.templates
+    return NOT_WANTED if is_unwanted else "not_written"
 
 
 def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:

@@ -13,6 +13,8 @@ STOP_ALL = "stop_all"
 """The answer of the button that opts out, where a form has taken a stop word for the answer to its question."""
 MACHINE_TEXT = "form_machine_text"
 """The template that says that a text was not taken for the answer, since it looks like one that a machine sent."""
+NOT_WANTED = "not_wanted"
+"""The template that says that a person of the house has decided against a write; without it ``not_written`` does."""
 DIGEST, SHOW = "digest", "show"
 """The template of a message for several others, and the answer of its button."""
 
@@ -53,6 +55,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "to_take": BuiltInTemplate(TAKE, ANSWERED),
     "taken": BuiltInTemplate(FINISH),
     "not_written": BuiltInTemplate(),
+    NOT_WANTED: BuiltInTemplate(optional=True),
     "by_hand": BuiltInTemplate(),
     "closed_question": BuiltInTemplate(),
     "late_answer": BuiltInTemplate(words=ANSWERED),
