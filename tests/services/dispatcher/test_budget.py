@@ -1,6 +1,6 @@
 """A month's budget holds what is not critical once it is spent, with the messages on their way."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.dispatcher.budget import Budget, Sendable
-from services.dispatcher.charges import QUERIES, ChargeStore
+from services.dispatcher.charges import QUERIES, ChargeStore, month_of
 from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.messages import Lane
 from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
@@ -149,6 +149,20 @@ async def test_the_month_of_the_tenants_time_zone_counts(database: Database, car
         2026, 7, 31, 23, tzinfo=UTC
     )
     assert budget.hold_until(Sendable("JP", "utility", Lane.NORMAL), end_of_summer + timedelta(minutes=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "end"),
+    [
+        (datetime(2026, 12, 31, 23, 59, tzinfo=UTC), date(2026, 12, 1), datetime(2027, 1, 1, tzinfo=UTC)),
+        (datetime(2027, 1, 31, tzinfo=UTC), date(2027, 1, 1), datetime(2027, 2, 1, tzinfo=UTC)),
+        (datetime(2027, 2, 1, tzinfo=UTC), date(2027, 2, 1), datetime(2027, 3, 1, tzinfo=UTC)),
+        (datetime(2027, 3, 1, tzinfo=UTC), date(2027, 3, 1), datetime(2027, 3, 31, 23, tzinfo=UTC)),
+        (datetime(2027, 3, 31, 23, tzinfo=UTC), date(2027, 4, 1), datetime(2027, 4, 30, 23, tzinfo=UTC)),
+    ],
+)
+def test_a_month_is_counted_from_its_first_midnight_in_london(now: datetime, first: date, end: datetime) -> None:
+    assert month_of(now, ZoneInfo("Europe/London")) == (first, end)
 
 
 async def test_without_a_budget_nothing_waits_and_what_waited_goes(database: Database, card: RateCard) -> None:

@@ -7,8 +7,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.dispatcher.payload import (
+    ContentDocument,
     MessageContent,
     RecipientAddress,
     UnsendableContent,
@@ -22,6 +24,8 @@ from shared.contracts.messages import MessageForm, format_callback, parse_callba
 from tests.services.dispatcher.builders import REACHED, TEMPLATE
 
 _BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))
+_DOCUMENT = ContentDocument("document-1", "statement.pdf", media_id="media-1", mime="application/pdf")
+_NODE = {"id": "media-1", "filename": "statement.pdf"}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,69 @@ def test_content_that_whatsapp_would_refuse_is_not_sent(
     with pytest.raises(UnsendableContent) as refused:
         _body(content, wording)
     assert refused.value.message_reason is reason
+
+
+@pytest.mark.parametrize(
+    ("content", "wording"),
+    [
+        (MessageContent("x" * 4096), MessageForm.FREE_TEXT),
+        (MessageContent("x" * 1024, _BUTTONS), MessageForm.FREE_TEXT),
+        (MessageContent("x", [(str(n), "t" * 19 + str(n)) for n in range(3)]), MessageForm.FREE_TEXT),
+        (MessageContent("x", [("p" * 128, "Yes")], TEMPLATE), MessageForm.TEMPLATE),
+        (MessageContent("x", (), TEMPLATE | {"parameters": {"a": "x" * 1000, "b": "y" * 24}}), MessageForm.TEMPLATE),
+        (MessageContent("x" * 1024, document=_DOCUMENT), MessageForm.FREE_TEXT),
+    ],
+)
+def test_content_at_whatsapps_limits_is_sent(content: MessageContent, wording: MessageForm) -> None:
+    assert _body(content, wording)
+
+
+def test_one_button_that_cannot_be_sent_is_enough_to_refuse_a_message() -> None:
+    for title in ("t" * 21, " "):
+        with pytest.raises(UnsendableContent):
+            _body(MessageContent("x", [("a", "Yes"), ("b", title)]))
+
+
+def test_a_document_stands_above_the_text_or_the_buttons() -> None:
+    alone = _body(MessageContent("Read this", document=_DOCUMENT))
+    assert (alone["type"], alone["document"]) == ("document", {**_NODE, "caption": "Read this"})
+    asked = _body(MessageContent("Agree?", _BUTTONS, document=_DOCUMENT))["interactive"]
+    assert asked["header"] == {"type": "document", "document": _NODE}
+    assert "header" not in _body(MessageContent("Agree?", _BUTTONS))["interactive"]
+
+
+def test_a_caption_is_shorter_than_a_text() -> None:
+    with pytest.raises(UnsendableContent):
+        _body(MessageContent("x" * 1025, document=_DOCUMENT))
+
+
+_HEADED = TEMPLATE | {"header": "document"}
+
+
+@pytest.mark.parametrize(
+    ("call", "document", "header"),
+    [
+        (_HEADED, _DOCUMENT, [{"type": "document", "document": _NODE}]),
+        (TEMPLATE, None, None),
+        (TEMPLATE, replace(_DOCUMENT, optional=True), None),
+    ],
+)
+def test_a_template_with_a_header_carries_the_document(
+    call: dict[str, Any], document: ContentDocument | None, header: list[dict[str, Any]] | None
+) -> None:
+    components = _body(MessageContent("x", (), call, document=document), MessageForm.TEMPLATE)["template"]["components"]
+    assert [part["parameters"] for part in components if part["type"] == "header"] == ([header] if header else [])
+
+
+@pytest.mark.parametrize(
+    ("call", "document"), [(_HEADED, None), (TEMPLATE, _DOCUMENT), (_HEADED, replace(_DOCUMENT, media_id=None))]
+)
+def test_a_template_and_a_document_that_do_not_fit_are_not_sent(
+    call: dict[str, Any], document: ContentDocument | None
+) -> None:
+    with pytest.raises(UnsendableContent) as refused:
+        _body(MessageContent("x", (), call, document=document), MessageForm.TEMPLATE)
+    assert refused.value.message_reason is MessageReason.DOCUMENT_NOT_SENDABLE
 
 
 def test_a_callback_names_its_attempt_and_its_person() -> None:

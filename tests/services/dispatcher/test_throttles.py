@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from services.dispatcher.message_state import RetryTime
 from services.dispatcher.provider_responses import (
     SendAccepted,
     SendError,
@@ -217,3 +218,91 @@ def test_an_error_of_a_template_that_is_sent_more_slowly_holds_alerts_too() -> N
     throttles.record(_error(132015), _TARGET, later, later)
     assert throttles.template_until(_TEMPLATE, is_critical=True) == later + timedelta(hours=1)
     assert throttles.end_of_usable(_known(TemplateState.USABLE, later + seconds(1)))
+
+
+def test_a_rate_ends_by_business_time_and_an_outage_by_machine_time() -> None:
+    throttles, machine = Throttles(), NOON + timedelta(days=1)
+    assert throttles.record(_error(131056), _TARGET, NOON, machine).not_before == NOON + seconds(1)
+    throttles.record(SendNotStarted(MessageReason.NOT_REACHED), _TARGET, NOON, machine)
+    assert throttles.is_stopped("main", machine + seconds(0.9))
+    assert not throttles.is_stopped("main", machine + seconds(1))
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON + seconds(0.9), machine)
+    assert throttles.pair_until("main", "p1") == NOON + seconds(1)
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON + seconds(1), machine)
+    assert throttles.pair_until("main", "p1") is None
+
+
+@pytest.mark.parametrize(("code", "hold"), [(135000, NOON + seconds(2)), (131026, None)])
+def test_only_what_may_pass_waits_for_the_provider(code: int, hold: datetime | None) -> None:
+    assert Throttles().record(_error(code), _TARGET, NOON, NOON) == RetryTime(NOON, hold)
+
+
+def test_a_number_waits_for_the_longest_of_its_throttles_and_for_none_that_is_over() -> None:
+    throttles = Throttles()
+    throttles.record(_error(80007, seconds(90)), _TARGET, NOON, NOON)
+    throttles.record(_error(130429), _TARGET, NOON, NOON)
+    assert throttles.number_until("main", NOON) == NOON + seconds(90)
+    assert throttles.number_until("main", NOON + seconds(90)) is None
+
+
+def test_an_outage_awaits_no_operator_and_a_wait_that_is_over_none() -> None:
+    throttles = Throttles()
+    throttles.record(SendNotStarted(MessageReason.NOT_REACHED), _TARGET, NOON, NOON)
+    assert not throttles.awaits_operator("main", NOON)
+    throttles.record(_error(131031), _TARGET, NOON, NOON)
+    assert throttles.awaits_operator("main", NOON)
+    assert not throttles.awaits_operator("main", NOON + timedelta(minutes=5))
+
+
+def test_a_refused_token_is_known_until_a_send_is_accepted() -> None:
+    throttles, over = Throttles(), NOON + timedelta(minutes=5)
+    throttles.record(_error(131031), _TARGET, NOON, NOON)
+    assert not throttles.is_token_refused()
+    throttles.record(_error(190), _TARGET, NOON, NOON)
+    assert throttles.is_token_refused()
+    throttles.record(SendAccepted(WAMID), _TARGET, over, over)
+    assert not throttles.is_token_refused()
+
+
+def test_a_trip_during_the_wait_changes_nothing_to_save() -> None:
+    throttles = Throttles()
+    throttles.record(_error(131056), _TARGET, NOON, NOON)
+    assert throttles.take_changes()
+    throttles.record(_error(131056), _TARGET, NOON, NOON)
+    assert not throttles.take_changes()
+
+
+def test_a_throttle_of_the_database_that_ended_here_is_deleted_there_and_does_not_come_back() -> None:
+    ours, theirs = Throttles(), Throttles()
+    theirs.record(_error(131056), _TARGET, NOON, NOON)
+    stored = theirs.take_changes().saved
+    ours.merge(stored)
+    (key,) = stored
+    ours.end(key)
+    ours.merge(stored)
+    assert ours.pair_until("main", "p1") is None
+    assert ours.take_changes().ended == {key: NOON + seconds(1)}
+
+
+def test_a_throttle_that_a_status_caused_elsewhere_is_not_ended_by_an_accepted_send() -> None:
+    ours, theirs, over = Throttles(), Throttles(), NOON + timedelta(minutes=5)
+    ours.record(_error(131031), _TARGET, NOON, NOON)
+    theirs.record(_error(131031), _TARGET, NOON, NOON, by_status=True)
+    ours.merge(theirs.take_changes().saved)
+    ours.record(SendAccepted(WAMID), _TARGET, over, over)
+    assert ours.awaiting_status()
+    assert ours.is_stopped("main", over)
+
+
+def test_of_the_errors_in_flight_an_operators_and_a_statuss_are_kept() -> None:
+    throttles = Throttles()
+    throttles.record(_error(131031), _TARGET, NOON, NOON, by_status=True)
+    throttles.record(SendUncertain(MessageReason.NO_ANSWER), _TARGET, NOON, NOON)
+    assert throttles.awaits_operator("main", NOON)
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON, NOON)
+    assert throttles.is_stopped("main", NOON)
+    later = Throttles()
+    later.record(SendUncertain(MessageReason.NO_ANSWER), _TARGET, NOON, NOON)
+    later.record(_error(131031), _TARGET, NOON, NOON, by_status=True)
+    assert later.awaits_operator("main", NOON)
+    assert later.awaiting_status()
