@@ -35,7 +35,6 @@ def is_signed(key: bytes, signature: bytes, text: bytes) -> bool:
 
 
 path, last = Path(sys.argv[1]), "0" * 64
-unreadable: list[int] = []
 file = json.loads(path.read_text("utf-8"))
 statement = json.loads(file["statement"])
 for number, entry in enumerate(file["entries"], 1):
@@ -45,9 +44,11 @@ for number, entry in enumerate(file["entries"], 1):
     if [header.get(name) for name in ("record", "sequence", "previous")] != [statement["record"], number, last]:
         sys.exit(f"entry {number}: it does not follow entry {number - 1}; one was changed, removed or put in")
     for part in ("sealed", "content"):
-        if entry[part] is not None and sha256(entry[part].encode()).hexdigest() != header.get(f"{part}_sha256"):
-            sys.exit(f"entry {number}: its {part} text was changed since it was recorded")
-    last, unreadable = entry["hash"], unreadable + [number] * (entry["content"] is None)
+        digest = None if entry[part] is None else sha256(entry[part].encode()).hexdigest()
+        is_gone = part == "content" and number in statement["unreadable"]
+        if digest != (None if is_gone else header.get(f"{part}_sha256")):
+            sys.exit(f"entry {number}: its {part} text was changed or removed since it was recorded")
+    last = entry["hash"]
 if (len(file["entries"]), last) != (statement["entries"], statement["last_hash"]):
     sys.exit(f"entry {len(file['entries'])}: it is not the last one of the statement; the chain was changed or cut")
 key = sys.argv[2] if len(sys.argv) > 2 else file["public_key"]
@@ -56,4 +57,4 @@ if not is_signed(bytes.fromhex(key), bytes.fromhex(file["signature"]), file["sta
 if (pdf := path.with_suffix(".pdf")).exists() and sha256(pdf.read_bytes()).hexdigest() != statement["pdf_sha256"]:
     sys.exit(f"{pdf}: it was changed since it was signed")
 print(f"{statement['record']}: {len(file['entries'])} entries, whole, signed with {key}, {statement['exported_at']}")
-print("No longer readable, the person was erased: " + (", ".join(map(str, unreadable)) or "no entry"))
+print("No longer readable, the person was erased: " + (", ".join(map(str, statement["unreadable"])) or "no entry"))

@@ -102,8 +102,8 @@ def append_entry(end: ChainEnd, draft: EvidenceDraft, key: PersonKey) -> tuple[E
             "at": format_instant(draft.at),
             "public": dict(draft.public),
             "key_id": key.key_id,
-            "content_sha256": None if sealed is None else sha256(content.encode()).hexdigest(),
-            "sealed_sha256": None if sealed is None else sha256(sealed.encode()).hexdigest(),
+            "content_sha256": _digest(None if sealed is None else content),
+            "sealed_sha256": _digest(sealed),
         }
     )
     digest = sha256(header.encode()).hexdigest()
@@ -135,10 +135,14 @@ def find_break(entries: Sequence[EvidenceEntry]) -> str | None:
             return f"entry {entry.sequence}: its header was changed"
         if (header["sequence"], header["previous"]) != (end.length + 1, end.last_hash):
             return f"entry {entry.sequence}: it does not follow entry {end.length}"
-        if entry.sealed is not None and sha256(entry.sealed.encode()).hexdigest() != header["sealed_sha256"]:
-            return f"entry {entry.sequence}: its sealed content was changed"
+        if _digest(entry.sealed) != header["sealed_sha256"]:
+            return f"entry {entry.sequence}: its sealed content was changed or removed"
         end = ChainEnd(end.length + 1, entry.hash)
     return None
+
+
+def _digest(text: str | None) -> str | None:
+    return None if text is None else sha256(text.encode()).hexdigest()
 
 
 def _seal(key: bytes, content: str, draft: EvidenceDraft) -> str:

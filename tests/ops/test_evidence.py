@@ -105,6 +105,11 @@ def swap_case(number: int, part: str) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def remove(number: int, *parts: str) -> Callable[[dict[str, Any]], None]:
+    """As if the person of the entry had been erased."""
+    return lambda document: document["entries"][number - 1].update(dict.fromkeys(parts))
+
+
 def rehash(number: int) -> Callable[[dict[str, Any]], None]:
     """Changes a header and gives it the hash that fits."""
 
@@ -122,6 +127,9 @@ def rehash(number: int) -> Callable[[dict[str, Any]], None]:
         (edit(2, "header", "approve", "decline"), "entry 2: it was changed"),
         (edit(2, "content", "J’autorise", "Je refuse"), "entry 2: its content"),
         (swap_case(1, "sealed"), "entry 1: its sealed"),
+        (remove(2, "content"), "entry 2: its content"),
+        (remove(2, "sealed", "content"), "entry 2: its sealed"),
+        (remove(3, "sealed"), "entry 3: its sealed"),
         (rehash(2), "entry 3: it does not follow entry 2"),
         (rehash(4), "entry 4: it is not the last one of the statement"),
         (lambda document: document["entries"].pop(1), "entry 2: it does not follow entry 1"),
@@ -133,7 +141,21 @@ def rehash(number: int) -> Callable[[dict[str, Any]], None]:
             "the statement was not signed",
         ),
     ],
-    ids=["header", "content", "sealed", "rehashed", "last", "removed", "cut", "emptied", "repeated", "statement"],
+    ids=[
+        "header",
+        "content",
+        "sealed",
+        "unread",
+        "unsealed",
+        "erased",
+        "rehashed",
+        "last",
+        "removed",
+        "cut",
+        "emptied",
+        "repeated",
+        "statement",
+    ],
 )
 def test_a_tampered_export_names_the_entry(
     exported: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], sentence: str

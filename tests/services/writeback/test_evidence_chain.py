@@ -62,8 +62,9 @@ def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
         (lambda e: [e[0], e[0], e[1], e[2]], "entry 1: it does not follow entry 1"),
         (lambda e: [e[1], e[0], e[2]], "entry 2: it does not follow entry 0"),
         (lambda e: [e[0], replace(e[1], sealed=e[0].sealed), e[2]], "entry 2: its sealed content"),
+        (lambda e: [e[0], replace(e[1], sealed=None), e[2]], "entry 2: its sealed content"),
     ],
-    ids=["changed", "removed", "repeated", "in another order", "sealed again"],
+    ids=["changed", "removed", "repeated", "in another order", "sealed again", "unsealed"],
 )
 def test_a_chain_breaks_at_the_entry_that_was_touched(touched: object, sentence: str) -> None:
     assert callable(touched)
