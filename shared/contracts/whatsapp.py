@@ -42,8 +42,9 @@ class Media(Value):
 
 
 class MessageReceived(EventData):
-    """``shared_with`` are others who are reached at the very address it came from, so may have written it.
+    """A person wrote, tapped a button or sent a file.
 
+    ``shared_with`` are others who are reached at the very address it came from, so may have written it.
     ``person_version`` is the version of the person's state by which the writer was found.
     """
 

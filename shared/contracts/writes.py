@@ -44,7 +44,7 @@ class AcknowledgementKind(StrEnum):
 
 
 class RecordDecision(Value, tag_field="operation", tag=WriteOperation.RECORD_DECISION.value):
-    """Writeback alone turns approved into approved_subject_to_signature.
+    """Records the decision of a rights holder. Writeback alone turns approved into approved_subject_to_signature.
 
     ``also_on_behalf_of`` are further holders where one person stands in for several.
     """
@@ -63,7 +63,7 @@ class RecordDecision(Value, tag_field="operation", tag=WriteOperation.RECORD_DEC
 
 
 class AdvanceWorkflow(Value, tag_field="operation", tag=WriteOperation.ADVANCE_WORKFLOW.value):
-    """Moves the rights record, not the book."""
+    """Moves the rights record, and not the book, to another stage."""
 
     operation: ClassVar[WriteOperation] = WriteOperation.ADVANCE_WORKFLOW
     request_id: NonEmptyStr
@@ -82,7 +82,7 @@ class MetadataItem(Value):
 
 
 class ApplyMetadata(Value, tag_field="operation", tag=WriteOperation.APPLY_METADATA.value):
-    """Writes by compare-and-set: each item is written only where Consonance still holds its baseline."""
+    """Writes confirmed metadata, each item only where Consonance still holds the value from before."""
 
     operation: ClassVar[WriteOperation] = WriteOperation.APPLY_METADATA
     request_id: NonEmptyStr
@@ -104,9 +104,9 @@ class Attachment(Media):
 
 
 class CreateAcquisition(Value, tag_field="operation", tag=WriteOperation.CREATE_ACQUISITION.value):
-    """Idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
+    """Files what a form has gathered as a submission, once; the person quotes its ``reference``, which is ours.
 
-    ``further`` are the answers to fields that only this form has, by their names.
+    It is idempotent on ``dedupe_key``. ``further`` are the answers to fields that only this form has, by their names.
     """
 
     operation: ClassVar[WriteOperation] = WriteOperation.CREATE_ACQUISITION
@@ -125,7 +125,7 @@ class CreateAcquisition(Value, tag_field="operation", tag=WriteOperation.CREATE_
 
 
 class AppendAcquisition(Value, tag_field="operation", tag=WriteOperation.APPEND_ACQUISITION.value):
-    """Append-only."""
+    """Adds a text or files to a submission, and changes nothing that is there."""
 
     operation: ClassVar[WriteOperation] = WriteOperation.APPEND_ACQUISITION
     reference: NonEmptyStr
@@ -135,7 +135,7 @@ class AppendAcquisition(Value, tag_field="operation", tag=WriteOperation.APPEND_
 
 
 class RecordAcknowledgement(Value, tag_field="operation", tag=WriteOperation.RECORD_ACKNOWLEDGEMENT.value):
-    """Never goes back to a lower kind."""
+    """Records that a document was delivered, read, acknowledged or disputed; it never goes back to a lower kind."""
 
     operation: ClassVar[WriteOperation] = WriteOperation.RECORD_ACKNOWLEDGEMENT
     document_id: NonEmptyStr

@@ -14,6 +14,7 @@ from services.rules.analysis.reference import (
     verb_entries,
 )
 from services.rules.rulebook.catalogue import EVENTS
+from services.rules.rulebook.model import Operator
 from services.rules.rulebook.rule_schema import RuleFile
 from services.rules.scenario.json_schemas import FILE_KINDS
 from tests.ops.stet_command import run_stet
@@ -59,3 +60,25 @@ def test_every_key_and_every_section_has_a_meaning() -> None:
     sections += [entry for _, entry in verb_entries()]
     assert [entry.title for entry in sections if not entry.sentence] == []
     assert [f"{entry.title}: {key.key}" for entry in sections for key in entry.keys if not key.sentence] == []
+
+
+def test_every_event_and_operation_says_what_it_is() -> None:
+    assert [entry.name for entry in event_entries() if not entry.sentence] == []
+    assert [entry.name for entry in operation_entries() if len(entry.sentence.split()) < 3] == []
+
+
+def test_the_comparisons_of_a_condition_are_listed() -> None:
+    listed = {key.key for entry in section_entries("rule") if entry.title == "comparison" for key in entry.keys}
+    words = {str(operator) for operator in Operator} - {Operator.IS, Operator.ONE_OF}  # a value, and a list of values
+    assert listed >= words
+
+
+def test_a_key_that_takes_a_word_or_more_says_both() -> None:
+    until = next(key for entry in section_entries("rule") for key in entry.keys if key.key == "until")
+    assert until.takes == "text or mapping or list of text or mapping"
+
+
+def test_no_two_sections_of_a_file_have_one_title() -> None:
+    for kind in FILE_KINDS:
+        titles = [entry.title for entry in section_entries(kind)]
+        assert sorted(titles) == sorted(set(titles))

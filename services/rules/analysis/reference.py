@@ -21,11 +21,13 @@ from services.rules.scenario.json_schemas import FILE_KINDS
 from services.rules.scenario.story_file import UnknownStep
 from shared.clients.working_calendar import TimeUnit
 from shared.contracts.golden import golden
+from shared.contracts.vocabulary import Role
 from shared.contracts.writes import WriteInput, WriteOperation
 
 _IN_EVERY_EVENT = ("work", "actor", "version")
 """Fields that are described once, and not with each event."""
 _LONGEST_EXAMPLE = 60
+_ROLES = tuple(map(str, Role))
 
 # ------------------------------------------------------------------ events and operations
 
@@ -44,7 +46,12 @@ def event_entries() -> Iterator[EventEntry]:
     for name, model in sorted(EVENTS.items()):
         fields = tuple(spec for spec in fields_of_model(model) if spec.path.partition(".")[0] not in _IN_EVERY_EVENT)
         data = _golden_data(model.kind)
-        yield EventEntry(name, first_sentence(model), fields, {each.path: _example(data, each) for each in fields})
+        yield EventEntry(
+            name,
+            _in_one_line(inspect.cleandoc(model.__doc__ or "")),
+            fields,
+            {each.path: _example(data, each) for each in fields},
+        )
 
 
 def _golden_data(kind: str) -> Any:
@@ -95,7 +102,11 @@ def operation_entries() -> Iterator[OperationEntry]:
 
 def first_sentence(documented: type) -> str:
     """The first paragraph of its docstring in one line; empty where it has none."""
-    return " ".join(inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
+    return _in_one_line(inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0])
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`")
 
 
 # ------------------------------------------------------------------ the keys of files
@@ -145,7 +156,13 @@ def section_entry(section: type[Section]) -> SectionEntry:
         )
         for name, field in section.model_fields.items()
     )
-    return SectionEntry(section.label.replace("“{}”", "…").replace("{}", "…"), first_sentence(section), tuple(keys))
+    return SectionEntry(_title(section), first_sentence(section), tuple(keys))
+
+
+def _title(section: type[Section]) -> str:
+    """The label of the section; a step of a story is told from the others by its key."""
+    title = section.label.replace("“{}”", "…").replace("{}", "…")
+    return f"{title}: `{next(iter(section.known_keys()))}`" if title == "a step" else title
 
 
 def _sections(annotation: Any, seen: dict[type[Section], None]) -> Iterable[type[Section]]:
@@ -155,6 +172,7 @@ def _sections(annotation: Any, seen: dict[type[Section], None]) -> Iterable[type
             seen[annotation] = None
             for field in annotation.model_fields.values():
                 _sections(field.annotation, seen)
+            _sections(annotation.__annotations__.get("__pydantic_extra__"), seen)
     else:
         for inner in get_args(annotation):
             _sections(inner, seen)
@@ -183,7 +201,7 @@ _PLAIN = {
 
 def _takes(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     if "$ref" in schema:
-        return _takes({k: v for k, v in known[schema["$ref"].rpartition("/")[2]].items() if k != "anyOf"}, known)
+        return _takes(known[schema["$ref"].rpartition("/")[2]], known)
     if words := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return ", ".join(f"`{word}`" for word in words)
     for several in ("anyOf", "oneOf"):
@@ -192,6 +210,8 @@ def _takes(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         inner = _takes(schema.get("items", {}), known)
         return f"list of {inner}" if inner else "list"
+    if isinstance(schema.get("type"), list):
+        return "text"  # a word, whatever YAML takes it for
     return "date" if schema.get("format") == "date" else _PLAIN.get(str(schema.get("type")), "")
 
 
@@ -218,7 +238,7 @@ _REASONS: Mapping[ExclusionReason, str] = {
 
 def reference_markdown() -> str:
     """The whole page after its first heading."""
-    parts = (_events, _facts, _operations, _verbs, _times, _reasons, _files)
+    parts = (_events, _facts, _roles, _operations, _verbs, _times, _reasons, _files)
     return "\n".join(line for part in parts for line in part()) + "\n"
 
 
@@ -227,7 +247,7 @@ def event_lines(entry: EventEntry) -> Iterator[str]:
     yield from ("| field | type | values | example |", "|---|---|---|---|")
     for spec in entry.fields:
         example = f"`{entry.examples[spec.path]}`" if entry.examples[spec.path] else ""
-        yield _row(f"`{spec.path}`", kind_of(spec), _words(spec.values), example)
+        yield _row(f"`{spec.path}`", kind_of(spec), _values(spec), example)
     yield ""
 
 
@@ -247,6 +267,11 @@ def _inputs(specs: Iterable[FieldSpec]) -> str:
     return "; ".join(f"`{s.path}`{': ' + _words(s.values) if s.values else ''}" for s in specs)
 
 
+def _values(spec: FieldSpec) -> str:
+    """Its closed set of words; that of roles is long, and stands once."""
+    return "[a role](#roles)" if spec.values == _ROLES else _words(spec.values)
+
+
 def _words(values: Iterable[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
@@ -261,11 +286,16 @@ def _events() -> Iterator[str]:
         yield from event_lines(entry)
 
 
+def _roles() -> Iterator[str]:
+    yield from ("## Roles", "", "The roles that a person can have, as events and facts name them.", "")
+    yield from (f"{_words(_ROLES)}.", "")
+
+
 def _facts() -> Iterator[str]:
     yield from ("## Facts", "", "Known beside the event's own fields; `stet rules fields EVENT` says which for it.", "")
     yield from ("| fact | type | values | meaning |", "|---|---|---|---|")
     for fact in FACTS:
-        yield _row(f"`{fact.spec.path}`", kind_of(fact.spec), _words(fact.spec.values), fact.spec.sentence)
+        yield _row(f"`{fact.spec.path}`", kind_of(fact.spec), _values(fact.spec), fact.spec.sentence)
     yield ""
 
 

@@ -54,14 +54,21 @@ class Comparisons(Section):
 
     label = "comparison"
     is_not: LiteralOrField | None = None
+    """A value that the field does not have."""
     at_least: LiteralOrField | None = None
+    """The least number, or the first date."""
     at_most: LiteralOrField | None = None
+    """The greatest number, or the last date."""
     more_than: LiteralOrField | None = None
+    """A number or a date that is too small."""
     less_than: LiteralOrField | None = None
+    """A number or a date that is too great."""
     includes: LiteralOrField | None = None
+    """A value that a list has in it."""
     contains: LiteralOrField | None = None
     """Words that a text has in it, in small or capital letters."""
     exists: Annotated[bool, value(read_flag, fallback=True)] | None = None
+    """Whether the field is there; ``false`` is the one comparison that an absent field passes."""
     field: Text | None = None
     """Another field, to be equal to."""
 
@@ -125,7 +132,7 @@ _JOINED_BY = {"and": "all", "or": "any", "both": "all", "either": "any", "none":
 
 
 class ConditionSection(Section):
-    """Fields with the values they must have. All lines must hold."""
+    """Fields with their values: one, a list of which it must be one, or comparisons. All lines must hold."""
 
     model_config = ConfigDict(extra="allow")
     label = "a condition"

@@ -38,7 +38,10 @@ class OpenList(Value):
 
 
 class PeriodStarted(EventData):
-    """``period`` is a day (2027-03-01), a week (2027-W09), a month (2027-03), a quarter (2027-Q1) or a year."""
+    """A time of a rule with ``every`` has come.
+
+    ``period`` is a day (2027-03-01), a week (2027-W09), a month (2027-03), a quarter (2027-Q1) or a year.
+    """
 
     kind: ClassVar[str] = "stet.period.started.v1"
     rule: RuleId
@@ -47,7 +50,10 @@ class PeriodStarted(EventData):
 
 
 class PeriodListed(PeriodStarted):
-    """The same for a rule with ``list``; ``awaited`` is the person whose list it is, where each has one."""
+    """A time of a rule with ``every`` and ``list`` has come.
+
+    ``awaited`` is the person whose list it is, where each has one.
+    """
 
     kind: ClassVar[str] = "stet.period.listed.v1"
     open: OpenList = OpenList()

@@ -30,12 +30,16 @@ class WorkEventData(ConsonanceData):
 
 
 class ErasureRequested(ConsonanceData):
+    """A person asked that their data be erased."""
+
     kind: ClassVar[str] = "consonance.contact.erasure_requested.v1"
     contact_id: ContactId
     requested_at: Instant
 
 
 class GapDetected(ConsonanceData):
+    """A source could not be read without a break."""
+
     kind: ClassVar[str] = "consonance.source.gap_detected.v1"
     adapter: NonEmptyStr
     since: Instant | None = None
@@ -43,4 +47,6 @@ class GapDetected(ConsonanceData):
 
 
 class CapabilityChanged(GapDetected):
+    """A source can do more or less than before."""
+
     kind: ClassVar[str] = "consonance.source.capability_changed.v1"

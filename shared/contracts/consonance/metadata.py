@@ -54,6 +54,8 @@ class ConfirmationItem(Value):
 
 
 class ConfirmationRequested(WorkEventData):
+    """New values of metadata need a confirmation, by one person or by all."""
+
     kind: ClassVar[str] = "consonance.metadata.confirmation_requested.v1"
     request_id: NonEmptyStr
     items: Annotated[tuple[ConfirmationItem, ...], Meta(min_length=1)]
@@ -73,6 +75,8 @@ class MetadataChange(Value):
 
 
 class MetadataChanged(WorkEventData):
+    """Values of metadata changed in Consonance."""
+
     kind: ClassVar[str] = "consonance.metadata.changed.v1"
     changes: Annotated[tuple[MetadataChange, ...], Meta(min_length=1)]
 
@@ -91,6 +95,8 @@ class DistributionStatus(StrEnum):
 
 
 class MetadataDistributed(WorkEventData):
+    """A feed carried a change to a sales channel."""
+
     kind: ClassVar[str] = "consonance.metadata.distributed.v1"
     change_ids: tuple[str, ...]
     channel: NonEmptyStr

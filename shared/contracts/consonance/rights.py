@@ -86,6 +86,8 @@ class Terms(Value):
 
 
 class ApprovalRequested(WorkEventData):
+    """A rights holder is asked for permission on these terms."""
+
     kind: ClassVar[str] = "consonance.rights.approval_requested.v1"
     request_id: NonEmptyStr
     request_kind: RequestKind = field(name="kind")
@@ -126,6 +128,8 @@ class RequestChangeReason(StrEnum):
 
 
 class RequestChanged(WorkEventData):
+    """A request for permission no longer stands as it was asked."""
+
     kind: ClassVar[str] = "consonance.rights.request_changed.v1"
     request_id: NonEmptyStr
     reason: RequestChangeReason
@@ -133,6 +137,8 @@ class RequestChanged(WorkEventData):
 
 
 class RequestWithdrawn(RequestChanged):
+    """A request for permission was taken back."""
+
     kind: ClassVar[str] = "consonance.rights.request_withdrawn.v1"
 
 
@@ -156,6 +162,8 @@ class RightsStatus(StrEnum):
 
 
 class RightsStatusChanged(WorkEventData):
+    """A permission request or a rights sale has another status."""
+
     kind: ClassVar[str] = "consonance.rights.status_changed.v1"
     rights_record_id: NonEmptyStr
     from_: str | None = field(default=None, name="from")
@@ -163,6 +171,8 @@ class RightsStatusChanged(WorkEventData):
 
 
 class RightsExpiring(WorkEventData):
+    """A right ends soon."""
+
     kind: ClassVar[str] = "consonance.rights.expiring.v1"
     rights_record_id: NonEmptyStr
     expires_on: date

@@ -17,7 +17,7 @@ class Period(Value):
 
 
 class StatementReady(ConsonanceData):
-    """Never carries an amount: chat must not."""
+    """A royalty statement can be read. It never carries an amount: chat must not."""
 
     kind: ClassVar[str] = "consonance.royalty.statement_ready.v1"
     statement_id: NonEmptyStr
@@ -37,6 +37,8 @@ class StatementReady(ConsonanceData):
 
 
 class PaymentSent(ConsonanceData):
+    """A payment was made."""
+
     kind: ClassVar[str] = "consonance.royalty.payment_sent.v1"
     payment_id: NonEmptyStr
     statement_id: str | None = None
@@ -54,6 +56,8 @@ class PaymentProblem(StrEnum):
 
 
 class PaymentIssue(PaymentSent):
+    """A payment cannot be made, and the payee can help."""
+
     kind: ClassVar[str] = "consonance.royalty.payment_issue.v1"
     issue: PaymentProblem
     action_url: str | None = None
@@ -72,6 +76,8 @@ class RoyaltyDocument(StrEnum):
 
 
 class DocumentAvailable(ConsonanceData):
+    """A document about royalties, other than a new statement, can be read."""
+
     kind: ClassVar[str] = "consonance.royalty.document_available.v1"
     document: DocRef
     payee: PartyRef

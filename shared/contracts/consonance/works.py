@@ -63,6 +63,8 @@ class AcquisitionStatus(StrEnum):
 
 
 class AcquisitionStatusChanged(ConsonanceData):
+    """A submission has another status."""
+
     kind: ClassVar[str] = "consonance.acquisition.status_changed.v1"
     work: WorkRef | None = None
     acquisition_id: NonEmptyStr
@@ -82,6 +84,8 @@ class ActionRequired(StrEnum):
 
 
 class StageChanged(WorkEventData):
+    """A work reached another stage; a poll may skip stages between two readings."""
+
     kind: ClassVar[str] = "consonance.work.stage_changed.v1"
     from_stage: str | None = None
     to_stage: NonEmptyStr
@@ -97,6 +101,8 @@ class StageChanged(WorkEventData):
 
 
 class MilestoneCompleted(WorkEventData):
+    """A task of the schedule was done."""
+
     kind: ClassVar[str] = "consonance.milestone.completed.v1"
     milestone_id: NonEmptyStr
     name: NonEmptyStr
@@ -112,6 +118,8 @@ class MilestoneCompleted(WorkEventData):
 
 
 class MilestoneReopened(WorkEventData):
+    """A task of the schedule that was done is open again."""
+
     kind: ClassVar[str] = "consonance.milestone.reopened.v1"
     milestone_id: NonEmptyStr
     name: NonEmptyStr
@@ -128,6 +136,8 @@ class DateBasis(StrEnum):
 
 
 class DateSet(WorkEventData):
+    """A date of the schedule was set for the first time."""
+
     kind: ClassVar[str] = "consonance.schedule.date_set.v1"
     milestone_id: NonEmptyStr
     milestone_key: MilestoneKey
@@ -144,7 +154,7 @@ class DateSet(WorkEventData):
 
 
 class DateChanged(DateSet):
-    """``new_due`` absent: the date was removed, or is not known any more."""
+    """A date of the schedule moved. Without ``new_due`` it was removed, or is not known any more."""
 
     kind: ClassVar[str] = "consonance.schedule.date_changed.v1"
 
@@ -165,6 +175,8 @@ class BlockSeverity(StrEnum):
 
 
 class WorkBlocked(WorkEventData):
+    """A problem stops a milestone, a launch or a distribution."""
+
     kind: ClassVar[str] = "consonance.work.blocked.v1"
     block_id: NonEmptyStr
     cause: BlockCause
@@ -177,6 +189,8 @@ class WorkBlocked(WorkEventData):
 
 
 class WorkUnblocked(WorkEventData):
+    """A problem that stopped a work is gone."""
+
     kind: ClassVar[str] = "consonance.work.unblocked.v1"
     block_id: NonEmptyStr
     resolved_by: Actor
@@ -190,6 +204,8 @@ class ComponentCheck(Value):
 
 
 class ComponentChanged(WorkEventData):
+    """A cover, a text, a file or another part of a launch has another state."""
+
     kind: ClassVar[str] = "consonance.launch.component_changed.v1"
     component: Component
     state: ComponentState
@@ -198,6 +214,8 @@ class ComponentChanged(WorkEventData):
 
 
 class PubDateChanged(WorkEventData):
+    """The publication date of one edition changed."""
+
     kind: ClassVar[str] = "consonance.product.pub_date_changed.v1"
     product: ProductRef
     old: date | None = None
@@ -208,7 +226,10 @@ class PubDateChanged(WorkEventData):
 
 
 class PublishingStatusChanged(WorkEventData):
-    """Statuses are ONIX list 64 codes, without the underscore of GraphQL enums."""
+    """The publishing status of one edition changed.
+
+    Statuses are ONIX list 64 codes, without the underscore of GraphQL enums.
+    """
 
     kind: ClassVar[str] = "consonance.product.publishing_status_changed.v1"
     product: ProductRef
