@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from services.dispatcher.account_limits import LimitReport, StoredLimit
-from services.dispatcher.releases import PORTION, PortionedRelease
-from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateReport, TemplateState, state_of
+from services.dispatcher.releases import PortionedRelease
+from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateReport, known_state
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import AccountReported
 from shared.runtime.postgres import Connection, load_queries
@@ -29,15 +29,9 @@ class AccountStore:
 
     tenant: str
 
-    async def save_templates(
-        self, connection: Connection, reports: Sequence[TemplateReport], now: datetime, notify: str
-    ) -> None:
-        """Save reports of different templates, plan their waiting messages anew, and notify the leader."""
-        if not reports:
-            return
-        await self._save_reports(connection, reports)
-        names, languages = [report.name for report in reports], [report.language for report in reports]
-        await connection.execute(QUERIES.release_for_templates, self.tenant, names, languages, now, PORTION)
+    async def save_template(self, connection: Connection, report: TemplateReport, notify: str) -> None:
+        """Save what Meta reports of a template, and notify the leader, which plans anew what waits for it."""
+        await self._save_reports(connection, [report])
         await connection.execute("select pg_notify($1, '')", notify)
 
     async def save_listing(
@@ -49,7 +43,6 @@ class AccountStore:
         names, languages = [report.name for report in listed], [report.language for report in listed]
         await connection.execute(QUERIES.mark_missing_templates, self.tenant, began, names, languages)
         await connection.execute(QUERIES.save_template_reading, self.tenant, account, began, len(listed))
-        await connection.execute(QUERIES.release_for_listing, self.tenant, began, PORTION)
         await connection.execute("select pg_notify($1, '')", notify)
 
     async def load_templates(self, connection: Connection) -> TemplateKnowledge:
@@ -96,9 +89,9 @@ class AccountStore:
         """The release that plans again the messages that wait for a limit or a restriction."""
         return PortionedRelease(QUERIES.release_limited, self.tenant)
 
-    def release_of_throttled(self) -> PortionedRelease:
-        """The release that plans again the messages that wait for a throttle of their template."""
-        return PortionedRelease(QUERIES.release_throttled, self.tenant)
+    def release_for_templates(self) -> PortionedRelease:
+        """The release that plans again the messages that wait for a template, or for its throttle."""
+        return PortionedRelease(QUERIES.release_for_templates, self.tenant)
 
     async def people_outside_windows(self, connection: Connection, since: datetime) -> list[tuple[str, datetime]]:
         """People to whom a template may have gone, and when the last one did (business time); longest ago first."""
@@ -122,6 +115,4 @@ class AccountStore:
 
 
 def _read_template(row: Any) -> KnownTemplate:
-    """A row of an earlier version has no ``status``."""
-    state = state_of(row["status"]) or TemplateState(row["state"])
-    return KnownTemplate(state, row["category"], row["reported_at"])
+    return KnownTemplate(known_state(row["status"], row["state"]), row["category"], row["reported_at"])

@@ -1,51 +1,19 @@
 -- The tables templates, account_limits and webhook_coverage, and the messages that wait for them.
 
 -- name: release_for_templates
--- The first $5 of the messages that waited for these templates, or whose fallback is one of them, are planned anew. The rest is
--- found by release_crossed, or looked at when its wait of an hour is over.
-with first as materialized (
-    select m.message_id from messages m
-    where m.tenant = $1 and m.state = 'waiting' and m.reason in (
-            'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
-            'template_disabled'
-        )
-        and exists (
-            select from unnest($2::text[], $3::text[]) as t (name, language)
-            where m.template_language = t.language
-                and t.name in (m.template_name, m.content -> 'template' -> 'fallback' ->> 'name')
-        )
-    order by m.sequence limit $5
-)
-update messages m set not_before = $4, reason = null
-where m.tenant = $1 and m.message_id = any (array(select message_id from first)) and (m.state = 'waiting') is true
-    and (m.reason like 'template\_%') is true;
-
--- name: release_for_listing
--- The first $3 of the messages that waited for a template are planned anew: the account's list was read. The rest is found as
--- above.
-with first as materialized (
-    select m.message_id from messages m
-    where m.tenant = $1 and m.state = 'waiting' and m.reason in (
-        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
-        'template_disabled'
-    )
-    order by m.sequence limit $3
-)
-update messages m set not_before = $2, reason = null
-where m.tenant = $1 and m.message_id = any (array(select message_id from first)) and (m.state = 'waiting') is true
-    and (m.reason like 'template\_%') is true;
-
--- name: release_throttled
--- The next $4 messages after $3 that wait for a throttle of their template are planned anew; one that is still throttled holds
--- them again. Returns where to go on, 0 at the end.
+-- The next $4 messages after $3 that wait for a template are planned anew: for the report of one, for its throttle, or for what
+-- is known of their fallback. One that still may not go is held again. Returns where to go on, 0 at the end.
 with looked_at as materialized (
     select m.message_id, m.sequence from messages m
-    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason = 'template_throttled'
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason in (
+        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
+        'template_disabled', 'template_throttled'
+    )
     order by m.sequence limit $4
 ), released as (
     update messages m set not_before = $2, reason = null
     where m.tenant = $1 and m.message_id = any (array(select message_id from looked_at))
-        and (m.state = 'waiting') is true and (m.reason = 'template_throttled') is true
+        and (m.state = 'waiting') is true and (m.reason like 'template\_%') is true
 )
 select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 

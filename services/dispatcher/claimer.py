@@ -336,9 +336,13 @@ class Claimer:
         call = due.message.content.template
         if call is None:
             return TemplateState.USABLE
-        consent = bool(call.get("marketing_consent"))
-        state = self.templates.known.state(call, marketing_consent=consent, newest_category=due.category)
-        return due.template if state is TemplateState.USABLE else state
+        known, consent = self.templates.known, bool(call.get("marketing_consent"))
+        state = known.state(call, marketing_consent=consent, newest_category=due.category)
+        if state is TemplateState.USABLE:
+            state = due.template
+        if state is not TemplateState.USABLE and known.state(call, marketing_consent=consent) is TemplateState.USABLE:
+            self.templates.contradict()
+        return state
 
     def _with_usable_template(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> DueMessage:
         """With its fallback in place of a template that WhatsApp would not take now; an operator's pause holds both."""

@@ -1,4 +1,4 @@
-"""Releases messages, portion by portion, that a pause, the month's budget or a limit of the account has held.
+"""Releases messages, portion by portion, that a pause, the month's budget, a template or a limit has held.
 
 One statement for a million rows would lock them for a quarter of a minute, and none of them could be sent meanwhile. So
 the leader releases one portion between two claims. Portions follow the order in which the messages were requested, and
@@ -28,6 +28,10 @@ class PortionedRelease:
     _at: datetime | None = field(default=None, init=False)
     _after: int = field(default=0, init=False)
     _parameters: Sequence[object] = field(default=(), init=False)
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._at is not None
 
     def begin(self, at: datetime, *parameters: object) -> None:
         """Begin at the first message; a release under way is replaced."""

@@ -13,7 +13,7 @@ from services.dispatcher.open_hours import OpenHours
 from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage
 from services.dispatcher.reasons import MAY_BE_PASSED, WAITS_OUTSIDE_WINDOWS, MessageReason
-from services.dispatcher.templates import TemplateState
+from services.dispatcher.templates import TemplateState, known_state
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
@@ -62,7 +62,7 @@ class RequestOrigin(Struct, frozen=True):
 class DueMessage(Struct, frozen=True):
     """A waiting message that is due, with the stored facts about its person and its template.
 
-    ``template`` is usable, paused or disabled; ``category`` is the one by Meta, where it is known. ``place`` counts the
+    ``category`` is the one by Meta, where it is known. ``place`` counts the
     due messages of its lane, from 1; some of them may stand behind earlier messages of their chats. ``row_version`` is
     another one after each change of the message's row.
     """
@@ -221,7 +221,7 @@ class MessageStore:
             await connection.execute(QUERIES.release_other_chains, self.tenant, passed)
 
     async def release_crossed(self, connection: Connection, now: datetime, after: int, at_most: int) -> int:
-        """Messages that wait for a person, a template or a document that is there, or for none of their chat, go now.
+        """Messages that wait for a person or a document that is there, or for none of their chat, go now.
 
         So many are looked at, from a place on that an earlier call returned; 0 is the beginning, and the end.
         """
@@ -434,7 +434,7 @@ def _read_due_message(row: Any) -> DueMessage:
         person_known=row["known"] is not None,
         address=RecipientAddress(*address) if has_address else None,
         window_opened_at=row["opened_at"],
-        template=TemplateState(row["template_state"] or TemplateState.USABLE),
+        template=known_state(row["template_status"], row["template_state"] or TemplateState.USABLE),
         origin=RequestOrigin(
             row["request_event"],
             row["correlation_id"],

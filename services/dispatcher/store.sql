@@ -93,7 +93,7 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- waits for one of the reasons $10 may messages of other chains pass it. What stands before a message, its person
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
 -- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
-select m.*, w.opened_at, t.state as template_state, t.category as template_category,
+select m.*, w.opened_at, t.state as template_state, t.status as template_status, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
     coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
@@ -250,15 +250,13 @@ update messages set not_before = $3, reason = null
 where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and (reason = 'unknown_person') is true;
 
 -- name: release_crossed
--- Of the next $4 messages after $3 that wait for a person, a template, a document or an earlier message, those that began to in
--- the moment it came or went: neither transaction saw the other. Returns where to go on, 0 at the end.
+-- Of the next $4 messages after $3 that wait for a person, a document or an earlier message, those that began to in the moment it
+-- came or went: neither transaction saw the other. Returns where to go on, 0 at the end.
 with looked_at as materialized (
-    select m.message_id, m.sequence, m.reason, m.person_id, m.template_name, m.template_language, m.line, m.document_id, m.chain
+    select m.message_id, m.sequence, m.reason, m.person_id, m.line, m.document_id, m.chain
     from messages m
-    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason in (
-        'unknown_person', 'template_paused', 'template_pending', 'template_rejected', 'template_missing',
-        'template_recategorised', 'template_disabled', 'document_pending', 'earlier_message'
-    )
+    where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting'
+        and m.reason in ('unknown_person', 'document_pending', 'earlier_message')
     order by m.sequence limit $4
 ), crossed as materialized (
     select l.message_id, l.reason from looked_at as l
@@ -271,16 +269,9 @@ with looked_at as materialized (
             where d.tenant = $1 and d.line = l.line and d.document_id = l.document_id and d.state <> 'waiting'
             limit 1
         )
-        when 'earlier_message' then (
+        else (
             select true from earlier_messages($1, l.person_id, l.line, l.chain, l.sequence, $5::text[]) limit 1
         ) is null
-        else (
-            select true from templates t
-            where t.tenant = $1 and t.name = l.template_name and t.language = l.template_language
-                and t.state <> 'paused' and (t.state <> 'disabled' or l.reason <> 'template_disabled')
-                and (t.category <> 'MARKETING' or l.reason <> 'template_recategorised')
-            limit 1
-        )
     end
 ), released as (
     update messages m

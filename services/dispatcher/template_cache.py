@@ -1,7 +1,8 @@
 """The leader's copy of what is known of templates: read anew when it is notified, and once a minute.
 
-WhatsApp may refuse a template in answer to a send, before anything is reported of it; that throttles the template. A
-later report that it is usable ends the throttle, and what waited for it is planned anew.
+Where it changes, every message that waits for a template is planned anew, because its fallback may be usable now.
+WhatsApp may also refuse a template in answer to a send, before anything is reported of it; that throttles the template,
+and a later report that it is usable ends the throttle.
 """
 
 import time
@@ -23,27 +24,37 @@ class TemplateCache:
     throttles: Throttles
     known: TemplateKnowledge = NOTHING_KNOWN
     _read_at: float | None = field(default=None, init=False)
-    _is_started: bool = field(default=False, init=False)
+    _is_released: bool = field(default=False, init=False)
     _release: PortionedRelease = field(init=False)
 
     def __post_init__(self) -> None:
-        self._release = self.store.release_of_throttled()
+        self._release = self.store.release_for_templates()
 
     def start(self) -> None:
         """This replica became the leader; an earlier one may not have released everything."""
-        self.expire()
-        self._is_started = False
+        self.contradict()
 
     def expire(self, *_: object) -> None:
         """More is known than was read; a listener of PostgreSQL's NOTIFY."""
         self._read_at = None
 
+    def contradict(self) -> None:
+        """A message was held for a state that is not this copy's, and may be over before the copy has it."""
+        self.expire()
+        self._is_released = False
+
     async def refresh(self, connection: Connection, business: datetime) -> None:
-        now = time.monotonic()
+        now, before = time.monotonic(), self.known
         if self._read_at is None or now - self._read_at >= _EVERY_SECONDS:
             self._read_at = now  # before the query: what comes while it runs is read by the next
             self.known = await self.store.load_templates(connection)
-        if self.throttles.end_of_usable(self.known) or not self._is_started:
-            self._is_started = True
+        has_ended = self.throttles.end_of_usable(self.known)
+        if has_ended or not self._is_released or self.known.judgements() != before.judgements():
+            self._is_released = True
             self._release.begin(business)
         await self._release.go_on(connection)
+
+    async def is_behind(self, connection: Connection) -> bool:
+        """Whether a message waits for something that is known, and that a refresh will find."""
+        is_releasing = self._release.is_under_way or not self._is_released
+        return is_releasing or await self.store.load_templates(connection) != self.known

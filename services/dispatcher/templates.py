@@ -99,6 +99,10 @@ class TemplateKnowledge(Struct, frozen=True):
         category = newest_category or (known.category if known else None) or str(call.get("category") or "").upper()
         return TemplateState.RECATEGORISED if category == MARKETING and not marketing_consent else TemplateState.USABLE
 
+    def judgements(self) -> tuple[bool, Mapping[TemplateKey, tuple[TemplateState, str | None]]]:
+        """All by which a message may go or waits; when it was reported does not count."""
+        return self.is_listed, {key: (known.state, known.category) for key, known in self.templates.items()}
+
     def is_usable_since(self, template: TemplateKey, instant: datetime) -> bool:
         """Whether Meta has reported the template as usable later than that."""
         known = self.templates.get(template)
@@ -111,6 +115,11 @@ NOTHING_KNOWN = TemplateKnowledge({})
 def state_of(status: str | None) -> TemplateState | None:
     """None for a word of Meta's that changes nothing, or that this version does not know."""
     return _STATES.get(str(status).upper())
+
+
+def known_state(status: str | None, state: str) -> TemplateState:
+    """The state of a stored template; a row of an earlier version has no ``status``."""
+    return state_of(status) or TemplateState(state)
 
 
 def parse_status_update(value: Mapping[str, Any], at: datetime) -> TemplateReport | None:

@@ -22,6 +22,7 @@ from tests.services.dispatcher.dispatcher_under_test import (
     message_received,
     person_observed,
     send_request,
+    template_update,
     wait_until,
 )
 
@@ -182,6 +183,32 @@ async def test_an_optional_document_is_not_waited_for_longer_than_a_quarter_of_a
     at.advance_clock(timedelta(minutes=15))
     await at.wait_for_state("accepted")
     assert [message["template"] for message in await at.sent()] == ["proof_plain_v1"]
+
+
+async def test_a_document_that_is_given_up_leaves_its_message_waiting_for_the_fallback(sending: Sending) -> None:
+    """Its own template is usable, and no reason to plan it again and again."""
+    at = sending.dispatcher
+    plain = TemplateCall(name="proof_plain_v1", language="en")
+    paused = template_update(at.clock.now(), "PAUSED")
+    paused = paused.replace(value={**paused.value, "message_template_name": plain.name})
+    approved = paused.replace(value={**paused.value, "event": "APPROVED", "message_template_name": CALL.name})
+    attached = sending.attached("/gone.pdf", optional=True)
+    await at.handle(paused, approved, person_observed())
+
+    async def knows_both() -> bool:
+        return len(at.parts.leader.templates.known.templates) == 2
+
+    await wait_until(knows_both)
+    await at.handle(send_request(template=CALL, fallback=plain, document=attached))
+    await at.wait_for_reason("template_paused")
+    await at.wait_until_idle()
+    row = "select xmin::text || coalesce(reason, '') from messages"
+    before = await at.pool.fetchval(row)
+    await at.parts.reconciler.release_crossed(at.parts.sender.moment())
+    assert await at.pool.fetchval(row) == before
+    again = paused.replace(value={**paused.value, "event": "APPROVED"}, at=at.advance_clock(timedelta(seconds=1)))
+    await at.handle(again)
+    await at.wait_for_state("accepted")
 
 
 async def test_a_document_is_tried_again_only_as_long_as_a_message_needs_it(sending: Sending) -> None:

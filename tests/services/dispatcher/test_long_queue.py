@@ -53,9 +53,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "store: release_resumed": (_TENANT, _NOW, 0, 500, ["another"]),
     "charges: release_budgeted": (_TENANT, _NOW, 0, 500),
     "account_store: release_limited": (_TENANT, _NOW, 0, 500),
-    "account_store: release_throttled": (_TENANT, _NOW, 0, 500),
-    "account_store: release_for_templates": (_TENANT, ["t"], ["en"], _NOW, 500),
-    "account_store: release_for_listing": (_TENANT, _NOW, 500),
+    "account_store: release_for_templates": (_TENANT, _NOW, 0, 500),
     "store: count_set_aside": (_TENANT,),
     "store: load_messages": (_TENANT, ["m0", "m1"]),
     "store: save_messages": (

@@ -17,6 +17,7 @@ from services.dispatcher.rate_limits import PORTFOLIO_PERIOD, RateUsage, SendLim
 from services.dispatcher.releases import PORTION
 from services.dispatcher.store import MessageStore
 from services.dispatcher.template_cache import TemplateCache
+from services.dispatcher.templates import TemplateReport
 from services.dispatcher.throttles import Throttles
 from shared.contracts.messages import Lane
 from shared.runtime.postgres import Connection, connect, load_queries
@@ -62,6 +63,7 @@ _RELEASES = pytest.mark.parametrize(
         ("budget_spent", _budget),
         ("portfolio_limit", _limits),
         ("template_throttled", _templates),
+        ("template_rejected", _templates),
     ],
 )
 
@@ -126,10 +128,48 @@ async def test_a_pause_during_a_release_holds_what_is_not_released_yet(held: Con
     assert await _released(held) == PORTION
 
 
-async def test_what_a_template_released_is_bounded(held: Connection) -> None:
-    await _hold_all(held, "template_missing")
-    await AccountStore(_TENANT).save_listing(held, "a", [], _NOW, "templates")
-    assert await _released(held) == PORTION
+async def _held_for_templates(held: Connection) -> TemplateCache:
+    """A leader that has released everything once, and whose messages wait for their template since."""
+    templates = TemplateCache(AccountStore(_TENANT), Throttles())
+    await templates.refresh(held, _NOW)
+    await _hold_all(held, "template_rejected")
+    return templates
+
+
+async def _report(held: Connection, templates: TemplateCache, report: TemplateReport) -> list[int]:
+    """How many messages are released after each of some looks that follow the report."""
+    await templates.store.save_template(held, report, "templates")
+    templates.expire()
+    released = []
+    for _ in range(4):
+        await templates.refresh(held, _NOW)
+        released.append(await _released(held))
+    return released
+
+
+async def test_all_that_wait_for_a_template_are_planned_anew_when_another_template_is_usable(held: Connection) -> None:
+    """It may be their fallback."""
+    templates = await _held_for_templates(held)
+    released = await _report(held, templates, TemplateReport("plain_v1", "en", _NOW, status="APPROVED"))
+    assert released == [PORTION, 2 * PORTION, _HELD, _HELD]
+
+
+async def test_a_report_that_changes_no_state_releases_nothing(held: Connection) -> None:
+    templates = await _held_for_templates(held)
+    approved = TemplateReport("plain_v1", "en", _NOW, status="APPROVED")
+    await _report(held, templates, approved)
+    await _hold_all(held, "template_rejected")
+    again = TemplateReport("plain_v1", "en", _LATER, status="APPROVED", quality="YELLOW")
+    assert await _report(held, templates, again) == [0, 0, 0, 0]
+
+
+async def test_what_was_held_for_a_state_that_was_over_at_once_is_released(held: Connection) -> None:
+    """The row of the template said so while the leader planned, and its copy never knew it."""
+    templates = await _held_for_templates(held)
+    templates.contradict()
+    for _ in range(3):
+        await templates.refresh(held, _NOW)
+    assert await _released(held) == _HELD
 
 
 async def test_a_limit_that_is_reported_again_releases_nothing(held: Connection) -> None:

@@ -11,6 +11,7 @@ from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessag
 from shared.contracts.whatsapp import AccountReported
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN
 from tests.services.dispatcher.dispatcher_under_test import (
+    TENANT,
     DispatcherUnderTest,
     person_observed,
     send_request,
@@ -109,6 +110,47 @@ async def test_a_fallback_goes_at_once_in_place_of_a_template_that_is_refused_in
     await dispatcher.handle(person_observed(), send_request(fallback=PLAIN_CALL))
     await dispatcher.wait_for_state("accepted")
     assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
+
+
+async def test_a_fallback_that_was_refused_in_answer_goes_when_it_is_reported_usable(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.simulator.tell("faults", {"kind": "error_code", "code": 132001, "count": 1})
+    rejected = template_update(dispatcher.clock.now(), "REJECTED")
+    approved = rejected.replace(value={**rejected.value, "event": "APPROVED", "message_template_name": PLAIN_CALL.name})
+    await dispatcher.handle(rejected, approved, person_observed(), send_request(fallback=PLAIN_CALL))
+    await wait_for_template(dispatcher)
+    await dispatcher.handle(approved.replace(at=dispatcher.advance_clock(timedelta(minutes=1))))
+    await dispatcher.wait_for_state("accepted")
+    assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
+
+
+async def test_a_state_that_only_the_row_shows_is_read_without_a_notification(dispatcher: DispatcherUnderTest) -> None:
+    await _pause_without_a_notification(dispatcher)
+    await dispatcher.handle(send_request())
+    await dispatcher.wait_for_reason("template_paused")
+    await dispatcher.wait_until_idle()
+    known = dispatcher.parts.leader.templates.known
+    assert [template.state.value for template in known.templates.values()] == ["paused"]
+
+
+async def test_a_driven_clock_waits_for_what_a_report_releases(dispatcher: DispatcherUnderTest) -> None:
+    await _pause_without_a_notification(dispatcher)
+    assert (await dispatcher.parts.monitor.idle()).busy == ("templates",)
+    dispatcher.parts.leader.templates.expire()
+    await dispatcher.wait_until_idle()
+
+
+async def _pause_without_a_notification(dispatcher: DispatcherUnderTest) -> None:
+    """The leader has read what is known before, as a message that went shows."""
+    await dispatcher.handle(person_observed(), send_request("m0"))
+    await dispatcher.wait_for_state("accepted", "m0")
+    query = """
+        insert into templates (tenant, name, language, state, status, reported_at)
+        values ($1, 'rights_request_v3', 'en', 'paused', 'PAUSED', $2)
+    """
+    await dispatcher.pool.execute(query, TENANT, dispatcher.clock.now())
 
 
 async def wait_for_template(dispatcher: DispatcherUnderTest, message_id: str = "m1") -> None:
