@@ -285,9 +285,30 @@ limit $3;
 -- name: chains_to_review
 -- Chains of an earlier rulebook that have not been reviewed under this one: active ones of rules that migrate or cancel, or
 -- that are gone; and all with a message of which nothing is known since it was requested, which may wait for its template.
-select chain_id, key from chains
-where tenant = $1 and active and coalesce(reviewed, revision) <> $2 and revision <> all($5::text[])
-and (rule = any($3::text[]) or rule <> all($4::text[]))
+-- The rules with their revisions are found one by one in the index, because chains that go on as they began are many, and stay.
+with recursive known (rule, revision) as (
+    (
+        select rule, coalesce(reviewed, revision) from chains
+        where tenant = $1 and active order by rule, coalesce(reviewed, revision) limit 1
+    )
+    union all
+    select next.rule, next.revision
+    from known k
+    cross join lateral (
+        select c.rule, coalesce(c.reviewed, c.revision) as revision from chains c
+        where c.tenant = $1 and c.active and (c.rule, coalesce(c.reviewed, c.revision)) > (k.rule, k.revision)
+        order by c.rule, coalesce(c.reviewed, c.revision) limit 1
+    ) as next
+)
+select changed.chain_id, changed.key
+from known k
+cross join lateral (
+    select c.chain_id, c.key from chains c
+    where c.tenant = $1 and c.active and c.rule = k.rule and coalesce(c.reviewed, c.revision) = k.revision
+        and c.revision <> all($5::text[])
+    limit $6
+) as changed
+where k.revision <> $2 and (k.rule = any($3::text[]) or k.rule <> all($4::text[]))
 union
 select c.chain_id, c.key from messages m join chains c on c.chain_id = m.chain_id
 where m.unsent and c.tenant = $1 and coalesce(c.reviewed, c.revision) <> $2 and c.revision <> all($5::text[])
