@@ -73,8 +73,11 @@ where tenant = $1 and (state in ('waiting', 'intent', 'uncertain') or set_aside 
 
 -- name: templates
 -- Templates that Meta has not approved, has paused, or has moved to marketing.
-select name, language, coalesce(status, state) as state, reported_at from dispatcher.templates
-where tenant = $1 and (state <> 'usable' or category = 'MARKETING' and previous_category <> 'MARKETING') order by name;
+select name, language, coalesce(status, 'APPROVED') as state, reported_at from dispatcher.account_templates
+where tenant = $1 and (
+    status not in ('APPROVED', 'FLAGGED', 'REINSTATED') or category = 'MARKETING' and previous_category <> 'MARKETING'
+)
+order by name, language, account;
 
 -- name: throttles
 -- What WhatsApp has told us to wait for: the account, a line, a template in a language, or some people on a line.

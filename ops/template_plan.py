@@ -57,7 +57,10 @@ class WantedTemplate(Struct, frozen=True):
 
 
 class PlannedTemplate(Struct, frozen=True):
-    """One line of a plan; ``template_id`` is Meta's, where the account has it."""
+    """One line of a plan; ``template_id`` is Meta's, where the account has it.
+
+    ``account`` is named where there are several.
+    """
 
     wanted: WantedTemplate
     action: TemplateAction
@@ -65,6 +68,7 @@ class PlannedTemplate(Struct, frozen=True):
     category: str
     note: str = ""
     template_id: str = ""
+    account: str = ""
 
     @property
     def is_finding(self) -> bool:
@@ -207,6 +211,7 @@ def rows_of(plan: Iterable[PlannedTemplate]) -> Iterator[dict[str, str]]:
     """The lines of a plan for people and for JSON."""
     for each in plan:
         yield {
+            **({"account": each.account} if each.account else {}),
             "action": each.action.value,
             "template": each.wanted.name,
             "language": each.wanted.language,

@@ -1,12 +1,14 @@
 """The templates of the rules and those of the account: compare, create and edit them, and what is known of each."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import replace
 from pydantic import Field
 
 from ops.command_line import (
@@ -65,20 +67,21 @@ _STATUS_COLUMNS = {
 
 
 class AccountSettings(Settings):
-    """The Graph API and the account whose templates are meant."""
+    """The Graph API and the accounts whose templates are meant."""
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
     whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
     whatsapp_token: AccessKey
     whatsapp_business_account: Annotated[str, Field(pattern=r"^\d+$")]
+    whatsapp_accounts: Annotated[dict[str, Annotated[str, Field(pattern=r"^\d+$")]], Field(default_factory=dict)]
 
-    def endpoint(self) -> TemplateEndpoint:
-        return TemplateEndpoint(
-            self.whatsapp_graph_url,
-            self.whatsapp_graph_version,
-            self.whatsapp_business_account,
-            self.whatsapp_token.get_secret_value(),
-        )
+    def endpoints(self) -> list[TemplateEndpoint]:
+        """One for each account, the first being that of most lines."""
+        token = self.whatsapp_token.get_secret_value()
+        return [
+            TemplateEndpoint(self.whatsapp_graph_url, self.whatsapp_graph_version, account, token)
+            for account in dict.fromkeys((self.whatsapp_business_account, *self.whatsapp_accounts.values()))
+        ]
 
 
 class TemplateSettings(AccountSettings):
@@ -93,6 +96,20 @@ class TemplateSettings(AccountSettings):
     ] = None
 
 
+class StatusSettings(TenantSettings):
+    """The accounts of the lines, where there are several."""
+
+    whatsapp_business_account: str = ""
+    whatsapp_accounts: Annotated[dict[str, str], Field(default_factory=dict)]
+
+    def accounts_of_lines(self) -> tuple[list[str], list[str], str | None]:
+        """Lines, the account of each, and that of the others; it is None where all belong to one."""
+        lines, accounts = list(self.whatsapp_accounts), list(self.whatsapp_accounts.values())
+        if len({*accounts, self.whatsapp_business_account} - {""}) < _SEVERAL:
+            return [], [], None
+        return lines, accounts, self.whatsapp_business_account
+
+
 @app.command("plan")
 def plan_command(folder: RuleFolder = DEFAULT_FOLDER, *, output: Format = OutputFormat.TEXT) -> None:
     """Compare the templates of the rules with the account: what to create, what to edit, what needs a person.
@@ -103,9 +120,9 @@ def plan_command(folder: RuleFolder = DEFAULT_FOLDER, *, output: Format = Output
     wanted, settings = _wanted(folder), load_command_settings(TemplateSettings)
 
     async def command() -> int:
-        async with TemplateClient(settings.endpoint()) as client:
-            plan = plan_templates(wanted, await _listed(client))
-        return _print_plan(with_checked_examples(plan, folder, settings.whatsapp_app), output)
+        async with AsyncExitStack() as stack:
+            plans = await _plans(stack, settings, wanted, folder)
+        return _print_plan([each for _, plan in plans for each in plan], output)
 
     run(command())
 
@@ -126,17 +143,20 @@ def apply_command(
     wanted, settings = _wanted(folder), load_command_settings(TemplateSettings)
 
     async def command() -> int:
-        async with TemplateClient(settings.endpoint()) as client:
-            plan = with_checked_examples(plan_templates(wanted, await _listed(client)), folder, settings.whatsapp_app)
+        async with AsyncExitStack() as stack:
+            plans = await _plans(stack, settings, wanted, folder)
+            plan = [each for _, of_account in plans for each in of_account]
             if not yes:
                 code = _print_plan(plan, output)
                 print_error("nothing was changed: a dry run; --yes creates and edits")
                 return code
-            examples = Examples(client, folder, settings.whatsapp_app)
-            done = [await _apply(client, examples, each) for each in plan if each.action in _APPLIED]
+            done = list[dict[str, str]]()
+            for client, of_account in plans:
+                examples = Examples(client, folder, settings.whatsapp_app)
+                done += [await _apply(client, examples, each) for each in of_account if each.action in _APPLIED]
         left = [each for each in plan if each.action not in {*_APPLIED, TemplateAction.KEEP}]
         rows = [*done, *rows_of(left)]
-        print_rows(rows, _PLAN_COLUMNS, output, empty="the account has every template as it is written")
+        print_rows(rows, _columns(_PLAN_COLUMNS, rows), output, empty="the account has every template as it is written")
         refused = any(row["action"] == _REFUSED for row in done)
         return ExitCode.FINDINGS if refused or _needs_a_person(left) else ExitCode.FINE
 
@@ -149,13 +169,16 @@ def status_command(output: Format = OutputFormat.TEXT) -> None:
 
     Exit code 1 where one cannot be sent, or was moved to marketing.
     """
-    settings = load_command_settings(TenantSettings)
+    settings = load_command_settings(StatusSettings)
 
     async def command() -> int:
         async with operator_pool(settings) as pool:
-            rows = [dict(row) for row in await pool.fetch(QUERIES.templates, settings.tenant)]
+            found = await pool.fetch(QUERIES.templates, settings.tenant, *settings.accounts_of_lines())
             read_at = await pool.fetchval(QUERIES.last_reading, settings.tenant)
-        print_rows(rows, _STATUS_COLUMNS, output, empty="Meta has reported nothing of any template yet")
+        rows = [dict(row) for row in found]
+        if len({row["account"] for row in rows} - {""}) < _SEVERAL:
+            rows = [{name: value for name, value in row.items() if name != "account"} for row in rows]
+        print_rows(rows, _columns(_STATUS_COLUMNS, rows), output, empty="Meta has reported nothing of any template yet")
         if output is OutputFormat.TEXT:
             print_error(f"the account's list was last read {read_at:%Y-%m-%d %H:%M}Z" if read_at else _NEVER_READ)
         return ExitCode.FINDINGS if any(map(_is_held, rows)) else ExitCode.FINE
@@ -163,6 +186,7 @@ def status_command(output: Format = OutputFormat.TEXT) -> None:
     run(command())
 
 
+_SEVERAL = 2
 _APPLIED = frozenset({TemplateAction.CREATE, TemplateAction.EDIT})
 _REFUSED = "refused"
 _NEVER_READ = (
@@ -181,11 +205,25 @@ def _wanted(folder: Path) -> list[WantedTemplate]:
     return wanted_templates(book)
 
 
+async def _plans(
+    stack: AsyncExitStack, settings: TemplateSettings, wanted: Sequence[WantedTemplate], folder: Path
+) -> list[tuple[TemplateClient, Sequence[PlannedTemplate]]]:
+    """For each account its client, open until the stack ends, and the plan: any line may send any template."""
+    clients = [await stack.enter_async_context(TemplateClient(endpoint)) for endpoint in settings.endpoints()]
+    plans = list[tuple[TemplateClient, Sequence[PlannedTemplate]]]()
+    for client in clients:
+        plan = with_checked_examples(plan_templates(wanted, await _listed(client)), folder, settings.whatsapp_app)
+        account = client.account if len(clients) > 1 else ""
+        plans.append((client, [replace(each, account=account) for each in plan]))
+    return plans
+
+
 async def _listed(client: TemplateClient) -> list[dict[str, Any]]:
     try:
         return await client.list()
     except TemplateRefused as refused:
-        raise Misconfigured("STET_WHATSAPP_TOKEN", f"WhatsApp refuses the list of templates: {refused}") from None
+        sentence = f"WhatsApp refuses the list of templates of the account {client.account}: {refused}"
+        raise Misconfigured("STET_WHATSAPP_TOKEN", sentence) from None
     except Unavailable as error:
         raise Misconfigured("STET_WHATSAPP_GRAPH_URL", str(error)) from None
 
@@ -225,13 +263,19 @@ async def _apply(client: TemplateClient, examples: Examples, planned: PlannedTem
 
 def _print_plan(plan: Sequence[PlannedTemplate], output: OutputFormat) -> ExitCode:
     found = [each for each in plan if each.is_finding]
+    rows = list(rows_of(found))
     print_rows(
-        list(rows_of(found)), _PLAN_COLUMNS, output, empty=f"the account has all {len(plan)} templates as written"
+        rows, _columns(_PLAN_COLUMNS, rows), output, empty=f"the account has all {len(plan)} templates as written"
     )
     if output is OutputFormat.TEXT and found:
         counts = Counter(each.action.value for each in plan)
         print_error(", ".join(f"{number} to {action}" for action, number in sorted(counts.items())))
     return ExitCode.FINDINGS if found else ExitCode.FINE
+
+
+def _columns(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """With the account first, where there are several."""
+    return {**({"account": "account"} if any("account" in row for row in rows) else {}), **columns}
 
 
 def _needs_a_person(left: Iterable[PlannedTemplate]) -> bool:

@@ -2,24 +2,32 @@
 
 -- name: templates
 -- Every template that Meta reported or that messages wait for, and how many of them; a template of which nothing was
--- reported has only its messages.
+-- reported has only its messages. A message waits for the template of its line's account ($2, $3, else $4), or of any where $4
+-- is null.
 with waiting as (
-    select template_name as name, template_language as language, count(*) as messages, min(reason) as reason
-    from dispatcher.messages
-    where tenant = $1 and state = 'waiting' and reason in (
+    select m.template_name as name, m.template_language as language, coalesce(l.account, $4) as account,
+        count(*) as messages, min(m.reason) as reason
+    from dispatcher.messages m
+    left join unnest($2::text[], $3::text[]) as l (line, account) on l.line = m.line
+    where m.tenant = $1 and m.state = 'waiting' and m.reason in (
         'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
         'template_disabled'
     )
-    group by template_name, template_language
+    group by 1, 2, 3
 )
-select coalesce(t.name, w.name) as template, coalesce(t.language, w.language) as language,
-    coalesce(t.status, upper(t.state), 'MISSING') as status, coalesce(t.category, '') as category,
+select coalesce(t.account, w.account, '') as account, coalesce(t.name, w.name) as template,
+    coalesce(t.language, w.language) as language,
+    coalesce(t.status, case when t.name is null then 'MISSING' else 'APPROVED' end) as status,
+    coalesce(t.category, '') as category,
     coalesce(t.previous_category, '') as moved_from, coalesce(t.quality, '') as quality,
     coalesce(w.messages, 0) as waiting, coalesce(t.reason, w.reason, '') as reason,
     nullif(t.reported_at, '-infinity') as reported_at
-from (select * from dispatcher.templates where tenant = $1) t
-full join waiting w on w.name = t.name and w.language = t.language
-order by 1, 2;
+from (
+    select *, case when $4::text is not null then account end as told_apart
+    from dispatcher.account_templates where tenant = $1
+) t
+full join waiting w on w.name = t.name and w.language = t.language and coalesce(w.account, '') = coalesce(t.told_apart, '')
+order by 1, 2, 3;
 
 -- name: last_reading
 select max(read_at) from dispatcher.template_readings where tenant = $1;

@@ -1,13 +1,20 @@
 """The WhatsApp account as the dispatcher knows it: its templates, its limits, and the time its webhooks cover."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from services.dispatcher.account_limits import LimitReport, StoredLimit
 from services.dispatcher.releases import PortionedRelease
-from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateReport, known_state
+from services.dispatcher.templates import (
+    GONE_STATUSES,
+    KnownTemplate,
+    TemplateKey,
+    TemplateKnowledge,
+    TemplateReport,
+    known_state,
+)
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import AccountReported
 from shared.runtime.postgres import Connection, load_queries
@@ -25,30 +32,34 @@ class CoverageSpan:
 
 @dataclass(frozen=True, slots=True)
 class AccountStore:
-    """The tables ``templates``, ``account_limits`` and ``webhook_coverage``, and how far evidence is read."""
+    """The tables ``account_templates``, ``account_limits`` and ``webhook_coverage``, and how far evidence is read."""
 
     tenant: str
 
-    async def save_template(self, connection: Connection, report: TemplateReport, notify: str) -> None:
+    async def save_template(self, connection: Connection, account: str, report: TemplateReport, notify: str) -> None:
         """Save what Meta reports of a template, and notify the leader, which plans anew what waits for it."""
-        await self._save_reports(connection, [report])
+        await self._save_reports(connection, account, [report])
         await connection.execute("select pg_notify($1, '')", notify)
 
     async def save_listing(
         self, connection: Connection, account: str, listed: Sequence[TemplateReport], began: datetime, notify: str
     ) -> None:
         """The complete list of the account's templates, as read since ``began`` (business time)."""
-        if listed:
-            await self._save_reports(connection, listed)
+        await self._save_reports(connection, account, listed)
         names, languages = [report.name for report in listed], [report.language for report in listed]
-        await connection.execute(QUERIES.mark_missing_templates, self.tenant, began, names, languages)
+        columns = (began, names, languages, GONE_STATUSES)
+        await connection.execute(QUERIES.mark_missing_templates, self.tenant, account, *columns)
         await connection.execute(QUERIES.save_template_reading, self.tenant, account, began, len(listed))
         await connection.execute("select pg_notify($1, '')", notify)
 
-    async def load_templates(self, connection: Connection) -> TemplateKnowledge:
-        rows = await connection.fetch(QUERIES.load_templates, self.tenant)
-        is_listed = bool(await connection.fetchval(QUERIES.has_template_reading, self.tenant))
-        return TemplateKnowledge({(row["name"], row["language"]): _read_template(row) for row in rows}, is_listed)
+    async def load_templates(self, connection: Connection) -> Mapping[str, TemplateKnowledge]:
+        """By account."""
+        templates = defaultdict[str, dict[TemplateKey, KnownTemplate]](dict)
+        for row in await connection.fetch(QUERIES.load_templates, self.tenant):
+            known = KnownTemplate(known_state(row["status"]), row["category"], row["reported_at"])
+            templates[row["account"]][row["name"], row["language"]] = known
+        listed = {row["account"] for row in await connection.fetch(QUERIES.listed_accounts, self.tenant)}
+        return {one: TemplateKnowledge(templates[one], one in listed) for one in {*templates, *listed}}
 
     async def count_templates(self, connection: Connection) -> tuple[dict[str, int], int]:
         """How many templates are in each of Meta's states, and how many Meta has moved to marketing."""
@@ -65,15 +76,18 @@ class AccountStore:
         rows = await connection.fetch(QUERIES.waiting_for_limits, self.tenant)
         return {row["reason"]: row["messages"] for row in rows}
 
-    async def _save_reports(self, connection: Connection, reports: Sequence[TemplateReport]) -> None:
+    async def _save_reports(self, connection: Connection, account: str, reports: Sequence[TemplateReport]) -> None:
+        await connection.execute(QUERIES.adopt_templates, self.tenant, account)
         rows = [
             (
-                report.name, report.language, report.at, report.stored_state, report.status, report.category,
-                report.previous_category, report.quality, report.reason,
+                report.name, report.language, report.at, report.status, report.category, report.previous_category,
+                report.quality, report.reason,
             )
             for report in reports
         ]  # fmt: skip
-        await connection.execute(QUERIES.save_template_reports, self.tenant, *map(list, zip(*rows, strict=True)))
+        if rows:
+            columns = map(list, zip(*rows, strict=True))
+            await connection.execute(QUERIES.save_template_reports, self.tenant, account, *columns)
 
     async def save_limits(self, connection: Connection, report: AccountReported, limits: Sequence[LimitReport]) -> None:
         columns = zip(*((one.kind.value, one.name, one.value, one.until) for one in limits), strict=True)
@@ -112,7 +126,3 @@ class AccountStore:
         topics = [WHATSAPP_STATUSES.name, WHATSAPP_MESSAGES.name]
         instant: datetime | None = await connection.fetchval(QUERIES.caught_up_to, topics, len(topics) * PARTITIONS)
         return instant
-
-
-def _read_template(row: Any) -> KnownTemplate:
-    return KnownTemplate(known_state(row["status"], row["state"]), row["category"], row["reported_at"])

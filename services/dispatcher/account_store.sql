@@ -1,4 +1,4 @@
--- The tables templates, account_limits and webhook_coverage, and the messages that wait for them.
+-- The tables account_templates, account_limits and webhook_coverage, and the messages that wait for them.
 
 -- name: release_for_templates
 -- The next $4 messages after $3 that wait for a template are planned anew: for the report of one, for its throttle, or for what
@@ -17,43 +17,50 @@ with looked_at as materialized (
 )
 select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
+-- name: adopt_templates
+-- What was known of templates before accounts were told apart is known of the account of which more is said first.
+update account_templates t set account = $2
+where t.tenant = $1 and t.account = '' and not exists (
+    select from account_templates own
+    where own.tenant = $1 and own.name = t.name and own.language = t.language and own.account = $2
+);
+
 -- name: save_template_reports
--- What WhatsApp reported of templates: for the state and for the category, each, the newest report counts. Where only the
--- new category is known, the one before it is that of the row.
-insert into templates (
-    tenant, name, language, state, reported_at, status, category, previous_category, quality, reason, categorised_at
+-- What WhatsApp reported of an account's templates: for the state and for the category, each, the newest report counts. Where
+-- only the new category is known, the one before it is that of the row.
+insert into account_templates as known (
+    tenant, account, name, language, status, reported_at, category, previous_category, quality, reason, categorised_at
 )
-select $1, r.name, r.language, coalesce(r.state, 'usable'), case when r.state is null then '-infinity' else r.at end,
-    r.status, r.category, r.previous_category, r.quality, r.reason, case when r.category is not null then r.at end
+select $1, $2, r.name, r.language, r.status, case when r.status is null then '-infinity' else r.at end, r.category,
+    r.previous_category, r.quality, r.reason, case when r.category is not null then r.at end
 from unnest(
-    $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]
-) as r (name, language, at, state, status, category, previous_category, quality, reason)
-on conflict (tenant, name, language) do update
-set state = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
-        then excluded.state else templates.state end,
-    status = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
-        then excluded.status else templates.status end,
-    reason = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
-        then excluded.reason else templates.reason end,
-    reported_at = greatest(templates.reported_at, excluded.reported_at),
-    quality = coalesce(excluded.quality, templates.quality),
-    category = case when excluded.categorised_at >= coalesce(templates.categorised_at, '-infinity')
-        then excluded.category else templates.category end,
+    $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]
+) as r (name, language, at, status, category, previous_category, quality, reason)
+on conflict (tenant, name, language, account) do update
+set status = case when excluded.status is not null and known.reported_at <= excluded.reported_at
+        then excluded.status else known.status end,
+    reason = case when excluded.status is not null and known.reported_at <= excluded.reported_at
+        then excluded.reason else known.reason end,
+    reported_at = greatest(known.reported_at, excluded.reported_at),
+    quality = coalesce(excluded.quality, known.quality),
+    category = case when excluded.categorised_at >= coalesce(known.categorised_at, '-infinity')
+        then excluded.category else known.category end,
     previous_category = case
-        when excluded.categorised_at is null or excluded.categorised_at < templates.categorised_at
-            then templates.previous_category
+        when excluded.categorised_at is null or excluded.categorised_at < known.categorised_at
+            then known.previous_category
         when excluded.previous_category is not null then excluded.previous_category
-        when excluded.category is distinct from templates.category then templates.category
-        else templates.previous_category
+        when excluded.category is distinct from known.category then known.category
+        else known.previous_category
     end,
-    categorised_at = greatest(templates.categorised_at, excluded.categorised_at);
+    categorised_at = greatest(known.categorised_at, excluded.categorised_at);
 
 -- name: mark_missing_templates
--- Templates of which something is known, and which the account's list does not have any more.
-update templates t set state = 'paused', status = 'MISSING', reason = null, reported_at = $2
-where t.tenant = $1 and t.reported_at < $2 and t.state <> 'disabled' and t.status is distinct from 'MISSING'
+-- Templates of which something is known, and which their account's list does not have any more.
+update account_templates t set status = 'MISSING', reason = null, reported_at = $3
+where t.tenant = $1 and t.account = $2 and t.reported_at < $3
+    and coalesce(t.status, 'APPROVED') <> all ($6::text[])
     and not exists (
-        select from unnest($3::text[], $4::text[]) as l (name, language)
+        select from unnest($4::text[], $5::text[]) as l (name, language)
         where l.name = t.name and l.language = t.language
     );
 
@@ -63,18 +70,18 @@ insert into template_readings (tenant, account, read_at, templates) values ($1, 
 on conflict (tenant, account) do update set read_at = excluded.read_at, templates = excluded.templates;
 
 -- name: load_templates
--- Everything known of templates.
-select name, language, state, status, category, reported_at from templates where tenant = $1;
+-- Everything known of templates, by account; the newest report comes last.
+select account, name, language, status, category, reported_at from account_templates where tenant = $1 order by reported_at;
 
--- name: has_template_reading
--- Whether the list of an account's templates was ever read.
-select exists (select from template_readings where tenant = $1);
+-- name: listed_accounts
+-- The accounts whose list of templates was ever read.
+select account from template_readings where tenant = $1;
 
 -- name: count_templates
 -- Templates by Meta's word for their state, and how many Meta has moved to marketing.
-select coalesce(status, case state when 'usable' then 'APPROVED' else upper(state) end) as status, count(*) as templates,
+select coalesce(status, 'APPROVED') as status, count(*) as templates,
     count(*) filter (where category = 'MARKETING' and previous_category <> 'MARKETING') as recategorised
-from templates where tenant = $1 group by 1;
+from account_templates where tenant = $1 group by 1;
 
 -- name: waiting_for_templates
 -- Messages that wait for a template, by reason.

@@ -70,7 +70,7 @@ def compose(
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
     unread = UnreadPartitions(tenant, (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES), pool, fetch_ends)
-    templates = TemplateCache(account, sender.throttles)
+    templates = TemplateCache(account, sender.throttles, settings.accounts_of_lines)
     session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
     lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session, task="sender")
     return DispatcherParts(
@@ -129,7 +129,7 @@ async def main() -> None:
                 process.clock,
                 AccountStore(settings.tenant),
                 parts.sender,
-                settings.template_endpoint(),
+                settings.template_endpoints(),
                 timedelta(seconds=settings.whatsapp_templates_seconds),
             )
             process.task("templates", reader.run)

@@ -151,7 +151,13 @@ class Claimer:
         if self.unread.is_everything_unread:
             return []
         return [
-            LaneCapacity(line, lane, capacity, self.bulk_turns[line] if lane is Lane.BULK else 0)
+            LaneCapacity(
+                line,
+                lane,
+                capacity,
+                self.bulk_turns[line] if lane is Lane.BULK else 0,
+                self.templates.accounts.get(line),
+            )
             for line in self.lines
             for lane in Lane
             if (capacity := self._capacity(line, lane, in_flight.get(line, 0), at_most, moment)) > 0
@@ -326,7 +332,7 @@ class Claimer:
         message, address = due.message, due.address
         call, category = message.content.template, FREE_TEXT_CATEGORY
         if form is MessageForm.TEMPLATE and call is not None:
-            known = self.templates.known.templates.get((call["name"], call["language"]))
+            known = self.templates.of(message.line).templates.get((call["name"], call["language"]))
             category = template_category(call, due.category or (known.category if known else None))
         country = country_of(address.phone, address.bsuid) if address else ""
         return Sendable(country, category, message.lane, message.mandatory)
@@ -336,7 +342,7 @@ class Claimer:
         call = due.message.content.template
         if call is None:
             return TemplateState.USABLE
-        known, consent = self.templates.known, bool(call.get("marketing_consent"))
+        known, consent = self.templates.of(due.message.line), bool(call.get("marketing_consent"))
         state = known.state(call, marketing_consent=consent, newest_category=due.category)
         if state is TemplateState.USABLE:
             state = due.template

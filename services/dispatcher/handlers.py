@@ -158,7 +158,7 @@ class DispatcherHandler:
     async def _save_template(self, tx: Transaction, report: AccountReported) -> None:
         found = _TEMPLATE_FIELDS[report.field](report.value, report.at)
         if found is not None:
-            await self.account.save_template(tx.connection, found, TEMPLATES_CHANNEL)
+            await self.account.save_template(tx.connection, report.account, found, TEMPLATES_CHANNEL)
 
 
 def _of_type(events: Sequence[Event], kind: type[_D]) -> list[tuple[_D, Event]]:

@@ -1,5 +1,6 @@
 """The dispatcher's settings: the WhatsApp Cloud API, its numbers and rate limits, and when silence settles a send."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Self
 
@@ -69,7 +70,8 @@ class DispatcherSettings(ServiceSettings, CostSettings):
         Field(
             default_factory=dict,
             description="JSON object: line name → id of its WhatsApp business account. Needed where the lines belong to"
-            " several: what Meta restricts of one account then holds only its lines.",
+            " several: what Meta restricts of one account then holds only its lines, and a template counts only where"
+            " the account of the line has it.",
             examples=['{"main": "102290129340398"}'],
         ),
     ]
@@ -84,15 +86,20 @@ class DispatcherSettings(ServiceSettings, CostSettings):
     ] = 900.0
     whatsapp_business_account: Annotated[
         str,
-        Field(min_length=1, description="The id of the WhatsApp business account, whose templates are read."),
+        Field(
+            min_length=1,
+            description="The id of the WhatsApp business account of the lines that STET_WHATSAPP_ACCOUNTS does not"
+            " name. Its templates are read.",
+        ),
     ] = "whatsapp"
     whatsapp_templates_seconds: Annotated[
         float,
         Field(
             ge=0,
             description=(
-                "How often the list of the account's templates is read; 0 never, and then a missing template is not "
-                "known before a send. It needs the number of the account in STET_WHATSAPP_BUSINESS_ACCOUNT."
+                "How often the list of each account's templates is read; 0 never, and then a missing template is not "
+                "known before a send. It needs the number of the account in STET_WHATSAPP_BUSINESS_ACCOUNT or "
+                "STET_WHATSAPP_ACCOUNTS."
             ),
         ),
     ] = 600
@@ -153,16 +160,29 @@ class DispatcherSettings(ServiceSettings, CostSettings):
         return self.document_max_mb * _MEGABYTE
 
     @property
-    def reads_templates(self) -> bool:
-        return self.whatsapp_business_account.isdigit() and self.whatsapp_templates_seconds > 0
+    def accounts(self) -> Sequence[str]:
+        """Every WhatsApp business account of the lines, as far as settings name it."""
+        named = (self.whatsapp_accounts.get(line, self.whatsapp_business_account) for line in self.whatsapp_lines)
+        return sorted({account for account in named if account.isdigit()})
 
-    def template_endpoint(self) -> TemplateEndpoint:
-        return TemplateEndpoint(
-            self.whatsapp_graph_url,
-            self.whatsapp_graph_version,
-            self.whatsapp_business_account,
-            self.whatsapp_token.get_secret_value(),
-        )
+    @property
+    def accounts_of_lines(self) -> Mapping[str, str]:
+        """Line → account, where there are several; those of one account need no telling apart."""
+        if len(self.accounts) < 2:
+            return {}
+        named = {line: self.whatsapp_accounts.get(line, self.whatsapp_business_account) for line in self.whatsapp_lines}
+        return {str(line): account for line, account in named.items() if account.isdigit()}
+
+    @property
+    def reads_templates(self) -> bool:
+        return bool(self.accounts) and self.whatsapp_templates_seconds > 0
+
+    def template_endpoints(self) -> Sequence[TemplateEndpoint]:
+        token = self.whatsapp_token.get_secret_value()
+        return [
+            TemplateEndpoint(self.whatsapp_graph_url, self.whatsapp_graph_version, account, token)
+            for account in self.accounts
+        ]
 
     def limits(self) -> SendLimits:
         rates = {str(line): RateLimit(count, NUMBER_RATE_LIMIT.per) for line, count in self.whatsapp_rates.items()}

@@ -86,12 +86,16 @@ class UnreadableMessage(Struct, frozen=True):
 
 
 class LaneCapacity(Struct, frozen=True):
-    """How many messages of one lane of a line may be fetched; ``head_start``: turns that it lost in earlier claims."""
+    """How many messages of one lane of a line may be fetched; ``head_start``: turns that it lost in earlier claims.
+
+    ``account`` is the one whose templates count, None for any.
+    """
 
     line: str
     lane: Lane
     capacity: int
     head_start: int = 0
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +161,13 @@ class MessageStore:
 
         ``moment`` is business and machine time.
         """
-        columns = zip(*((one.line, _LANES[one.lane], one.capacity, one.head_start) for one in lanes), strict=True)
+        rows_of_lanes = ((one.line, _LANES[one.lane], one.capacity, one.head_start, one.account) for one in lanes)
+        *columns, accounts = map(list, zip(*rows_of_lanes, strict=True))
         rows = await connection.fetch(
             QUERIES.find_due,
             self.tenant,
-            *map(list, columns),
-            *(*moment, list(busy), at_most, MAY_BE_PASSED, at_most + _LOOKED_BEYOND),
+            *columns,
+            *(*moment, list(busy), at_most, MAY_BE_PASSED, at_most + _LOOKED_BEYOND, accounts),
         )
         return [_read_due(row) for row in rows]
 
@@ -434,7 +439,7 @@ def _read_due_message(row: Any) -> DueMessage:
         person_known=row["known"] is not None,
         address=RecipientAddress(*address) if has_address else None,
         window_opened_at=row["opened_at"],
-        template=known_state(row["template_status"], row["template_state"] or TemplateState.USABLE),
+        template=known_state(row["template_status"]),
         origin=RequestOrigin(
             row["request_event"],
             row["correlation_id"],

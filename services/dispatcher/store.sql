@@ -93,16 +93,16 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- waits for one of the reasons $10 may messages of other chains pass it. What stands before a message, its person
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
 -- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
-select m.*, w.opened_at, t.state as template_state, t.status as template_status, t.category as template_category,
+select m.*, w.opened_at, t.status as template_status, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
     coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
 from (
     select d.*, case d.lane when 0 then 0 when 1 then 1 else 9 end
         * row_number() over (partition by d.line, d.lane order by d.not_before, d.sequence)
-        - open_lanes.head_start as turn
-    from unnest($2::text[], $3::smallint[], $4::integer[], $5::integer[])
-        as open_lanes (line, lane, capacity, head_start)
+        - open_lanes.head_start as turn, open_lanes.account
+    from unnest($2::text[], $3::smallint[], $4::integer[], $5::integer[], $12::text[])
+        as open_lanes (line, lane, capacity, head_start, account)
     cross join lateral (
         select q.*
         from (
@@ -138,7 +138,12 @@ left join lateral (
     select opened_at from windows one
     where one.tenant = m.tenant and one.line = m.line and one.person_id = coalesce(p.current_id, m.person_id) limit 1
 ) as w on true
-left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
+left join lateral (
+    select one.status, one.category from account_templates one
+    where one.tenant = m.tenant and one.name = m.template_name and one.language = m.template_language
+        and (m.account is null or one.account = m.account)
+    order by one.reported_at desc limit 1
+) as t on true
 order by m.turn, m.lane, m.not_before, m.sequence;
 
 -- name: hold_followers

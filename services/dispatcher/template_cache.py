@@ -6,12 +6,13 @@ and a later report that it is usable ends the throttle.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.releases import PortionedRelease
-from services.dispatcher.templates import NOTHING_KNOWN, TemplateKnowledge
+from services.dispatcher.templates import NOTHING_KNOWN, TemplateKnowledge, of_any_account
 from services.dispatcher.throttles import Throttles
 from shared.runtime.postgres import Connection
 
@@ -20,9 +21,14 @@ _EVERY_SECONDS = 60.0  # a notification is lost where the connection was
 
 @dataclass(slots=True)
 class TemplateCache:
+    """``accounts``: the WhatsApp business account of each line, where they have several."""
+
     store: AccountStore
     throttles: Throttles
+    accounts: Mapping[str, str] = field(default_factory=dict)
     known: TemplateKnowledge = NOTHING_KNOWN
+    """Of any account."""
+    _by_account: Mapping[str, TemplateKnowledge] = field(default_factory=dict, init=False)
     _read_at: float | None = field(default=None, init=False)
     _is_released: bool = field(default=False, init=False)
     _release: PortionedRelease = field(init=False)
@@ -43,13 +49,19 @@ class TemplateCache:
         self.expire()
         self._is_released = False
 
+    def of(self, line: str) -> TemplateKnowledge:
+        """The templates of the account that the line belongs to."""
+        account = self.accounts.get(line)
+        return self.known if account is None else self._by_account.get(account, NOTHING_KNOWN)
+
     async def refresh(self, connection: Connection, business: datetime) -> None:
-        now, before = time.monotonic(), self.known
+        now, before = time.monotonic(), self._by_account
         if self._read_at is None or now - self._read_at >= _EVERY_SECONDS:
             self._read_at = now  # before the query: what comes while it runs is read by the next
-            self.known = await self.store.load_templates(connection)
+            self._by_account = await self.store.load_templates(connection)
+            self.known = of_any_account(self._by_account.values())
         has_ended = self.throttles.end_of_usable(self.known)
-        if has_ended or not self._is_released or self.known.judgements() != before.judgements():
+        if has_ended or not self._is_released or _judgements(self._by_account) != _judgements(before):
             self._is_released = True
             self._release.begin(business)
         await self._release.go_on(connection)
@@ -57,4 +69,8 @@ class TemplateCache:
     async def is_behind(self, connection: Connection) -> bool:
         """Whether a message waits for something that is known, and that a refresh will find."""
         is_releasing = self._release.is_under_way or not self._is_released
-        return is_releasing or await self.store.load_templates(connection) != self.known
+        return is_releasing or await self.store.load_templates(connection) != self._by_account
+
+
+def _judgements(accounts: Mapping[str, TemplateKnowledge]) -> Mapping[str, object]:
+    return {account: knowledge.judgements() for account, knowledge in accounts.items()}

@@ -1,9 +1,10 @@
-"""Reads the list of the account's templates: what Meta changed while no webhook came, and which ones are missing.
+"""Reads the list of each account's templates: what Meta changed while no webhook came, and which ones are missing.
 
 The leader reads it at its start and then every few minutes (machine time).
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,26 +36,26 @@ class TemplateReader:
     clock: Clock
     store: AccountStore
     sender: Sender
-    endpoint: TemplateEndpoint
+    endpoints: Sequence[TemplateEndpoint]
     every: timedelta
 
     async def run(self) -> None:
         """Until the task is cancelled."""
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(TemplateClient(self.endpoint))
+            clients = [await stack.enter_async_context(TemplateClient(one)) for one in self.endpoints]
             while True:
                 if self.sender.claimer is None:
                     await asyncio.sleep(_LEADER_SECONDS)
                     continue
-                has_read = await self._attempt(client)
-                await asyncio.sleep((self.every if has_read else min(_RETRY, self.every)).total_seconds())
+                have_read = [await self._attempt(client) for client in clients]
+                await asyncio.sleep((self.every if all(have_read) else min(_RETRY, self.every)).total_seconds())
 
     async def read(self, client: TemplateClient) -> None:
-        """Read the list to its end and save it in one transaction. Raises what the client and the database raise."""
+        """Read a list to its end and save it in one transaction. Raises what the client and the database raise."""
         began = self.clock.now()  # what a webhook reports later than this is newer than the list
         listed = read_listed(await client.list(), began)
         async with transaction(self.pool, self.clock, SERVICE) as tx:
-            await self.store.save_listing(tx.connection, self.endpoint.account, listed, began, TEMPLATES_CHANNEL)
+            await self.store.save_listing(tx.connection, client.account, listed, began, TEMPLATES_CHANNEL)
 
     async def _attempt(self, client: TemplateClient) -> bool:
         try:

@@ -48,10 +48,10 @@ _STATES: Mapping[str, TemplateState] = {
 KNOWN_STATUSES = tuple(_STATES)
 """Meta's words for the state of a template, and ours for one that is missing."""
 
-_STORED: Mapping[TemplateState, str] = {
-    TemplateState.USABLE: "usable",
-    TemplateState.DISABLED: "disabled",
-}
+GONE_STATUSES = tuple(
+    word for word, state in _STATES.items() if state in {TemplateState.DISABLED, TemplateState.MISSING}
+)
+"""Of templates that a list may leave out without saying anything new."""
 
 
 class TemplateReport(Struct, frozen=True):
@@ -66,15 +66,9 @@ class TemplateReport(Struct, frozen=True):
     quality: str | None = None
     reason: str | None = None
 
-    @property
-    def stored_state(self) -> str | None:
-        """The state as the column ``state`` keeps it; earlier versions read it, too."""
-        state = state_of(self.status)
-        return None if state is None else _STORED.get(state, "paused")
-
 
 class KnownTemplate(Struct, frozen=True):
-    """A row of the table ``templates``. ``reported_at`` is when Meta reported the state, by Meta's clock."""
+    """A row of the table ``account_templates``. ``reported_at`` is when Meta reported the state, by Meta's clock."""
 
     state: TemplateState
     category: str | None = None
@@ -82,7 +76,7 @@ class KnownTemplate(Struct, frozen=True):
 
 
 class TemplateKnowledge(Struct, frozen=True):
-    """The account's templates, as known. ``is_listed``: its list was read, so what is not there is missing."""
+    """An account's templates, as known. ``is_listed``: its list was read, so what is not there is missing."""
 
     templates: Mapping[TemplateKey, KnownTemplate]
     is_listed: bool = False
@@ -112,14 +106,25 @@ class TemplateKnowledge(Struct, frozen=True):
 NOTHING_KNOWN = TemplateKnowledge({})
 
 
+def of_any_account(accounts: Iterable[TemplateKnowledge]) -> TemplateKnowledge:
+    """Of a house that has one account, whatever its name; where two know a template, the newest report counts."""
+    templates, is_listed = dict[TemplateKey, KnownTemplate](), False
+    for one in accounts:
+        is_listed = is_listed or one.is_listed
+        for key, known in one.templates.items():
+            if key not in templates or templates[key].reported_at <= known.reported_at:
+                templates[key] = known
+    return TemplateKnowledge(templates, is_listed)
+
+
 def state_of(status: str | None) -> TemplateState | None:
     """None for a word of Meta's that changes nothing, or that this version does not know."""
     return _STATES.get(str(status).upper())
 
 
-def known_state(status: str | None, state: str) -> TemplateState:
-    """The state of a stored template; a row of an earlier version has no ``status``."""
-    return state_of(status) or TemplateState(state)
+def known_state(status: str | None) -> TemplateState:
+    """The state of a stored template; only its category or quality may be known."""
+    return state_of(status) or TemplateState.USABLE
 
 
 def parse_status_update(value: Mapping[str, Any], at: datetime) -> TemplateReport | None:

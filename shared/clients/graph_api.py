@@ -94,6 +94,10 @@ class TemplateClient(GraphApiClient):
         self._endpoint = endpoint
         self._list_url = endpoint.base / endpoint.account / "message_templates"
 
+    @property
+    def account(self) -> str:
+        return self._endpoint.account
+
     async def list(self) -> list[dict[str, Any]]:
         """Every template in every language, page by page."""
         query = {"fields": _FIELDS, "limit": str(_PAGE)}

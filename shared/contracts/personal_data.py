@@ -310,6 +310,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
         ),
         TableData("windows", "when a person last wrote to a number", Erasure.DELETE, Retention.PERSON, _BY_PERSON),
         TableData("templates", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
+        TableData("account_templates", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("account_limits", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("template_readings", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData(

@@ -7,14 +7,17 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 
 from dev.postgres import login_of
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, SimulatorUnderTest, running_simulator
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import BOOK
+from tests.web_servers import serving
 
 APP = "670843887433847"
 PDF = b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n%%EOF\n"
@@ -188,11 +191,101 @@ async def test_the_status_of_templates_is_that_of_the_database(
     assert "was never read" in printed.err
     connection = await asyncpg.connect(postgres_database)
     await connection.execute(
-        "insert into dispatcher.templates (tenant, name, language, state, status, category, reason, reported_at) values"
-        " ('penrose', 'hello_v1', 'en', 'paused', 'REJECTED', 'UTILITY', 'SCAM', now()),"
-        " ('another', 'theirs_v1', 'en', 'paused', 'REJECTED', 'UTILITY', 'SCAM', now())"
+        "insert into dispatcher.account_templates"
+        " (tenant, account, name, language, status, category, reason, reported_at)"
+        " values ('penrose', '1', 'hello_v1', 'en', 'REJECTED', 'UTILITY', 'SCAM', now()),"
+        " ('another', '1', 'theirs_v1', 'en', 'REJECTED', 'UTILITY', 'SCAM', now())"
     )
     await connection.close()
     assert await stet("status", "--format", "json") == 1
     (row,) = rows_of(capsys)
     assert (row["template"], row["status"], row["reason"], row["waiting"]) == ("hello_v1", "REJECTED", "SCAM", 0)
+    assert "account" not in row
+
+
+OTHER = "209000000000001"
+
+
+@pytest.fixture
+async def two_accounts(
+    simulator: SimulatorUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SimulatorUnderTest]:
+    """A Graph API with a second account, whose calls go to a simulator of its own; yields that one."""
+    async with running_simulator(None, review_seconds=0, app=APP, business_account=OTHER) as other:
+
+        async def forward(request: web.Request) -> web.Response:
+            to = other if f"/{OTHER}/" in request.path else simulator
+            kept = {
+                name: request.headers[name]
+                for name in ("Authorization", "Content-Type", "file_offset")
+                if name in request.headers
+            }
+            async with aiohttp.request(
+                request.method, f"{to.url}{request.rel_url}", data=await request.read(), headers=kept
+            ) as answer:
+                return web.Response(body=await answer.read(), status=answer.status, content_type="application/json")
+
+        async with serving([web.route("*", "/{path:.*}", forward)]) as url:
+            monkeypatch.setenv("STET_WHATSAPP_GRAPH_URL", url)
+            monkeypatch.setenv("STET_WHATSAPP_ACCOUNTS", json.dumps({"acquisitions": OTHER}))
+            yield other
+
+
+async def test_each_account_gets_the_templates(
+    simulator: SimulatorUnderTest,
+    two_accounts: SimulatorUnderTest,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "royalties" / "statement_cover.template.yaml").unlink()
+    assert await stet("apply", folder, "--yes", "--format", "json") == 0
+    rows = rows_of(capsys)
+    by_account = {
+        account: {row["template"] for row in rows if row["account"] == account} for account in (ACCOUNT, OTHER)
+    }
+    assert by_account[ACCOUNT] == by_account[OTHER]
+    async with TemplateClient(TemplateEndpoint(two_accounts.url, "v25.0", OTHER, TOKEN)) as client:
+        assert {entry["name"] for entry in await client.list()} == by_account[OTHER]
+    assert {name for name, _ in await listed(simulator)} == by_account[ACCOUNT]
+    await simulator.rest()
+    await two_accounts.rest()
+    assert await stet("plan", folder) == 0
+
+
+_WAITING = """
+    insert into dispatcher.messages (
+        tenant, message_id, person_id, line, lane, state, reason, content, button_ids, template_name, template_language,
+        resend, requested_at, expires_at, not_before, changed_at, request_event, say
+    )
+    select 'penrose', 'm' || name, 'p', 'acquisitions', 1, 'waiting', reason, '{}', '{}', name, 'en', 'never', now(),
+        now(), now(), now(), 'e', 's'
+    from (values ('hello_v1', 'template_paused'), ('gone_v1', 'template_missing')) as t (name, reason)
+"""
+
+
+async def test_the_status_tells_the_accounts_apart(
+    postgres_database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "STET_POSTGRES_DSN": login_of(postgres_database, "operator"),
+        "STET_TENANT": "penrose",
+        "STET_WHATSAPP_BUSINESS_ACCOUNT": ACCOUNT,
+        "STET_WHATSAPP_ACCOUNTS": json.dumps({"acquisitions": OTHER}),
+    }.items():
+        monkeypatch.setenv(name, value)
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(
+        "insert into dispatcher.account_templates (tenant, account, name, language, status, category, reported_at)"
+        " select 'penrose', account, 'hello_v1', 'en', status, 'UTILITY', now()"
+        " from unnest($1::text[], array['APPROVED', 'PAUSED']) as t (account, status)",
+        [ACCOUNT, OTHER],
+    )
+    await connection.execute(_WAITING)
+    await connection.close()
+    assert await stet("status", "--format", "json") == 1
+    rows = [(row["account"], row["template"], row["status"], row["waiting"]) for row in rows_of(capsys)]
+    assert rows == [
+        (ACCOUNT, "hello_v1", "APPROVED", 0),
+        (OTHER, "gone_v1", "MISSING", 1),
+        (OTHER, "hello_v1", "PAUSED", 1),
+    ]

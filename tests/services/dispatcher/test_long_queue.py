@@ -39,7 +39,7 @@ _TENANT, _NOW, _AGO = "t", datetime(2027, 3, 3, 10, tzinfo=UTC), datetime(2026, 
 _LINES, _LANES = ["main"] * 3, [0, 1, 2]
 
 _PERIODIC: Mapping[str, Sequence[Any]] = {
-    "store: find_due": (_TENANT, _LINES, _LANES, [64] * 3, [0] * 3, _NOW, _NOW, [], 64, MAY_BE_PASSED, 564),
+    "store: find_due": (_TENANT, _LINES, _LANES, [64] * 3, [0] * 3, _NOW, _NOW, [], 64, MAY_BE_PASSED, 564, [None] * 3),
     "store: hold_followers": (
         _TENANT, _LINES, _LANES, _NOW, _NOW, 1000, MANY_FOLLOWERS, MAY_BE_PASSED, _NOW, [],
     ),
@@ -76,7 +76,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "store: delete_old_throttles": (_TENANT, _AGO),
     "store: read_positions": (["messages.requested"],),
     "account_store: load_templates": (_TENANT,),
-    "account_store: has_template_reading": (_TENANT,),
+    "account_store: listed_accounts": (_TENANT,),
     "account_store: count_templates": (_TENANT,),
     "account_store: load_account_limits": (_TENANT,),
     "account_store: covered_span": (_TENANT,),
@@ -119,7 +119,7 @@ _ON_A_CHANGE = {
         release_for_windows lock_throttles save_throttles delete_throttles
     """,
     "account_store": """
-        save_template_reports mark_missing_templates save_template_reading
+        adopt_templates save_template_reports mark_missing_templates save_template_reading
         save_account_limits people_outside_windows save_coverage save_gap
     """,
     "charges": "record_charges unsettled_sends",

@@ -1,19 +1,24 @@
 """A known state of a template holds its messages before they are sent, or sends the fallback."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.template_reader import TemplateReader
+from services.dispatcher.templates import TemplateReport
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
-from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.ids import Line, MessageId, PersonId
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import AccountReported
-from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN
+from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     TENANT,
     DispatcherUnderTest,
     person_observed,
+    running_dispatcher,
     send_request,
     template_update,
     wait_until,
@@ -21,6 +26,7 @@ from tests.services.dispatcher.dispatcher_under_test import (
 
 pytestmark = pytest.mark.integration
 PLAIN = {"name": "plain_request_v1", "language": "en", "body": "A question for {{person}} waits"}
+OTHER_ACCOUNT = "209000000000001"
 PLAIN_CALL = TemplateCall(name="plain_request_v1", language="en", parameters={"person": "Ada"})
 
 
@@ -69,7 +75,7 @@ async def test_a_template_moved_to_marketing_goes_only_to_those_who_consented(di
 async def test_a_template_that_the_account_does_not_have_is_waited_for(dispatcher: DispatcherUnderTest) -> None:
     endpoint = TemplateEndpoint(dispatcher.simulator.url, "v25.0", ACCOUNT, TOKEN)
     account, parts = dispatcher.parts.handler.account, dispatcher.parts
-    reader = TemplateReader(dispatcher.pool, dispatcher.clock, account, parts.sender, endpoint, timedelta(minutes=10))
+    reader = TemplateReader(dispatcher.pool, dispatcher.clock, account, parts.sender, [endpoint], timedelta(minutes=10))
     unknown = TemplateCall(name="unknown_v1", language="en")
     async with TemplateClient(endpoint) as client:
         await reader.read(client)
@@ -80,6 +86,47 @@ async def test_a_template_that_the_account_does_not_have_is_waited_for(dispatche
         dispatcher.advance_clock(timedelta(seconds=1))
         await reader.read(client)
         await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_template_that_only_another_account_has_is_missing(
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    accounts: dict[str, Any] = {
+        "whatsapp_business_account": ACCOUNT,
+        "whatsapp_accounts": {"acquisitions": OTHER_ACCOUNT},
+    }
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook, **accounts) as at:
+        store, line = at.parts.handler.account, Line("acquisitions")
+        approved = TemplateReport("rights_request_v3", "en", at.clock.now(), status="APPROVED")
+        for account, listed in ((ACCOUNT, [approved]), (OTHER_ACCOUNT, [])):
+            await store.save_listing(at.pool, account, listed, at.clock.now(), TEMPLATES_CHANNEL)
+        await at.handle(person_observed(), person_observed("p2", "+441632960002"))
+
+        async def has_read_both() -> bool:
+            return all(at.parts.leader.templates.of(one).is_listed for one in ("main", line))
+
+        await wait_until(has_read_both)
+        await at.handle(send_request("m1"), send_request("m2", "p2", line=line))
+        await at.wait_for_state("accepted")
+        await at.wait_for_reason("template_missing", "m2")
+        paused = template_update(at.advance_clock(timedelta(minutes=1)), "PAUSED")
+        await at.handle(paused, send_request("m3"))
+        await at.wait_for_reason("template_paused", "m3")
+        await at.handle(template_update(at.clock.now(), "APPROVED").replace(account=OTHER_ACCOUNT))
+        await at.wait_for_state("accepted", "m2")
+        assert await at.state("m3") == "waiting"
+
+
+async def test_what_was_known_before_accounts_were_told_apart_counts_for_the_first_that_says_more(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    store, at = dispatcher.parts.handler.account, dispatcher.clock.now()
+    marketing = TemplateReport("rights_request_v3", "en", at, status="APPROVED", category="MARKETING")
+    await store.save_template(dispatcher.pool, "", marketing, TEMPLATES_CHANNEL)
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(minutes=1)), "PAUSED"))
+    (account,) = (await store.load_templates(dispatcher.pool)).items()
+    (known,) = account[1].templates.values()
+    assert (account[0], known.state.value, known.category) == (ACCOUNT, "paused", "MARKETING")
 
 
 async def _has_read_the_list(dispatcher: DispatcherUnderTest) -> bool:
@@ -147,10 +194,10 @@ async def _pause_without_a_notification(dispatcher: DispatcherUnderTest) -> None
     await dispatcher.handle(person_observed(), send_request("m0"))
     await dispatcher.wait_for_state("accepted", "m0")
     query = """
-        insert into templates (tenant, name, language, state, status, reported_at)
-        values ($1, 'rights_request_v3', 'en', 'paused', 'PAUSED', $2)
+        insert into account_templates (tenant, account, name, language, status, reported_at)
+        values ($1, $2, 'rights_request_v3', 'en', 'PAUSED', $3)
     """
-    await dispatcher.pool.execute(query, TENANT, dispatcher.clock.now())
+    await dispatcher.pool.execute(query, TENANT, ACCOUNT, dispatcher.clock.now())
 
 
 async def wait_for_template(dispatcher: DispatcherUnderTest, message_id: str = "m1") -> None:

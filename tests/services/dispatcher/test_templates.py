@@ -9,6 +9,7 @@ from services.dispatcher.templates import (
     TemplateKnowledge,
     TemplateReport,
     TemplateState,
+    known_state,
     parse_category_update,
     parse_quality_update,
     parse_status_update,
@@ -22,19 +23,19 @@ UTILITY_CALL = {"name": KEY[0], "language": KEY[1], "category": "utility"}
 
 
 @pytest.mark.parametrize(
-    ("event", "stored"),
+    ("event", "state"),
     [
-        ("APPROVED", "usable"),
-        ("paused", "paused"),
-        ("REJECTED", "paused"),
-        ("PENDING", "paused"),
-        ("DELETED", "disabled"),
+        ("APPROVED", TemplateState.USABLE),
+        ("paused", TemplateState.PAUSED),
+        ("REJECTED", TemplateState.REJECTED),
+        ("PENDING", TemplateState.PENDING),
+        ("DELETED", TemplateState.DISABLED),
     ],
 )
-def test_a_status_is_stored_in_words_that_earlier_versions_read(event: str, stored: str) -> None:
+def test_the_word_of_a_status_says_the_state(event: str, state: TemplateState) -> None:
     report = parse_status_update({**NAMED, "event": event}, NOON)
     assert report is not None
-    assert (report.status, report.stored_state) == (event.upper(), stored)
+    assert (report.status, known_state(report.status)) == (event.upper(), state)
 
 
 def test_a_status_keeps_why_a_template_was_rejected() -> None:
