@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from dev.consonance.edits import contact_of, work_of
 from dev.consonance.publisher import PublisherRecords, credits_of
-from shared.contracts.consonance import PREFIX, SUFFIX
+from shared.contracts.consonance import PREFIX, kind_of
 from shared.runtime.clock import machine_now
 
 
@@ -79,7 +79,7 @@ class EventPush:
 
 def full_type(name: str) -> str:
     """``work.blocked`` → ``consonance.work.blocked.v1``; a full name stays."""
-    return name if name.startswith(PREFIX) else f"{PREFIX}{name}{SUFFIX}"
+    return name if name.startswith(PREFIX) else kind_of(name)
 
 
 def cloud_event(

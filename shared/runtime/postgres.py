@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -329,12 +328,3 @@ async def _reset(connection: Connection) -> None:
     """
     if is_read_only(connection):
         connection.terminate()
-
-
-@asynccontextmanager
-async def connection_pool(settings: ServiceSettings, service: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(settings, service)
-    try:
-        yield pool
-    finally:
-        pool.terminate()

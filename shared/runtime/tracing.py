@@ -192,12 +192,12 @@ def publish_span(
     return _messaging_span("send", SpanKind.PRODUCER, topics, traceparents, count, {})
 
 
-def database_span(namespace: str, operation: str = "transaction") -> AbstractContextManager[object]:
+def database_span(namespace: str) -> AbstractContextManager[object]:
     """A database transaction, where it is part of a recorded trace: a loop that polls would record nothing else."""
     if not trace.get_current_span().is_recording():
         return nullcontext()
-    attributes = {DB_SYSTEM_NAME: "postgresql", DB_NAMESPACE: namespace, DB_OPERATION_NAME: operation}
-    return _span(f"{operation} {namespace}", kind=SpanKind.CLIENT, attributes=attributes)
+    attributes = {DB_SYSTEM_NAME: "postgresql", DB_NAMESPACE: namespace, DB_OPERATION_NAME: "transaction"}
+    return _span(f"transaction {namespace}", kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def loop_span(name: str, traceparents: Sequence[str | None], count: int) -> AbstractContextManager[object]:

@@ -39,7 +39,7 @@ def test_any_contact_is_parsed_and_unreadable_fields_are_noted(folder: Path) -> 
 @pytest.mark.parametrize("folder", cases_of(CaseKind.EVENTS), ids=lambda path: path.name)
 def test_a_placeholder_date_counts_as_absent_in_every_field(folder: Path) -> None:
     for event in read_json(folder / "events.json"):
-        kind = f"{consonance.PREFIX}{event['type']}{consonance.SUFFIX}"
+        kind = consonance.kind_of(event["type"])
         if kind not in consonance.KINDS:
             continue
         began = time.process_time()

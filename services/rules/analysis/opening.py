@@ -161,7 +161,7 @@ def _is_fact(event: str, path: str) -> bool:
     """Whether a story says it under ``facts``; what an event itself has comes before a fact of that name."""
     head, _, rest = path.partition(".")
     if head in _SET_BY_FACTS:
-        return head not in golden_data(f"{consonance.PREFIX}{event}{consonance.SUFFIX}")
+        return head not in golden_data(consonance.kind_of(event))
     return path in _WORK_STATE or (head == "work" and rest.partition(".")[0] not in WorkRef.__struct_fields__)
 
 
@@ -216,7 +216,7 @@ def _parties(event: str, people: dict[int, dict[str, object]]) -> frozenset[str]
     """Adds the parties of the golden event; the names by which a rule may address them."""
     if event == MESSAGE_RECEIVED:
         return frozenset()
-    data, named = golden_data(f"{consonance.PREFIX}{event}{consonance.SUFFIX}"), set[str]()
+    data, named = golden_data(consonance.kind_of(event)), set[str]()
     for name in party_fields(event):
         parties = data.get(name)
         for party in parties if isinstance(parties, list) else [parties] if parties else []:

@@ -123,7 +123,7 @@ class StoryValidation:
     # -------------------------------------------------------------- what happens
 
     def _check_event(self, step: EventStep) -> None:
-        kind = consonance.KINDS.get(f"{consonance.PREFIX}{step.event}{consonance.SUFFIX}")
+        kind = consonance.KINDS.get(consonance.kind_of(step.event))
         values = step.written.get("with")
         if kind is None or not isinstance(values, MappingNode):
             return
@@ -372,7 +372,7 @@ def _first_unplayable(step: EventStep, values: MappingNode, people: StoryPeople)
 @cache
 def _contacts_of_example(event: str) -> frozenset[ContactId]:
     """The contacts of the golden event; a story's event has them unless the story names others."""
-    kind = f"{consonance.PREFIX}{event}{consonance.SUFFIX}"
+    kind = consonance.kind_of(event)
     return frozenset(_numbers(golden_data(kind))) if kind in consonance.KINDS else frozenset()
 
 

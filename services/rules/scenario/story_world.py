@@ -186,7 +186,7 @@ def _person(number: ContactId, each: StoryPerson, book: Rulebook) -> PersonFacts
 
 def event_data(event: str, values: Mapping[str, object], people: StoryPeople) -> EventData:
     """Raises UnplayableStep where the values make no such event."""
-    kind = f"{consonance.PREFIX}{event}{consonance.SUFFIX}"
+    kind = consonance.kind_of(event)
     model = consonance.KINDS[kind]
     for path in values:
         _refuse_unknown(event, path, model.__struct_encode_fields__)

@@ -5,12 +5,12 @@ The catalogue with its sources is docs/reference/events.md; a rule file uses the
 
 from shared.contracts.consonance.base import (
     PREFIX,
-    SUFFIX,
     CapabilityChanged,
     ConsonanceData,
     ErasureRequested,
     GapDetected,
     WorkEventData,
+    kind_of,
     short_name,
 )
 from shared.contracts.consonance.metadata import (
@@ -81,7 +81,6 @@ from shared.contracts.envelope import kinds_by_type
 __all__ = [
     "KINDS",
     "PREFIX",
-    "SUFFIX",
     "AcquisitionStatus",
     "AcquisitionStatusChanged",
     "ActionRequired",
@@ -141,6 +140,7 @@ __all__ = [
     "WorkEventData",
     "WorkObserved",
     "WorkUnblocked",
+    "kind_of",
     "licence_needs_signature",
     "short_name",
 ]

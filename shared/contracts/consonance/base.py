@@ -9,13 +9,18 @@ from shared.contracts.values import Instant, NonEmptyStr
 from shared.contracts.vocabulary import Actor, Version, WorkRef
 
 PREFIX = "consonance."
-SUFFIX = ".v1"
+_SUFFIX = ".v1"
 
 
 @lru_cache(maxsize=128)
 def short_name(kind: str) -> str:
     """``consonance.work.stage_changed.v1`` → ``work.stage_changed``, as rule files say it."""
-    return kind.removeprefix(PREFIX).removesuffix(SUFFIX)
+    return kind.removeprefix(PREFIX).removesuffix(_SUFFIX)
+
+
+def kind_of(name: str) -> str:
+    """The kind of an event by its short name."""
+    return f"{PREFIX}{name}{_SUFFIX}"
 
 
 class ConsonanceData(EventData):

@@ -27,7 +27,7 @@ from shared.contracts.whatsapp import AccountReported, DeliveryStatus, MessageKi
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.clock import DevelopmentClock
 from shared.runtime.outbox import transaction
-from shared.runtime.postgres import Pool, connection_pool
+from shared.runtime.postgres import Pool, open_pool
 from tests.dev.whatsapp.simulator_under_test import (
     ACCOUNT,
     ACQUISITIONS,
@@ -183,7 +183,8 @@ async def running_dispatcher(
 ) -> AsyncIterator[DispatcherUnderTest]:
     settings = settings_for(database, clock_file, simulator, **changes)
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(connection_pool(settings, SERVICE))
+        pool = await open_pool(settings, SERVICE)
+        stack.callback(pool.terminate)
         whatsapp = await stack.enter_async_context(WhatsAppClient(settings.endpoint(), settings.sends_in_flight))
         clock = DevelopmentClock(clock_file)
         dispatcher = DispatcherUnderTest(

@@ -46,7 +46,7 @@ from shared.contracts.vocabulary import PartyRef, Role
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.outbox import transaction
-from shared.runtime.postgres import Pool, connection_pool
+from shared.runtime.postgres import Pool, open_pool
 from shared.runtime.settings import ServiceSettings
 
 TENANT = TenantId("penrose")
@@ -152,7 +152,8 @@ async def rules_under_test(
 ) -> AsyncIterator[RulesUnderTest]:
     """One replica; several with names of their own may share a database, each with its own engines."""
     settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
-    async with connection_pool(settings, "rules") as pool:
+    pool = await open_pool(settings, "rules")
+    try:
         engines = engines_of(folder) if folder == ROOT / "rules" else Engines(RulebookRegistry(), KEYS)
         rollout, metrics = Rollout(TENANT, engines), RulesMetrics()
         watcher = SourceWatcher(FolderSource(folder), rollout, pool, replica, metrics)
@@ -161,6 +162,8 @@ async def rules_under_test(
         service = RulesUnderTest(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01), watcher)
         await service.catch_up(at)
         yield service
+    finally:
+        pool.terminate()
 
 
 @cache
