@@ -101,7 +101,7 @@ def _headline(difference: Difference) -> str:
     return f"### {_sentence(counts)}, for {_number(people, 'person', 'people')}\n\n{basis}"
 
 
-class Effect(StrEnum):
+class NoticedChange(StrEnum):
     """A change as the person notices it who gets the message; in the order in which it is told."""
 
     MORE = "more"
@@ -113,17 +113,17 @@ class Effect(StrEnum):
 
 
 _EFFECTS = {
-    ChangeKind.GAINED: Effect.MORE,
-    ChangeKind.LOST: Effect.FEWER,
-    ChangeKind.REWORDED: Effect.OTHER_WORDS,
-    ChangeKind.DOCUMENT_CHANGED: Effect.OTHER_DOCUMENT,
+    ChangeKind.GAINED: NoticedChange.MORE,
+    ChangeKind.LOST: NoticedChange.FEWER,
+    ChangeKind.REWORDED: NoticedChange.OTHER_WORDS,
+    ChangeKind.DOCUMENT_CHANGED: NoticedChange.OTHER_DOCUMENT,
 }
 
 
-def _effect(change: Change) -> Effect:
+def _effect(change: Change) -> NoticedChange:
     if change.kind is not ChangeKind.MOVED:
         return _EFFECTS[change.kind]
-    return Effect.LATER if _shift_of(change) > timedelta() else Effect.EARLIER
+    return NoticedChange.LATER if _shift_of(change) > timedelta() else NoticedChange.EARLIER
 
 
 def _shift_of(change: Change) -> timedelta:
@@ -132,12 +132,12 @@ def _shift_of(change: Change) -> timedelta:
     return timedelta() if before is None or after is None else after.at - before.at
 
 
-def _counts(changes: Iterable[Change]) -> Counter[Effect]:
+def _counts(changes: Iterable[Change]) -> Counter[NoticedChange]:
     return Counter(map(_effect, changes))
 
 
-def _sentence(counts: Mapping[Effect, int]) -> str:
-    parts = [f"{counts[effect]:,} {effect}" for effect in Effect if counts.get(effect)]
+def _sentence(counts: Mapping[NoticedChange, int]) -> str:
+    parts = [f"{counts[effect]:,} {effect}" for effect in NoticedChange if counts.get(effect)]
     first, *rest = parts
     amount, _, word = first.partition(" ")
     noun = "message" if amount == "1" else "messages"
@@ -147,7 +147,7 @@ def _sentence(counts: Mapping[Effect, int]) -> str:
 def _by_rule(difference: Difference) -> str:
     if not difference.changes:
         return ""
-    effects = [effect for effect in Effect if _counts(difference.changes)[effect]]
+    effects = [effect for effect in NoticedChange if _counts(difference.changes)[effect]]
     headings = ["rule", "before", "after", *effects, "people"]
     rows = [f"| {' | '.join(headings)} |", f"|---|{'--:|' * (len(headings) - 1)}"]
     before, after = (Counter(m.rule for m in side) for side in (difference.before, difference.after))
@@ -186,16 +186,16 @@ def _by_person(difference: Difference) -> str:
 
 
 def _person_sentence(changes: Sequence[Change]) -> str:
-    kinds: Counter[tuple[Effect, str]] = Counter((_effect(change), change.message.verb) for change in changes)
+    kinds: Counter[tuple[NoticedChange, str]] = Counter((_effect(change), change.message.verb) for change in changes)
     parts = [_part(effect, verb, number) for (effect, verb), number in kinds.most_common()]
     return f"{name_of(changes[0].message)} gets {_listed(parts)}."
 
 
-def _part(effect: Effect, verb: str, number: int) -> str:
+def _part(effect: NoticedChange, verb: str, number: int) -> str:
     one = _VERBS.get(verb, "message")
     noun = one if number == 1 else one.replace("question", "questions") if verb == "collect" else f"{one}s"
     count = "one" if number == 1 else f"{number:,}"
-    if effect in {Effect.MORE, Effect.FEWER}:
+    if effect in {NoticedChange.MORE, NoticedChange.FEWER}:
         return f"{count} {effect} {noun}"
     return f"{count} {noun} {effect}"
 
@@ -280,11 +280,13 @@ def _failures(difference: Difference) -> str:
 
 def _examples(rule: str, changes: Sequence[Change]) -> str:
     """Some of each effect; of messages that move, those that move furthest."""
-    ranked: defaultdict[Effect, list[Change]] = defaultdict(list)
+    ranked: defaultdict[NoticedChange, list[Change]] = defaultdict(list)
     for change in sorted(changes, key=lambda each: (-abs(_shift_of(each)), each.message.at)):
         ranked[_effect(change)].append(change)
-    in_turn = (change for some in zip_longest(*(ranked[effect] for effect in Effect)) for change in some if change)
-    picked = sorted(islice(in_turn, _MOST_EXAMPLES), key=lambda change: list(Effect).index(_effect(change)))
+    in_turn = (
+        change for some in zip_longest(*(ranked[effect] for effect in NoticedChange)) for change in some if change
+    )
+    picked = sorted(islice(in_turn, _MOST_EXAMPLES), key=lambda change: list(NoticedChange).index(_effect(change)))
     lines = [f"- {_example(change)}" for change in picked]
     if len(changes) > len(picked):
         lines.append(f"- and {len(changes) - len(picked):,} more")
