@@ -154,17 +154,10 @@ class WorkingCalendar:
                 assert_never(duration.unit)
 
     def shift_date(self, day: date, duration: Duration, sign: int = 1) -> date:
-        """So many days, weeks or working days after (``sign`` -1: before) a date; the date itself is not counted.
-
-        Shorter units leave the date as it is.
-        """
-        match duration.unit:
-            case TimeUnit.WORKING_DAYS:
-                return self.working_day_after(day, sign * duration.count)
-            case TimeUnit.WORKING_HOURS:
-                return day
-            case _:
-                return day + sign * duration.count * _CLOCK_UNITS[duration.unit]
+        """So many days, weeks or working days after (``sign`` -1: before) a date; the date itself is not counted."""
+        if duration.unit is TimeUnit.WORKING_DAYS:
+            return self.working_day_after(day, sign * duration.count)
+        return day + sign * duration.count * _CLOCK_UNITS[duration.unit]
 
     def day_after(self, instant: datetime, duration: Duration) -> date:
         """The day so many days, weeks or working days after an instant; working days count from open hours."""

@@ -74,8 +74,35 @@ def test_adding_a_span(instant: str, duration: Duration, expected: str) -> None:
     assert LONDON.add(utc(instant), duration) == utc(expected)
 
 
-def test_working_hours_are_subtracted() -> None:
-    assert LONDON.add(utc("2027-03-08T11:00"), Duration(4, TimeUnit.WORKING_HOURS), -1) == utc("2027-03-05T16:00")
+@pytest.mark.parametrize(
+    ("instant", "hours", "expected"),
+    [
+        ("2027-03-08T11:00", 4, "2027-03-05T16:00"),
+        ("2027-03-08T11:00", 2, "2027-03-08T09:00"),
+        ("2027-03-08T08:00", 4, "2027-03-05T14:00"),  # before the office opens
+        ("2027-03-06T12:00", 4, "2027-03-05T14:00"),  # a Saturday
+        ("2027-03-05T20:00", 4, "2027-03-05T14:00"),  # after it has closed
+        ("2027-03-30T09:00", 2, "2027-03-25T17:00"),  # Easter, and the clocks
+    ],
+)
+def test_working_hours_are_subtracted(instant: str, hours: int, expected: str) -> None:
+    assert LONDON.add(utc(instant), Duration(hours, TimeUnit.WORKING_HOURS), -1) == utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("day", "count", "expected"),
+    [
+        (date(2027, 1, 6), -2, date(2027, 1, 4)),
+        (date(2027, 1, 6), -3, date(2026, 12, 23)),
+        (date(2027, 1, 2), -1, date(2026, 12, 23)),
+        (date(2026, 12, 22), 1, date(2026, 12, 23)),
+        (date(2026, 12, 22), 2, date(2027, 1, 4)),
+        (date(2027, 1, 6), -600, date(2024, 8, 15)),
+        (date(2024, 8, 15), 600, date(2027, 1, 6)),
+    ],
+)
+def test_working_days_are_counted_over_the_turn_of_a_year(day: date, count: int, expected: date) -> None:
+    assert LONDON.working_day_after(day, count) == expected
 
 
 @pytest.mark.parametrize(
