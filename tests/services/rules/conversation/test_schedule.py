@@ -1,0 +1,79 @@
+"""Due times of steps: dates, instants, offsets and clock times, over Easter and the beginning of summer time."""
+
+from datetime import UTC, date, datetime, time
+
+import pytest
+
+from services.rules.conversation.schedule import add_duration, lapse_of, moment_of
+from services.rules.rulebook.model import After, At
+from shared.clients.working_calendar import Duration, TimeUnit, WorkingCalendar
+
+LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18))
+TWO_DAYS, TWO_HOURS, WEEK = (
+    Duration(2, TimeUnit.WORKING_DAYS),
+    Duration(2, TimeUnit.HOURS),
+    Duration(1, TimeUnit.WEEKS),
+)
+NINE = time(9)
+TUESDAY = date(2027, 3, 30)  # after Easter Monday; the clocks went forward on Sunday
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "timing", "expected"),
+    [
+        (TUESDAY, At("due"), "2027-03-30T17:00"),  # a date is over when the office closes
+        (TUESDAY, At("due", TWO_DAYS, -1), "2027-03-24T00:00"),
+        (TUESDAY, At("due", WEEK, 1), "2027-04-05T23:00"),
+        (TUESDAY, At("due", TWO_HOURS, 1), "2027-03-30T19:00"),
+        (TUESDAY, At("due", TWO_HOURS, -1), "2027-03-30T15:00"),
+        (TUESDAY, At("due", clock=NINE), "2027-03-30T08:00"),
+        (TUESDAY, At("due", TWO_DAYS, -1, NINE), "2027-03-24T09:00"),
+        (utc("2027-03-30T12:00"), At("due"), "2027-03-30T12:00"),
+        (utc("2027-03-30T12:00"), At("due", TWO_DAYS, -1), "2027-03-24T13:00"),  # the same time on the clock
+        (utc("2027-03-30T12:00"), At("due", TWO_HOURS, -1), "2027-03-30T10:00"),
+        (utc("2027-03-30T23:30"), At("due", clock=NINE), "2027-03-31T08:00"),  # in London it is the 31st
+        (utc("2027-03-30T23:30"), At("due", TWO_DAYS, -1, NINE), "2027-03-25T09:00"),
+    ],
+)
+def test_an_at_time_is_one_instant(value: object, timing: At, expected: str) -> None:
+    assert moment_of(value, timing, LONDON) == utc(expected)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "2027-03-30", date(1970, 1, 1), date.min, date.max, utc("0001-01-01"), utc("9999-12-31")]
+)
+@pytest.mark.parametrize("timing", [At("due"), At("due", TWO_DAYS, -1), At("due", clock=NINE)])
+def test_what_is_no_date_is_never_due(value: object, timing: At) -> None:
+    assert moment_of(value, timing, LONDON) is None
+    assert lapse_of(value, timing, LONDON) is None
+
+
+@pytest.mark.parametrize(
+    ("timing", "expected"),
+    [
+        (At("due"), "2027-03-30T17:00"),
+        (At("due", TWO_DAYS, -1), "2027-03-24T09:00"),  # a day has passed once the office has opened on it
+        (At("due", clock=NINE), "2027-03-30T08:00"),
+        (At("due", TWO_DAYS, -1, time(7)), "2027-03-24T07:00"),
+    ],
+)
+def test_an_at_time_lapses_at_its_instant_and_a_day_with_its_opening(timing: At, expected: str) -> None:
+    assert lapse_of(TUESDAY, timing, LONDON) == utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("base", "timing", "expected"),
+    [
+        ("2027-03-25T17:00", After(TWO_DAYS), "2027-03-31T16:00"),
+        ("2027-03-25T17:00", After(TWO_DAYS, NINE), "2027-03-31T08:00"),
+        ("2027-03-25T19:00", After(TWO_DAYS, NINE), "2027-04-01T08:00"),  # sent after hours: the next day is theirs
+        ("2027-03-25T19:00", After(WEEK, NINE), "2027-04-01T08:00"),
+        ("2027-03-25T19:00", After(TWO_HOURS), "2027-03-25T21:00"),
+    ],
+)
+def test_an_after_time_counts_from_the_step_before(base: str, timing: After, expected: str) -> None:
+    assert add_duration(utc(base), timing, LONDON) == utc(expected)
