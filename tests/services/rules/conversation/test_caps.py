@@ -9,6 +9,8 @@ from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.context import RequestedMessage
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer, play_story
+from services.rules.scenario.story_world import TENANT
+from shared.contracts.ids import ContactId, person_id_of_contact
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
 
@@ -163,3 +165,29 @@ def test_a_week_begins_on_monday(count: int, expected: list[str]) -> None:
         f"expect: [{ASKED}]",
     )
     assert faults(limited(Cap(count, CapPeriod.WEEK)), *moves) == []
+
+
+def test_of_two_full_caps_the_longer_one_counts() -> None:
+    moves = (
+        "wait until: 2027-03-04T10:00:00Z",  # a Thursday
+        issue(0),
+        f"expect: [{ASKED}]",
+        issue(9),
+        f"expect: [{WAITS}]",
+        "wait until: 2027-03-05T17:00:00Z",
+        "expect: nothing",
+        "wait until: 2027-03-08T09:00:00Z",
+        f"expect: [{ASKED}]",
+    )
+    assert faults(limited(Cap(1, CapPeriod.DAY), Cap(1, CapPeriod.WEEK)), *moves) == []
+
+
+def test_what_was_sent_more_than_nine_days_ago_is_not_kept() -> None:
+    one = story(
+        PEOPLE, *(move for day in (3, 8, 15) for move in (f"wait until: 2027-03-{day:02}T10:00:00Z", issue(day)))
+    )
+    player = StoryPlayer.of(one, limited(A_DAY))
+    for step in one.steps:
+        assert player.play(step) == []
+    counted = player.simulation.facts.counted[person_id_of_contact(TENANT, ContactId(801))]
+    assert counted.messages[0].at.day == 8
