@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, PAIR_RATE_LIMIT, RateLimit, RateUsage, SendLimits
+from services.dispatcher.rate_limits import (
+    NUMBER_RATE_LIMIT,
+    PAIR_RATE_LIMIT,
+    PORTFOLIO_PERIOD,
+    PortfolioUsage,
+    RateLimit,
+    RateUsage,
+    SendLimits,
+)
 from shared.contracts.messages import Lane
 from tests.services.dispatcher.builders import NOON, seconds
 
@@ -137,3 +145,66 @@ def test_a_pair_is_forgotten_once_its_sends_no_longer_count() -> None:
     usage.record("main", "often", later)
     assert not usage.pair("main", "old")
     assert len(usage.pair("main", "often")) == 45
+
+
+# ------------------------------------------------------------------ people of a day
+
+
+def _portfolio(limit: int | None, people: int) -> PortfolioUsage:
+    """So many people got a template, one an hour from NOON on."""
+    usage = PortfolioUsage()
+    usage.limit = limit
+    for number in range(people):
+        usage.record(f"p{number}", NOON + timedelta(hours=number))
+    return usage
+
+
+def test_without_a_limit_and_below_it_a_template_goes_to_any_person() -> None:
+    later = NOON + timedelta(hours=3)
+    assert _portfolio(None, 3).free_at("new", Lane.NORMAL, later) == later
+    assert _portfolio(4, 3).free_at("new", Lane.NORMAL, later) == later
+    assert _portfolio(3, 3).free_at("new", Lane.NORMAL, later) == NOON + PORTFOLIO_PERIOD
+
+
+def test_a_person_of_the_day_may_get_more() -> None:
+    later = NOON + timedelta(hours=3)
+    assert _portfolio(3, 3).free_at("p0", Lane.NORMAL, later) == later
+
+
+def test_each_person_who_waits_gets_a_place_of_their_own() -> None:
+    usage, later = _portfolio(2, 2), NOON + timedelta(hours=2)
+    places = [usage.free_at(f"new{number}", Lane.NORMAL, later) - PORTFOLIO_PERIOD for number in range(4)]
+    assert places == [
+        NOON,
+        NOON + timedelta(hours=1),
+        NOON + PORTFOLIO_PERIOD,
+        NOON + timedelta(hours=1) + PORTFOLIO_PERIOD,
+    ]
+    usage.forget_promises()
+    assert usage.free_at("new9", Lane.NORMAL, later) == NOON + PORTFOLIO_PERIOD
+
+
+def test_a_place_is_free_a_day_and_a_minute_after_the_persons_last_template() -> None:
+    usage, over = _portfolio(2, 2), NOON + PORTFOLIO_PERIOD
+    assert usage.free_at("new", Lane.NORMAL, over - seconds(1)) == over
+    assert usage.free_at("new", Lane.NORMAL, over) == over
+    again = _portfolio(2, 2)
+    again.record("p0", NOON + timedelta(hours=2))
+    assert again.free_at("new", Lane.NORMAL, over) == over + timedelta(hours=1)
+
+
+def test_a_place_that_was_promised_and_has_passed_delays_no_one() -> None:
+    usage, over = _portfolio(2, 2), NOON + PORTFOLIO_PERIOD
+    usage.free_at("new", Lane.NORMAL, over - seconds(1))
+    usage.record("other", over)
+    assert usage.free_at("new", Lane.NORMAL, over) == over + timedelta(hours=1)
+
+
+def test_bulk_leaves_a_share_of_the_days_people_to_the_others() -> None:
+    later = NOON + timedelta(hours=20)
+    assert _portfolio(21, 20).free_at("new", Lane.BULK, later) == later
+    usage = _portfolio(40, 0)
+    for number in range(39):
+        usage.record(f"p{number}", NOON)
+    assert usage.free_at("new", Lane.NORMAL, later) == later
+    assert usage.free_at("new", Lane.BULK, later) == NOON + PORTFOLIO_PERIOD
