@@ -231,7 +231,6 @@ _HTTP_SECONDS = _metrics.histogram(
     "stet_http_request_duration_seconds",
     "Time from a complete request to its response.",
     label("route", description="as above"),
-    exemplars=True,
 )
 
 
@@ -249,11 +248,11 @@ def collect_process_metrics() -> None:
     _BUILD.labels(VERSION, commit(), platform.python_version()).set(1)
 
 
-def count_request(route: str, status: int, seconds: float | None = None, exemplar: Exemplar | None = None) -> None:
+def count_request(route: str, status: int, seconds: float | None = None) -> None:
     """``seconds`` is None for a request that was rejected half read."""
     _requests_of(route, status).inc()
     if seconds is not None:
-        _seconds_of(route).observe(seconds, exemplar)
+        _seconds_of(route).observe(seconds)
 
 
 @cache
