@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES
 from services.rules.rulebook.model import PARAMETER, Rulebook, Template, TemplateText
 from shared.contracts.values import JsonObject
 
@@ -76,7 +77,7 @@ class PlannedTemplate(Struct, frozen=True):
 
 
 def wanted_templates(book: Rulebook) -> list[WantedTemplate]:
-    """Every template of the rules in every language, by Meta's name."""
+    """Every template of the rules that may go by itself, in every language, by Meta's name."""
     return [
         WantedTemplate(
             template.meta_name,
@@ -88,14 +89,35 @@ def wanted_templates(book: Rulebook) -> list[WantedTemplate]:
         )
         for template in sorted(book.templates.values(), key=lambda each: each.meta_name)
         for language, text in template.languages.items()
+        if not ((built_in := BUILT_IN_TEMPLATES.get(template.name)) and built_in.is_part)
     ]
 
 
 def plan_templates(wanted: Iterable[WantedTemplate], listed: Iterable[Mapping[str, Any]]) -> list[PlannedTemplate]:
     """``listed`` is the account's list; templates of others, and earlier versions, are left alone."""
     known = {(str(entry.get("name")), str(entry.get("language"))): entry for entry in listed}
-    plan = (_plan(each, known.get((each.name, each.language))) for each in wanted)
+    plan = (_with_advice(_plan(each, known.get((each.name, each.language)))) for each in wanted)
     return [left_to_a_person(each, _NO_EXAMPLE) if _lacks_example(each) else each for each in plan]
+
+
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no space between words."""
+
+
+def _with_advice(planned: PlannedTemplate) -> PlannedTemplate:
+    """Meta refuses a text with too many parameters for its length, and does not say how many that is; messaging
+    providers agree on two words for each and one more (https://support.maqsam.com/creating-whatsapp-templates-with-variables).
+    """
+    (text,) = (str(part["text"]) for part in planned.wanted.components if part["type"] == "BODY")
+    parameters, words = len(_PLACEHOLDER.findall(text)), len(_WORD.findall(_PLACEHOLDER.sub(" ", text)))
+    if planned.action not in _SUBMITTED or _UNSPACED.search(text) or words > 2 * parameters:
+        return planned
+    advice = f"{words} words beside {parameters} parameters: Meta may refuse it below {2 * parameters + 1} words"
+    return replace(planned, note=f"{planned.note}; {advice}" if planned.note else advice)
+
+
+_PLACEHOLDER = re.compile(r"\{\{\w+\}\}")
+_WORD = re.compile(r"\w+")
 
 
 _NO_EXAMPLE = (
@@ -104,9 +126,11 @@ _NO_EXAMPLE = (
 )
 
 
+_SUBMITTED = frozenset({TemplateAction.CREATE, TemplateAction.EDIT})
+
+
 def _lacks_example(planned: PlannedTemplate) -> bool:
-    applied = planned.action in (TemplateAction.CREATE, TemplateAction.EDIT)
-    return applied and planned.wanted.has_header and planned.wanted.example is None
+    return planned.action in _SUBMITTED and planned.wanted.has_header and planned.wanted.example is None
 
 
 def left_to_a_person(planned: PlannedTemplate, why: str) -> PlannedTemplate:

@@ -1,13 +1,18 @@
 """The plan: what differs between the templates of the rules and those of the account."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from ops.template_plan import PlannedTemplate, TemplateAction, plan_templates, wanted_templates
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.rule_folder import read_folder
 from tests.services.rules.rulebooks import good_book
 
+SHIPPED, _ = load(read_folder(Path("rules")))
+assert SHIPPED is not None
 WANTED = wanted_templates(good_book())
 REQUEST = next(each for each in WANTED if each.name == "permission_request_v1" and each.language == "en")
 
@@ -59,6 +64,32 @@ def test_a_missing_template_is_created_and_others_are_left_alone() -> None:
 
 def test_a_rejection_says_its_reason() -> None:
     assert "SCAM" in planned(account_entry(status="REJECTED", rejected_reason="SCAM")).note
+
+
+@pytest.mark.parametrize(
+    ("body", "is_short"),
+    [
+        ("Your title {{title}} is due.", False),
+        ("For {{title}}, by {{by}}: please confirm", True),
+        ("For {{title}}, by {{by}}: please confirm it", False),
+        ("您的书 {{title}} 将于 {{by}} 到期。", False),
+        ("Your proofs are ready.", False),
+    ],
+)
+def test_a_text_with_too_few_words_for_its_parameters_is_noted_before_meta_refuses_it(
+    body: str, *, is_short: bool
+) -> None:
+    (found,) = plan_templates([replace(REQUEST, components=[{"type": "BODY", "text": body}])], [])
+    assert (found.action, "Meta may refuse it" in found.note) == (TemplateAction.CREATE, is_short)
+
+
+def test_a_text_that_stands_within_another_is_no_template_of_the_account() -> None:
+    assert "why_details" in SHIPPED.templates
+    assert not any(each.name.startswith("why_details") for each in wanted_templates(SHIPPED))
+
+
+def test_the_shipped_templates_have_enough_words_for_their_parameters() -> None:
+    assert [each.note for each in plan_templates(wanted_templates(SHIPPED), []) if "may refuse it" in each.note] == []
 
 
 def test_a_template_with_a_document_is_left_to_a_person_until_the_account_has_it() -> None:

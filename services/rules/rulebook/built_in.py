@@ -37,7 +37,8 @@ another person's."""
 @dataclass(frozen=True, slots=True)
 class BuiltInTemplate:
     """The buttons the template must offer, those it may offer, and the words it may name. ``chain``: it is used within
-    a chain, and may name the subject of the chain. ``optional``: a publisher need not have it.
+    a chain, and may name the subject of the chain. ``optional``: a publisher need not have it. ``is_part``: it stands
+    within another text, and never goes by itself.
     """
 
     buttons: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class BuiltInTemplate:
     chain: bool = True
     optional: bool = False
     may_offer: tuple[str, ...] = ()
+    is_part: bool = False
 
 
 _DAYS = frozenset({"first_day", "last_day"})
@@ -86,7 +88,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "stopped": BuiltInTemplate(chain=False),
     "started": BuiltInTemplate(chain=False),
     "why_answer": BuiltInTemplate(chain=False),
-    "why_details": BuiltInTemplate(words=frozenset({"event", "when", "asked_by"}), optional=True),
+    "why_details": BuiltInTemplate(words=frozenset({"event", "when", "asked_by"}), optional=True, is_part=True),
     "why_unknown": BuiltInTemplate(chain=False),
 }
 

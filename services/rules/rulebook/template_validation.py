@@ -267,7 +267,13 @@ def _check_button_titles(context: ValidationContext, template: Template, languag
 
 def _no_plain_character(title: str) -> str | None:
     """An emoji or a sign of formatting: Meta refuses “variables, newlines, emojis, or formatting characters”."""
+    if (drawn := _DRAWN.search(title)) is not None:
+        return drawn[0]
     return next((each for each in title if each in "*_~`" or unicodedata.category(each) in ("So", "Sk")), None)
+
+
+_DRAWN = re.compile(".\ufe0f\u20e3?|.\u20e3")
+"""A digit or a sign, such as an arrow, and what makes an emoji of it."""
 
 
 def _body_faults(body: str) -> Iterator[tuple[str, str]]:
