@@ -70,8 +70,12 @@ from attempts a
 join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
 left join people p on p.tenant = m.tenant and p.person_id = m.person_id
 left join people c on c.tenant = m.tenant and c.person_id = p.current_id
-left join templates t on t.tenant = m.tenant and t.name = coalesce(m.used_template, m.template_name)
-    and t.language = m.template_language
+left join lateral (
+    select one.category from account_templates one
+    where one.tenant = m.tenant and one.name = coalesce(m.used_template, m.template_name)
+        and one.language = m.template_language
+    order by one.categorised_at desc nulls last limit 1
+) as t on true
 where a.tenant = $1 and a.begun_at > $2 and m.state in ('intent', 'uncertain', 'accepted')
     and (
         select true from charges d

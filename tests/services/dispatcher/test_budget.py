@@ -12,7 +12,8 @@ from services.dispatcher.budget import Budget, Sendable
 from services.dispatcher.charges import QUERIES, ChargeStore, month_of
 from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.messages import Lane
-from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
+from shared.contracts.whatsapp import AccountReported
+from tests.dev.whatsapp.simulator_under_test import ACCOUNT, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     message_received,
     person_observed,
@@ -198,3 +199,22 @@ async def test_what_the_budget_held_goes_with_a_higher_one_and_when_the_month_tu
         await dispatcher.wait_for_reason("budget_spent", "m6")
         dispatcher.clock.set(DECEMBER)
         await dispatcher.wait_for_state("accepted", "m6")
+
+
+@pytest.mark.integration
+async def test_a_new_leader_expects_the_price_of_the_category_that_meta_reports(
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook, card: RateCard
+) -> None:
+    """Of a message that an earlier leader sent, and of which no status has said yet what it cost."""
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as at:
+        value = {
+            "message_template_name": "rights_request_v3", "message_template_language": "en",
+            "previous_category": "UTILITY", "new_category": "MARKETING",
+        }  # fmt: skip
+        moved = AccountReported(account=ACCOUNT, field="template_category_update", value=value, at=at.clock.now())
+        await at.handle(moved, person_observed(), send_request(marketing_consent=True))
+        await at.wait_for_state("accepted")
+        budget = Budget(ChargeStore(at.settings.tenant, ZoneInfo("Europe/London")), card, Decimal(1))
+        async with at.pool.acquire() as connection:
+            await budget.refresh(connection, at.clock.now())
+        assert budget.committed == Decimal("0.10")
