@@ -8,11 +8,18 @@ from msgspec.structs import replace
 
 from ops.template_plan import PlannedTemplate, TemplateAction, plan_templates, wanted_templates
 from services.rules.rulebook.loader import load
+from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.rule_folder import read_folder
 from tests.services.rules.rulebooks import good_book
 
-SHIPPED, _ = load(read_folder(Path("rules")))
-assert SHIPPED is not None
+
+def shipped_book() -> Rulebook:
+    book, faults = load(read_folder(Path("rules")))
+    assert book is not None, faults
+    return book
+
+
+SHIPPED = shipped_book()
 WANTED = wanted_templates(good_book())
 REQUEST = next(each for each in WANTED if each.name == "permission_request_v1" and each.language == "en")
 
