@@ -4,6 +4,9 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.context import Effect, RequestedMessage
 from services.rules.rulebook.model import AllOf, Compare, Condition, Operator, Rulebook, Severity
@@ -176,3 +179,54 @@ def test_what_remains_of_a_digest_does_not_go_to_a_person_who_has_opted_out() ->
         story.simulation.report_withdrawn(gone)
     said = [e.send.say for e in story.simulation.effects[before:] if isinstance(e, RequestedMessage)]
     assert said == ["stopped"]
+
+
+class _Queue:
+    """A dispatcher that sends when it is told to: what it has, what it has sent, and what of it came too late."""
+
+    def __init__(self, story: DelayedStory) -> None:
+        self.story, self.waiting, self.sent, self.seen = story, list[SendMessage](), list[SendMessage](), 0
+
+    def take_over(self) -> None:
+        """Read what rules has asked for since, and report each withdrawal that is in time."""
+        simulation = self.story.simulation
+        while self.seen < len(simulation.effects):
+            effect, self.seen = simulation.effects[self.seen], self.seen + 1
+            if isinstance(effect, RequestedMessage):
+                self.waiting.append(effect.send)
+            elif isinstance(effect, WithdrawMessage):
+                in_time = [one for one in self.waiting if one.message_id == effect.message_id]
+                self.waiting = [one for one in self.waiting if one not in in_time]
+                if in_time:
+                    simulation.report_withdrawn(effect)
+
+    def send(self, which: int) -> None:
+        if self.waiting:
+            self.sent.append(self.waiting.pop(which % len(self.waiting)))
+            index = [message for message, _ in self.story.simulation.requested].index(self.sent[-1].message_id)
+            self.story.simulation.report_one(index)
+
+
+@given(moves=st.lists(st.tuples(st.sampled_from(["send", "moved_on", "read"]), st.integers(1, 4)), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_each_item_goes_once_and_none_after_its_reason_is_gone(moves: list[tuple[str, int]]) -> None:
+    story = _digest_story(1, 2, 3, 4)
+    queue, gone = _Queue(story), set[int]()
+    queue.take_over()
+    for move, number in moves:
+        if move == "send":
+            queue.send(number)
+        elif move == "read":
+            queue.take_over()
+        else:
+            gone.add(number)
+            story.simulation.observe_work(number, stage_key=Stage.PUBLISHED)
+    queue.take_over()
+    sent_before = len(queue.sent)
+    while queue.waiting:
+        queue.send(0)
+        queue.take_over()
+    texts = [one.body for one in queue.sent]
+    assert not any(f"T{number}" in text for number in gone for text in texts[sent_before:])
+    for number in {1, 2, 3, 4} - gone:
+        assert sum(f"T{number}" in text for text in texts) == 1
