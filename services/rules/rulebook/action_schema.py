@@ -26,6 +26,7 @@ from services.rules.rulebook.schema import (
     only,
     report_of,
     value,
+    with_keys_back,
     word,
 )
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
@@ -218,7 +219,26 @@ QuorumWord = Annotated[
 """``first``, ``all``, or how many people."""
 
 
-def with_keys_aside(node: Any, info: ValidationInfo) -> Any:
+def is_answer(key: str, node: Node) -> bool:
+    """Whether this is an answer by its keys, and by a name that no key of an answer has."""
+    keys = frozenset(node.nodes) if isinstance(node, MappingNode) else frozenset()
+    return key not in _KEYS_OF_ANSWERS and bool(keys) and keys <= _KEYS_OF_ANSWERS
+
+
+def with_answers_in_their_column(node: Any, info: ValidationInfo) -> Any:
+    """Reports an answer within the one above it, and a key of an answer beside the answers; both get their place."""
+    return _with_keys_aside(_with_answers_back(node, report_of(info)), report_of(info))
+
+
+def _with_answers_back(node: Any, report: FaultReport) -> Any:
+    for name, answer in tuple(node.nodes.items()) if isinstance(node, MappingNode) else ():
+        if isinstance(answer, MappingNode):
+            inner = {key for key, each in answer.nodes.items() if is_answer(key, each)} - node.nodes.keys()
+            node = with_keys_back(node, name, inner, report)
+    return node
+
+
+def _with_keys_aside(node: Any, report: FaultReport) -> Any:
     """Reports a key of an answer in the column of the answers, and takes it for that of the answer above."""
     if not isinstance(node, MappingNode) or _KEYS_OF_ANSWERS.isdisjoint(node.nodes):
         return node
@@ -230,7 +250,7 @@ def with_keys_aside(node: Any, info: ValidationInfo) -> Any:
         if not is_aside or not isinstance(answer, MappingNode) or key in answer.nodes:
             nodes[key] = each
             continue
-        report_of(info).add(place, f"“{key}” belongs to the answer “{above}”; indent it further than that")
+        report.add(place, f"“{key}” belongs to the answer “{above}”; indent it further than that")
         nodes[str(above)] = MappingNode(
             answer.location, {**answer.nodes, key: each}, (*answer.places, place), answer.in_braces
         )
@@ -254,7 +274,7 @@ class AnswerSection(WriteKeys, NotifyKeys):
     ask: AddresseesText | None = None
     """The people who are asked next, with “say” and “answers”."""
     answers: Annotated[
-        dict[str, "AnswerSection"], mapping("“answers”", named=True), BeforeValidator(with_keys_aside)
+        dict[str, "AnswerSection"], mapping("“answers”", named=True), BeforeValidator(with_answers_in_their_column)
     ] = Field(default_factory=dict)
     """The answers to what is asked next."""
     quorum: Annotated[Annotated[QuorumWord, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD] = (

@@ -21,7 +21,7 @@ from services.rules.rulebook.schema import (
     is_language,
     mapping,
     report_of,
-    with_fields_aside,
+    with_entries_aside,
     with_keys_aside,
     with_keys_under_line,
     word,
@@ -107,6 +107,7 @@ class FormFile(Section):
     """A form that a person fills in chat, one question at a time."""
 
     label = "a form"
+    open_key = "fields"
     form: Text
     """The form's name, which is also the file's."""
     welcome: Text
@@ -137,7 +138,7 @@ class FormFile(Section):
         aside = [key for key, each in node.nodes.items() if is_field(key, each)]
         if "fields" not in node.nodes and aside and report.has_fault_on(node.keys[aside[0]]):
             node = with_keys_under_line(node, "fields", aside)  # the missing line was reported with its indentation
-        node = with_fields_aside(node, cls.known_keys(), report, is_field)
+        node = with_entries_aside(node, "fields", cls.known_keys(), report, is_field)
         return super()._with_meant_keys(node, label, report)
 
     def build(self) -> model.Form:

@@ -30,7 +30,7 @@ from services.rules.rulebook.schema import (
     report_of,
     word,
 )
-from services.rules.rulebook.step_schema import AnyStepSection, StepSection
+from services.rules.rulebook.step_schema import AnyStepSection, StepSection, parts_of_step
 from services.rules.rulebook.times import EveryText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
@@ -61,6 +61,21 @@ def _with_torn_steps(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node
         joined[-1] = MappingNode(above.location, {**above.nodes, **node.nodes}, (*above.places, *node.places))
         torn = True
     return tuple(joined)
+
+
+def _with_missing_dashes(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
+    """Reports a step that is written as a part of the one above it, and takes it for a step of its own."""
+    found: list[Node] = []
+    for node in steps:
+        first, *others = parts_of_step(node)
+        for each in others:
+            verb = next(iter(each.nodes)) if isinstance(each, MappingNode) else ""
+            sentence = (
+                f"“{verb}” begins another step, which needs a dash: “- after: …”, or “- {verb}: …” without a time"
+            )
+            report.add(each.location, sentence)
+        found += (first, *others)
+    return tuple(found)
 
 
 def _without_endings(nodes: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
@@ -100,7 +115,8 @@ def _at_most_100(nodes: Any, info: ValidationInfo) -> Any:
     """Reports a rule without steps, and one with too many of them."""
     if nodes is ABSENT:
         return nodes
-    steps = _with_torn_steps(_without_endings(items(nodes), report_of(info)), report_of(info))
+    report = report_of(info)
+    steps = _with_missing_dashes(_with_torn_steps(_without_endings(items(nodes), report), report), report)
     if isinstance(nodes, ScalarNode) and nodes.value is None:
         steps = ()
     if not steps:

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from textwrap import dedent
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, TypeVar
 from zoneinfo import available_timezones
@@ -115,6 +115,8 @@ class _Named:
 
 _REWRITTEN = frozenset({"true", "True"})
 """The key ``on``, as tools of YAML 1.1 write it."""
+_MOST_LISTED = 4
+"""Keys that a sentence lists where the author has written none."""
 NEARLY_A_KEY = 0.65
 """How similar a key must be to the one that is meant."""
 _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -187,26 +189,42 @@ def _nearest_key(written: str, needed: Iterable[str], missing: Iterable[str]) ->
     return close[0] if close else meant_key(written, missing)
 
 
-def with_fields_aside(
-    node: MappingNode, known: Iterable[str], report: FaultReport, is_field: Callable[[str, Node], bool]
+def with_entries_aside(
+    node: MappingNode, above: str, known: Iterable[str], report: FaultReport, is_entry: Callable[[str, Node], bool]
 ) -> MappingNode:
-    """Reports keys in the column of “fields” that are fields, and takes them for such."""
-    fields, keys = node.nodes.get("fields"), frozenset(known)
-    if not isinstance(fields, MappingNode) or fields.in_braces:
+    """Reports keys in the column of ``above`` that are entries of its mapping, and takes them for such."""
+    entries, keys = node.nodes.get(above), frozenset(known)
+    if not isinstance(entries, MappingNode) or entries.in_braces:
         return node
     aside = [
         key
         for key, each in node.nodes.items()
-        if key not in keys and is_field(key, each) and not get_close_matches(key, keys, 1, NEARLY_A_KEY)
+        if key not in keys and is_entry(key, each) and not get_close_matches(key, keys, 1, NEARLY_A_KEY)
     ]
     if not aside:
         return node
-    report.add(node.keys[aside[0]], f"“{aside[0]}” belongs to “fields”; indent it further than that")
+    report.add(node.keys[aside[0]], f"“{aside[0]}” belongs to “{above}”; indent it further than that")
     nodes = {key: each for key, each in node.nodes.items() if key not in aside}
-    own = {**fields.nodes, **{key: node.nodes[key] for key in aside}}
-    places = (*fields.places, *(node.keys[key] for key in aside))
-    nodes["fields"] = MappingNode(fields.location, own, places, fields.in_braces)
+    own = {**entries.nodes, **{key: node.nodes[key] for key in aside}}
+    places = (*entries.places, *(node.keys[key] for key in aside))
+    nodes[above] = MappingNode(entries.location, own, places, entries.in_braces)
     return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
+def with_keys_back(node: MappingNode, above: str, lacking: Collection[str], report: FaultReport) -> MappingNode:
+    """Reports the last keys of the mapping of ``above`` that are ``lacking`` beside it, and takes them out of it."""
+    inner = node.nodes.get(above)
+    if not isinstance(inner, MappingNode) or inner.in_braces or not lacking:
+        return node
+    keys = list(inner.nodes)
+    back = list(takewhile(lambda key: key in lacking, reversed(keys)))[::-1]
+    if not back:
+        return node
+    report.add(inner.keys[back[0]], f"“{back[0]}” is indented too far; begin it in the column of “{above}”")
+    own = {key: each for key, each in inner.nodes.items() if key not in back}
+    left = MappingNode(inner.location, own, inner.places[: len(own)])
+    nodes = {**node.nodes, above: left, **{key: inner.nodes[key] for key in back}}
+    return MappingNode(node.location, nodes, (*node.places, *inner.places[len(own) :]), node.in_braces)
 
 
 def with_keys_under(node: MappingNode, key: str, missing: str, aside: Collection[str]) -> MappingNode:
@@ -266,6 +284,8 @@ class Section(BaseModel):
     label: ClassVar[str]
     shorthand: ClassVar[str | None] = None
     """The key that is meant where a single value is written instead of a mapping."""
+    open_key: ClassVar[str | None] = None
+    """The key whose mapping has the author's own words, in which a required key may stand by its indentation."""
     takes_keys_of_others: ClassVar[bool] = False
     """Whether a key of another section of the same place may stand for the one that is missing."""
     _node: ClassVar[Node | None] = None
@@ -287,6 +307,9 @@ class Section(BaseModel):
         if isinstance(node, _Named):
             label, node = label.format(node.name), node.node
         if isinstance(node, MappingNode):
+            if cls.open_key is not None:
+                lacking = _keys_of(cls).absent.keys() - node.nodes.keys()
+                node = with_keys_back(node, cls.open_key, lacking, report)
             node = cls._with_meant_keys(node, label, report)
         section = handler(cls.read_keys(node, label, report))
         object.__setattr__(section, "__pydantic_fields_set__", _NO_FIELDS)
@@ -378,9 +401,17 @@ class Section(BaseModel):
     @classmethod
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
         if isinstance(node, ScalarNode) and node.value is None:
-            report.add(node.location, f"nothing is written for {label}; it has {', '.join(_keys_of(cls).written)}")
+            report.add(node.location, f"nothing is written for {label}; it has {cls._some_keys()}")
         elif node is not ABSENT and not is_reported(node):
-            report.add(node.location, f"{label} has keys of its own: {', '.join(_keys_of(cls).written)}")
+            report.add(node.location, f"{label} has keys of its own: {cls._some_keys()}")
+
+    @classmethod
+    def _some_keys(cls) -> str:
+        """The keys in words; of many those that it needs, or else the first."""
+        keys = _keys_of(cls)
+        if len(keys.written) <= _MOST_LISTED:
+            return ", ".join(keys.written)
+        return f"{', '.join((*keys.absent,) or keys.written[:_MOST_LISTED])} and more"
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:

@@ -18,14 +18,15 @@ from services.rules.rulebook.action_schema import (
     OperationWord,
     WriteKeys,
     build_addressees,
-    with_keys_aside,
+    is_answer,
+    with_answers_in_their_column,
 )
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import RECEIVED, Verb
-from services.rules.rulebook.schema import Section, Text, mapping, meant_key, only, word
+from services.rules.rulebook.schema import Section, Text, mapping, meant_key, only, with_entries_aside, word
 from services.rules.rulebook.times import AfterText, AtText
-from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 
 _VERBS = tuple(Verb)
 
@@ -140,9 +141,15 @@ class AskStep(AttachKeys):
     answers: Annotated[
         dict[str, AnswerSection],
         mapping("“answers”", named=True, example="button: {…}"),
-        BeforeValidator(with_keys_aside),
+        BeforeValidator(with_answers_in_their_column),
     ]
     """The answers, by the names of the template's buttons."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """An answer in the column of “answers” is taken for one."""
+        node = with_entries_aside(node, "answers", _step_keys(), report, is_answer)
+        return super()._with_meant_keys(node, label, report)
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
         answers = {name: answer.build(name) for name, answer in self.answers.items()}
@@ -229,7 +236,7 @@ class VerblessStep(StepSection):
                 verbs = f"; its verb is one of {', '.join(Verb)}" if not any(meant.values()) else ""
                 report.unknown(node.keys[key], f"{cls.no_such_key(key, label)}{verbs}", key, _step_keys())
         else:
-            report.add(node.location, f"{label} has keys of its own: {', '.join(_step_keys())}")
+            report.add(node.location, f"{label} has keys of its own, like “tell: …” and “say: …”")
         return {}
 
 
@@ -254,6 +261,33 @@ def _step_keys() -> tuple[str, ...]:
 
 def _is_combined(verbs: Collection[Verb]) -> bool:
     return any(verb in verbs and set(verbs) <= {verb, *beside} for verb, beside in _BESIDE.items())
+
+
+def parts_of_step(node: Node) -> tuple[Node, ...]:
+    """The steps that were written as one, for lack of a dash; only where each of them is whole."""
+    parts: list[list[str]] = [[]]
+    for key in node.nodes if isinstance(node, MappingNode) else ():
+        verbs = {Verb(each) for each in (*parts[-1], key) if each in _VERBS}
+        if key in _VERBS and len(verbs) > 1 and not _is_combined(verbs):
+            parts.append([])
+        parts[-1].append(key)
+    if not isinstance(node, MappingNode) or len(parts) == 1:
+        return (node,)
+    found = tuple(
+        MappingNode(node.keys[keys[0]], {key: node.nodes[key] for key in keys}, tuple(node.keys[key] for key in keys))
+        for keys in parts
+    )
+    return found if all(map(_is_whole, found)) else (node,)
+
+
+def _is_whole(node: MappingNode) -> bool:
+    """Whether it has all keys that its verb needs, and none of another verb."""
+    verb = _verb_of(node)
+    if verb is None:
+        return False
+    section = STEP_SECTIONS[verb]
+    needed = {field.alias or name for name, field in section.model_fields.items() if field.is_required()}
+    return needed <= node.nodes.keys() <= set(section.known_keys())
 
 
 def _verb_of(node: Any) -> Verb | None:

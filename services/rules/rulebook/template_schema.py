@@ -18,7 +18,7 @@ from services.rules.rulebook.schema import (
     is_language,
     mapping,
     report_of,
-    with_fields_aside,
+    with_entries_aside,
     with_keys_aside,
     with_keys_under,
     word,
@@ -119,7 +119,7 @@ class TemplateFile(Section):
         """Languages among the fields are taken for what they are: the key above them is missing, or indented."""
         if not node.nodes.keys() <= frozenset(cls.known_keys()):
             words = {word for each in _bodies(node) for word in model.PARAMETER.findall(each)}
-            node = with_fields_aside(node, cls.known_keys(), report, lambda key, _: key in words)
+            node = with_entries_aside(node, "fields", cls.known_keys(), report, lambda key, _: key in words)
         fields = node.nodes.get("fields")
         if "languages" not in node.nodes and isinstance(fields, MappingNode):
             aside = [key for key, each in fields.nodes.items() if is_language(key) and _is_text(each)]

@@ -482,6 +482,7 @@ class Story(Section):
     """A course of events in virtual time, with what must follow from each."""
 
     label = "a story"
+    open_key = "people"
     it: Text
     """Completes a sentence that begins with the rule."""
     start: InstantText
