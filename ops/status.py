@@ -273,7 +273,7 @@ def _throttled(row: Any) -> str:
         case "template":
             return f"template {row['subject']} {row['detail']}"
         case scope:
-            return str(scope)
+            return f"{scope} {row['subject']}".strip()
 
 
 async def _write_lines(connection: Connection, tenant: str) -> list[StatusLine]:

@@ -49,7 +49,8 @@ class ErrorScope(StrEnum):
     PAIR = "pair"
     TEMPLATE = "template"
     NUMBER = "number"
-    ACCOUNT = "account"
+    BUSINESS_ACCOUNT = "business_account"  # that of the number, which may be one of several
+    ACCOUNT = "account"  # the app with its token, and so every number
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class ErrorPolicy:
     wait: timedelta | None = None
 
 
-_STOP_ACCOUNT = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.ACCOUNT)
+_STOP_ALL = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.ACCOUNT)
+_STOP_ACCOUNT = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.BUSINESS_ACCOUNT)
 _STOP_NUMBER = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER)
 _STOP_TEMPLATE = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE)
 _MAYBE_SENT = ErrorPolicy(ErrorAction.RETRY, ambiguous=True)
@@ -71,14 +73,14 @@ _REFUSE_PERSON = ErrorPolicy(ErrorAction.REFUSE_PERSON)
 
 
 ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
-    **dict.fromkeys((0, 190), _STOP_ACCOUNT),  # the token is invalid or has expired
+    **dict.fromkeys((0, 190), _STOP_ALL),  # the token is invalid or has expired
     **dict.fromkeys((3, 10, *range(200, 300), 131005), _STOP_ACCOUNT),  # a permission is missing
     **dict.fromkeys((1, 2, 131000, 131016, 133004), _MAYBE_SENT),  # faults of Meta's servers
     131057: ErrorPolicy(  # the number is being upgraded
         ErrorAction.RETRY, ErrorScope.NUMBER, ambiguous=True, wait=timedelta(minutes=1)
     ),
     4: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.ACCOUNT),  # calls of the app
-    80007: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.ACCOUNT),  # all numbers of the business account
+    80007: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.BUSINESS_ACCOUNT),  # all numbers of the business account
     130429: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER),
     131056: ErrorPolicy(ErrorAction.THROTTLE_PAIR, ErrorScope.PAIR),
     131048: _STOP_NUMBER,  # spam or quality: another attempt makes it worse

@@ -714,11 +714,11 @@ where h.tenant = $1
 delete from throttles where tenant = $1 and until < $2;
 
 -- name: has_succeeded_since
--- Whether an attempt begun since then got a good status; empty arguments stand for any line, person or template.
+-- Whether an attempt begun since then got a good status; empty arguments stand for any lines, person or template.
 select exists (
     select from attempts a
     join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
     where a.tenant = $1 and a.begun_at >= $2 and a.machine_at >= $3 and m.rank > 0
-        and $4 in ('', m.line) and $5 in ('', m.person_id)
+        and (cardinality($4::text[]) = 0 or m.line = any ($4::text[])) and $5 in ('', m.person_id)
         and ($6 = '' or a.wording = 'template' and (coalesce(m.used_template, m.template_name), m.template_language) = ($6, $7))
 );

@@ -1,7 +1,7 @@
 """Throttles in PostgreSQL: a replica that reads a failed status records its throttles and notifies the leader."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,7 +33,10 @@ _KEPT_FOR = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class ThrottleStore:
+    """``accounts``: the WhatsApp business account of each line, where they have several."""
+
     tenant: str
+    accounts: Mapping[str, str] = field(default_factory=dict)
 
     async def load(self, connection: Connection) -> dict[ThrottleKey, Throttle]:
         return _read(await connection.fetch(QUERIES.load_throttles, self.tenant))
@@ -48,11 +51,11 @@ class ThrottleStore:
 
     async def record_errors(self, tx: Transaction, errors: Sequence[tuple[SendOutcome, SendTarget]]) -> None:
         """Trip the throttles of failed statuses, by the same table as those of responses."""
-        keys = {key for outcome, target in errors if (key := throttle_key(outcome, target)) is not None}
+        keys = {key for outcome, target in errors if (key := throttle_key(outcome, target, self.accounts)) is not None}
         if not keys:
             return
         columns = map(list, zip(*map(_key_columns, keys), strict=True))
-        throttles = Throttles()
+        throttles = Throttles(self.accounts)
         throttles.merge(_read(await tx.connection.fetch(QUERIES.lock_throttles, self.tenant, *columns)))
         for outcome, target in errors:
             throttles.record(outcome, target, tx.now, machine_now(), by_status=True)
@@ -67,7 +70,6 @@ class ThrottleStore:
     async def has_succeeded_since(self, connection: Connection, key: ThrottleKey, throttle: Throttle) -> bool:
         """Whether an attempt that began after the throttle got a good status."""
         template = (key.subject, key.detail) if key.scope is ErrorScope.TEMPLATE else ("", "")
-        line = key.subject if key.scope in {ErrorScope.NUMBER, ErrorScope.PAIR} else ""
         person = key.detail if key.scope is ErrorScope.PAIR else ""
         return bool(
             await connection.fetchval(
@@ -75,11 +77,17 @@ class ThrottleStore:
                 self.tenant,
                 throttle.since,
                 throttle.machine_since,
-                line,
+                self._lines(key),
                 person,
                 *template,
             )
         )
+
+    def _lines(self, key: ThrottleKey) -> list[str]:
+        """The lines that it throttles; empty for all."""
+        if key.scope is ErrorScope.ACCOUNT and key.subject:
+            return [line for line, account in self.accounts.items() if account == key.subject]
+        return [key.subject] if key.scope in {ErrorScope.NUMBER, ErrorScope.PAIR} else []
 
     async def delete_old(self, connection: Connection, now: datetime) -> None:
         await connection.execute(QUERIES.delete_old_throttles, self.tenant, now - _KEPT_FOR)

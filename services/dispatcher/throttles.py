@@ -59,7 +59,10 @@ class ThrottleClock(StrEnum):
 
 
 class ThrottleKey(Struct, frozen=True, order=True):
-    """The throttled scope: a pair (line, person), a template (name, language), a number (line), or the account."""
+    """The throttled scope: a pair (line, person), a template (name, language), a number (line), or an account.
+
+    The subject of the last is a WhatsApp business account, or empty for all of them.
+    """
 
     clock: ThrottleClock
     scope: ErrorScope
@@ -110,9 +113,13 @@ class _Trip(Struct, frozen=True):
 
 
 class Throttles:
-    """The leader keeps all of them in memory; a reader of statuses loads those it needs."""
+    """The leader keeps all of them in memory; a reader of statuses loads those it needs.
 
-    def __init__(self) -> None:
+    ``accounts``: the WhatsApp business account of each line, where they have several.
+    """
+
+    def __init__(self, accounts: Mapping[str, str] | None = None) -> None:
+        self._accounts = accounts or {}
         self._throttles: dict[ThrottleKey, Throttle] = {}
         self._stored: dict[ThrottleKey, datetime] = {}  # the ``until`` that the database has
         self._changed: set[ThrottleKey] = set()
@@ -130,7 +137,7 @@ class Throttles:
                 self._trip(_Trip(key, _PACING_WAITS), now, machine, None, by_status=False)
             self._record_success(target, now, machine)
             return RetryTime(now)
-        trip = _trip_of(outcome, target)
+        trip = _trip_of(outcome, target, self._account(target.line))
         if trip is None:
             is_retried = isinstance(outcome, SendError) and outcome.policy.action is ErrorAction.RETRY
             return RetryTime(now, machine + _RETRY_WAIT if is_retried else None)
@@ -264,7 +271,7 @@ class Throttles:
         """End the throttles whose wait is over, and the outages; where a status must come first, wait once more."""
         if not self._throttles:
             return
-        for key in _keys_of(target):
+        for key in _keys_of(target, self._account(target.line)):
             throttle = self._throttles.get(key)
             at = machine if key.clock is ThrottleClock.MACHINE else now
             if throttle is None or not (throttle.until <= at or (throttle.ends_early and not throttle.by_status)):
@@ -277,20 +284,21 @@ class Throttles:
     def _of_line(self, clock: ThrottleClock, line: str) -> Iterable[Throttle]:
         if not self._throttles:
             return []
-        found = (
-            self._throttles.get(ThrottleKey(clock, ErrorScope.ACCOUNT)),
-            self._throttles.get(ThrottleKey(clock, ErrorScope.NUMBER, line)),
-        )
+        found = map(self._throttles.get, _keys_of_line(clock, line, self._account(line)))
         return [throttle for throttle in found if throttle is not None]
+
+    def _account(self, line: str) -> str:
+        """Empty where the lines have one account."""
+        return self._accounts.get(line, "")
 
     def _until(self, key: ThrottleKey) -> datetime | None:
         throttle = self._throttles.get(key) if self._throttles else None
         return throttle.until if throttle else None
 
 
-def throttle_key(outcome: SendOutcome, target: SendTarget) -> ThrottleKey | None:
+def throttle_key(outcome: SendOutcome, target: SendTarget, accounts: Mapping[str, str]) -> ThrottleKey | None:
     """The key that the outcome would throttle, if any."""
-    trip = _trip_of(outcome, target)
+    trip = _trip_of(outcome, target, accounts.get(target.line, ""))
     return trip.key if trip else None
 
 
@@ -299,37 +307,42 @@ def _tried_at_start(throttle: Throttle, machine: datetime) -> Throttle:
     return replace(throttle, until=min(throttle.until, machine)) if is_tried else throttle
 
 
-def _trip_of(outcome: SendOutcome, target: SendTarget) -> _Trip | None:
+def _trip_of(outcome: SendOutcome, target: SendTarget, account: str) -> _Trip | None:
     match outcome:
         case SendNotStarted(MessageReason.NOT_REACHED):
-            return _Trip(_key(ThrottleClock.MACHINE, ErrorScope.ACCOUNT, target), _OUTAGE_WAITS, ends_early=True)
+            return _Trip(ThrottleKey(ThrottleClock.MACHINE, ErrorScope.ACCOUNT), _OUTAGE_WAITS, ends_early=True)
         case SendUncertain():
-            return _Trip(_key(ThrottleClock.MACHINE, ErrorScope.NUMBER, target), _OUTAGE_WAITS, ends_early=True)
+            return _Trip(
+                ThrottleKey(ThrottleClock.MACHINE, ErrorScope.NUMBER, target.line), _OUTAGE_WAITS, ends_early=True
+            )
         case SendError(_, policy, retry_after):
-            return _trip_of_error(policy, retry_after, target)
+            return _trip_of_error(policy, retry_after, target, account)
         case SendNotStarted() | SendAccepted():
             return None
 
 
-def _trip_of_error(policy: ErrorPolicy, retry_after: timedelta | None, target: SendTarget) -> _Trip | None:
+def _trip_of_error(
+    policy: ErrorPolicy, retry_after: timedelta | None, target: SendTarget, account: str
+) -> _Trip | None:
     named = [retry_after] if retry_after else [policy.wait] if policy.wait else None
     if policy.action in _RATE_ACTIONS:
-        return _Trip(_key(ThrottleClock.BUSINESS, policy.scope, target), named or _RATE_WAITS, fixed=bool(named))
+        key = _key(ThrottleClock.BUSINESS, policy.scope, target, account)
+        return _Trip(key, named or _RATE_WAITS, fixed=bool(named))
     if policy.scope is ErrorScope.TEMPLATE:
         if target.template is None:
             return None
-        key = _key(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, target)
+        key = _key(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, target, account)
         return _Trip(key, [policy.wait or _TEMPLATE_WAIT], fixed=True)
     if policy.action is ErrorAction.OPERATOR:
-        key = _key(ThrottleClock.MACHINE, policy.scope, target)
+        key = _key(ThrottleClock.MACHINE, policy.scope, target, account)
         return _Trip(key, named or _OPERATOR_WAITS, by_operator=True, fixed=bool(named))
     if policy.ambiguous:
-        key = _key(ThrottleClock.MACHINE, ErrorScope.NUMBER, target)
+        key = ThrottleKey(ThrottleClock.MACHINE, ErrorScope.NUMBER, target.line)
         return _Trip(key, [policy.wait] if policy.wait else _OUTAGE_WAITS, ends_early=True)
     return None
 
 
-def _key(clock: ThrottleClock, scope: ErrorScope, target: SendTarget) -> ThrottleKey:
+def _key(clock: ThrottleClock, scope: ErrorScope, target: SendTarget, account: str) -> ThrottleKey:
     match scope:
         case ErrorScope.PAIR:
             return ThrottleKey(clock, scope, target.line, target.person_id)
@@ -337,14 +350,22 @@ def _key(clock: ThrottleClock, scope: ErrorScope, target: SendTarget) -> Throttl
             return ThrottleKey(clock, scope, target.line)
         case ErrorScope.TEMPLATE:
             return ThrottleKey(clock, scope, *(target.template or ()))
+        case ErrorScope.BUSINESS_ACCOUNT:
+            return ThrottleKey(clock, ErrorScope.ACCOUNT, account)
         case ErrorScope.ACCOUNT | ErrorScope.MESSAGE:
             return ThrottleKey(clock, ErrorScope.ACCOUNT)
 
 
-def _keys_of(target: SendTarget) -> Iterable[ThrottleKey]:
+def _keys_of(target: SendTarget, account: str) -> Iterable[ThrottleKey]:
     for clock in ThrottleClock:
-        yield ThrottleKey(clock, ErrorScope.ACCOUNT)
-        yield ThrottleKey(clock, ErrorScope.NUMBER, target.line)
+        yield from _keys_of_line(clock, target.line, account)
     yield ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.PAIR, target.line, target.person_id)
     if target.template:
         yield ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *target.template)
+
+
+def _keys_of_line(clock: ThrottleClock, line: str, account: str) -> Iterable[ThrottleKey]:
+    yield ThrottleKey(clock, ErrorScope.ACCOUNT)
+    if account:
+        yield ThrottleKey(clock, ErrorScope.ACCOUNT, account)
+    yield ThrottleKey(clock, ErrorScope.NUMBER, line)

@@ -49,6 +49,24 @@ def test_whatsapp_may_name_the_wait() -> None:
     assert throttles.number_until("another", NOON) == NOON + seconds(90)
 
 
+@pytest.mark.parametrize(
+    ("code", "holds"),
+    [
+        *((code, {"rights": True, "sales": False}) for code in (80007, 131042, 131064, 131005, 10)),
+        *((code, {"rights": True, "sales": True}) for code in (190, 4)),
+        *((code, {"rights": False, "sales": False}) for code in (131031, 130429)),
+    ],
+)
+def test_an_error_of_an_account_holds_the_lines_of_that_account(code: int, holds: dict[str, bool]) -> None:
+    throttles = Throttles({"main": "1", "rights": "1", "sales": "2"})
+    throttles.record(_error(code), _TARGET, NOON, NOON)
+    held = {line: throttles.is_stopped(line, NOON) or throttles.number_until(line, NOON) is not None for line in holds}
+    assert held == holds
+    later = NOON + timedelta(hours=1)
+    throttles.record(SendAccepted(WAMID), _TARGET, later, later)
+    assert not any(map(throttles.is_probing, ("main", *holds)))
+
+
 @pytest.mark.parametrize(("code", "others"), [(190, True), (131031, False)])
 def test_an_operators_error_stops_its_scope_by_machine_time(code: int, others: bool) -> None:  # noqa: FBT001 -- a table
     throttles = Throttles()

@@ -17,7 +17,7 @@ from services.dispatcher.sender import TOKEN_SETTING
 from services.dispatcher.store import LineSchedule, MessageStore
 from services.dispatcher.throttles import Throttle, ThrottleClock, ThrottleKey
 from shared.contracts.envelope import EventData
-from shared.contracts.ids import Wamid
+from shared.contracts.ids import Line, Wamid
 from shared.contracts.messages import Lane, Resend
 from shared.contracts.whatsapp import AccountReported, DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
@@ -392,6 +392,24 @@ async def test_a_replica_that_only_reads_notifies_the_leader(
         await dispatcher.handle(send_request("m2"))
         await dispatcher.wait_until_idle()
     assert await _sends(dispatcher) == ["m1.1"]
+
+
+async def test_a_good_status_of_another_account_does_not_end_the_stop_of_an_account(
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    accounts = {"main": ACCOUNT, "acquisitions": "209000000000001"}
+    place = (postgres_database, clock_file, simulator, webhook)
+    async with running_dispatcher(*place, fetch_ends=None, whatsapp_accounts=accounts) as at:
+        await at.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
+        await _fail(at, 131042)
+        await wait_until(lambda: _stopped(at))
+        at.advance_clock(_MINUTE)
+        await at.handle(send_request("m2", "p2", line=Line("acquisitions")))
+        await at.wait_for_state("accepted", "m2")
+        await at.handle_statuses()
+        await at.wait_for_state("delivered", "m2")
+        await at.parts.reconciler.end_throttles(at.parts.sender.moment())
+        assert await _stopped(at)
 
 
 async def test_an_unknown_code_fails_its_message_and_stops_nothing(dispatcher: DispatcherUnderTest) -> None:
