@@ -139,6 +139,17 @@ class DispatcherSettings(ServiceSettings, CostSettings):
             raise ValueError("STET_LIMITS_LIFTED also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
         return self
 
+    @model_validator(mode="after")
+    def _check_lines(self) -> Self:
+        """A misspelt line would have the usual rate, and the templates of another account."""
+        for setting, named in (
+            ("STET_WHATSAPP_RATES", self.whatsapp_rates),
+            ("STET_WHATSAPP_ACCOUNTS", self.whatsapp_accounts),
+        ):
+            for line in sorted(named.keys() - self.whatsapp_lines.keys()):
+                raise ValueError(f"{setting} names the line “{line}”, and STET_WHATSAPP_LINES does not")
+        return self
+
     def dependencies(self) -> dict[str, str]:
         return {**super().dependencies(), "STET_WHATSAPP_GRAPH_URL": self.whatsapp_graph_url}
 

@@ -50,12 +50,13 @@ _HTML = b"<html>Bad gateway</html>"
 _PAGE = ROOT / "docs" / "reference" / "whatsapp.md"
 _CONSEQUENCES = {
     "stop all sends": (ErrorAction.OPERATOR, ErrorScope.ACCOUNT),
-    "stop the account": (ErrorAction.OPERATOR, ErrorScope.ACCOUNT),
+    "stop the account": (ErrorAction.OPERATOR, ErrorScope.BUSINESS_ACCOUNT),
     "stop the number": (ErrorAction.OPERATOR, ErrorScope.NUMBER),
     "hold the template": (ErrorAction.OPERATOR, ErrorScope.TEMPLATE),
     "uncertain: the message": (ErrorAction.RETRY, ErrorScope.MESSAGE),
     "uncertain; the number": (ErrorAction.RETRY, ErrorScope.NUMBER),
     "slow down all numbers": (ErrorAction.THROTTLE_NUMBER, ErrorScope.ACCOUNT),
+    "slow down the numbers of the account": (ErrorAction.THROTTLE_NUMBER, ErrorScope.BUSINESS_ACCOUNT),
     "slow down the number": (ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER),
     "only this person": (ErrorAction.THROTTLE_PAIR, ErrorScope.PAIR),
     "fail the message, no retry": (ErrorAction.REFUSE_PERSON, ErrorScope.MESSAGE),
@@ -111,7 +112,8 @@ def test_throttles_are_safe_to_repeat(code: int) -> None:
     ("code", "scope"),
     [
         (4, ErrorScope.ACCOUNT),
-        (80007, ErrorScope.ACCOUNT),
+        (80007, ErrorScope.BUSINESS_ACCOUNT),
+        (131042, ErrorScope.BUSINESS_ACCOUNT),
         (130429, ErrorScope.NUMBER),
         (131056, ErrorScope.PAIR),
         (190, ErrorScope.ACCOUNT),

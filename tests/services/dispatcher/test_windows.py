@@ -59,6 +59,22 @@ async def _knows_the_pause(dispatcher: DispatcherUnderTest) -> bool:
     return claimer is not None and bool(claimer.pauses.names.templates)
 
 
+async def test_a_message_that_waits_until_its_window_has_closed_goes_as_a_template(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.simulator.tell("faults", {"kind": "error_code", "code": 131056, "count": 1})
+    await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()), send_request())
+
+    async def was_refused() -> bool:
+        row = await dispatcher.pool.fetchrow("select state, attempts, wording from messages")
+        return row is not None and tuple(row) == ("waiting", 1, "free_text")
+
+    await wait_until(was_refused)
+    dispatcher.advance_clock(timedelta(hours=23, minutes=58))
+    await dispatcher.wait_for_state("accepted")
+    assert [message["type"] for message in await dispatcher.sent()] == ["template"]
+
+
 async def test_a_wait_that_crosses_the_message_of_its_person_is_planned_anew(dispatcher: DispatcherUnderTest) -> None:
     """The claim has read the queue before the window, and lets the message wait while the window is not committed."""
     await dispatcher.stop()
