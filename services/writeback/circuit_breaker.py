@@ -27,6 +27,7 @@ class CircuitBreaker:
         self._max_concurrency = max_concurrency
         self._failures = 0
         self._retry_at: datetime | None = None
+        self._asked_until: datetime | None = None
         self.pause_reason: PauseReason | None = None
 
     def allowed_concurrency(self, machine_now: datetime) -> int:
@@ -42,13 +43,20 @@ class CircuitBreaker:
             self._retry_at = machine_now + self._pause(error)
         elif isinstance(error, Throttled):
             self._retry_at = max(self._retry_at, machine_now + error.wait)
+        if isinstance(error, Throttled):
+            self._asked_until = self._retry_at
         self.pause_reason = _pause_reason(error)
         return self._retry_at
 
-    def record_success(self) -> None:
-        """Consonance answered and accepts the key: close."""
+    def record_success(self, machine_now: datetime) -> None:
+        """Consonance answered and accepts the key: close.
+
+        A pause that it asked for goes on, as the answer may be to a request that was on its way before.
+        """
+        if self._asked_until is not None and machine_now < self._asked_until:
+            return
         self._failures = 0
-        self._retry_at = None
+        self._retry_at = self._asked_until = None
         self.pause_reason = None
 
     def _pause(self, error: Unavailable) -> timedelta:

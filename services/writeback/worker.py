@@ -168,9 +168,10 @@ class WriteWorker:
             self._show_pause()
 
     def _resume(self) -> None:
-        if self._breaker.pause_reason is not None:
+        was_paused = self._breaker.pause_reason is not None
+        self._breaker.record_success(machine_now())
+        if was_paused and self._breaker.pause_reason is None:
             log.info("consonance.resumed")
-        self._breaker.record_success()
         self._show_pause()
 
     def _show_pause(self) -> None:

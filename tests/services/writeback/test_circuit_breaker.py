@@ -28,7 +28,7 @@ def test_one_write_is_tried_before_the_breaker_closes() -> None:
     breaker = CircuitBreaker(8)
     retry_at = breaker.record_failure(RequestNotSent("x"), NOW)
     assert (breaker.allowed_concurrency(NOW), breaker.allowed_concurrency(retry_at)) == (0, 1)
-    breaker.record_success()
+    breaker.record_success(retry_at)
     assert breaker.allowed_concurrency(retry_at) == 8
 
 
@@ -65,3 +65,21 @@ def test_the_longest_of_several_requested_pauses_is_kept() -> None:
     breaker.record_failure(Throttled("x", wait=timedelta(seconds=60)), NOW)
     retry_at = breaker.record_failure(Throttled("x", wait=timedelta(seconds=7)), NOW)
     assert (retry_at, breaker.allowed_concurrency(NOW + timedelta(seconds=59))) == (NOW + timedelta(seconds=60), 0)
+
+
+def test_an_answer_that_was_on_its_way_does_not_end_a_requested_pause() -> None:
+    """Several writes are in flight at once: one of them may be throttled, and another be answered after it."""
+    breaker = CircuitBreaker(8)
+    breaker.record_failure(Throttled("x", wait=timedelta(seconds=60)), NOW)
+    breaker.record_failure(RequestNotSent("x"), NOW)
+    breaker.record_success(NOW + timedelta(seconds=1))
+    assert breaker.allowed_concurrency(NOW + timedelta(seconds=59)) == 0
+    breaker.record_success(NOW + timedelta(seconds=60))
+    assert (breaker.allowed_concurrency(NOW + timedelta(seconds=60)), breaker.pause_reason) == (8, None)
+
+
+def test_an_answer_ends_a_pause_that_was_not_requested() -> None:
+    breaker = CircuitBreaker(8)
+    breaker.record_failure(RequestNotSent("x"), NOW)
+    breaker.record_success(NOW)
+    assert (breaker.allowed_concurrency(NOW), breaker.pause_reason) == (8, None)

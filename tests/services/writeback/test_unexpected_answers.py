@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from shared.runtime.clock import machine_now
 from tests.dev.consonance.simulator_under_test import running_simulator
 from tests.services.writeback.samples import metadata, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, consonance_client, running_worker
@@ -72,10 +73,10 @@ async def proxied(postgres_database: str) -> AsyncIterator[tuple[WritebackUnderT
 async def wait_through(writeback: WritebackUnderTest, proxy: FaultyProxy, operation: str, bodies: list[bytes]) -> None:
     for body in bodies:
         proxy.replacement, proxy.replaced = (operation, body), 0
-        writeback.breaker.record_success()  # the pauses are no part of this test
+        writeback.breaker.record_success(machine_now())  # the pauses are no part of this test
         await writeback.wait_until(proxy.has_replaced)
     proxy.replacement = None
-    writeback.breaker.record_success()
+    writeback.breaker.record_success(machine_now())
 
 
 async def test_a_worker_waits_through_unexpected_answers_and_then_writes_once(
