@@ -31,6 +31,8 @@ FINAL_DECISIONS = frozenset(
 )
 """A request has at most one of these; a question, a counter-offer and ``expired`` leave it open."""
 
+_OPEN_DECISIONS = frozenset(RightsDecision) - FINAL_DECISIONS
+
 _RANK = {kind.value: rank for rank, kind in enumerate(AcknowledgementKind)}
 """A stronger acknowledgement contains the weaker ones; a dispute stays whatever comes after it."""
 
@@ -172,7 +174,7 @@ def _live_values(item: MetadataItem, read: ReadResult) -> list[_LiveValue]:
 def compare_decision(
     request: RecordDecision, read: ReadResult | None, earlier: EarlierWrites, expected_from: AbstractSet[str]
 ) -> ChangeComparison:
-    """One final decision per request, on the terms that were shown."""
+    """One final decision per request, on the terms that were shown; a word that we do not know may be one."""
     if read is not None and not read.found:
         return _conflict(WriteReason.RECORD_MISSING)
     values = read.values if read is not None else {}
@@ -183,7 +185,7 @@ def compare_decision(
     detail = decision.value if decision is not request.decision else None
     if recorded == decision:
         return ChangeComparison(ComparisonStatus.APPLIED, value=decision, current=recorded, detail=detail)
-    if recorded in FINAL_DECISIONS:
+    if recorded and recorded not in _OPEN_DECISIONS | expected_from:
         return _conflict(WriteReason.DECIDED_OTHERWISE, recorded)
     if expected_from and values.get("status") not in {None, *expected_from}:
         return _conflict(WriteReason.STATE_NOT_EXPECTED, values.get("status"))
@@ -198,12 +200,17 @@ def decision_to_record(request: RecordDecision, read: ReadResult | None) -> Righ
     values = read.values if read is not None else {}
     needs_signature = request.needs_signature or licence_needs_signature(
         requires_signature=bool(values.get("requires_signature")),
-        exclusivity=values.get("exclusivity"),
-        right_type=values.get("right_type"),
+        exclusivity=_lower(values.get("exclusivity")),
+        right_type=_lower(values.get("right_type")),
     )
     if request.decision is RightsDecision.APPROVED and needs_signature:
         return RightsDecision.APPROVED_SUBJECT_TO_SIGNATURE
     return request.decision
+
+
+def _lower(value: Any) -> Any:
+    """An enum of GraphQL is usually in capitals."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def compare_stage(
@@ -253,11 +260,13 @@ def _compare_appended_message(request: AppendAcquisition, read: ReadResult | Non
 def _compare_acknowledgement(request: RecordAcknowledgement, read: ReadResult | None) -> ChangeComparison:
     requested = request.acknowledgement.value
     current = read.values.get("kind") if read is not None and read.found else None
-    if current is None:
+    if not current:
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
+    if current not in _RANK:
+        return _conflict(WriteReason.STATE_NOT_EXPECTED, current)
     if current == AcknowledgementKind.DISPUTED and requested == AcknowledgementKind.ACKNOWLEDGED:
         return _conflict(WriteReason.DISPUTED, current)
-    if _RANK.get(current, len(_RANK)) >= _RANK[requested]:
+    if _RANK[current] >= _RANK[requested]:
         return _applied_instead(current, requested)
     return ChangeComparison(ComparisonStatus.CLEAR, value=requested, current=current)
 
@@ -269,7 +278,7 @@ def _compare_milestone(request: CompleteMilestone, read: ReadResult | None) -> C
     if not read.found:
         return _conflict(WriteReason.RECORD_MISSING)
     done_on = read.values.get("done_on")
-    if done_on is None:
+    if not done_on:
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
     return _applied_instead(done_on, requested)
 

@@ -120,6 +120,8 @@ def test_the_markdown_source_of_a_text_counts_as_the_text() -> None:
         ("disputed", AcknowledgementKind.ACKNOWLEDGED, CONFLICT),
         ("disputed", AcknowledgementKind.READ, APPLIED),
         ("disputed", AcknowledgementKind.DISPUTED, APPLIED),
+        ("READ", AcknowledgementKind.DISPUTED, CONFLICT),
+        ("under review", AcknowledgementKind.DELIVERED, CONFLICT),
     ],
 )
 def test_an_acknowledgement_only_becomes_stronger(
@@ -144,6 +146,7 @@ def test_a_message_is_appended_once() -> None:
 
 def test_a_done_milestone_keeps_its_day() -> None:
     assert compared(milestone(), {"done_on": None}).value == "2027-03-02"
+    assert compared(milestone(), {"done_on": ""}).status is CLEAR
     assert compared(milestone(), {"done_on": "2027-03-02"}).detail is None
     other = compared(milestone(date(2027, 3, 3)), {"done_on": "2027-03-02"})
     assert (other.status, other.detail) == (APPLIED, "2027-03-02")
@@ -164,7 +167,14 @@ def compared_decision(decided: RightsDecision, **values: Any) -> ChangeCompariso
 
 
 @pytest.mark.parametrize(
-    "values", [{"requires_signature": True}, {"exclusivity": "exclusive"}, {"right_type": "assignment"}]
+    "values",
+    [
+        {"requires_signature": True},
+        {"exclusivity": "exclusive"},
+        {"exclusivity": "EXCLUSIVE"},
+        {"right_type": "assignment"},
+        {"right_type": "Assignment"},
+    ],
 )
 def test_the_record_can_require_a_signature(values: dict[str, Any]) -> None:
     comparison = compared_decision(RightsDecision.APPROVED, **values)
@@ -186,6 +196,9 @@ def test_the_request_can_require_a_signature() -> None:
         ("declined", RightsDecision.APPROVED, ComparisonStatus.CONFLICT),
         ("approved", RightsDecision.EXPIRED, ComparisonStatus.CONFLICT),
         ("approved", RightsDecision.QUESTION, ComparisonStatus.CONFLICT),
+        ("DECLINED", RightsDecision.APPROVED, ComparisonStatus.CONFLICT),
+        ("withdrawn", RightsDecision.APPROVED, ComparisonStatus.CONFLICT),
+        ("pending", RightsDecision.APPROVED, ComparisonStatus.CLEAR),
     ],
 )
 def test_a_request_has_one_final_decision(
