@@ -1,6 +1,7 @@
 """Reads works, products and contacts from Consonance, with the fields that the tenant's schema offers.
 
-The schema is read once. Every failure is ``Unavailable``: a response of the wrong shape counts as no response.
+The schema is read at first, and again once Consonance refuses a query by it. Every failure is ``Unavailable``: a
+response of the wrong shape counts as no response.
 """
 
 import re
@@ -11,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from services.ingest.records import parse_json
-from shared.clients.consonance_graphql import ConsonanceClient
+from shared.clients.consonance_graphql import ConsonanceClient, QueryFailed
 from shared.contracts.errors import Unavailable
 from shared.contracts.values import JsonObject
 
@@ -72,7 +73,12 @@ class ConsonanceReader:
 
     async def _query(self, query: str, variables: JsonObject) -> JsonObject:
         """The query is sent without its comments."""
-        return await self._client.query(without_comments(query), variables)
+        try:
+            return await self._client.query(without_comments(query), variables)
+        except QueryFailed as fault:
+            if fault.schema_changed:
+                self._schema = None
+            raise
 
 
 def _members(types: Any) -> Iterator[tuple[str, str]]:

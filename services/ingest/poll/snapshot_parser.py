@@ -153,7 +153,7 @@ def _product(
 def _texts(node: JsonObject, reader: FieldReader) -> dict[MetadataField, str]:
     found = {field: _newest(reader.objects(node, alias)) for alias, field in _TEXTS.items() if alias in node}
     written = {field: reader.text(one, "externalText", at=field) for field, one in found.items() if one is not None}
-    texts = {field: canonical_text(text) for field, text in written.items()}
+    texts = {field: words for field, text in written.items() if (words := canonical_text(text))}
     membership = next(iter(reader.objects(node, "seriesMemberships")), None)
     if membership is not None:
         series = membership.get("series")

@@ -59,16 +59,17 @@ SCHEMA = b'{"data":{"__schema":{"types":[{"name":"Work","fields":[{"name":"id"}]
 
 
 class FakeConsonanceServer:
-    """Answers each query with the bytes that ``answer`` returns for it."""
+    """Answers each query with the bytes that ``answer`` returns for its name, or ``answer_query`` for its text too."""
 
     def __init__(self) -> None:
         self.answer: Callable[[str], tuple[int, bytes]] = lambda _: (200, b"{}")
+        self.answer_query: Callable[[str, str], tuple[int, bytes]] = lambda name, _: self.answer(name)
         self.asked = 0
 
     async def reply(self, request: web.Request) -> web.Response:
         self.asked += 1
-        name = str((await request.json())["query"]).split()[1].partition("(")[0].lower()
-        status, body = self.answer(name)
+        query = str((await request.json())["query"])
+        status, body = self.answer_query(query.split()[1].partition("(")[0].lower(), query)
         return web.Response(status=status, body=body, content_type="application/json")
 
 
@@ -142,6 +143,26 @@ async def test_half_a_surrogate_in_one_record_does_not_cost_the_others() -> None
     )  # fmt: skip
     async with listening(server) as url, connect(url, "k" * 32) as consonance:
         assert [work["id"] for work in await consonance.works(0, None)] == [1, 2]
+
+
+async def test_a_schema_that_changed_is_read_again() -> None:
+    """A field that Consonance no longer has was asked for until ingest was restarted."""
+    refused = b'{"errors":[{"message":"Field \'embargoUntil\' doesn\'t exist on type \'Work\'"}]}'
+    server, has_field = FakeConsonanceServer(), True
+
+    def answer(name: str, query: str) -> tuple[int, bytes]:
+        if name == "offered":
+            fields = [{"name": "id"}, *([{"name": "embargoUntil"}] if has_field else [])]
+            return 200, orjson.dumps({"data": {"__schema": {"types": [{"name": "Work", "fields": fields}]}}})
+        return 200, refused if "embargoUntil" in query and not has_field else b'{"data":{"works":[]}}'
+
+    server.answer_query = answer
+    async with listening(server) as url, connect(url, "k" * 32) as consonance:
+        assert await consonance.works(0, None) == []
+        has_field = False
+        with pytest.raises(Unavailable):
+            await consonance.works(0, None)
+        assert await consonance.works(0, None) == []
 
 
 async def test_a_pass_that_fails_stops_neither_the_others_nor_the_loop(metrics: IngestMetrics) -> None:

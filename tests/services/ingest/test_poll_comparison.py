@@ -172,6 +172,14 @@ def test_without_a_status_metadata_is_final_when_all_checks_pass() -> None:
     assert bare.components[Component.METADATA] is ComponentState.DRAFT
 
 
+@pytest.mark.parametrize("text", [None, "", "   ", "<p> </p>", 7 * "<p></p>"])
+def test_a_description_without_words_is_none(text: str | None) -> None:
+    silent = {name: part for name, part in node().items() if name != "metadataStatus"}
+    work = parse_work({**silent, "shortDescription": [{"id": 1, "externalText": text}]}, VOCABULARY)
+    assert MetadataField.SHORT_DESCRIPTION not in work.texts
+    assert work.components[Component.METADATA] is ComponentState.DRAFT
+
+
 def test_the_metadata_component_has_its_checks() -> None:
     data = events_between(node(), node(metadataStatus="approved"))[1].data
     assert isinstance(data, ComponentChanged)
