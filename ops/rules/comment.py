@@ -30,8 +30,8 @@ def comment_command(
     rest is in the variables that every pipeline has. Exit code 2 where the forge refuses it.
     """
     try:
-        text = "\n\n".join(filter(None, (_text_of(file).strip() for file in files)))
-        written = asyncio.run(write_comment(forge_of(os.environ, forge), marker, text + "\n"))
+        texts = [text for file in files if (text := _text_of(file).strip())]
+        written = asyncio.run(write_comment(forge_of(os.environ, forge), marker, *texts))
     except (Misconfigured, Unavailable) as error:
         raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
     sys.stdout.write(f"the comment was {written}\n" if written != "unchanged" else "the comment says this already\n")

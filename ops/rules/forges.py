@@ -18,7 +18,11 @@ import aiohttp
 from shared.contracts.errors import Misconfigured, Unavailable
 
 MOST_CHARACTERS = 60_000
-"""A little less than GitHub takes (65,536); GitLab takes a million."""
+"""Less than any forge takes, also where each has four bytes.
+
+GitHub refuses a comment above 262,144 bytes and speaks of “65536 characters” (https://github.com/dead-claudia/github-limits);
+GitLab takes a million characters.
+"""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _PAGE = 100
@@ -162,19 +166,36 @@ class Written(StrEnum):
     UNCHANGED = "unchanged"
 
 
-def comment_text(marker: str, text: str) -> str:
-    """The text below a hidden marker, cut at the end of a line where a forge would refuse it."""
+_REST = "*The rest is too long for a comment; the pipeline's log has it.*"
+_FENCE = "```"
+
+
+def comment_text(marker: str, *texts: str) -> str:
+    """The texts below a hidden marker and each other.
+
+    Where a forge would refuse them, the longest are cut at the end of a line, so that each is there with its beginning.
+    """
     head = f"<!-- stet:{marker} -->\n"
-    most = MOST_CHARACTERS - len(head)
-    if len(text) > most:
-        ending = "\n\n*The rest is too long for a comment; the pipeline's log has it.*\n"
-        text = text[: most - len(ending)].rpartition("\n")[0] + ending
-    return head + text
+    room = MOST_CHARACTERS - len(head) - 2 * len(texts)
+    parts = dict(sorted(enumerate(texts), key=lambda part: len(part[1])))
+    for left, (number, text) in zip(range(len(parts), 0, -1), tuple(parts.items()), strict=True):
+        parts[number] = _cut(text.strip(), room // left)
+        room -= len(parts[number])
+    return head + "\n\n".join(parts[number] for number in sorted(parts))
 
 
-async def write_comment(forge: Forge, marker: str, text: str) -> Written:
+def _cut(text: str, most: int) -> str:
+    """Cut at the end of a line, with an end of the block of code that is open there."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - len(_REST) - len(_FENCE) - 3].rpartition("\n")[0]
+    is_open = sum(line.startswith(_FENCE) for line in kept.splitlines()) % 2
+    return f"{kept}\n{_FENCE if is_open else ''}\n{_REST}"
+
+
+async def write_comment(forge: Forge, marker: str, *texts: str) -> Written:
     """Create the comment, or update it. Raises Unavailable with what the forge answered."""
-    body = comment_text(marker, text)
+    body = comment_text(marker, *texts)
     head = body.partition("\n")[0]
     try:
         async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=forge.headers()) as session:

@@ -121,7 +121,8 @@ def _print_text(report: Report) -> None:
         for fault in (*case.faults, *case.notes):
             style = "" if fault in case.faults else "yellow"
             place = f"{report.folder / fault.place}: "  # so that a terminal or an editor can open it
-            screen.print(Text.assemble((place, "bold"), (fault.message, style)), soft_wrap=True)
+            note = "" if fault in case.faults else "note: "
+            screen.print(Text.assemble((place, "bold"), (f"{note}{fault.message}", style)), soft_wrap=True)
             for line in source_lines(report.files, fault):
                 screen.print(Text(line, style="red" if line.endswith("^") else "dim"), soft_wrap=True)
         if case.detail:

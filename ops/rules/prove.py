@@ -93,7 +93,7 @@ def _summary(proof: Proof) -> str:
         f"{counted(proof.rules, 'rule')}, {counted(proof.states, 'state')} and {counted(proof.moves, 'move')} played"
     )
     bounded = (
-        f"; {counted(len(proof.bounded), 'rule')} up to {max(proof.bounded.values())} states an opening"
+        f", {len(proof.bounded)} of them not in every way ({max(proof.bounded.values())} states an opening)"
         if proof.bounded
         else ""
     )

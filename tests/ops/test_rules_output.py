@@ -90,3 +90,15 @@ def test_progress_goes_to_standard_error_after_a_second(
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.splitlines() == ["playing: 2 of 4", "playing: 4 of 4"]
+
+
+def test_a_note_is_called_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("check", Path("rules"), {}, [ReportCase("a", notes=(FileFault(Location("a", 1, 1), "b"),))], "fine")
+    said = {}
+    for output in (ReportFormat.TEXT, ReportFormat.MARKDOWN, ReportFormat.JSON, ReportFormat.GITHUB):
+        assert print_report(report, output) is ExitCode.FINE
+        said[output] = capsys.readouterr().out
+    assert said[ReportFormat.TEXT].startswith("rules/a:1:1: note: b\n")
+    assert "| *note:* b |" in said[ReportFormat.MARKDOWN]
+    assert json.loads(said[ReportFormat.JSON])["sentence"] == "b"
+    assert said[ReportFormat.GITHUB].startswith("::notice file=rules/a,line=1,col=1,title=stet rules check::b\n")

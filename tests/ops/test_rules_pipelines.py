@@ -126,6 +126,20 @@ def test_a_text_that_is_too_long_ends_with_a_whole_line() -> None:
     assert "a line of text\n\n*The rest is too long" in text
 
 
+def test_one_long_text_leaves_room_for_the_others() -> None:
+    difference, proof = "### 3 messages more\n" * 1000, "**all holds**"
+    text = comment_text("rules", "| a fault |\n" * 10_000, difference, proof)
+    assert len(text) <= 60_000
+    assert difference.strip() in text
+    assert text.endswith(f"\n\n{proof}")
+    assert len(text) > 55_000
+
+
+def test_a_text_is_not_cut_within_a_block_of_code() -> None:
+    text = comment_text("rules", "**a story**\n\n```\n" + "- expect: nothing\n" * 10_000 + "```\n", "**all holds**")
+    assert "- expect: nothing\n```\n*The rest is too long" in text
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [

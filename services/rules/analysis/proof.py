@@ -445,7 +445,7 @@ def _prove_caps(book: Rulebook, openings: dict[RuleId, Opening], proof: Proof) -
     for mix in over:
         brings = f"{mix.events} of its events bring one person {mix.count} messages"
         if mix.passes:
-            sentence = f"shown: “{mix.rules[0].name}” passes the cap of {mix.cap}: {brings}"
+            sentence = f"“{mix.rules[0].name}” passes the cap of {mix.cap}: {brings}"
             proof.shown.append(_cap_example(book, mix, sentence))
         else:
             proof.found.append(_cap_example(book, mix, f"{brings}, over the cap of {mix.cap}"))

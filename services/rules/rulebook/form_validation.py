@@ -28,7 +28,7 @@ from shared.clients.whatsapp_limits import (
 )
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
-_SIZE_NOTE = "note: “max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"
+_SIZE_NOTE = "“max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"
 _OPTION = re.compile(r"[a-z0-9][a-z0-9_]*")
 _KIND = re.compile(r"[a-z0-9]{1,8}")
 _TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS

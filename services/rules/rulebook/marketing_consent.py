@@ -55,7 +55,7 @@ def _sentence(context: ValidationContext, say: str, template: Template, people: 
     place = context.loaded.location(template.location.file, "category")
     named = f"“{say}”" if template.name == say else f"“{template.name}”, the fallback of “{say}”,"
     return (
-        f"note: {named} is a marketing template ({place.file}:{place.line}:{place.column}), and it goes to"
+        f"{named} is a marketing template ({place.file}:{place.line}:{place.column}), and it goes to"
         f" {', '.join(people)}; of them it reaches only those who agreed to offers, the messages to the others wait"
         " until they expire"
     )

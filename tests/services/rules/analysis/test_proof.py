@@ -175,9 +175,7 @@ def test_what_passes_the_caps_is_shown_with_its_mix_and_is_no_fault() -> None:
     proof = proof_of(limits=PASSING, urgent=TELL.format(severity="critical", who="{team: rights}"))
     assert proof.found == []
     (shown,) = proof.shown
-    assert shown.fault.message == (
-        "shown: “urgent” passes the cap of 2 a day: 3 of its events bring one person 3 messages"
-    )
+    assert shown.fault.message == ("“urgent” passes the cap of 2 a day: 3 of its events bring one person 3 messages")
     assert shown.story.count("event: rights.approval_requested") == 3
 
 

@@ -53,7 +53,7 @@ def notes_of(
 
 def note(line: int, column: int, people: str, named: str = "“news”") -> str:
     return (
-        f"offer.rule.yaml:{line}:{column}: note: {named} is a marketing template (news.template.yaml:2:11), and it goes"
+        f"offer.rule.yaml:{line}:{column}: {named} is a marketing template (news.template.yaml:2:11), and it goes"
         f" to {people}; of them it reaches only those who agreed to offers, the messages to the others wait until they"
         " expire"
     )
@@ -92,7 +92,7 @@ def test_a_marketing_template_of_an_answer_is_noted() -> None:
 def test_a_marketing_template_at_the_end_of_a_rule_is_noted() -> None:
     until = "until: {on: rights.request_withdrawn, tell: told, say: news}\n"
     (noted,) = notes_of(ASK + END + until)
-    assert noted.endswith(note(0, 0, HOLDER).partition(": note: ")[2])
+    assert noted.endswith(note(0, 0, HOLDER).partition(": ")[2])
 
 
 def test_a_fallback_that_is_marketing_is_noted_with_the_template_it_stands_for() -> None:
