@@ -4,6 +4,7 @@ No phone number, no wamid (it holds one) and no text of a message is shown: an e
 where an operator asked to reveal it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -82,6 +83,18 @@ async def kind_of(pool: Pool, tenant: str, given: str) -> tuple[IdKind, str]:
         if await pool.fetchval(query, tenant, given):
             return kind, given
     return IdKind.EVENT, given
+
+
+_PERSON = re.compile(r"\bp[0-9a-f]{32}\b")
+
+
+async def with_contacts(pool: Pool, tenant: str, lines: Iterable[str]) -> list[str]:
+    """The lines with people named by their contact's number in Consonance; a visitor keeps the id."""
+    listed = list(lines)
+    people = sorted({person for line in listed for person in _PERSON.findall(line)})
+    rows = await pool.fetch(QUERIES.contacts, tenant, people)
+    contacts = {row["person_id"]: f"contact {row['contact_id']}" for row in rows}
+    return [_PERSON.sub(lambda found: contacts.get(found[0], found[0]), line) for line in listed]
 
 
 async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | None, since_ms: int | None) -> Life:

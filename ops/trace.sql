@@ -8,6 +8,11 @@ select person_id from rules.people where tenant = $1 and person_id = $2
 union
 select person_id from dispatcher.people where tenant = $1 and person_id = $2;
 
+-- name: contacts
+-- The numbers in Consonance of these people, $2; visitors have none.
+select person_id, contact_id from ingest.people
+where tenant = $1 and person_id = any($2::text[]) and contact_id is not null;
+
 -- name: has_chain
 select exists (select from rules.chains where tenant = $1 and chain_id = $2);
 

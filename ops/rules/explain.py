@@ -18,7 +18,7 @@ from ops.command_line import (
 from ops.database import operator_pool
 from ops.rules.history import QUERIES, History
 from ops.rules.output import ReportFormat, format_option
-from ops.timeline import Entry, IdKind, kind_of, life_of, read_event
+from ops.timeline import Entry, IdKind, kind_of, life_of, read_event, with_contacts
 from ops.topic_reader import TopicScan
 from services.rules.analysis.explain import Explanation, WhyNot, coming_steps, explain, why_not_by_facts_of_now
 from services.rules.analysis.replay import Replayer
@@ -68,6 +68,7 @@ def explain_command(
             found = await _explain(pool, settings, thing)
             known = bool(found.explanations or found.entries)
             silence = None if known else await _silence(pool, settings, thing)
+            lines = await with_contacts(pool, settings.tenant, _lines(found))
         if silence is not None:
             _print_silence(silence, output)
             return ExitCode.FINE
@@ -79,7 +80,7 @@ def explain_command(
         if output is ReportFormat.JSON:
             print_json(_rows(found))
         else:
-            print_lines(_lines(found))
+            print_lines(lines)
         return ExitCode.FINE
 
     run(command())

@@ -18,7 +18,7 @@ from ops.command_line import (
 from ops.database import operator_pool
 from ops.rules.history import History, time_of
 from ops.rules.output import ReportFormat, format_option
-from ops.timeline import QUERIES, IdKind, kind_of, readable_chains
+from ops.timeline import QUERIES, IdKind, kind_of, readable_chains, with_contacts
 from ops.topic_reader import TopicScan
 from ops.why import as_key, events_about
 from services.rules.analysis.explain import (
@@ -73,10 +73,12 @@ def why_not_command(
             if RuleId(rule) not in _rules_of(history):
                 return print_error(_unknown_rule(history, rule), code=ExitCode.CANNOT_RUN)
             found = await _why_not(history, settings, RuleId(rule), PersonId(person_id), subject, at)
+            sentences = (sentence for each in found for sentence in each.sentences)
+            lines = await with_contacts(pool, settings.tenant, sentences)
         if output is ReportFormat.JSON:
             print_json([{"got_a_message": each.got, "sentences": list(each.sentences)} for each in found])
         else:
-            print_lines(line for each in found for line in each.sentences)
+            print_lines(lines)
         return ExitCode.FINE
 
     run(command())
@@ -108,8 +110,9 @@ async def _why_not(
 
 def _no_event(rule: Rule, came: set[str], subject: str, at: datetime | None) -> WhyNot:
     when = "" if at is None else f" from {at - _AROUND:%Y-%m-%d %H:%M}Z to {at + _AROUND:%Y-%m-%d %H:%M}Z"
-    listed = ", ".join(sorted(name for name in came if not name.endswith(_STATE))) or "nothing"
-    return WhyNot([f"The rule begins with {' or '.join(rule.events)}; about {subject} came {listed}{when}."])
+    listed = " and ".join(sorted(name for name in came if not name.endswith(_STATE)))
+    came_instead = f"about {subject} came only {listed}" if listed else f"nothing came about {subject}"
+    return WhyNot([f"The rule begins with {' or '.join(rule.events)}; {came_instead}{when}."])
 
 
 async def _by_inputs(
