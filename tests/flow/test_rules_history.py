@@ -184,7 +184,7 @@ def _change_rules(folder: Path) -> Path:
 
 
 def person(contact: int) -> str:
-    """As the commands name a person to whoever reads them."""
+    """The words by which the commands name a person."""
     return f"contact {contact}"
 
 

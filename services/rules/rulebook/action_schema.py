@@ -8,14 +8,15 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 
 from services.rules.rulebook import model
 from services.rules.rulebook.condition_schema import ConditionSection
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import FaultReport, InvalidValue
+from services.rules.rulebook.meant_keys import (
+    with_keys_back,
+)
 from services.rules.rulebook.model import Quorum
 from services.rules.rulebook.schema import (
-    ABSENT,
     VALUE_OR_FIELD,
     FieldReference,
     Flag,
-    InvalidValue,
     LiteralOrField,
     OneOrMore,
     Section,
@@ -26,10 +27,9 @@ from services.rules.rulebook.schema import (
     only,
     report_of,
     value,
-    with_keys_back,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.writes import WriteOperation
 
 

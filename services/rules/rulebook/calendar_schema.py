@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import FaultReport, InvalidValue
 from services.rules.rulebook.schema import (
     Country,
     Day,
-    InvalidValue,
     OneOrMore,
     Section,
     Text,

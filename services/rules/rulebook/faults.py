@@ -184,3 +184,18 @@ class FaultReport:
             first, *more = sorted(places)
             found.append(FileFault(first, sentence, hint, tuple(more)))
         return sorted(dict.fromkeys(found), key=lambda fault: (fault.location, fault.sentence))
+
+
+class InvalidValue(ValueError):
+    """The sentence says what is wrong; ``right`` are the words that ``word`` may have been meant for."""
+
+    def __init__(self, sentence: str, word: str = "", right: Iterable[str] = ()) -> None:
+        super().__init__(sentence)
+        self.word = word
+        self.right = tuple(right)
+
+    def report_to(self, report: FaultReport, location: Location) -> None:
+        if self.right:
+            report.unknown(location, str(self), self.word, self.right)
+        else:
+            report.add(location, str(self))

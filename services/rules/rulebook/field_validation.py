@@ -20,7 +20,11 @@ from services.rules.rulebook.catalogue import (
     known_paths,
     resolve,
 )
-from services.rules.rulebook.faults import FaultReport, nearest_word
+from services.rules.rulebook.codes import (
+    check_country,
+    check_language,
+)
+from services.rules.rulebook.faults import FaultReport, InvalidValue, nearest_word
 from services.rules.rulebook.meant_conditions import known_anywhere
 from services.rules.rulebook.model import (
     AllOf,
@@ -35,7 +39,10 @@ from services.rules.rulebook.model import (
     comparisons,
     mentioned_fields,
 )
-from services.rules.rulebook.schema import FLAG_WORDS, InvalidValue, check_country, check_language, meant_date
+from services.rules.rulebook.schema import (
+    FLAG_WORDS,
+    meant_date,
+)
 
 _WHERE_RECIPIENT = (
     f"“{RECIPIENT}” is each person that a message goes to, and can be named only in the “unless” of a step that tells, "

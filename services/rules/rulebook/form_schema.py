@@ -6,27 +6,30 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from services.rules.rulebook import model
+from services.rules.rulebook.codes import (
+    check_language,
+    is_language,
+)
 from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.meant_keys import (
+    NEARLY_A_KEY,
+    with_entries_aside,
+    with_keys_aside,
+    with_keys_under_line,
+)
 from services.rules.rulebook.model import FieldKind
 from services.rules.rulebook.schema import (
-    ABSENT,
-    NEARLY_A_KEY,
     FieldReference,
     Flag,
     Section,
     Text,
     Texts,
     WholeNumber,
-    check_language,
-    is_language,
     mapping,
     report_of,
-    with_entries_aside,
-    with_keys_aside,
-    with_keys_under_line,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode
 from shared.contracts.writes import WriteOperation
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.catalogue import EVENTS
+from services.rules.rulebook.codes import (
+    is_language,
+)
 from services.rules.rulebook.faults import FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if
 from services.rules.rulebook.model import (
@@ -16,7 +19,6 @@ from services.rules.rulebook.model import (
     Location,
     Rule,
 )
-from services.rules.rulebook.schema import is_language
 from services.rules.rulebook.template_validation import check_languages
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.clients.file_types import KEPT_EXTENSIONS

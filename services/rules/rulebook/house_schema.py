@@ -8,7 +8,16 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.codes import (
+    check_country,
+    check_language,
+    is_country,
+    is_language,
+)
+from services.rules.rulebook.faults import FaultReport, InvalidValue
+from services.rules.rulebook.meant_keys import (
+    with_keys_under,
+)
 from services.rules.rulebook.model import (
     MOST_STARTS,
     MOST_STRANGERS_CHAINS,
@@ -21,22 +30,16 @@ from services.rules.rulebook.model import (
     UnsolicitedLimit,
 )
 from services.rules.rulebook.schema import (
-    InvalidValue,
     Language,
     OneOrMore,
     Section,
     Text,
     WholeNumber,
-    check_country,
-    check_language,
-    is_country,
-    is_language,
     mapping,
     only,
     read_text,
     report_of,
     value,
-    with_keys_under,
     word,
 )
 from services.rules.rulebook.times import DurationText

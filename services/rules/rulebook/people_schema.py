@@ -6,10 +6,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import FaultReport, InvalidValue
 from services.rules.rulebook.schema import (
     Day,
-    InvalidValue,
     OneOrMore,
     Section,
     Text,

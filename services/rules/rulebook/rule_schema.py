@@ -9,13 +9,15 @@ from pydantic import BeforeValidator, Field, Tag, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.action_schema import AddresseesText, NotifyKeys, build_addressees
+from services.rules.rulebook.codes import (
+    check_language,
+)
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.house_schema import RestartsSection
 from services.rules.rulebook.model import ALWAYS, OnChange, OnRepeat, Severity, Verb
 from services.rules.rulebook.periods import PERIOD_LISTED, PERIOD_STARTED
 from services.rules.rulebook.schema import (
-    ABSENT,
     VALUE_OR_FIELD,
     FieldReference,
     OneOrMore,
@@ -23,7 +25,6 @@ from services.rules.rulebook.schema import (
     Text,
     Texts,
     build_value,
-    check_language,
     items,
     mapping,
     only,
@@ -32,7 +33,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.step_schema import AnyStepSection, StepSection, parts_of_step
 from services.rules.rulebook.times import EveryText
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
 
 MOST_STEPS = 100

@@ -7,20 +7,16 @@ its own with its location and yields a harmless value in its place, so that one 
 import ast
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from textwrap import dedent
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, TypeVar
-from zoneinfo import available_timezones
 
-import phonenumbers
-from babel import Locale, UnknownLocaleError
-from babel.localedata import locale_identifiers
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -37,36 +33,14 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from services.rules.rulebook import model
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.codes import check_country, check_language, check_zone
+from services.rules.rulebook.faults import FaultReport, InvalidValue
+from services.rules.rulebook.meant_keys import NEARLY_A_KEY, nearest_key, with_keys_back
 from services.rules.rulebook.model import NOWHERE, Location
-from services.rules.rulebook.other_languages import keys_in_other_languages
-from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
-from shared.clients.working_calendar import countries_with_zones
+from services.rules.rulebook.yaml_tree import ABSENT, Absent, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 
 SANE_YEARS: Final = range(1970, 2200)
 """Years that a date in a rule file may lie in."""
-
-
-class InvalidValue(ValueError):
-    """The sentence says what is wrong; ``right`` are the words that ``word`` may have been meant for."""
-
-    def __init__(self, sentence: str, word: str = "", right: Iterable[str] = ()) -> None:
-        super().__init__(sentence)
-        self.word = word
-        self.right = tuple(right)
-
-    def report_to(self, report: FaultReport, location: Location) -> None:
-        if self.right:
-            report.unknown(location, str(self), self.word, self.right)
-        else:
-            report.add(location, str(self))
-
-
-class Absent:
-    """In place of the node of a required key that is not written. Every value reads it as its fallback."""
-
-
-ABSENT: Final = Absent()
 
 
 def report_of(info: ValidationInfo) -> FaultReport:
@@ -117,161 +91,10 @@ _REWRITTEN = frozenset({"true", "True"})
 """The key ``on``, as tools of YAML 1.1 write it."""
 _MOST_LISTED = 4
 """Keys that a sentence lists where the author has written none."""
-NEARLY_A_KEY = 0.65
-"""How similar a key must be to the one that is meant."""
-_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
-    "say": ("message", "send", "template", "text", "msg", "words"),
-    "tell": ("notify", "inform", "to", "recipient", "recipients", "send_to", "send"),
-    "hand_over": ("escalate", "assign", "forward", "delegate"),
-    "give_up": ("stop", "close", "finish"),
-    "after": ("wait", "delay", "later"),
-    "at": ("before", "due", "when"),
-    "on": ("when", "event", "events", "trigger", "starts_with"),
-    "if": ("where", "condition", "conditions", "when", "filter"),
-    "unless": ("skip", "except", "not_if"),
-    "until": ("stop", "end", "ends", "stop_when"),
-    "rule": ("name", "title", "id"),
-    "template": ("name", "title", "id"),
-    "form": ("name", "title", "id"),
-    "it": ("name", "title", "story", "test", "should"),
-    "owner": ("team", "responsible"),
-    "why": ("reason", "because", "description", "explanation"),
-    "severity": ("priority", "urgency", "importance"),
-    "body": ("text", "message", "content"),
-    "buttons": ("choices", "options", "answers"),
-    "languages": ("texts", "translations"),
-    "fields": ("parameters", "variables", "placeholders", "questions"),
-    "choose": ("options", "choices", "choice", "one_of"),
-    "document": ("file", "files", "upload"),
-    "required": ("mandatory", "obligatory", "compulsory"),
-    "max": ("length", "limit", "max_length"),
-    "who": ("by", "with", "deputy", "cover", "substitute"),
-    "for": ("absent", "instead_of"),
-    "to": ("until", "till", "end"),
-    "from": ("since", "start", "who", "by", "sender"),
-    "as": ("roles", "role"),
-    "count": ("max", "number", "limit", "at_most"),
-    "per": ("every", "within", "in"),
-    "within": ("per", "in", "every"),
-    "at_most": ("max", "count", "limit"),
-    "closed": ("holidays", "closures", "closings"),
-    "play": ("given", "steps", "then", "when", "script"),
-    "done": ("finish", "end", "thanks", "goodbye"),
-    "welcome": ("begin", "intro", "hello"),
-    "confirm": ("summary", "check"),
-    "line": ("number", "phone"),
-}
-"""Words that authors write for a key, by the key that is meant. A key is meant only where it is not written."""
-
-
-def meant_key(written: str, missing: Iterable[str]) -> str | None:
-    """Of the keys that are not written, the one that was meant by another word or misspelt."""
-    known = list(missing)
-    word = written.strip().casefold().replace("-", "_").replace(" ", "_")
-    if word in known:
-        return word
-    for words in (_OTHER_WORDS, keys_in_other_languages()):
-        if (other := next((key for key in known if word in words.get(key, ())), None)) is not None:
-            return other
-    close = get_close_matches(written, known, 1, NEARLY_A_KEY)
-    return close[0] if close else None
-
-
 _NO_FIELDS: Final = set[str]()
 """Shared by all sections in place of the names of their fields that pydantic was given, which nothing asks for: a set
 for each section would be a fifth of the memory of the stories.
 """
-
-
-def _nearest_key(written: str, needed: Iterable[str], missing: Iterable[str]) -> str | None:
-    """One that is needed comes first, also where another is a little nearer."""
-    close = get_close_matches(written, list(needed), 1, NEARLY_A_KEY)
-    return close[0] if close else meant_key(written, missing)
-
-
-def with_entries_aside(
-    node: MappingNode, above: str, known: Iterable[str], report: FaultReport, is_entry: Callable[[str, Node], bool]
-) -> MappingNode:
-    """Reports keys in the column of ``above`` that are entries of its mapping, and takes them for such."""
-    entries, keys = node.nodes.get(above), frozenset(known)
-    if not isinstance(entries, MappingNode) or entries.in_braces:
-        return node
-    aside = [
-        key
-        for key, each in node.nodes.items()
-        if key not in keys and is_entry(key, each) and not get_close_matches(key, keys, 1, NEARLY_A_KEY)
-    ]
-    if not aside:
-        return node
-    report.add(node.keys[aside[0]], f"“{aside[0]}” belongs to “{above}”; indent it further than that")
-    nodes = {key: each for key, each in node.nodes.items() if key not in aside}
-    own = {**entries.nodes, **{key: node.nodes[key] for key in aside}}
-    places = (*entries.places, *(node.keys[key] for key in aside))
-    nodes[above] = MappingNode(entries.location, own, places, entries.in_braces)
-    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
-
-
-def with_keys_back(node: MappingNode, above: str, lacking: Collection[str], report: FaultReport) -> MappingNode:
-    """Reports the last keys of the mapping of ``above`` that are ``lacking`` beside it, and takes them out of it."""
-    inner = node.nodes.get(above)
-    if not isinstance(inner, MappingNode) or inner.in_braces or not lacking:
-        return node
-    keys = list(inner.nodes)
-    back = list(takewhile(lambda key: key in lacking, reversed(keys)))[::-1]
-    if not back:
-        return node
-    report.add(inner.keys[back[0]], f"“{back[0]}” is indented too far; begin it in the column of “{above}”")
-    own = {key: each for key, each in inner.nodes.items() if key not in back}
-    left = MappingNode(inner.location, own, inner.places[: len(own)])
-    nodes = {**node.nodes, above: left, **{key: inner.nodes[key] for key in back}}
-    return MappingNode(node.location, nodes, (*node.places, *inner.places[len(own) :]), node.in_braces)
-
-
-def with_keys_under(node: MappingNode, key: str, missing: str, aside: Collection[str]) -> MappingNode:
-    """Takes keys out of the mapping of ``key``, and puts them under the key that is ``missing``."""
-    above = node.nodes[key]
-    if not isinstance(above, MappingNode):
-        return node
-    split = with_keys_under_line(above, missing, aside)
-    own = {name: each for name, each in split.nodes.items() if name != missing}
-    left = MappingNode(above.location, own, tuple(split.keys[name] for name in own), above.in_braces)
-    nodes = {**node.nodes, key: left, missing: split.nodes[missing]}
-    return MappingNode(node.location, nodes, (*node.places, split.keys[missing]), node.in_braces)
-
-
-def with_keys_under_line(node: MappingNode, missing: str, aside: Collection[str]) -> MappingNode:
-    """Puts these keys under the key that is ``missing``."""
-    moved = MappingNode(
-        node.keys[next(iter(aside))],
-        {key: node.nodes[key] for key in node.nodes if key in aside},
-        tuple(place for key, place in node.keys.items() if key in aside),
-    )
-    left = {key: each for key, each in node.nodes.items() if key not in aside}
-    places = (*(node.keys[key] for key in left), moved.location)
-    return MappingNode(node.location, {**left, missing: moved}, places, node.in_braces)
-
-
-def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Node], bool]) -> Any:
-    """Reports keys that stand in the column of the languages, and takes them for keys of the language above."""
-    if not isinstance(node, MappingNode) or not any(is_aside(key, each) for key, each in node.nodes.items()):
-        return node
-    nodes: dict[str, Node] = {}
-    is_reported = False
-    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
-        above = next(reversed(nodes), None)
-        if not is_aside(key, each):
-            nodes[key] = each
-            continue
-        if above is None:
-            report.add(place, f"a language is missing above “{key}”, like “en:”")
-            return ABSENT
-        if not is_reported:
-            report.add(place, f"“{key}” belongs to “{above}”; indent it further than that")
-        is_reported, language = True, nodes[above]
-        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
-        if key not in known.nodes:
-            nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
-    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
 
 
 class Section(BaseModel):
@@ -351,7 +174,7 @@ class Section(BaseModel):
         wrong = node.nodes.keys() - right
         missing = [key for key in cls.known_keys() if key not in node.nodes]
         required = [key for key in _keys_of(cls).absent if key not in node.nodes]
-        meant = {key: close for key in wrong if (close := _nearest_key(key, required, missing)) is not None}
+        meant = {key: close for key in wrong if (close := nearest_key(key, required, missing)) is not None}
         values = dict(node.nodes)
         for key, right_key in meant.items():
             if get_close_matches(key, _keys_of(cls).written, 1, NEARLY_A_KEY) == [right_key]:
@@ -708,131 +531,6 @@ VALUE_OR_FIELD: Final = Discriminator(_value_or_field)
 LiteralOrField = Annotated[
     Annotated[LiteralText, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD
 ]
-
-
-# ------------------------------------------------------------------ countries, languages, time zones
-
-_LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z][a-z]{3})?(_[A-Z]{2})?")
-_MEANT = {"UK": "GB", "EL": "GR", "UNITED KINGDOM": "GB", "ENGLAND": "GB", "USA": "US"}
-"""Common names of countries, and their codes."""
-
-
-def check_country(code: str) -> str:
-    """An ISO 3166 code, like GB. Raises InvalidValue."""
-    if code not in _countries():
-        meant = _MEANT.get(code.upper()) or _countries_by_name().get(code.casefold(), code.upper())
-        sentence = f"“{code}” is no country; use its two capital letters of ISO 3166, like GB"
-        raise InvalidValue(sentence, meant, {meant} & _countries())
-    return code
-
-
-_OF_COUNTRY = 2
-"""Letters of a country's code."""
-
-
-def check_language(code: str) -> str:
-    """An ISO 639 code, perhaps with a country: en, en_GB. Raises InvalidValue."""
-    if not _is_language(code):
-        language, _, country = code.partition("_")
-        sentence = f"“{code}” is no language; use its code of ISO 639, like en or en_GB"
-        meant = f"{language}_{_MEANT.get(country, country)}" if country else code.replace("-", "_")
-        meant = _codes_by_name().get(code.casefold(), meant)
-        right = {meant} & _languages() if country in _MEANT else _languages()
-        raise InvalidValue(sentence, meant, right)
-    return code
-
-
-def check_zone(name: str) -> str:
-    """An IANA time zone, like Europe/London. Raises InvalidValue."""
-    if name not in _zones():
-        meant = next((each for each in sorted(_zones()) if each.endswith(f"/{name}")), name)
-        places = [each for each in _zones() if "/" in each and not each.startswith("Etc/")]
-        raise InvalidValue(f"“{name}” is no time zone; write a place, like Europe/London", meant, places)
-    return name
-
-
-@cache
-def _countries_by_name() -> Mapping[str, str]:
-    """Codes of countries by their names in English."""
-    names = Locale("en").territories
-    return {names[code].casefold(): code for code in _countries() if code in names}
-
-
-@cache
-def _codes_by_name() -> Mapping[str, str]:
-    """Codes of languages by their names in English and in themselves."""
-    codes = [code for code in sorted(_languages()) if "_" not in code]
-    own = {(Locale.parse(code).get_language_name() or "").casefold(): code for code in _NAMED & set(codes)}
-    return {**own, **{Locale("en").languages.get(code, "").casefold(): code for code in codes}}
-
-
-_NAMED = frozenset(
-    {
-        "bg",
-        "cs",
-        "da",
-        "de",
-        "el",
-        "en",
-        "es",
-        "et",
-        "fi",
-        "fr",
-        "hr",
-        "hu",
-        "is",
-        "it",
-        "nl",
-        "no",
-        "pl",
-        "pt",
-        "ro",
-        "sv",
-    }
-)
-"""Languages whose own names are known; the names of the others are known in English."""
-
-
-@cache
-def _countries() -> frozenset[str]:
-    return countries_with_zones() | frozenset(phonenumbers.SUPPORTED_REGIONS)
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def is_country(code: str) -> bool:
-    """Whether this is a country's code of ISO 3166."""
-    return code in _countries()
-
-
-def is_language(code: str) -> bool:
-    """Whether this is a language's code of ISO 639, perhaps with a country."""
-    return _is_language(code)
-
-
-@cache
-def _is_language(code: str) -> bool:
-    try:
-        found = Locale.parse(code) if _LANGUAGE.fullmatch(code) else None
-    except (UnknownLocaleError, ValueError):
-        return False
-    return found is not None and found.language == code.partition("_")[0]
-
-
-def meant_language(code: str) -> str | None:
-    """The language that a code with an unknown country was meant for, like en_GB by en_UK; None where it is known."""
-    language, _, country = code.rpartition("_")
-    if len(country) != _OF_COUNTRY or not language or country in _countries():
-        return None
-    return f"{language}_{_MEANT[country]}" if country in _MEANT else language
-
-
-@cache
-def _languages() -> frozenset[str]:
-    return frozenset(code for code in locale_identifiers() if _LANGUAGE.fullmatch(code))
 
 
 Country = Annotated[str, value(lambda node: check_country(read_text(node)), "")]

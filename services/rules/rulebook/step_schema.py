@@ -23,8 +23,18 @@ from services.rules.rulebook.action_schema import (
 )
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.meant_keys import (
+    meant_key,
+    with_entries_aside,
+)
 from services.rules.rulebook.model import RECEIVED, Verb
-from services.rules.rulebook.schema import Section, Text, mapping, meant_key, only, with_entries_aside, word
+from services.rules.rulebook.schema import (
+    Section,
+    Text,
+    mapping,
+    only,
+    word,
+)
 from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 

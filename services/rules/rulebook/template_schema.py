@@ -7,23 +7,26 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Category
-from services.rules.rulebook.schema import (
-    ABSENT,
-    Section,
-    Text,
-    WholeNumber,
+from services.rules.rulebook.codes import (
     check_language,
     is_language,
-    mapping,
-    report_of,
+)
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.meant_keys import (
     with_entries_aside,
     with_keys_aside,
     with_keys_under,
+)
+from services.rules.rulebook.model import Category
+from services.rules.rulebook.schema import (
+    Section,
+    Text,
+    WholeNumber,
+    mapping,
+    report_of,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode
 from shared.contracts.messages import TemplateHeader
 
 

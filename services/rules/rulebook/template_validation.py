@@ -20,6 +20,10 @@ from services.rules.rulebook.built_in import (
     TYPED_FIELDS,
 )
 from services.rules.rulebook.catalogue import FieldType
+from services.rules.rulebook.codes import (
+    is_language,
+    meant_language,
+)
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if, present_unless
 from services.rules.rulebook.model import (
@@ -38,7 +42,6 @@ from services.rules.rulebook.model import (
 )
 from services.rules.rulebook.promotion import find_promotion, promotion_fault
 from services.rules.rulebook.rule_folder import FORM, stem
-from services.rules.rulebook.schema import is_language, meant_language
 from services.rules.rulebook.validation_context import ValidationContext, forms_of_step
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import (

@@ -18,9 +18,12 @@ from typing import Annotated, Final
 from pydantic import WithJsonSchema
 
 from services.rules.rulebook import model
-from services.rules.rulebook.faults import nearest_word
+from services.rules.rulebook.faults import InvalidValue, nearest_word
 from services.rules.rulebook.other_languages import unit_in_another_language
-from services.rules.rulebook.schema import InvalidValue, read_text, value
+from services.rules.rulebook.schema import (
+    read_text,
+    value,
+)
 from services.rules.rulebook.yaml_tree import Node
 from shared.clients.working_calendar import Duration, TimeUnit
 

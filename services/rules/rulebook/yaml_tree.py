@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
 from sys import intern
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from yaml import events as kinds
@@ -66,6 +66,13 @@ class MappingNode(Struct, frozen=True, gc=False):
 
 
 Node = ScalarNode | SequenceNode | MappingNode
+
+
+class Absent:
+    """In place of the node of a required key that is not written. Every value reads it as its fallback."""
+
+
+ABSENT: Final = Absent()
 
 
 def location_of(node: Node, *path: str | int) -> Location:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from services.rules.conversation.chain import Ending
-from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.faults import FaultReport, FileFault, InvalidValue
 from services.rules.rulebook.model import Location
 from services.rules.rulebook.rule_folder import STORIES, stem
 from services.rules.rulebook.schema import (
@@ -20,7 +20,6 @@ from services.rules.rulebook.schema import (
     Country,
     Day,
     Flag,
-    InvalidValue,
     Language,
     OneOrMore,
     Section,

@@ -19,8 +19,13 @@ from services.rules.conversation.form_answers import (
     read_value,
 )
 from services.rules.conversation.rendering import format_value, locale_of
+from services.rules.rulebook.codes import (
+    _codes_by_name,
+    _countries_by_name,
+    _languages,
+    is_language,
+)
 from services.rules.rulebook.model import FieldKind
-from services.rules.rulebook.schema import _codes_by_name, _countries_by_name, _languages, is_language
 
 _DAY, _INSTANT = date(2027, 3, 9), datetime(2027, 3, 9, 14, 5, tzinfo=UTC)
 _VALUES = (_DAY, _INSTANT, 1234567.891, ["a", "b", "c"], ["a", "b"])

@@ -1,0 +1,168 @@
+"""Keys that are meant: misspelt, by another word, or in another column than their author wants them read.
+
+Each ``with_…`` reports such keys of a mapping once, and gives the mapping as it was meant.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from itertools import takewhile
+from typing import Any
+
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.other_languages import keys_in_other_languages
+from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node
+
+# ------------------------------------------------------------------ by another word
+
+NEARLY_A_KEY = 0.65
+"""How similar a key must be to the one that is meant."""
+_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
+    "say": ("message", "send", "template", "text", "msg", "words"),
+    "tell": ("notify", "inform", "to", "recipient", "recipients", "send_to", "send"),
+    "hand_over": ("escalate", "assign", "forward", "delegate"),
+    "give_up": ("stop", "close", "finish"),
+    "after": ("wait", "delay", "later"),
+    "at": ("before", "due", "when"),
+    "on": ("when", "event", "events", "trigger", "starts_with"),
+    "if": ("where", "condition", "conditions", "when", "filter"),
+    "unless": ("skip", "except", "not_if"),
+    "until": ("stop", "end", "ends", "stop_when"),
+    "rule": ("name", "title", "id"),
+    "template": ("name", "title", "id"),
+    "form": ("name", "title", "id"),
+    "it": ("name", "title", "story", "test", "should"),
+    "owner": ("team", "responsible"),
+    "why": ("reason", "because", "description", "explanation"),
+    "severity": ("priority", "urgency", "importance"),
+    "body": ("text", "message", "content"),
+    "buttons": ("choices", "options", "answers"),
+    "languages": ("texts", "translations"),
+    "fields": ("parameters", "variables", "placeholders", "questions"),
+    "choose": ("options", "choices", "choice", "one_of"),
+    "document": ("file", "files", "upload"),
+    "required": ("mandatory", "obligatory", "compulsory"),
+    "max": ("length", "limit", "max_length"),
+    "who": ("by", "with", "deputy", "cover", "substitute"),
+    "for": ("absent", "instead_of"),
+    "to": ("until", "till", "end"),
+    "from": ("since", "start", "who", "by", "sender"),
+    "as": ("roles", "role"),
+    "count": ("max", "number", "limit", "at_most"),
+    "per": ("every", "within", "in"),
+    "within": ("per", "in", "every"),
+    "at_most": ("max", "count", "limit"),
+    "closed": ("holidays", "closures", "closings"),
+    "play": ("given", "steps", "then", "when", "script"),
+    "done": ("finish", "end", "thanks", "goodbye"),
+    "welcome": ("begin", "intro", "hello"),
+    "confirm": ("summary", "check"),
+    "line": ("number", "phone"),
+}
+"""Words that authors write for a key, by the key that is meant. A key is meant only where it is not written."""
+
+
+def meant_key(written: str, missing: Iterable[str]) -> str | None:
+    """Of the keys that are not written, the one that was meant by another word or misspelt."""
+    known = list(missing)
+    word = written.strip().casefold().replace("-", "_").replace(" ", "_")
+    if word in known:
+        return word
+    for words in (_OTHER_WORDS, keys_in_other_languages()):
+        if (other := next((key for key in known if word in words.get(key, ())), None)) is not None:
+            return other
+    close = get_close_matches(written, known, 1, NEARLY_A_KEY)
+    return close[0] if close else None
+
+
+def nearest_key(written: str, needed: Iterable[str], missing: Iterable[str]) -> str | None:
+    """One that is needed comes first, also where another is a little nearer."""
+    close = get_close_matches(written, list(needed), 1, NEARLY_A_KEY)
+    return close[0] if close else meant_key(written, missing)
+
+
+# ------------------------------------------------------------------ in another column
+
+
+def with_entries_aside(
+    node: MappingNode, above: str, known: Iterable[str], report: FaultReport, is_entry: Callable[[str, Node], bool]
+) -> MappingNode:
+    """Reports keys in the column of ``above`` that are entries of its mapping, and takes them for such."""
+    entries, keys = node.nodes.get(above), frozenset(known)
+    if not isinstance(entries, MappingNode) or entries.in_braces:
+        return node
+    aside = [
+        key
+        for key, each in node.nodes.items()
+        if key not in keys and is_entry(key, each) and not get_close_matches(key, keys, 1, NEARLY_A_KEY)
+    ]
+    if not aside:
+        return node
+    report.add(node.keys[aside[0]], f"“{aside[0]}” belongs to “{above}”; indent it further than that")
+    nodes = {key: each for key, each in node.nodes.items() if key not in aside}
+    own = {**entries.nodes, **{key: node.nodes[key] for key in aside}}
+    places = (*entries.places, *(node.keys[key] for key in aside))
+    nodes[above] = MappingNode(entries.location, own, places, entries.in_braces)
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
+def with_keys_back(node: MappingNode, above: str, lacking: Collection[str], report: FaultReport) -> MappingNode:
+    """Reports the last keys of the mapping of ``above`` that are ``lacking`` beside it, and takes them out of it."""
+    inner = node.nodes.get(above)
+    if not isinstance(inner, MappingNode) or inner.in_braces or not lacking:
+        return node
+    keys = list(inner.nodes)
+    back = list(takewhile(lambda key: key in lacking, reversed(keys)))[::-1]
+    if not back:
+        return node
+    report.add(inner.keys[back[0]], f"“{back[0]}” is indented too far; begin it in the column of “{above}”")
+    own = {key: each for key, each in inner.nodes.items() if key not in back}
+    left = MappingNode(inner.location, own, inner.places[: len(own)])
+    nodes = {**node.nodes, above: left, **{key: inner.nodes[key] for key in back}}
+    return MappingNode(node.location, nodes, (*node.places, *inner.places[len(own) :]), node.in_braces)
+
+
+def with_keys_under(node: MappingNode, key: str, missing: str, aside: Collection[str]) -> MappingNode:
+    """Takes keys out of the mapping of ``key``, and puts them under the key that is ``missing``."""
+    above = node.nodes[key]
+    if not isinstance(above, MappingNode):
+        return node
+    split = with_keys_under_line(above, missing, aside)
+    own = {name: each for name, each in split.nodes.items() if name != missing}
+    left = MappingNode(above.location, own, tuple(split.keys[name] for name in own), above.in_braces)
+    nodes = {**node.nodes, key: left, missing: split.nodes[missing]}
+    return MappingNode(node.location, nodes, (*node.places, split.keys[missing]), node.in_braces)
+
+
+def with_keys_under_line(node: MappingNode, missing: str, aside: Collection[str]) -> MappingNode:
+    """Puts these keys under the key that is ``missing``."""
+    moved = MappingNode(
+        node.keys[next(iter(aside))],
+        {key: node.nodes[key] for key in node.nodes if key in aside},
+        tuple(place for key, place in node.keys.items() if key in aside),
+    )
+    left = {key: each for key, each in node.nodes.items() if key not in aside}
+    places = (*(node.keys[key] for key in left), moved.location)
+    return MappingNode(node.location, {**left, missing: moved}, places, node.in_braces)
+
+
+def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Node], bool]) -> Any:
+    """Reports keys that stand in the column of the languages, and takes them for keys of the language above."""
+    if not isinstance(node, MappingNode) or not any(is_aside(key, each) for key, each in node.nodes.items()):
+        return node
+    nodes: dict[str, Node] = {}
+    is_reported = False
+    for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
+        above = next(reversed(nodes), None)
+        if not is_aside(key, each):
+            nodes[key] = each
+            continue
+        if above is None:
+            report.add(place, f"a language is missing above “{key}”, like “en:”")
+            return ABSENT
+        if not is_reported:
+            report.add(place, f"“{key}” belongs to “{above}”; indent it further than that")
+        is_reported, language = True, nodes[above]
+        known = language if isinstance(language, MappingNode) else MappingNode(language.location, {}, ())
+        if key not in known.nodes:
+            nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
+    return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
