@@ -264,6 +264,22 @@ async def test_a_message_that_went_or_was_withdrawn_is_not_amended(dispatcher: D
     assert all("fallback" not in row["content"] for row in contents)
 
 
+async def test_of_several_amended_messages_each_gets_its_own_words(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.handle(
+        template_update(dispatcher.clock.now(), "REJECTED"),
+        *(person_observed(f"p{place}", f"+44163296000{place}") for place in range(3)),
+        *(send_request(f"m{place}", f"p{place}") for place in range(3)),
+    )
+    for place in range(3):
+        await wait_for_template(dispatcher, f"m{place}")
+    calls = [PLAIN_CALL.replace(parameters={"person": f"Person {place}"}) for place in range(3)]
+    await dispatcher.handle(*(amendment(call, f"m{place}") for place, call in enumerate(calls)))
+    await dispatcher.wait_until_idle()
+    sent = {message["to"]: message["parameters"]["person"] for message in await dispatcher.sent()}
+    assert sent == {f"+44163296000{place}": f"Person {place}" for place in range(3)}
+
+
 async def test_a_withdrawal_beside_an_amendment_counts(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.simulator.tell("templates", PLAIN)
     await dispatcher.handle(template_update(dispatcher.clock.now(), "REJECTED"), person_observed(), send_request())
