@@ -17,11 +17,13 @@ from services.dispatcher.reconciliation import Settlement
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import Resend, WithdrawMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import DeliveryStatus, StatusReported, WebhookConfirmed, WebhookGapOpened
+from shared.contracts.whatsapp import DeliveryStatus, MessageKind, StatusReported, WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
+    BUTTONS,
     DispatcherUnderTest,
+    message_received,
     person_observed,
     running_dispatcher,
     send_request,
@@ -75,6 +77,20 @@ async def test_a_status_settles_a_send_whose_response_never_came(dispatcher: Dis
     await dispatcher.handle_statuses()
     assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
     assert len(await dispatcher.sent()) == 1
+
+
+async def test_a_tap_proves_no_other_send_than_that_of_its_button(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request("m0"))
+    await dispatcher.wait_for_state("accepted", "m0")
+    known = Wamid(await dispatcher.pool.fetchval("select wamid from messages"))
+    await _lose_response(dispatcher, "timeout_before", buttons=BUTTONS)
+    tap = message_received(dispatcher.clock.now(), message_kind=MessageKind.BUTTON, button_id="yes.m1")
+    await dispatcher.handle(tap.replace(person_id=PersonId("p2")))
+    await dispatcher.handle(tap.replace(button_id="yes.m9", message_id=Wamid("wamid.other")))
+    await dispatcher.handle(tap.replace(quoted_id=known, message_id=Wamid("wamid.quoting")))
+    assert await dispatcher.state() == "uncertain"
+    await dispatcher.handle(tap.replace(quoted_id=Wamid("wamid.unknown"), message_id=Wamid("wamid.mine")))
+    assert await dispatcher.state() == "accepted"
 
 
 async def test_silence_resends_what_may_be_resent_once(dispatcher: DispatcherUnderTest) -> None:
