@@ -182,6 +182,36 @@ async def test_a_tap_may_come_before_everything_else(dispatcher: DispatcherUnder
     assert (await dispatcher.events())[-1]["data"]["evidence"] == "tap"
 
 
+async def test_of_messages_that_are_begun_together_each_has_its_own_wording(dispatcher: DispatcherUnderTest) -> None:
+    people = [person_observed(f"p{place}", f"+44163296000{place}") for place in range(4)]
+    for place in (0, 2):  # their windows are open
+        said = {"from": f"+44163296000{place}", "line": "main", "kind": "text", "text": "Hello"}
+        await dispatcher.simulator.tell("say", said)
+        await dispatcher.handle(message_received(dispatcher.clock.now(), f"p{place}"))
+    await dispatcher.handle(*people, *(send_request(f"m{place}", f"p{place}") for place in range(4)))
+    await dispatcher.wait_until_idle()
+    rows = await dispatcher.pool.fetch(
+        "select m.wording, a.wording as attempted, used_template, m.wamid = a.wamid as is_same, a.wamid"
+        " from messages m join attempts a using (message_id) order by message_id"
+    )
+    text, template = ("free_text", "free_text", None), ("template", "template", "rights_request_v3")
+    assert [tuple(row)[:3] for row in rows] == [text, template, text, template]
+    assert all(row["is_same"] for row in rows)
+    assert len({row["wamid"] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+async def test_an_older_state_of_a_person_changes_nothing(
+    dispatcher: DispatcherUnderTest, *, is_one_batch: bool
+) -> None:
+    newer, older = person_observed(phone="+441632960002").replace(version=2), person_observed()
+    for batch in [[newer, older]] if is_one_batch else [[newer], [older]]:
+        await dispatcher.handle(*batch)
+    await dispatcher.handle(send_request())
+    await dispatcher.wait_for_state("accepted")
+    assert [message["to"] for message in await dispatcher.sent()] == ["+441632960002"]
+
+
 async def test_what_waits_for_a_merged_person_goes_to_the_id_they_have_now(dispatcher: DispatcherUnderTest) -> None:
     """With the window that the former id opened; a request that still names it is for the person, too."""
     await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
