@@ -111,3 +111,22 @@ async def test_a_night_is_no_delay_and_no_age(dispatcher: DispatcherUnderTest) -
     waiting = [await store.waiting_by_lane(dispatcher.pool, now + hours * _HOUR) for hours in (9, 17)]
     assert [count for counts in waiting for count, _ in counts.values()] == [1, 1]
     assert [oldest is None for counts in waiting for _, oldest in counts.values()] == [True, False]
+
+
+@pytest.mark.integration
+async def test_of_messages_that_are_planned_together_each_waits_for_its_own_hours(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    now = dispatcher.clock.now()
+    opens = [now + hours * _HOUR for hours in (3, 1, 2)]
+    await dispatcher.handle(
+        *(person_observed(f"p{place}", f"+44163296000{place}") for place in range(3)),
+        *(
+            send_request(f"m{place}", f"p{place}", open_hours=(OpenSpan(opens=at, closes=at + _HOUR),))
+            for place, at in enumerate(opens)
+        ),
+    )
+    for place in range(3):
+        await dispatcher.wait_for_reason("quiet_hours", f"m{place}")
+    rows = await dispatcher.pool.fetch("select not_before from messages order by message_id")
+    assert [row["not_before"] for row in rows] == opens

@@ -100,6 +100,8 @@ async def test_silence_resends_what_may_be_resent_once(dispatcher: DispatcherUnd
     await dispatcher.wait_for_state("accepted")
     assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
     assert [message["biz_opaque_callback_data"] for message in await dispatcher.sent()] == ["m1.2@p1:1"]
+    attempts = await dispatcher.pool.fetch("select ending from attempts order by attempt")
+    assert [row["ending"] for row in attempts] == ["uncertain", "accepted"]
 
 
 async def test_silence_repeats_no_question(dispatcher: DispatcherUnderTest) -> None:

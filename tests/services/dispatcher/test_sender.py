@@ -7,7 +7,7 @@ import pytest
 from services.dispatcher.metrics import _MESSAGE_DELAY
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import WithdrawMessage
-from shared.contracts.whatsapp import MessageKind
+from shared.contracts.whatsapp import DeliveryStatus, MessageKind, StatusReported
 from tests.services.dispatcher.dispatcher_under_test import (
     BUTTONS,
     DispatcherUnderTest,
@@ -198,6 +198,27 @@ async def test_of_messages_that_are_begun_together_each_has_its_own_wording(disp
     assert [tuple(row)[:3] for row in rows] == [text, template, text, template]
     assert all(row["is_same"] for row in rows)
     assert len({row["wamid"] for row in rows}) == 4
+
+
+async def test_of_statuses_that_come_together_each_concerns_its_own_message(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(*(person_observed(f"p{place}", f"+44163296000{place}") for place in range(4)))
+    await dispatcher.handle(*(send_request(f"m{place}", f"p{place}") for place in range(4)))
+    await dispatcher.wait_until_idle()
+    reports = [(DeliveryStatus.READ, None), (DeliveryStatus.FAILED, 131026), (DeliveryStatus.DELIVERED, None)]
+    rows = await dispatcher.pool.fetch("select wamid from messages order by message_id")
+    statuses = [
+        StatusReported(
+            wamid=Wamid(row["wamid"]), status=status, at=dispatcher.clock.now(), code=code, callback=f"m{place}.1"
+        )
+        for place, (row, (status, code)) in enumerate(
+            zip(rows, [*reports, (DeliveryStatus.FAILED, 131049)], strict=True)
+        )
+    ]
+    await dispatcher.handle(*statuses)
+    assert [await dispatcher.state(f"m{place}") for place in range(4)] == ["read", "failed", "delivered", "failed"]
+    endings = await dispatcher.pool.fetch("select ending, code from attempts order by message_id")
+    accepted = ("accepted", None)
+    assert [tuple(row) for row in endings] == [accepted, ("failed", 131026), accepted, ("failed", 131049)]
 
 
 @pytest.mark.parametrize("is_one_batch", [True, False])
