@@ -265,7 +265,7 @@ class Claimer:
         target = SendTarget(message.line, message.person_id, template)
         if template:
             batch.templates.add(template)
-            self.usage.portfolio.record(message.person_id, moment.business)
+            self.usage.portfolio.reserve(message.person_id, moment.business)
         if self.budget.is_set:
             sendable = self._sendable(due, send.wording)
             self.budget.reserve(message.message_id, attempt, sendable, moment.business)
@@ -294,6 +294,7 @@ class Claimer:
         for message_id, intent in list(batch.intents.items()):
             if begun.get(message_id) != intent.attempt:
                 self.usage.release(intent.target.line)
+                self.usage.portfolio.settle(intent.target.person_id, counts=False)
                 self.budget.release(message_id)
                 del batch.intents[message_id]
 

@@ -17,6 +17,7 @@ FetchDisplayNumber = Callable[[str], Awaitable[str | None]]
 
 _EVERY_SECONDS = 1.0
 _RETRY_SECONDS = 60.0
+_JUDGE_SECONDS = 60.0  # between two looks at all who wait, while refusals give places back one by one
 
 
 class LearnedLimits:
@@ -39,12 +40,15 @@ class LearnedLimits:
         self._rows: list[StoredLimit] | None = None
         self._read_at = 0.0
         self._asked_at = 0.0
+        self._judged_at = 0.0
 
     async def refresh(self, connection: Connection, business: datetime) -> None:
         """Once a second: read the limits; where they changed, apply them and plan the waiting messages again."""
         now = time.monotonic()
         if self._rows is None or now - self._read_at >= _EVERY_SECONDS:
             await self._read(connection, business, now)
+        if now - self._judged_at >= _JUDGE_SECONDS and self._usage.portfolio.take_freed():
+            self._judge_anew(business, now)
         await self._release.go_on(connection)
 
     async def _read(self, connection: Connection, business: datetime, now: float) -> None:
@@ -71,8 +75,13 @@ class LearnedLimits:
                 restrictions=sorted(kind.value for _, kind in limits.restrictions),
             )
         portfolio.limit = limits.messaging
-        portfolio.forget_promises()
         self.current = limits
+        self._judge_anew(business, time.monotonic())
+
+    def _judge_anew(self, business: datetime, now: float) -> None:
+        """Those who wait, who are promised the places of now."""
+        self._judged_at = now
+        self._usage.portfolio.forget_promises()
         self._release.begin(business)
 
     async def _set_rates(self, now: float) -> None:

@@ -163,6 +163,18 @@ class SendNotStarted(Struct, frozen=True):
 
 SendOutcome = SendAccepted | SendError | SendUncertain | SendNotStarted
 
+
+def may_have_arrived(outcome: SendOutcome) -> bool:
+    """Whether WhatsApp took the message, or may have."""
+    match outcome:
+        case SendAccepted() | SendUncertain():
+            return True
+        case SendError(_, policy):
+            return policy.ambiguous
+        case SendNotStarted():
+            return False
+
+
 _THROTTLE_NUMBER = ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER)
 _NOT_WHATSAPP = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.ACCOUNT)  # a wrong address or a proxy responded
 

@@ -109,6 +109,27 @@ class PortfolioUsage:
         self.limit: int | None = None
         self._written_at: dict[str, datetime] = {}  # the longest ago first
         self._promised: deque[datetime] = deque(maxlen=_MOST_PROMISED)  # instants given to people who wait
+        self._reserved: set[str] = set()  # who have no other template of the day than one without an outcome
+        self._has_freed = False
+
+    def reserve(self, person_id: str, at: datetime) -> None:
+        """A template to this person is on its way; ``settle`` follows."""
+        if person_id not in self._written_at:
+            self._reserved.add(person_id)
+        self.record(person_id, at)
+
+    def settle(self, person_id: str, *, counts: bool) -> None:
+        """WhatsApp may have taken the template, or it never left or was refused, and the place is free again."""
+        if person_id not in self._reserved:
+            return
+        self._reserved.remove(person_id)
+        if not counts and self._written_at.pop(person_id, None) is not None:
+            self._has_freed = True
+
+    def take_freed(self) -> bool:
+        """Whether a place was given back since the last call that one of those who wait may have."""
+        has_freed, self._has_freed = self._has_freed and bool(self._promised), False
+        return has_freed
 
     def record(self, person_id: str, at: datetime) -> None:
         self._written_at.pop(person_id, None)

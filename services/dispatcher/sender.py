@@ -23,7 +23,13 @@ from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.delivery_reports import apply_outcome
 from services.dispatcher.message_state import RetryTime, drop
 from services.dispatcher.message_updates import SERVICE, AcceptedSend, ApplyUpdate, MessageUpdate, MessageUpdater
-from services.dispatcher.provider_responses import SendAccepted, SendError, SendNotStarted, SendOutcome
+from services.dispatcher.provider_responses import (
+    SendAccepted,
+    SendError,
+    SendNotStarted,
+    SendOutcome,
+    may_have_arrived,
+)
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import ThrottleChanges, Throttles
@@ -340,6 +346,8 @@ class Sender:
             _, _, intent = await self._outgoing.get()
             outcome = await self._send(intent)
             self._release_unwritten(intent)
+            if self._claimer is not None:
+                self._claimer.usage.portfolio.settle(intent.target.person_id, counts=may_have_arrived(outcome))
             moment = self.moment()
             retry_at = self.throttles.record(outcome, intent.target, moment.business, moment.machine)
             self._report_token()

@@ -200,6 +200,20 @@ def test_a_place_that_was_promised_and_has_passed_delays_no_one() -> None:
     assert usage.free_at("new", Lane.NORMAL, over) == over + timedelta(hours=1)
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_template_that_was_refused_or_never_left_takes_no_place(counts: bool) -> None:  # noqa: FBT001 -- a table
+    usage, later = _portfolio(3, 2), NOON + timedelta(hours=2)
+    usage.reserve("p0", later)
+    usage.settle("p0", counts=counts)
+    usage.reserve("new", later)
+    assert usage.free_at("another", Lane.NORMAL, later) > later
+    usage.settle("new", counts=counts)
+    usage.settle("new", counts=False)
+    assert (usage.free_at("another", Lane.NORMAL, later) == later) is not counts
+    assert usage.free_at("p0", Lane.NORMAL, later) == later
+    assert (usage.take_freed(), usage.take_freed()) == (not counts, False)
+
+
 def test_bulk_leaves_a_share_of_the_days_people_to_the_others() -> None:
     later = NOON + timedelta(hours=20)
     assert _portfolio(21, 20).free_at("new", Lane.BULK, later) == later

@@ -184,6 +184,22 @@ async def test_a_limit_that_is_reported_again_releases_nothing(held: Connection)
     assert await _released(held) == 0
 
 
+async def test_a_place_that_is_given_back_goes_to_one_who_waits(held: Connection) -> None:
+    usage = RateUsage(SendLimits())
+    limits = _learned(usage)
+    await held.execute("insert into account_limits values ($1, 'a', 'messaging', '', 1, null, $2)", _TENANT, _NOW)
+    for _ in range(4):
+        await limits.refresh(held, _NOW)
+    usage.portfolio.reserve("w1", _NOW)
+    assert usage.portfolio.free_at("p1", Lane.NORMAL, _NOW) > _NOW
+    await _hold_all(held, "portfolio_limit")
+    usage.portfolio.settle("w1", counts=False)
+    limits._judged_at = 0.0
+    for _ in range(4):
+        await limits.refresh(held, _NOW)
+    assert (await _released(held), usage.portfolio.free_at("p1", Lane.NORMAL, _NOW)) == (_HELD, _NOW)
+
+
 async def test_another_limit_promises_places_to_those_who_wait_anew(held: Connection) -> None:
     """Who waits is judged again; the places that were promised before are not taken."""
     usage = RateUsage(SendLimits())

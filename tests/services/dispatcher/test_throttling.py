@@ -219,6 +219,18 @@ async def test_the_people_of_a_portfolio_wait_for_a_place_and_one_who_writes_doe
     await dispatcher.wait_for_state("accepted", "m2")
 
 
+async def test_a_refused_template_takes_no_place_among_the_people_of_a_day(dispatcher: DispatcherUnderTest) -> None:
+    limit = _reported(dispatcher, "business_capability_update", max_daily_conversations_per_business=1)
+    await dispatcher.handle(limit)
+    await wait_until(lambda: _has_learned(dispatcher))
+    await _fault(dispatcher, 132000)
+    first, second = _two_people()[:2], _two_people()[2:]
+    await dispatcher.handle(*first, second[0])
+    await dispatcher.wait_for_state("failed")
+    await dispatcher.handle(second[1])
+    await dispatcher.wait_for_state("accepted", "m2")
+
+
 async def test_a_message_that_waits_for_something_else_takes_no_place_among_the_people_of_a_day(
     dispatcher: DispatcherUnderTest,
 ) -> None:
