@@ -89,7 +89,7 @@ def compose(
             settings.lease,
             templates,
             documents,
-            {str(line): number for line, number in settings.whatsapp_accounts.items()},
+            settings.accounts_of_lines,
             whatsapp.display_number,
             partial(Budget, charges, settings.card, settings.monthly_budget),
         ),

@@ -139,7 +139,7 @@ class Claimer:
     documents: DocumentStore
     budget: Budget
     accounts: Mapping[str, str] = field(default_factory=dict)
-    """Line → WhatsApp business account, where a setting says so."""
+    """Line → WhatsApp business account, where settings name it."""
     followers: Followers = field(default_factory=Followers)
     bulk_turns: Counter[str] = field(default_factory=Counter)
     """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""

@@ -162,7 +162,8 @@ class Leader:
         self.templates.start()
         pauses = OperatorPauses(self.store)
         unset = [line for line in self.lines if line not in self.limits.numbers]
-        learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number)
+        ours = self.accounts.values() if self.accounts.keys() >= set(self.lines) else None
+        learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number, ours)
         return Claimer(
             self.store,
             usage,

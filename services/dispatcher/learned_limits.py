@@ -21,7 +21,11 @@ _JUDGE_SECONDS = 60.0  # between two looks at all who wait, while refusals give 
 
 
 class LearnedLimits:
-    """``lines`` are those whose rate no setting gives."""
+    """``lines`` are those whose rate no setting gives.
+
+    Reports on other accounts than ``ours`` concern somebody else's numbers of the same app; None where settings do not
+    name the accounts of all lines.
+    """
 
     def __init__(
         self,
@@ -29,7 +33,9 @@ class LearnedLimits:
         usage: RateUsage,
         lines: Collection[str],
         fetch_display_number: FetchDisplayNumber,
+        ours: Collection[str] | None = None,
     ) -> None:
+        self._ours = ours
         self.current = AccountLimits()
         self._store = store
         self._release = store.release_of_limited()
@@ -52,7 +58,9 @@ class LearnedLimits:
         await self._release.go_on(connection)
 
     async def _read(self, connection: Connection, business: datetime, now: float) -> None:
-        rows = await self._store.load_limits(connection)
+        rows = [
+            row for row in await self._store.load_limits(connection) if self._ours is None or row.account in self._ours
+        ]
         self._read_at = now
         if rows != self._rows:
             limits = limits_in_force(rows)

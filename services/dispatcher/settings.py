@@ -89,7 +89,7 @@ class DispatcherSettings(ServiceSettings, CostSettings):
         Field(
             min_length=1,
             description="The id of the WhatsApp business account of the lines that STET_WHATSAPP_ACCOUNTS does not"
-            " name. Its templates are read.",
+            " name. Its templates are read, and what Meta says of other accounts changes nothing.",
         ),
     ] = "whatsapp"
     whatsapp_templates_seconds: Annotated[
@@ -171,18 +171,15 @@ class DispatcherSettings(ServiceSettings, CostSettings):
         return self.document_max_mb * _MEGABYTE
 
     @property
-    def accounts(self) -> Sequence[str]:
-        """Every WhatsApp business account of the lines, as far as settings name it."""
-        named = (self.whatsapp_accounts.get(line, self.whatsapp_business_account) for line in self.whatsapp_lines)
-        return sorted({account for account in named if account.isdigit()})
-
-    @property
     def accounts_of_lines(self) -> Mapping[str, str]:
-        """Line → account, where there are several; those of one account need no telling apart."""
-        if len(self.accounts) < 2:
-            return {}
+        """Line → its WhatsApp business account, as far as settings name it."""
         named = {line: self.whatsapp_accounts.get(line, self.whatsapp_business_account) for line in self.whatsapp_lines}
         return {str(line): account for line, account in named.items() if account.isdigit()}
+
+    @property
+    def accounts(self) -> Sequence[str]:
+        """The accounts whose templates are read."""
+        return sorted({*self.accounts_of_lines.values()})
 
     @property
     def reads_templates(self) -> bool:

@@ -21,7 +21,7 @@ _EVERY_SECONDS = 60.0  # a notification is lost where the connection was
 
 @dataclass(slots=True)
 class TemplateCache:
-    """``accounts``: the WhatsApp business account of each line, where they have several."""
+    """``accounts``: the WhatsApp business account of each line, where settings name it."""
 
     store: AccountStore
     throttles: Throttles

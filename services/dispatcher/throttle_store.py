@@ -33,7 +33,7 @@ _KEPT_FOR = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class ThrottleStore:
-    """``accounts``: the WhatsApp business account of each line, where they have several."""
+    """``accounts``: the WhatsApp business account of each line, where settings name it."""
 
     tenant: str
     accounts: Mapping[str, str] = field(default_factory=dict)

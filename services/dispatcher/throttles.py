@@ -115,7 +115,7 @@ class _Trip(Struct, frozen=True):
 class Throttles:
     """The leader keeps all of them in memory; a reader of statuses loads those it needs.
 
-    ``accounts``: the WhatsApp business account of each line, where they have several.
+    ``accounts``: the WhatsApp business account of each line, where settings name it.
     """
 
     def __init__(self, accounts: Mapping[str, str] | None = None) -> None:
@@ -288,7 +288,7 @@ class Throttles:
         return [throttle for throttle in found if throttle is not None]
 
     def _account(self, line: str) -> str:
-        """Empty where the lines have one account."""
+        """Empty where no setting names it."""
         return self._accounts.get(line, "")
 
     def _until(self, key: ThrottleKey) -> datetime | None:

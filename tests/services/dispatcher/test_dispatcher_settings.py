@@ -25,8 +25,7 @@ def _settings(**changes: Any) -> DispatcherSettings:
     ("named", "accounts", "of_lines"),
     [
         ({}, [], {}),
-        ({"whatsapp_business_account": "10"}, ["10"], {}),
-        ({"whatsapp_business_account": "10", "whatsapp_accounts": {"main": "10"}}, ["10"], {}),
+        ({"whatsapp_business_account": "10"}, ["10"], dict.fromkeys(("main", "rights", "sales"), "10")),
         (
             {"whatsapp_business_account": "10", "whatsapp_accounts": {"sales": "20"}},
             ["10", "20"],
@@ -35,7 +34,7 @@ def _settings(**changes: Any) -> DispatcherSettings:
         ({"whatsapp_accounts": {"main": "10", "sales": "20"}}, ["10", "20"], {"main": "10", "sales": "20"}),
     ],
 )
-def test_lines_of_one_account_are_not_told_apart(
+def test_a_line_belongs_to_the_account_that_settings_name(
     named: dict[str, Any], accounts: list[str], of_lines: dict[str, str]
 ) -> None:
     settings = _settings(**named)

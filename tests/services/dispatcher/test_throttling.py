@@ -296,6 +296,23 @@ async def test_a_disabled_account_sends_nothing_and_a_driven_clock_may_go_on(dis
     await dispatcher.wait_for_state("accepted")
 
 
+async def test_what_meta_says_of_another_account_of_the_app_changes_nothing(
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    place = (postgres_database, clock_file, simulator, webhook)
+    async with running_dispatcher(*place) as earlier:
+        reports = (
+            _reported(earlier, "account_update", event="DISABLED_UPDATE", ban_info={"waba_ban_state": "DISABLE"}),
+            _reported(earlier, "business_capability_update", max_daily_conversations_per_business=1),
+            template_update(earlier.clock.now(), "PAUSED"),
+        )
+        await earlier.handle(*(report.replace(account="209000000000001") for report in reports))
+    async with running_dispatcher(*place, fetch_ends=None, whatsapp_business_account=ACCOUNT) as at:
+        await at.handle(*_two_people())
+        await at.wait_for_state("accepted")
+        await at.wait_for_state("accepted", "m2")
+
+
 # ------------------------------------------------------------------ errors in statuses
 
 
