@@ -23,7 +23,7 @@ _JUDGE_SECONDS = 60.0  # between two looks at all who wait, while refusals give 
 class LearnedLimits:
     """``lines`` are those whose rate no setting gives.
 
-    Reports on other accounts than ``ours`` concern somebody else's numbers of the same app; None where settings do not
+    Reports on other accounts than ``ours`` concern other products of the same app; None where settings do not
     name the accounts of all lines.
     """
 
