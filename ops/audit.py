@@ -48,7 +48,7 @@ def audit_command(
     service: OnlyServiceOption = None,
     *,
     closed: Annotated[bool, typer.Option("--all", help="Also gaps that have closed.")] = False,
-    limit: Annotated[int, typer.Option("--most", metavar="N", help="At most so many gaps of a service.")] = 200,
+    limit: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many gaps of a service.")] = 200,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """List what the conservation audit found missing.

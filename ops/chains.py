@@ -66,7 +66,8 @@ def retry_command(
             again = await retry(pool, chain_ids or ())
             entry.result = f"{len(again)} due again"
         if not again:
-            return print_error("none of these is set aside")
+            none = "no chain is set aside" if everything else "none of these is set aside; see stet chains list"
+            return print_error(none)
         print_result(", ".join(again) + " due again", {"due_again": again}, output)
         return 0
 

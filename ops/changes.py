@@ -4,16 +4,18 @@
 a trace too; its result follows.
 """
 
+import asyncio
 import getpass
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
+import asyncpg
 import typer
 
 from ops.command_line import (
@@ -95,23 +97,32 @@ def current_person() -> str:
 
 @dataclass(slots=True)
 class AuditEntry:
-    """``result`` is what the log says once the change is made."""
+    """``result`` is what the log says in the end. ``stands``: what stays changed where the rest fails."""
 
     result: str = "done"
+    stands: str = ""
 
 
 @asynccontextmanager
 async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIterator[AuditEntry]:
-    """A row of the audit log around a change, or the reading of personal data; one that raises is logged as failed."""
+    """A row of the audit log around a change, or the reading of personal data.
+
+    One that raises is logged as failed, and what stands nevertheless is printed and logged. Where the database itself
+    has gone away the row stays without a result.
+    """
     number = await pool.fetchval(QUERIES.begin_entry, machine_now(), current_person(), action, target, reason)
     entry = AuditEntry()
     try:
         yield entry
     except BaseException as error:
-        entry.result = f"failed: {type(error).__name__}"
+        result = "interrupted" if isinstance(error, asyncio.CancelledError) else f"failed: {type(error).__name__}"
+        if entry.stands:
+            print_error(entry.stands)
+            result += f"; {entry.stands}"
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # the first error is the one to say
+            await pool.execute(QUERIES.end_entry, number, result, machine_now())
         raise
-    finally:
-        await pool.execute(QUERIES.end_entry, number, entry.result, machine_now())
+    await pool.execute(QUERIES.end_entry, number, entry.result, machine_now())
 
 
 def audit_log_command(

@@ -5,6 +5,7 @@ Exit codes: 0 done, or nothing found that is wrong · 1 something was found (or 
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -33,6 +34,7 @@ from shared.runtime.connection_settings import KafkaSettings, PostgresSettings
 from shared.runtime.settings import load_settings
 
 S = TypeVar("S", bound=BaseSettings)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WIDTH_OF_A_PIPE = 160  # where no terminal says how wide it is
 
 
@@ -99,7 +101,8 @@ def load_command_settings(settings: type[S]) -> S:
 
 def run(command: Coroutine[Any, Any, int]) -> None:
     """Run a command and exit with its code; what keeps it from running is named with its setting."""
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error says it; each attempt need not
+    for client in ("aiokafka", "asyncpg"):
+        logging.getLogger(client).addHandler(logging.NullHandler())  # the error says it; each attempt need not
     try:
         code = asyncio.run(command)
     except Exception as error:
@@ -120,13 +123,24 @@ def _neighbour_fault(error: Exception) -> str | None:
     if isinstance(error, KafkaError):
         return str(broker_away(error))
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(database_away(error))
+        return _system_fault(error)
+    if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)):
+        advice = "run stet migrate, or use the stet of the version that serves"
+        return f"STET_POSTGRES_DSN: its schemas are of another version ({error}): {advice}"
     if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)):
         return f"STET_POSTGRES_DSN: {error}"
     return None
 
 
-def database_away(error: OSError, hosts: str = "") -> Misconfigured:
+def _system_fault(error: OSError) -> str:
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in _DISK_FULL:
+        return f"the output cannot be written: {error.strerror}"
+    return str(database_away(error))
+
+
+def database_away(error: Exception, hosts: str = "") -> Misconfigured:
     """No server of the database answers; ``hosts`` are those that were asked."""
     asked = f" at {hosts}" if hosts else ""
     advice = "is PostgreSQL running there, and may this machine reach it?"

@@ -27,6 +27,7 @@ from ops.command_line import (
     OutputFormat,
     Service,
     console,
+    database_away,
     print_error,
     print_json,
     run,
@@ -258,8 +259,7 @@ async def _check_database(settings: ServiceSettings, service: Service) -> Sequen
             )
         ]
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        sentence = f"STET_POSTGRES_DSN: no server answers that takes writes ({type(error).__name__}); is it running?"
-        return [wrong("database", sentence)]
+        return [wrong("database", str(database_away(error)))]
     try:
         return await _database_findings(connection, service)
     finally:

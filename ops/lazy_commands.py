@@ -93,6 +93,8 @@ _NUMBERS = {
     "Input should be a valid integer": "a whole number belongs here",
     "Input should be a valid number": "a number belongs here",
 }
+_NO_DATE = re.compile(r"(?:Value error, )?'(.*)' does not match the formats? '(.*)'\.?", re.DOTALL)
+_DATES = {"%Y-%m": "a month, as in 2027-03", "%Y-%m-%d": "a day, as in 2027-03-31"}
 _BOUND = re.compile(r"Input should be (greater|less) than or equal to (\S+)")
 _BOUNDS = {"greater": "it is at least", "less": "it is at most"}
 
@@ -101,7 +103,9 @@ def _in_plain_words(message: str) -> str:
     found = _NOT_ONE_OF.fullmatch(message)
     if found is None:
         plain = next((plain for said, plain in _NUMBERS.items() if message.startswith(said)), None)
-        bound = _BOUND.match(message)
+        bound, date = _BOUND.match(message), _NO_DATE.fullmatch(message)
+        if date is not None and date[2] in _DATES:
+            return f"“{date[1]}” is no date: write {_DATES[date[2]]}"
         return plain or (f"{_BOUNDS[bound[1]]} {bound[2]}" if bound else message.removeprefix("Value error, "))
     known = found[2].replace("'", "").split(", ")
     near = get_close_matches(found[1], known, 1)

@@ -53,7 +53,7 @@ def list_command(
     *,
     service: Annotated[Service | None, typer.Option("--service", help="Only this service's (default: all).")] = None,
     settled: Annotated[bool, typer.Option("--all", help="Also replayed and discarded records.")] = False,
-    limit: Annotated[int, typer.Option("--most", metavar="N", help="At most so many rows.")] = 200,
+    limit: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many rows.")] = 200,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """List parked records of each service, oldest first."""
@@ -90,8 +90,9 @@ def show_command(
         async with operator_pool(load_command_settings(CommandSettings), service) as pool:
             if raw:
                 why = reason_to_read(reason, "--raw")
-                async with audited(pool, "show parked record", f"{service} {record_id}", why):
+                async with audited(pool, "show parked record", f"{service} {record_id}", why) as entry:
                     row = await pool.fetchrow(QUERIES.show_parked, record_id)
+                    entry.result = "done" if row else "there was none"
             else:
                 row = await pool.fetchrow(QUERIES.show_parked, record_id)
         if row is None:

@@ -117,9 +117,12 @@ async def settle_send(
     output: OutputFormat = OutputFormat.TEXT,
 ) -> int:
     known = Wamid(wamid) if wamid else None
-    async with operator_pool(settings, SERVICE) as pool, audited(pool, "settle send", message_id, reason) as entry:
-        done = await settle_by_operator(pool, settings.clock(), settings.tenant, message_id, settlement, known)
-        entry.result = settlement.value if done else "not uncertain: nothing was changed"
+    async with operator_pool(settings, SERVICE) as pool:
+        if not await MessageStore(settings.tenant).attempts_of_message(pool, message_id):
+            return print_error(f"no message {message_id} was ever sent")
+        async with audited(pool, "settle send", message_id, reason) as entry:
+            done = await settle_by_operator(pool, settings.clock(), settings.tenant, message_id, settlement, known)
+            entry.result = settlement.value if done else "not uncertain: nothing was changed"
     if not done:
         return print_error(f"{message_id} is not uncertain (any more): nothing was changed")
     print_result(f"{message_id} is settled", {"message_id": message_id, "settled_as": settlement}, output)

@@ -56,8 +56,13 @@ def show_command(task_id: TaskId, *, reason: ReadReason, output: Format = Output
 
     async def command() -> int:
         settings = load_command_settings(CommandSettings)
-        async with operator_pool(settings, SERVICE) as pool, audited(pool, "show task", str(task_id), reason):
-            return await print_task(pool, task_id, output)
+        async with (
+            operator_pool(settings, SERVICE) as pool,
+            audited(pool, "show task", str(task_id), reason) as entry,
+        ):
+            code = await print_task(pool, task_id, output)
+            entry.result = "there was none" if code else "done"
+            return code
 
     run(command())
 

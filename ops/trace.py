@@ -1,6 +1,7 @@
 """``stet trace``: the whole life of a message, an event, a write, a chain or a person."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -23,10 +24,12 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
-from ops.timeline import Entry, IdKind, Life, life_of
+from ops.timeline import Entry, IdKind, Life, kind_of, life_of
 from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool
 
 _WIDE = 140  # columns, from which on the time line is a table
+_NUMBER_OR_WAMID = re.compile(r"\+?[\d ()-]{7,}|wamid\..*", re.DOTALL)
 
 
 def trace_command(
@@ -57,10 +60,14 @@ def trace_command(
 
     async def command() -> int:
         async with operator_pool(settings) as pool:
+            asked = (pool, settings.tenant, thing, settings if topics else None, since_ms)
             if reveal:
-                async with audited(pool, "reveal", thing, reason_to_read(reason, "--reveal")):
-                    pass
-            life = await life_of(pool, settings.tenant, thing, settings if topics else None, since_ms)
+                why = reason_to_read(reason, "--reveal")
+                async with audited(pool, "reveal", await _logged_id(pool, settings.tenant, thing), why) as entry:
+                    life = await life_of(*asked)
+                    entry.result = "done" if life.entries else "there was none"
+            else:
+                life = await life_of(*asked)
         if not life.entries:
             return print_error(_not_found(life, topics=topics), code=ExitCode.CANNOT_RUN if life.unread else 1)
         if output is OutputFormat.JSON:
@@ -71,6 +78,13 @@ def trace_command(
         return print_error(f"the topics were not read{to_their_end}: {life.unread}") if life.unread else ExitCode.FINE
 
     run(command())
+
+
+async def _logged_id(pool: Pool, tenant: str, thing: str) -> str:
+    """The id as the audit log has it, which keeps no phone number and no wamid (it holds one)."""
+    kind, known_as = await kind_of(pool, tenant, thing)
+    is_private = kind is IdKind.EVENT and _NUMBER_OR_WAMID.fullmatch(thing)
+    return "a phone number or a wamid" if is_private else known_as
 
 
 def _not_found(life: Life, *, topics: bool) -> str:

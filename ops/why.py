@@ -123,7 +123,10 @@ def _print_nothing(answer: Answer, subject: str) -> int:
     if answer.unread:
         sentence = f"no chain about {subject} is known, and not every event and decision was read: {answer.unread}"
         return print_error(sentence, code=ExitCode.CANNOT_RUN)
-    return print_error(f"no event and no chain about {subject} is known; try the work's id, or request_id=R-9")
+    return print_error(
+        f"no event and no chain about {subject} is known; a subject is a work's id, or a field and its value, "
+        "as in request_id=R-9"
+    )
 
 
 async def answer_of(

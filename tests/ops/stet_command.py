@@ -2,6 +2,8 @@
 
 from ops.__main__ import app
 
+WHY = ("--reason", "a test")
+
 
 def run_stet(*arguments: str) -> int:
     """Returns the exit code."""

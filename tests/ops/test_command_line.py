@@ -75,6 +75,10 @@ def test_a_wrong_argument_ends_with_code_2(runner: CliRunner, arguments: list[st
         (["rules", "test", "rules", "--min", "200"], "Invalid value for '--min': it is at most 100"),
         (["rules", "test", "rules", "--min", "most"], "Invalid value for '--min': a number belongs here"),
         (["rules", "rollout", "status", "--most", "0"], "Invalid value for '--most': it is at least 1"),
+        (["parked", "list", "--most", "0"], "Invalid value for '--most': it is at least 1"),
+        (["audit", "--most", "0"], "Invalid value for '--most': it is at least 1"),
+        (["cost", "--month", "2027-13"], "“2027-13” is no date: write a month, as in 2027-03"),
+        (["cost", "--from", "1.3.2027"], "“1.3.2027” is no date: write a day, as in 2027-03-31"),
         (["parked", "list", "--service", "rulez"], "“rulez” is none of ingest, rules, dispatcher, writeback"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
@@ -160,3 +164,19 @@ def test_a_long_line_goes_on_below_its_own_indent(
     monkeypatch.setenv("COLUMNS", "20")
     print_lines(["  one two three four five six"])
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == ["  one two three four", "  five six"]
+
+
+def test_what_a_client_logs_of_each_attempt_does_not_reach_the_operator() -> None:
+    """Of a process that has no handler: Python would print it with its traceback."""
+    program = """
+import logging
+from ops.command_line import run
+async def command():
+    for client in ("asyncpg.pool", "aiokafka.conn"):
+        logging.getLogger(client).error("an attempt failed")
+    return 0
+run(command())
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)  # noqa: S603 -- ours
+    assert "an attempt failed" not in ended.stderr

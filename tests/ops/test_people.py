@@ -17,8 +17,8 @@ from ops.topic_reader import FoundRecord
 from services.writeback.evidence_chain import EvidenceDraft
 from services.writeback.evidence_store import append_evidence
 from shared.contracts.topics import WHATSAPP_MESSAGES
+from tests.ops.stet_command import WHY
 
-WHY = ("--reason", "a test")
 pytestmark = pytest.mark.integration
 _PEOPLE = """
 insert into ingest.people (tenant, person_id, contact_id, phone_key, version, state) values

@@ -1,0 +1,86 @@
+"""Lines, templates, rules and the tenant are held and let go on, on a real database."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+from tests.ops.stet_command import WHY
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.usefixtures("message")
+def test_a_line_is_paused_listed_and_resumed_with_who_and_why(stet: CliRunner) -> None:
+    done = stet.invoke(app, ["pause", "line", "main", "--reason", "Meta looks at it", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "1 messages wait" in done.stdout
+    (paused,) = map(json.loads, stet.invoke(app, ["pause", "list", "--format", "json"]).stdout.splitlines())
+    assert (paused["kind"], paused["name"], paused["who"]) == ("line", "main", "ada")
+    assert stet.invoke(app, ["resume", "line", "main", "--reason", "well again", "--yes"]).exit_code == 0
+    assert stet.invoke(app, ["resume", "line", "main", "--reason", "again", "--yes"]).exit_code == 1
+    log = [json.loads(line) for line in stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines()]
+    assert [entry["action"] for entry in log] == ["resume line", "resume line", "pause line"]
+    assert {entry["who"] for entry in log} == {"ada"}
+
+
+@pytest.mark.usefixtures("message")
+def test_a_misspelt_name_pauses_nothing_and_says_the_nearest(stet: CliRunner) -> None:
+    result = stet.invoke(app, ["pause", "line", "mian", "--reason", "x", "--yes"])
+    assert result.exit_code == 2
+    assert "did you mean main?" in result.stderr
+
+
+@pytest.mark.usefixtures("message")
+def test_the_lines_show_their_queue_and_what_holds_them(stet: CliRunner) -> None:
+    shown = stet.invoke(app, ["lines", "list", "--format", "json"])
+    assert shown.exit_code == 0, shown.output
+    (line,) = map(json.loads, shown.stdout.splitlines())
+    assert (line["line"], line["waiting"], line["in_flight"], line["paused_since"]) == ("main", 1, 0, None)
+    stet.invoke(app, ["pause", "line", "main", "--reason", "Meta looks at it", "--yes"])
+    held = stet.invoke(app, ["lines", "list"])
+    assert (held.exit_code, "ada" in held.stdout) == (1, True)
+    assert "hello" in stet.invoke(app, ["lines", "show", "main"]).stdout
+    unknown = stet.invoke(app, ["lines", "show", "mian"])
+    assert (unknown.exit_code, "the lines are: main" in unknown.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("message")
+@pytest.mark.parametrize(("kind", "name"), [("template", "hello"), ("rule", "greet")])
+def test_a_template_and_a_rule_are_paused_and_resumed(stet: CliRunner, kind: str, name: str) -> None:
+    done = stet.invoke(app, ["pause", kind, name, "--reason", "wrong words", "--yes"])
+    assert done.exit_code == 0, done.output
+    (paused,) = map(json.loads, stet.invoke(app, ["pause", "list", "--format", "json"]).stdout.splitlines())
+    assert paused["kind"] == kind
+    assert stet.invoke(app, ["resume", kind, name, "--reason", "mended", "--yes"]).exit_code == 0
+    assert "nothing is paused" in stet.invoke(app, ["pause", "list"]).stdout
+
+
+def test_a_change_without_an_answer_changes_nothing(stet: CliRunner) -> None:
+    result = stet.invoke(app, ["pause", "tenant", "--reason", "x"])
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert "nothing is paused" in stet.invoke(app, ["pause", "list"]).stdout
+
+
+@pytest.mark.parametrize("paused", [["tenant"], ["line", "main"]])
+def test_the_hint_about_a_pause_is_the_command_that_ends_it(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch, paused: list[str]
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    assert stet.invoke(app, ["pause", *paused, *WHY, "--yes"]).exit_code == 0
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    (hint,) = [row["hint"] for row in rows if row["area"] == "paused"]
+    ended = stet.invoke(app, [*hint.removeprefix("stet ").split(), "--yes"])
+    assert ended.exit_code == 0, ended.output
+
+
+def test_a_drain_without_a_broker_says_that_the_tenant_is_paused(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["drain", *WHY, "--yes"])
+    assert result.exit_code == 2
+    assert "penrose is paused, and what is under way is not known\nSTET_KAFKA_BOOTSTRAP: no broker" in result.stderr
+    assert "tenant" in stet.invoke(app, ["pause", "list"]).stdout

@@ -1,0 +1,47 @@
+"""Parked records and uncertain sends are listed and settled on a real database."""
+
+import asyncio
+import json
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+from tests.ops.rows import execute
+from tests.ops.stet_command import WHY
+
+pytestmark = pytest.mark.integration
+PARKED = """
+insert into SCHEMA.parked (topic, key, value, headers, reason, sentence, parked_at, state)
+values ('consonance.events', null, 'x', '', 'malformed', 'it does not parse', now(), 'parked')
+"""
+
+
+async def test_parked_records_of_every_service_are_listed(stet: CliRunner, postgres_database: str) -> None:
+    connection = await asyncpg.connect(postgres_database)
+    for service in ("ingest", "rules"):
+        await connection.execute(PARKED.replace("SCHEMA", service))
+    await connection.close()
+
+    def listed(*options: str) -> list[str]:
+        result = stet.invoke(app, ["parked", "list", "--format", "json", *options])
+        return [json.loads(line)["service"] for line in result.stdout.splitlines()]
+
+    assert await asyncio.to_thread(listed) == ["ingest", "rules"]
+    assert await asyncio.to_thread(listed, "--service", "rules") == ["rules"]
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_the_result_of_settling_a_record_is_json_where_that_is_asked_for(
+    stet: CliRunner, postgres_database: str, verb: str
+) -> None:
+    asyncio.run(execute(postgres_database, PARKED.replace("SCHEMA", "rules")))
+    result = stet.invoke(app, ["parked", verb, "--service", "rules", "1", *WHY, "--yes", "--format", "json"])
+    assert json.loads(result.stdout) == {"service": "rules", "id": 1, "state": f"{verb.removesuffix('e')}ed"}
+
+
+def test_a_message_that_was_never_sent_is_not_settled(stet: CliRunner) -> None:
+    result = stet.invoke(app, ["sends", "settle", "m9", "--as", "sent", *WHY, "--yes"])
+    assert (result.exit_code, "no message m9 was ever sent" in result.stderr) == (1, True), result.output
+    assert stet.invoke(app, ["audit-log", "--format", "json"]).stdout == ""

@@ -1,0 +1,85 @@
+"""``stet status`` on a real database: what is wrong stands in it with the command or the page that helps."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+from ops.status import lag_by_service
+from shared.runtime.postgres import Pool
+from tests.ops.rows import execute
+
+pytestmark = pytest.mark.integration
+SOURCES = """
+insert into ingest.passes (tenant, entity, started_at, after, completed_at, fields) values
+    ('penrose', 'works', now() - interval '1 hour', 0, null, '{}'),
+    ('penrose', 'users', now() - interval '2 hours', 0, now() - interval '1 hour', '{}'),
+    ('penrose', 'contacts', now() - interval '2 hours', 0, now(), '{}');
+insert into ingest.webhook_coverage (tenant, account, since, until, gap_since) values
+    ('penrose', '1', now() - interval '1 hour', now(), now() - interval '1 hour')
+"""
+THROTTLES = """
+insert into dispatcher.throttles (
+    tenant, clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator,
+    by_status, fixed
+) select 'penrose', 'business', scope, subject, detail, now() + interval '1 hour', interval '1 hour', 1, now(), now(),
+    1, false, false, false, false
+from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'main', 'p1'), ('pair', 'main', 'p2'))
+    as given (scope, subject, detail)
+"""
+
+
+def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["status"])
+    assert result.exit_code == 1
+    assert "STET_KAFKA_BOOTSTRAP" in result.stdout
+    assert all(len(line) <= 80 for line in stet.invoke(app, ["status"], env={"COLUMNS": "80"}).stdout.splitlines())
+
+
+async def test_the_status_names_sources_that_stand_still_and_the_page_that_helps(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(SOURCES)
+    await connection.close()
+    shown = await asyncio.to_thread(stet.invoke, app, ["status", "--format", "json"])
+    sources = {row["name"]: row for row in map(json.loads, shown.stdout.splitlines()) if row["area"] == "sources"}
+    assert {name: (row["value"], row["wrong"]) for name, row in sources.items()} == {
+        "WhatsApp webhook": ("gap open", True),
+        "contacts polled": ("last complete", False),
+        "users polled": ("last complete", True),
+        "works polled": ("under way", True),
+    }
+    pages = {row["hint"] for row in sources.values() if row["wrong"]}
+    assert pages == {f"docs/operations/runbooks/{name}.md" for name in ("StetWebhookGapOpen", "StetPollStale")}
+
+
+def test_the_status_says_what_is_throttled(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, THROTTLES))
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    named = {row["name"] for row in rows if row["area"] == "whatsapp"}
+    assert named == {"line main throttled", "template hello_v1 en throttled", "2 people of line main throttled"}
+
+
+async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None:
+    kept = {("consonance.events", 0): range(1000, 1000), ("consonance.events", 1): range(1000, 1007)}
+    assert (await lag_by_service(pool, kept))["rules"] == 7
+
+
+def test_output_that_cannot_be_written_is_no_fault_of_the_database(stet: CliRunner) -> None:  # noqa: ARG001 -- its environment
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ops", "pause", "list"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=50)  # noqa: S603 -- ours
+    assert (ended.returncode, "the output cannot be written: No space left" in ended.stderr) == (2, True), ended.stderr
+    assert "STET_POSTGRES_DSN" not in ended.stderr

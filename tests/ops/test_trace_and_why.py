@@ -1,0 +1,114 @@
+"""``stet trace`` and ``stet why`` on a real database: what they show, leave out, and say where the broker is away."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+from ops.timeline import pauses_of
+from ops.why import _case
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.fact_values import PersonFacts
+from shared.contracts.ids import PersonId
+from shared.contracts.values import encode
+from tests.ops.rows import PEOPLE, execute
+from tests.services.rules.conversation.test_chain import NOON, running_chain
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.usefixtures("message")
+def test_a_trace_shows_a_message_without_its_words(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    shown = stet.invoke(app, ["trace", "m1", "--no-topics"])
+    assert shown.exit_code == 0, shown.output
+    assert "message queued" in shown.stdout
+    assert "secret words" not in shown.stdout
+    refused = stet.invoke(app, ["trace", "m1", "--no-topics", "--reveal"])
+    assert refused.exit_code == 2
+    assert "--reason" in refused.stderr
+    revealed = stet.invoke(app, ["trace", "m1", "--no-topics", "--reveal", "--reason", "she asked", "--format", "json"])
+    assert "secret words" in revealed.stdout
+    assert "reveal" in stet.invoke(app, ["audit-log"]).stdout
+
+
+def test_an_unknown_id_is_not_found(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["trace", "nothing", "--no-topics"])
+    assert result.exit_code == 1
+    assert "no table knows" in result.stderr
+
+
+@pytest.mark.usefixtures("message")
+def test_a_trace_without_a_broker_shows_what_the_tables_know(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["trace", "m1"])
+    assert result.exit_code == 1
+    assert "dispatcher.messages" in result.stdout
+    assert "the topics were not read: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in result.stderr
+    result = stet.invoke(app, ["trace", "nothing"])
+    assert (result.exit_code, "the topics were not read: STET_KAFKA_BOOTSTRAP" in result.stderr) == (2, True)
+
+
+async def test_a_trace_and_an_answer_say_that_the_rule_is_paused(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    chain = running_chain()
+    pause = {"kind": "rule", "name": chain.rule, "since": NOON, "who": "ada", "reason": "wrong words"}
+    connection = await asyncpg.connect(postgres_database)
+    await _store_chain(connection, chain)
+    await connection.execute(
+        "insert into rules.pauses (tenant, kind, name, since, who, reason) values ($1, $2, $3, $4, $5, $6)",
+        *(chain.tenant, *pause.values()),
+    )
+    await connection.close()
+    shown = await asyncio.to_thread(stet.invoke, app, ["trace", chain.chain_id, "--no-topics"])
+    assert f"rule {chain.rule} paused" in shown.stdout, shown.output
+    assert "by ada: wrong words" in shown.stdout
+    assert pauses_of(chain, [pause]) == [pause]
+    assert pauses_of(chain, [{**pause, "name": "another"}]) == []
+    assert _case(chain, "p1", {}, [pause]).outcome.startswith("rule paused by ada: wrong words; not among")
+
+
+def test_the_trace_of_a_person_to_whom_nothing_happened_does_not_call_them_unknown(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, PEOPLE))
+    result = stet.invoke(app, ["trace", "900", "--no-topics"])
+    assert result.exit_code == 1
+    assert "nothing has happened yet to the person p900" in result.stderr
+
+
+async def test_why_without_a_broker_answers_from_the_tables_and_says_that_decisions_are_missing(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    connection = await asyncpg.connect(postgres_database)
+    await _store_chain(connection, running_chain())
+    person = encode(PersonFacts(person_id=PersonId("p1"), display_name="A person", reachable=True)).decode()
+    await connection.execute("insert into rules.people values ('penrose', 'p1', $1)", person)
+    await connection.close()
+    shown = await asyncio.to_thread(stet.invoke, app, ["why", "p1", "1"])
+    assert shown.exit_code == 1
+    assert "rights-approval (running)" in shown.stdout, shown.output
+    assert "not among its recipients" in shown.stdout
+    assert "not every decision is here: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in shown.stderr
+    nothing = await asyncio.to_thread(stet.invoke, app, ["why", "p1", "2"])
+    assert nothing.exit_code == 2
+    assert "not every event and decision was read" in nothing.stderr
+
+
+async def _store_chain(connection: asyncpg.Connection, chain: Chain) -> None:
+    await connection.execute(
+        """
+        insert into rules.chains (
+            chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, changed_at, document
+        ) values ($1, $2, $3, $4, $5, $6, true, true, '{}', '{}', '{}', $7, $8)
+        """,
+        *(chain.chain_id, chain.tenant, chain.rule, chain.subject, chain.revision, chain.key, NOON),
+        encode(chain).decode(),
+    )
