@@ -92,6 +92,18 @@ async def test_a_person_without_a_name_is_stored_without_one(writeback: Writebac
     assert await writeback.pool.fetchval("select display_name from people where person_id = 'p2'") == ""
 
 
+@pytest.mark.parametrize("is_one_batch", [True, False])
+async def test_an_older_state_of_a_person_changes_nothing(writeback: WritebackUnderTest, *, is_one_batch: bool) -> None:
+    event = request(metadata())
+    older = PersonObserved(person_id=PersonId("p2"), display_name="Ada", observed_at=event.time, version=1)
+    states = [older.replace(version=2, display_name=None, erased=True), older]
+    async with writeback.pool.acquire() as connection:
+        for batch in [states] if is_one_batch else [[state] for state in states]:
+            await save_people(connection, [event.replace(data=state, type=state.kind) for state in batch])
+    row = await writeback.pool.fetchrow("select display_name, erased, version from people where person_id = 'p2'")
+    assert tuple(row) == ("", True, 2)
+
+
 # ------------------------------------------------------------------ unexpected errors
 
 
