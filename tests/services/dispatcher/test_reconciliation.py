@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from dev.postgres import login_of
@@ -77,6 +78,20 @@ async def test_a_status_settles_a_send_whose_response_never_came(dispatcher: Dis
     await dispatcher.handle_statuses()
     assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
     assert len(await dispatcher.sent()) == 1
+
+
+async def test_a_send_of_another_process_is_not_uncertain_before_its_lease_has_ended(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    lease = machine_now() + _HOUR
+    begun = "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1"
+    await dispatcher.pool.execute(begun, lease)
+    moment = dispatcher.parts.sender.moment()
+    for machine, state in ((lease, "intent"), (lease + _HOUR, "uncertain")):
+        await dispatcher.parts.reconciler.expire_leases(replace(moment, machine=machine))
+        assert await dispatcher.state() == state
 
 
 async def test_a_tap_proves_no_other_send_than_that_of_its_button(dispatcher: DispatcherUnderTest) -> None:
