@@ -35,6 +35,10 @@ def test_a_gap_closes_after_the_redelivery_period() -> None:
     assert beats((1, 0.5), (10, None), (10.5, None)) == [(at(0.5), at(0)), (at(0.5), None), (at(0), None)]
 
 
+def test_a_rejection_after_a_gap_has_closed_opens_another() -> None:
+    assert beats((1, 0.5), (11, None), (12, 11.5)) == [(at(0.5), at(0)), (at(0), None), (at(11.5), at(11))]
+
+
 def test_another_rejection_keeps_the_gap_open_longer() -> None:
     assert beats((1, 0.5), (10, 9.5), (12, None), (19.5, None)) == [
         (at(0.5), at(0)), (at(9.5), None), (at(9.5), None), (at(0), None),

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -89,6 +90,21 @@ def test_recent_rejections_are_reported_and_then_forgotten(
     detail = counts(*requests).detail(at * 60)
     assert text in detail
     assert bool(text) == bool(detail)
+
+
+def test_a_signature_counts_for_the_ten_minutes_that_begin_with_its_own() -> None:
+    found = counts(*[(0.5, False)] * 11)
+    assert found.recent(9 * 60 + 59) == (0, 11)
+    assert found.recent(10 * 60) == (0, 0)
+
+
+def test_signatures_are_refused_where_some_came_and_none_was_valid() -> None:
+    found, now = counts(), time.monotonic()
+    assert not found.are_refused()
+    found.count_rejected(now)
+    assert found.are_refused()
+    found.count_accepted(now)
+    assert not found.are_refused()
 
 
 def test_a_rejection_is_logged_with_the_setting_and_the_senders_location() -> None:
