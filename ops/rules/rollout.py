@@ -23,6 +23,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
+from ops.rules.output import counted
 from services.rules.rollout.activations import TrialKind, TrialResult, lock_log
 from services.rules.rollout.differences import untried_rules
 from services.rules.rulebook.validation import validate
@@ -108,8 +109,8 @@ async def _show_status(pool: Pool, tenant: TenantId, limit: int, output: OutputF
     if output is OutputFormat.JSON:
         kinds = [*({"kind": "activation"} | one for one in history), *({"kind": "source"} | one for one in sources)]
         tried = [{"trial": one["kind"], **one, "kind": "trial"} for one in trials]
-        counted = [{"difference": one["kind"], **dict(one), "kind": "difference"} for one in differences]
-        print_json([*kinds, *tried, *counted, {"kind": "partitions", "behind": behind}])
+        otherwise = [{"difference": one["kind"], **dict(one), "kind": "difference"} for one in differences]
+        print_json([*kinds, *tried, *otherwise, {"kind": "partitions", "behind": behind}])
     else:
         print_rows(history, _HISTORY_COLUMNS, output, empty="no activations")
         print_rows(sources, _SOURCE_COLUMNS, output, empty="no replica has read its source in the last day")
@@ -117,7 +118,8 @@ async def _show_status(pool: Pool, tenant: TenantId, limit: int, output: OutputF
             for fault in one["faults"]:
                 typer.echo(f"{one['replica']}: {fault}")
         if behind:
-            typer.echo(f"{behind} partitions have not switched to this revision yet")
+            have = "has" if behind == 1 else "have"
+            typer.echo(f"{counted(behind, 'partition')} {have} not switched to this revision yet")
         _print_trials(trials, differences, output)
     wrong = behind or any(one["state"] != "active" for one in sources) or _newest_was_turned_back(trials)
     return ExitCode.FINDINGS if wrong else ExitCode.FINE
@@ -149,7 +151,7 @@ def _trial_share(trial: Mapping[str, Any]) -> str:
         return "beside all"
     if trial["imprints"]:
         return "imprints " + ", ".join(map(str, trial["imprints"]))
-    return f"{trial['share']:.1%} of the keys"
+    return f"{trial['share']:.1%} of the works and people"
 
 
 def _trial_bounds(trial: Mapping[str, Any]) -> str:

@@ -282,7 +282,7 @@ def _is_over(state: State, rule: Rule) -> bool:
 
 def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str) -> str:
     """The story file of these moves, by which a promise is not kept."""
-    return played_story(book, opening, path, f"does not keep to it that {promise}")
+    return played_story(book, opening, path, f"breaks the promise that {promise}")
 
 
 # ------------------------------------------------------------------ languages

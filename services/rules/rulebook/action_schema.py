@@ -221,8 +221,9 @@ QuorumWord = Annotated[
 
 def is_answer(key: str, node: Node) -> bool:
     """Whether this is an answer by its keys, and by a name that no key of an answer has."""
-    keys = frozenset(node.nodes) if isinstance(node, MappingNode) else frozenset()
-    return key not in _KEYS_OF_ANSWERS and bool(keys) and keys <= _KEYS_OF_ANSWERS
+    if key in _KEYS_OF_ANSWERS or not isinstance(node, MappingNode):
+        return False
+    return bool(node.nodes) and node.nodes.keys() <= _KEYS_OF_ANSWERS
 
 
 def with_answers_in_their_column(node: Any, info: ValidationInfo) -> Any:
@@ -232,7 +233,7 @@ def with_answers_in_their_column(node: Any, info: ValidationInfo) -> Any:
 
 def _with_answers_back(node: Any, report: FaultReport) -> Any:
     for name, answer in tuple(node.nodes.items()) if isinstance(node, MappingNode) else ():
-        if isinstance(answer, MappingNode):
+        if isinstance(answer, MappingNode) and not answer.nodes.keys() <= _KEYS_OF_ANSWERS:
             inner = {key for key, each in answer.nodes.items() if is_answer(key, each)} - node.nodes.keys()
             node = with_keys_back(node, name, inner, report)
     return node

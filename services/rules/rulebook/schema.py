@@ -130,9 +130,8 @@ class Section(BaseModel):
         if isinstance(node, _Named):
             label, node = label.format(node.name), node.node
         if isinstance(node, MappingNode):
-            if cls.open_key is not None:
-                lacking = _keys_of(cls).absent.keys() - node.nodes.keys()
-                node = with_keys_back(node, cls.open_key, lacking, report)
+            if cls.open_key is not None and not (needed := _keys_of(cls).absent.keys()) <= node.nodes.keys():
+                node = with_keys_back(node, cls.open_key, needed - node.nodes.keys(), report)
             node = cls._with_meant_keys(node, label, report)
         section = handler(cls.read_keys(node, label, report))
         object.__setattr__(section, "__pydantic_fields_set__", _NO_FIELDS)

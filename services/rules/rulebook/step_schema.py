@@ -39,6 +39,7 @@ from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 
 _VERBS = tuple(Verb)
+_SEVERAL = 2
 
 
 class CountedIn(StrEnum):
@@ -275,14 +276,14 @@ def _is_combined(verbs: Collection[Verb]) -> bool:
 
 def parts_of_step(node: Node) -> tuple[Node, ...]:
     """The steps that were written as one, for lack of a dash; only where each of them is whole."""
+    if not isinstance(node, MappingNode) or len(node.nodes.keys() & _VERBS) < _SEVERAL:
+        return (node,)
     parts: list[list[str]] = [[]]
-    for key in node.nodes if isinstance(node, MappingNode) else ():
+    for key in node.nodes:
         verbs = {Verb(each) for each in (*parts[-1], key) if each in _VERBS}
         if key in _VERBS and len(verbs) > 1 and not _is_combined(verbs):
             parts.append([])
         parts[-1].append(key)
-    if not isinstance(node, MappingNode) or len(parts) == 1:
-        return (node,)
     found = tuple(
         MappingNode(node.keys[keys[0]], {key: node.nodes[key] for key in keys}, tuple(node.keys[key] for key in keys))
         for keys in parts
