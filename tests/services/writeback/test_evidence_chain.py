@@ -85,3 +85,9 @@ def test_a_content_does_not_open_with_another_key_or_in_the_place_of_another() -
         open_content(first, make_key().key or b"")
     with pytest.raises(SealBroken, match="entry 2"):
         open_content(replace(second, sealed=first.sealed), KEY.key or b"")
+
+
+def test_a_content_that_was_sealed_anew_with_the_same_key_is_noticed() -> None:
+    first, again = chain()[0], chain()[0]
+    with pytest.raises(SealBroken, match="another content"):
+        open_content(replace(first, sealed=again.sealed), KEY.key or b"")

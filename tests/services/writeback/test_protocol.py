@@ -107,3 +107,16 @@ def test_too_many_failed_reads_in_a_row_become_a_task(answer: MutationAnswer | N
 def test_failed_reads_open_no_task_while_the_attempt_may_still_land(answer: MutationAnswer) -> None:
     attempt = WriteAttempt(1, answer, NOW)
     assert step_after_failed_read(attempt, 99, NOW + MAY_LAND / 2, MAY_LAND) == ReadAgain(is_in_doubt=True)
+
+
+@pytest.mark.parametrize("answer", [MutationAnswer.REFUSED, MutationAnswer.FAILED])
+def test_failed_reads_after_an_attempt_that_did_not_land_open_a_task_at_once(answer: MutationAnswer) -> None:
+    attempt = WriteAttempt(1, answer, NOW)
+    assert step_after_failed_read(attempt, MAX_FAILED_READS, NOW, MAY_LAND) == OpenTask(WriteReason.UNREADABLE)
+
+
+def test_a_mutation_lands_before_its_time_is_over_or_not_at_all() -> None:
+    attempt, over = WriteAttempt(1, MutationAnswer.UNANSWERED, NOW), NOW + MAY_LAND
+    just_before = over - timedelta(microseconds=1)
+    assert next_step([judged(CLEAR)], attempt, just_before, MAY_LAND) == ReadAgain(is_in_doubt=True)
+    assert isinstance(next_step([judged(CLEAR)], attempt, over, MAY_LAND), SendMutations)
