@@ -28,9 +28,9 @@ def read_mutation_response(body: Any, errors_field: str) -> MutationResponse:
     if errors := body.get("errors"):
         return MutationResponse(MutationAnswer.FAILED, error_messages(errors), is_schema_error(errors))
     payloads = body.get("data")
-    if not isinstance(payloads, Mapping) or not payloads or not all(payloads.values()):
+    if not isinstance(payloads, Mapping) or not payloads:
         return MutationResponse(MutationAnswer.FAILED)
-    if not all(isinstance(payload, Mapping) for payload in payloads.values()):
+    if not all(payload and isinstance(payload, Mapping) for payload in payloads.values()):
         return MutationResponse(MutationAnswer.FAILED)
     refusals = [error for payload in payloads.values() for error in _as_list(payload.get(errors_field))]
     if refusals:

@@ -48,6 +48,15 @@ def test_pauses_stay_half_a_minute_through_a_day_of_failures() -> None:
     assert breaker.record_failure(RequestNotSent("x"), now) - now == timedelta(seconds=30)
 
 
+def test_pauses_begin_anew_after_an_answer() -> None:
+    breaker, now = CircuitBreaker(8), NOW
+    for _ in range(4):
+        now = breaker.record_failure(RequestNotSent("x"), now)
+    breaker.record_success(now)
+    assert (breaker.allowed_concurrency(now), breaker.pause_reason) == (8, None)
+    assert breaker.record_failure(RequestNotSent("x"), now) - now == timedelta(seconds=1)
+
+
 def test_failures_during_a_pause_count_once() -> None:
     breaker = CircuitBreaker(8)
     assert breaker.record_failure(RequestNotSent("x"), NOW) == breaker.record_failure(RequestNotSent("x"), NOW)

@@ -64,6 +64,7 @@ def test_a_payload_without_errors_is_accepted(errors: Any) -> None:
         {"errors": [{"message": "boom"}], "data": {"updateWork": {"errors": []}}},
         {"errors": [{"message": "boom"}], "data": None},
         {"data": {"updateWork": None}},
+        {"data": {"updateWork": {}}},
         {"data": {}},
         {},
         ["a list"],
