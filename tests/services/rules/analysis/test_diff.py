@@ -251,3 +251,45 @@ def test_a_country_without_a_price_is_counted_and_not_guessed() -> None:
     assert cost.unknown == 1
     assert cost.amount == Decimal("0.0763")
     assert cost.categories == {"utility": 2, "marketing": 1}
+
+
+def _stories_of(play: str) -> dict[str, str]:
+    """The rules of this repository with one story of rights-approval."""
+    files = {name: text for name, text in read_folder(FOLDER).items() if not name.endswith(".test.yaml")}
+    return {
+        **files,
+        "rights/rights-approval.test.yaml": f"- it: goes on\n  start: 2027-03-03T10:00:00Z\n  people:\n    {play}",
+    }
+
+
+_ASKED_TWICE = """820: {roles: [rights_holder], country: GB}
+    40: {roles: [rights_manager], country: GB}
+  play:
+    - event: rights.approval_requested
+      with: {request_id: R-1, rights_holder: 820}
+    - wait: 2 working days
+    - reply: {from: 820, button: decline, to: rights_reminder}
+    - event: rights.approval_requested
+      with: {request_id: R-2, rights_holder: 820}
+"""
+
+
+def test_after_a_tap_that_one_rulebook_does_not_offer_the_story_goes_on() -> None:
+    base = _stories_of(_ASKED_TWICE)
+    head = {**base, RULE: base[RULE].replace(REMINDER, "")}
+    found = diff_stories(base, head)
+    asked = [change for change in found.changes if change.message.say == "rights_request"]
+    assert [message.say for message in found.after].count("rights_request") == 2
+    assert asked == []
+    assert (ChangeKind.LOST, "rights_reminder") in [(change.kind, change.message.say) for change in found.changes]
+
+
+def test_the_words_that_a_removed_rule_had_asked_for_go_to_the_editors_instead() -> None:
+    base = _stories_of(
+        "820: {roles: [rights_holder], country: GB}\n    11: {roles: [editor], team: editorial, country: GB}\n  play:\n"
+        "    - reply: {from: 820, text: When is it printed?}\n"
+    )
+    head = {name: text for name, text in base.items() if name != RULE}
+    found = diff_stories(base, head)
+    assert found.changes == []
+    assert "to_read" in [message.say for message in found.after]
