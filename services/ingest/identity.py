@@ -9,14 +9,14 @@ had the address then, and a change that is older than one already known alters n
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from services.ingest.person_directory import (
+    LONG_AGO,
     FormerAddress,
     PersonDirectory,
     address_key,
-    address_keys,
     join_addresses,
 )
 from services.ingest.phone_numbers import phone_key
@@ -31,7 +31,8 @@ from shared.contracts.whatsapp import IdentityChange
 from shared.runtime.credentials import Pseudonymizer
 
 _ONE_SECOND = timedelta(seconds=1)
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_REPORTS_APART = timedelta(seconds=5)
+"""WhatsApp reports a changed BSUID beside the changed number; the two instants need not be the same."""
 
 SEEN_ANEW_AFTER = timedelta(days=30)
 """A visitor who writes after so long is stored with a new ``observed_at``, from which their retention counts."""
@@ -55,6 +56,14 @@ class ObservedIdentity:
         the former user wrote nothing in it. In the second of an announced change the order is not known.
         """
         return at if self.change is not None else at - _ONE_SECOND
+
+    @property
+    def new_phone(self) -> Phone | None:
+        """The number that was moved to; a report of a changed BSUID names a number that may be the former one."""
+        if self.former_phone is None:
+            return self.phone if self.change is IdentityChange.NUMBER else None
+        is_same = self.phone is None or phone_key(self.phone) == phone_key(self.former_phone)
+        return None if is_same else self.phone
 
     @property
     def moves(self) -> list[tuple[str, str]]:
@@ -97,8 +106,9 @@ def identify(
     if person is None:
         return _add_visitor(directory, identity, visitor, now, at)
     since = identity.user_since(at)
-    if _last_change(directory, person) >= at:  # the addresses are those of then
-        identity = ObservedIdentity(None, None, identity.name)
+    if directory.last_change(person) >= at:  # the addresses are those of then
+        has_number = person.addresses.phone is not None or directory.number_since(person) >= at
+        identity = ObservedIdentity(None, None if has_number else identity.phone, identity.name)
     person_id = _add_addresses(directory, person, identity, since)
     _show_user_to_others(directory, person, identity, since)
     return _note_seen(directory, person_id, now)
@@ -188,41 +198,63 @@ def _show_user_to_others(
 def _change_addresses(
     directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime, at: datetime
 ) -> PersonId:
-    """A person's addresses changed at that instant; a person already known at the new ones is the same.
+    """A person's number, BSUID or both changed at that instant; a person already known at the new ones is the same.
 
     All contacts who shared the former number follow, since it is their account, too. A change that was applied before
-    alters nothing; one that comes after a newer one leaves the addresses of the newer one.
+    alters nothing; of two changes of a number, or of a BSUID, the later one counts, in whatever order they come.
     """
-    if identity.former_phone is None and identity.phone is not None and directory.was_left_at(identity.phone, at):
-        identity = replace(
-            identity, former_phone=identity.phone, phone=None
-        )  # a changed BSUID, beside the former number
-    before = _person_at(directory, identity.former_bsuid, identity.former_phone, at)
+    before = _person_before(directory, identity, at)
     if before is not None and _is_applied(directory, before, identity, at):
         return before.person_id
-    after = _person_at(directory, identity.bsuid, identity.phone, at + _ONE_SECOND)
+    after = _person_at(directory, identity.bsuid, identity.new_phone, at + _ONE_SECOND)
+    before = _merged(directory, before)
     if before is not None and after is not None and None not in {before.contact_id, after.contact_id}:
         after = before  # two contacts are kept apart
-    newer = _changed_after(directory, (before, after), at)
-    person = _same_person(directory, before, after)
+    sharing = [] if before is None else _sharing(directory, identity, before, after)
+    for one in [before, *sharing] if before is not None else []:
+        _leave(directory, one, identity, at)
+    bsuid = identity.bsuid or _user_at_new_number(directory, before, after)
+    person = _same_person(
+        directory, before and directory.get(before.person_id), after and directory.get(after.person_id)
+    )
     if person is None:
         person_id = _add_visitor(directory, identity, visitor, now, at)
-        _leave(directory, person_id, identity, Addresses(), at)
+        _note_former(directory, person_id, identity, (), at)
         return person_id
-    was_there = before if before != newer else None
-    is_contact = was_there is not None and was_there.contact_id is not None
-    sharing = _sharing(directory, identity, was_there, person) if was_there is not None and is_contact else []
-    bsuid = identity.bsuid or _bsuid_until(person, at)
-    for one, former in [(person, was_there), *((other, other) for other in sharing)]:
-        if newer is not None:
-            addresses, since = _without(identity.former_phone, newer.addresses, bsuid), _last_change(directory, newer)
-        else:
-            own = one.addresses.replace(bsuid=bsuid)
-            addresses, since = own if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid), at
-        directory.put(_with_addresses(one, addresses, since))
-        left = Addresses() if former is None else former.addresses.replace(bsuid=_bsuid_until(former, at))
-        _leave(directory, one.person_id, identity, left, at)
+    _note_former(directory, person.person_id, identity, (), at)
+    person = _with_change(directory, person, identity, bsuid, at)
+    directory.put(person)
+    for other in (directory.get(one.person_id) for one in sharing):
+        if other is not None:
+            own = person.addresses if identity.new_phone else other.addresses
+            since = person.user_since or at
+            directory.put(_with_addresses(other, own.replace(bsuid=person.addresses.bsuid), since))
     return person.person_id
+
+
+def _merged(directory: PersonDirectory, person: PersonObserved | None) -> PersonObserved | None:
+    """The person, or the one whom they turned out to be meanwhile."""
+    known = None if person is None else directory.get(person.person_id)
+    return known if known is None or known.merged_into is None else directory.get(known.merged_into)
+
+
+def _person_before(directory: PersonDirectory, identity: ObservedIdentity, at: datetime) -> PersonObserved | None:
+    """The person whose addresses changed.
+
+    A report of a changed BSUID may name the number that was left with it, some moments before: it is looked for then.
+    """
+    if identity.new_phone is not None:
+        return _person_at(directory, identity.former_bsuid, identity.former_phone, at)
+    return _person_at(directory, identity.former_bsuid, identity.former_phone or identity.phone, at - _REPORTS_APART)
+
+
+def _user_at_new_number(
+    directory: PersonDirectory, before: PersonObserved | None, after: PersonObserved | None
+) -> Bsuid | None:
+    """The BSUID that was seen at the new number, unless a later one of the person is known."""
+    if before is None or after is None or LONG_AGO < directory.user_since(after) < directory.user_since(before):
+        return None
+    return after.addresses.bsuid
 
 
 def _is_applied(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, at: datetime) -> bool:
@@ -230,51 +262,70 @@ def _is_applied(directory: PersonDirectory, person: PersonObserved, identity: Ob
     return bool(moves) and all(directory.has_left(person.person_id, former, at) for former, _ in moves)
 
 
-def _changed_after(
-    directory: PersonDirectory, people: Iterable[PersonObserved | None], at: datetime
-) -> PersonObserved | None:
-    """The one of them of whom the newest change is known, if it is one after that instant."""
-    found = [one for one in people if one is not None and _last_change(directory, one) > at]
-    return max(found, key=lambda one: _last_change(directory, one), default=None)
-
-
-def _without(former: Phone | None, addresses: Addresses, bsuid: Bsuid | None) -> Addresses:
-    """The addresses of a newer change. Of two numbers, the one that was left is the one of Consonance."""
-    known = addresses.replace(bsuid=addresses.bsuid or bsuid)
-    if former is None or known.phone is None or known.wa_id is None or phone_key(former) != phone_key(known.phone):
-        return known
-    return known.replace(phone=known.wa_id, wa_id=None)
-
-
-def _last_change(directory: PersonDirectory, person: PersonObserved) -> datetime:
-    return max((one.until for one in directory.former(person.person_id)), default=_LONG_AGO)
-
-
-def _bsuid_until(person: PersonObserved, at: datetime) -> Bsuid | None:
-    """A BSUID that was first shown after that instant, where the person had left, is that of the next one there."""
-    return None if person.user_since is not None and person.user_since > at else person.addresses.bsuid
-
-
 def _sharing(
-    directory: PersonDirectory, identity: ObservedIdentity, was_there: PersonObserved, person: PersonObserved
+    directory: PersonDirectory, identity: ObservedIdentity, before: PersonObserved, after: PersonObserved | None
 ) -> list[PersonObserved]:
     """The other contacts whose account it was: at the former number, and not with another BSUID of their own."""
-    former = was_there.addresses
-    users = {None, former.bsuid, person.addresses.bsuid, identity.former_bsuid, identity.bsuid}
+    if before.contact_id is None:
+        return []
+    former = before.addresses
+    users = {None, former.bsuid, identity.former_bsuid, identity.bsuid, after.addresses.bsuid if after else None}
     there = directory.contacts_at(identity.former_phone, former.phone, former.wa_id)
-    return [one for one in there if one.addresses.bsuid in users and one.person_id != person.person_id]
+    return [one for one in there if one.addresses.bsuid in users and one not in {before, after}]
 
 
-def _leave(
-    directory: PersonDirectory, person_id: PersonId, identity: ObservedIdentity, left: Addresses, at: datetime
+def _leave(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, at: datetime) -> None:
+    """The person had their addresses until then, unless a later change is known.
+
+    A BSUID that was first shown at the number some time after that instant is that of the next one there.
+    """
+    addresses, left = person.addresses, list[str | None]()
+    if identity.new_phone is not None and directory.number_since(person) <= at:
+        left += [addresses.phone, addresses.wa_id]
+        if person.user_since is not None and person.user_since > at + _REPORTS_APART:
+            directory.put(person.replace(addresses=addresses.replace(bsuid=None), user_since=None))
+            addresses = addresses.replace(bsuid=None)
+    if identity.bsuid is not None and directory.user_since(person) <= at:
+        left.append(addresses.bsuid)
+    _note_former(directory, person.person_id, identity, left, at)
+
+
+def _note_former(
+    directory: PersonDirectory,
+    person_id: PersonId,
+    identity: ObservedIdentity,
+    left: Iterable[str | None],
+    at: datetime,
 ) -> None:
-    """The person had the former addresses, and those in ``left``, until then; those that they have now stay theirs."""
-    person = directory.get(person_id)
-    kept = address_keys(person.addresses) if person is not None else []
-    former = (identity.former_phone, identity.former_bsuid, left.phone, left.wa_id, left.bsuid)
-    by_key = {address_key(address): address for address in reversed(former) if address}
-    gone = [address for key, address in by_key.items() if key not in kept]
+    new = {address_key(address) for address in (identity.phone, identity.bsuid) if address}
+    former = (*left, identity.former_phone, identity.former_bsuid)
+    by_key = {address_key(address): address for address in former if address}
+    gone = [address for key, address in by_key.items() if key not in new]
     directory.put_former(person_id, [FormerAddress(address=address, until=at) for address in gone])
+
+
+def _with_change(
+    directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, bsuid: Bsuid | None, at: datetime
+) -> PersonObserved:
+    """The person with the new addresses, but for those of which a later change is known."""
+    addresses = person.addresses
+    if identity.new_phone is None:
+        addresses = addresses.replace(phone=addresses.phone or identity.phone)
+    elif directory.number_since(person) <= at:
+        addresses = addresses.replace(phone=identity.new_phone, wa_id=None)
+    else:
+        addresses = _without(identity.former_phone, addresses)
+    if bsuid is not None and directory.user_since(person) <= at:
+        addresses = addresses.replace(bsuid=bsuid)
+    return _with_addresses(person, addresses, at)
+
+
+def _without(former: Phone | None, addresses: Addresses) -> Addresses:
+    """Of two numbers, the one that was left is the one of Consonance."""
+    phone, wa_id = addresses.phone, addresses.wa_id
+    if former is None or phone is None or wa_id is None or phone_key(former) != phone_key(phone):
+        return addresses
+    return addresses.replace(phone=wa_id, wa_id=None)
 
 
 def _person_at(

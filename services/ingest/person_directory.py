@@ -1,13 +1,14 @@
 """The people of one transaction, in memory: found by address, changed, merged; and what addresses they left. Pure."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from services.ingest.phone_numbers import phone_key
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Bsuid, PersonId, Phone
 from shared.contracts.values import Instant, Value
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _AFTER_ALL_CONTACTS = 2**63
 
 
@@ -19,6 +20,10 @@ class FormerAddress(Value):
 
     address: str
     until: Instant
+
+    @property
+    def is_number(self) -> bool:
+        return is_number(self.address)
 
 
 class PersonDirectory:
@@ -124,10 +129,6 @@ class PersonDirectory:
         """Whether a person has ever left this address."""
         return bool(self._left.get(address_key(address)))
 
-    def was_left_at(self, address: str, until: datetime) -> bool:
-        """Whether a person is known to have left this address at this very instant."""
-        return any(left == until for left, _ in self._left.get(address_key(address), ()))
-
     def _left_after(self, address: str, at: datetime) -> set[PersonId]:
         """Those who had an address at that instant and have left it: the first who left it after."""
         later = [(until, person_id) for until, person_id in self._left.get(address, ()) if until >= at]
@@ -163,21 +164,64 @@ class PersonDirectory:
         at_wa_id = self._by_address.get(phone_key(wa_id), set()) if wa_id else set()
         return at_number | {other for other in at_wa_id if _has_number(self._people[other], wa_id)}
 
+    def last_change(self, person: PersonObserved) -> datetime:
+        """When the person's number or BSUID changed last, as WhatsApp says; long ago where no change is known."""
+        return max((one.until for one in self.former(person.person_id)), default=LONG_AGO)
+
+    def number_since(self, person: PersonObserved) -> datetime:
+        """When the person's number changed last, as WhatsApp says; long ago where no change is known."""
+        return max((one.until for one in self.former(person.person_id) if one.is_number), default=LONG_AGO)
+
+    def user_since(self, person: PersonObserved) -> datetime:
+        """When the person's BSUID changed last, or was shown at their number; long ago where neither is known."""
+        left = (one.until for one in self.former(person.person_id) if not one.is_number)
+        return max((person.user_since or LONG_AGO, *left))
+
     def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
-        """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""
-        mine, theirs = into.addresses, visitor.addresses
+        """The visitor is a known person: it loses its addresses, which fill the gaps of the other's.
+
+        Of two BSUIDs, and of two numbers to which WhatsApp says a person has moved, the later one counts.
+        """
+        number, bsuid, since = self._later_number(visitor, into), *self._later_user(visitor, into)
+        until = max(self.user_since(visitor), self.user_since(into))
+        replaced = {visitor.addresses.bsuid, into.addresses.bsuid} - {bsuid, None}
         self.put(visitor.replace(merged_into=into.person_id, addresses=Addresses()))
         self.put_former(into.person_id, self.former(visitor.person_id))
         self._set_former(visitor.person_id, frozenset())
-        number = mine.wa_id or theirs.wa_id or theirs.phone
-        merged = into.replace(addresses=join_addresses(mine.phone or theirs.phone, mine.bsuid or theirs.bsuid, number))
+        if until > LONG_AGO:  # when the earlier BSUID was left is not known, but that it was by then
+            self.put_former(into.person_id, [FormerAddress(address=one, until=until) for one in replaced if one])
+        merged = into.replace(addresses=number.replace(bsuid=bsuid), user_since=since)
         self.put(merged)
         return merged
 
+    def _later_number(self, visitor: PersonObserved, into: PersonObserved) -> Addresses:
+        mine, theirs = into.addresses, visitor.addresses
+        since = self.number_since(into)
+        if theirs.phone is not None and LONG_AGO < since < self.number_since(visitor):
+            return theirs
+        if mine.phone is not None and since > LONG_AGO:
+            return mine
+        last = self.number_since(visitor)
+        left = {address_key(one.address) for one in self.former(visitor.person_id) if one.until == last}
+        own = [number for number in (theirs.wa_id, theirs.phone) if number and phone_key(number) not in left]
+        return join_addresses(mine.phone or theirs.phone, None, mine.wa_id or next(iter(own), None))
+
+    def _later_user(self, visitor: PersonObserved, into: PersonObserved) -> tuple[Bsuid | None, datetime | None]:
+        mine, theirs = into.addresses.bsuid, visitor.addresses.bsuid
+        if mine is None or theirs is None:
+            return mine or theirs, into.user_since
+        since = self.user_since(visitor)
+        return (theirs, since) if since > self.user_since(into) else (mine, into.user_since)
+
+
+def is_number(address: str) -> bool:
+    """A BSUID never looks like a number, which begins with a plus."""
+    return address.startswith("+")
+
 
 def address_key(address: str) -> str:
-    """The form by which an address is looked up. A BSUID never looks like a number, which begins with a plus."""
-    return phone_key(address) if address.startswith("+") else address
+    """The form by which an address is looked up."""
+    return phone_key(address) if is_number(address) else address
 
 
 def address_keys(addresses: Addresses) -> list[str]:
