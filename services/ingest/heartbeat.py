@@ -1,20 +1,22 @@
 """Publishes the coverage of the webhook on ``whatsapp.account``, every few seconds of machine time.
 
-There is one row per account, so replicas of this service take turns at it. When a replica dies with requests in flight,
-WhatsApp notices and redelivers, and the replica's next start opens a gap.
+There is one row per account, so replicas of this service take turns at it. Each has a row of its own, too, which it
+removes when it has answered all of its webhooks and ends. Where a replica dies, the others find its row: WhatsApp sends
+again what the replica did not answer, and until then there is a gap.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from uuid import uuid4
 
 from services.ingest.coverage import Coverage, CoverageTracker, CoverageUpdate, extend_coverage, start_coverage
 from services.ingest.metrics import IngestMetrics
 from services.ingest.records import EventContext
-from services.ingest.store import load_coverage, save_coverage, write_transaction
+from services.ingest.store import ReplicaStore, load_coverage, save_coverage, write_transaction
 from shared.contracts.envelope import EventData
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import TenantId, derive_id
@@ -28,6 +30,7 @@ from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
 
 _ABSENT_AFTER = 3  # heartbeats
+_END_SECONDS = 2.0
 _log = get_logger()
 
 
@@ -42,16 +45,31 @@ class Heartbeat:
     redelivery_period: timedelta
     metrics: IngestMetrics
     is_ready: Callable[[], Awaitable[bool]]
+    replica: str = field(default_factory=lambda: uuid4().hex)
 
     async def run_forever(self) -> None:
         self.tracker.record_miss("restarted")
-        while True:
-            try:
-                await self.beat()
-            except Unavailable as fault:
-                self.tracker.record_unready()
-                _log.warning("heartbeat.failed", fault=str(fault))
-            await asyncio.sleep(self.interval.total_seconds())
+        try:
+            while True:
+                try:
+                    await self.beat()
+                except Unavailable as fault:
+                    self.tracker.record_unready()
+                    _log.warning("heartbeat.failed", fault=str(fault))
+                await asyncio.sleep(self.interval.total_seconds())
+        except asyncio.CancelledError:
+            await self.end()
+            raise
+
+    async def end(self) -> None:
+        """Tell the other replicas that this one leaves nothing unanswered; otherwise they will open a gap."""
+        if self.tracker.in_flight:
+            return
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._replicas.remove(self.pool, self.replica)
+        except (Unavailable, TimeoutError) as fault:
+            _log.warning("heartbeat.failed", fault=str(fault) or "too slow")
 
     async def beat(self) -> None:
         """Publish one heartbeat. Raises Unavailable; then a recorded miss is kept for the next one.
@@ -64,17 +82,24 @@ class Heartbeat:
         is_ready = await self._check_readiness()
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/webhook/{self.account}"]) as tx:
             coverage = await load_coverage(tx.connection, self.tenant, self.account)
+            await self._replicas.record(tx.connection, self.replica)
             until = min(self.tracker.complete_until(), asked_at)
-            missed_at, reason = self.tracker.missed_at, self.tracker.reason
             if until <= coverage.until if coverage is not None else not is_ready:
                 self._show(coverage)
                 return
+            if await self._replicas.remove_lost(tx.connection, _ABSENT_AFTER * self.interval):
+                self.tracker.record_miss("replica_lost")
+            missed_at, reason = self.tracker.missed_at, self.tracker.reason
             update = start_coverage(until) if coverage is None else self._extend(coverage, until, missed_at)
             await save_coverage(tx.connection, self.tenant, self.account, update.coverage)
             self._publish_update(update, reason, tx)
             tx.on_commit(partial(self._show, update.coverage))
         if self.tracker.missed_at == missed_at:
             self.tracker.missed_at = None
+
+    @property
+    def _replicas(self) -> ReplicaStore:
+        return ReplicaStore(self.tenant, self.account)
 
     def _show(self, coverage: Coverage | None) -> None:
         self.metrics.set_gap_open(is_open=coverage is not None and coverage.gap_since is not None)

@@ -6,7 +6,7 @@ A database that is away, shutting down or locked by others raises Unavailable.
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from services.ingest.coverage import Coverage
@@ -263,3 +263,24 @@ async def load_coverage(connection: Connection, tenant: TenantId, account: str) 
 async def save_coverage(connection: Connection, tenant: TenantId, account: str, coverage: Coverage) -> None:
     edges = (coverage.since, coverage.until, coverage.gap_since, coverage.gap_until)
     await connection.execute(queries.save_coverage, tenant, account, *edges)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStore:
+    """The replicas that receive the webhooks of an account."""
+
+    tenant: TenantId
+    account: str
+
+    async def record(self, connection: Connection, replica: str) -> None:
+        """The replica lives now."""
+        await connection.execute(queries.record_replica, self.tenant, self.account, replica)
+
+    async def remove_lost(self, connection: Connection, absent_after: timedelta) -> int:
+        """Remove those without a sign of life for so long, and return how many."""
+        return int(await connection.fetchval(queries.remove_lost_replicas, self.tenant, self.account, absent_after))
+
+    async def remove(self, pool: Pool, replica: str) -> None:
+        """Raises Unavailable."""
+        with raises_unavailable():
+            await pool.execute(queries.remove_replica, self.tenant, self.account, replica)

@@ -122,3 +122,20 @@ on conflict (tenant, account) do update set
     until = excluded.until,
     gap_since = excluded.gap_since,
     gap_until = excluded.gap_until;
+
+-- name: record_replica
+-- A replica that receives webhooks lives now.
+insert into webhook_replicas (tenant, account, replica, beaten_at) values ($1, $2, $3, clock_timestamp())
+on conflict (tenant, account, replica) do update set beaten_at = excluded.beaten_at;
+
+-- name: remove_lost_replicas
+-- Remove the replicas without a heartbeat for $3, and return how many.
+with gone as (
+    delete from webhook_replicas where tenant = $1 and account = $2 and beaten_at < clock_timestamp() - $3::interval
+    returning 1
+)
+select count(*) from gone;
+
+-- name: remove_replica
+-- A replica has answered all of its webhooks, and ends.
+delete from webhook_replicas where tenant = $1 and account = $2 and replica = $3;

@@ -194,6 +194,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
         TableData("passes", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("pushed", "ids of pushed events", Erasure.NONE, Retention.INBOX),
         TableData("webhook_coverage", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
+        TableData("webhook_replicas", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
     ),
     "rules": (
         *_shared(),

@@ -136,6 +136,37 @@ async def test_a_replica_that_stood_still_opens_a_gap_although_another_one_went_
     assert await tested.beat() == (["away"], False)
 
 
+async def test_a_replica_that_died_opens_a_gap_although_another_one_goes_on(
+    tested: HeartbeatUnderTest, pool: Pool, metrics: IngestMetrics
+) -> None:
+    """WhatsApp has no answer to what it sent to the dead one, and sends it again."""
+    dead = HeartbeatUnderTest(pool, metrics)
+    await dead.beat()
+    assert await tested.beat() == ([], True)
+    await pool.execute(
+        "update webhook_replicas set beaten_at = now() - interval '4 hours' where replica = $1", dead.heartbeat.replica
+    )
+    assert await tested.beat() == (["replica_lost"], False)
+    assert await tested.beat() == ([], True)
+
+
+@pytest.mark.usefixtures("tested")
+@pytest.mark.parametrize(("in_flight", "left"), [(False, 1), (True, 2)])
+async def test_a_replica_that_has_answered_all_webhooks_leaves_no_gap_when_it_ends(
+    pool: Pool, metrics: IngestMetrics, *, in_flight: bool, left: int
+) -> None:
+    ending = HeartbeatUnderTest(pool, metrics)
+    if in_flight:
+        ending.tracker.begin_request()
+    running = asyncio.create_task(ending.heartbeat.run_forever())
+    while await pool.fetchval("select count(*) from webhook_replicas") < 2:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await pool.fetchval("select count(*) from webhook_replicas") == left
+
+
 class FakePublisher:
     """A broker that may fail; the database is not needed for statuses."""
 
