@@ -20,6 +20,7 @@ from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.kafka import client_options, connection_fault
+from shared.runtime.kafka_header_names import read_any_header_name
 
 _FETCH_MS = 500
 _MOST_RECORDS = 4000
@@ -42,6 +43,7 @@ class FoundRecord:
 @asynccontextmanager
 async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
     """A consumer without a group. Raises Misconfigured where no broker takes it or answers."""
+    read_any_header_name()
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         client_id="stet-operator",

@@ -16,11 +16,12 @@ import msgspec
 import orjson
 
 from shared.contracts.envelope import Event, parse_event
-from shared.contracts.errors import Unprocessable
+from shared.contracts.errors import Malformed, Unprocessable
 from shared.contracts.ids import derive_id
 from shared.contracts.topics import CONSUMED, PARTITIONS, WHATSAPP_STATUSES, Topic
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import FailureKind, classify_failure, describe_failure, parking_reason
+from shared.runtime.kafka_header_names import has_unreadable_name
 from shared.runtime.metrics import TOPIC, Metrics, current_exemplar
 from shared.runtime.outbox import RECORDS_PARKED, Headers, RecordOrigin, Transaction
 from shared.runtime.postgres import Connection, Pool, acquire_locks, load_queries
@@ -91,6 +92,8 @@ ParsedRecord = ReceivedEvent | InvalidRecord | Tombstone
 def parse_record(topic: Topic, record: Any) -> ParsedRecord:
     if record.value is None:
         return Tombstone(topic, record.partition, record.offset)
+    if has_unreadable_name(record.headers):
+        return invalid_record(topic, record, Malformed.reason, "the name of a header is not UTF-8")
     try:
         event = parse_event(record.value, topic.kinds)
     except Unprocessable as error:

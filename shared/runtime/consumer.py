@@ -25,6 +25,7 @@ from shared.runtime.batch import BatchProcessor
 from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
 from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
 from shared.runtime.kafka import READ_BACKOFF_MS, client_options, discard_consumer
+from shared.runtime.kafka_header_names import read_any_header_name
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
 from shared.runtime.retry import Backoff, until_available
@@ -107,7 +108,8 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             decoder=_raw_records, **_KAFKA_OPTIONS,
         )  # fmt: skip
         subscriber(self._on_batch)
-        subscriber.get_msg = _next_records
+        subscriber.get_msg = self._next_records
+        read_any_header_name()
         return broker, subscriber
 
     async def _start(self) -> None:
@@ -199,6 +201,18 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         log.info("partitions.assigned", partitions=len(positions))
 
     # -------------------------------------------------------------- records
+
+    async def _next_records(self, consumer: Any) -> tuple[ConsumerRecord[bytes, bytes], ...]:
+        """FastStream's own sleeps after an empty poll, while records may lie there; a short sleep costs CPU all day.
+
+        After an error the client goes on behind the records that it had parsed before it, so all are fetched again.
+        """
+        try:
+            records = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+        except Exception:
+            self._fetch_again()
+            raise
+        return tuple(chain.from_iterable(records.values()))
 
     async def _on_batch(self, records: tuple[ConsumerRecord[bytes, bytes], ...]) -> None:
         async with self._processing:
@@ -306,12 +320,6 @@ def _error_logger() -> logging.Logger:
     logger = logging.getLogger("stet.faststream")
     logger.setLevel(logging.ERROR)
     return logger
-
-
-async def _next_records(consumer: Any) -> tuple[ConsumerRecord[bytes, bytes], ...]:
-    """FastStream's own sleeps after an empty poll, while records may lie there; a short sleep costs CPU all day."""
-    records = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
-    return tuple(chain.from_iterable(records.values()))
 
 
 async def _unparsed(records: Any) -> KafkaMessage:

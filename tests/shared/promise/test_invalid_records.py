@@ -1,8 +1,11 @@
 """Unusable records are parked, each with its reason; all others take effect once, in order."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
+from aiokafka.producer import message_accumulator
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from shared.contracts.topics import parked_topic
 from tests.shared.promise.testbed import DeliveryTestbed, event, until
@@ -35,6 +38,45 @@ async def test_the_bad_are_parked_and_the_rest_goes_on(testbed: DeliveryTestbed)
     assert sorted(headers["stet-reason"] for headers in told) == sorted(
         reason.encode() for reason in (await parked_reasons(testbed)).elements()
     )
+
+
+class RawName(str):
+    """The name of a header whose bytes on the wire are no text, which no client writes by itself."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+class HostileBatchBuilder(_DefaultRecordBatchBuilderPy):  # type: ignore[misc] # aiokafka ships no types
+    def append(self, *record: Any, headers: list[tuple[str, bytes | None]], **more: Any) -> Any:
+        named = [(RawName(name) if name == "raw" else name, value) for name, value in headers]
+        return super().append(*record, headers=named, **more)
+
+
+async def test_a_header_s_name_or_a_key_of_any_bytes_stops_no_partition(
+    testbed: DeliveryTestbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records before it in the same fetched answer take effect, too."""
+    monkeypatch.setattr(message_accumulator, "DefaultRecordBatchBuilder", HostileBatchBuilder)
+    odd = {
+        10: [("raw", b"\xff")],
+        11: [("traceparent", None), ("", b"")],
+        12: [("ok", b"1"), ("raw", None)],
+    }
+    events = [event(KEY, number) for number in range(30)]
+    await testbed.produce_raw((RAW_KEY, one.to_bytes(), odd.get(n, [])) for n, one in enumerate(events))
+    await testbed.produce_raw([(b"\xff\x00\xfe", b"\xff\x00 no JSON", [("raw", b"\x00")])])
+    await testbed.sample()
+    await until(lambda: testbed.reached(28))
+    await until(testbed.all_read)
+    assert [event_id for event_id, _ in await testbed.effects()] == [
+        one.id for number, one in enumerate(events) if number not in {10, 12}
+    ]
+    assert await parked_reasons(testbed) == {"malformed": 3}
+    names = {row["sentence"] for row in await testbed.rows("select sentence from rules.parked")}
+    assert "the name of a header is not UTF-8" in names
 
 
 async def test_no_sentence_quotes_the_database(testbed: DeliveryTestbed) -> None:
