@@ -23,7 +23,7 @@ from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import NEEDED_TO_POLL, NEEDED_TO_RECEIVE, IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings
-from shared.runtime.connection_settings import KafkaSettings, PostgresSettings, TelemetrySettings
+from shared.runtime.connection_settings import KafkaSettings, PostgresSettings, SecretUrlSettings, TelemetrySettings
 from shared.runtime.setting_names import PREFIX
 from shared.runtime.settings import ServiceSettings
 
@@ -32,6 +32,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("Kafka", _ALL, KafkaSettings),
     ("PostgreSQL", _ALL, PostgresSettings),
     ("Log and traces", _ALL, TelemetrySettings),
+    ("Plain HTTP", _ALL, SecretUrlSettings),
     ("Process", _ALL, ServiceSettings),
     ("Ingest", Service.INGEST, IngestSettings),
     ("Rules", Service.RULES, RulesSettings),

@@ -37,7 +37,7 @@ from services.rules.rulebook.loader import load
 from services.rules.rulebook.rule_folder import read_folder
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint, TemplateRefused
 from shared.contracts.errors import Misconfigured, Unavailable
-from shared.runtime.connection_settings import Settings
+from shared.runtime.connection_settings import SecretUrlSettings
 from shared.runtime.credentials import AccessKey
 from shared.runtime.postgres import load_queries
 
@@ -66,7 +66,7 @@ _STATUS_COLUMNS = {
 }
 
 
-class AccountSettings(Settings):
+class AccountSettings(SecretUrlSettings):
     """The Graph API and the accounts whose templates are meant."""
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
@@ -82,6 +82,9 @@ class AccountSettings(Settings):
             TemplateEndpoint(self.whatsapp_graph_url, self.whatsapp_graph_version, account, token)
             for account in dict.fromkeys((self.whatsapp_business_account, *self.whatsapp_accounts.values()))
         ]
+
+    def secret_urls(self) -> list[tuple[str, str]]:
+        return [*super().secret_urls(), ("STET_WHATSAPP_GRAPH_URL", self.whatsapp_graph_url)]
 
 
 class TemplateSettings(AccountSettings):

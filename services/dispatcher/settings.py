@@ -150,6 +150,9 @@ class DispatcherSettings(ServiceSettings, CostSettings):
                 raise ValueError(f"{setting} names the line “{line}”, and STET_WHATSAPP_LINES does not")
         return self
 
+    def secret_urls(self) -> list[tuple[str, str]]:
+        return [*super().secret_urls(), ("STET_WHATSAPP_GRAPH_URL", self.whatsapp_graph_url)]
+
     def dependencies(self) -> dict[str, str]:
         return {**super().dependencies(), "STET_WHATSAPP_GRAPH_URL": self.whatsapp_graph_url}
 

@@ -320,6 +320,13 @@ class IngestSettings(ServiceSettings):
             raise ValueError("STET_CONSONANCE_POLL_SECONDS 0 is not for STET_INGEST_ROLE=poll, which only polls")
         return self
 
+    def secret_urls(self) -> list[tuple[str, str]]:
+        files = [("STET_WHATSAPP_GRAPH_URL", self.whatsapp_graph_url)]
+        files += [("STET_MEDIA_HOSTS", host) for host in self.media_hosts]
+        polled = [("STET_CONSONANCE_URL", self.consonance_url)]
+        own = files * self.keeps_files + polled * self.ingest_role.polls
+        return [*super().secret_urls(), *own]
+
     def dependencies(self) -> dict[str, str]:
         polled = {"STET_CONSONANCE_URL": self.consonance_url} if self.ingest_role.polls else {}
         return {**super().dependencies(), **polled}

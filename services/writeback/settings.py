@@ -48,6 +48,9 @@ class WritebackSettings(ServiceSettings):
     ] = 60.0
     writes_at_once: Annotated[int, Field(gt=0, le=64, description="How many writes run at once.")] = 8
 
+    def secret_urls(self) -> list[tuple[str, str]]:
+        return [*super().secret_urls(), ("STET_CONSONANCE_URL", str(self.consonance_url))]
+
     def dependencies(self) -> dict[str, str]:
         return {**super().dependencies(), "STET_CONSONANCE_URL": str(self.consonance_url)}
 

@@ -102,6 +102,40 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
 
+# ------------------------------------------------------------------ URLs with which a secret is sent
+
+
+class SecretUrlSettings(Settings):
+    """A token, a key or a file of a person is sent by HTTPS, and in clear text only where this is said."""
+
+    plain_http_hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$")], ...],
+        Field(
+            description=(
+                "JSON list of the hosts to which tokens and keys may go in clear text, by `http://`: simulators, or a "
+                "proxy in a network that encrypts. Not needed for this machine itself."
+            ),
+            examples=['["whatsapp"]'],
+        ),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _check_secret_urls(self) -> Self:
+        """https://www.rfc-editor.org/rfc/rfc6750#section-5.3: bearer tokens only over TLS."""
+        for name, url in self.secret_urls():
+            is_plain = urlsplit(url).scheme == "http" and not is_loopback(url)
+            if is_plain and urlsplit(url).hostname not in map(str.lower, self.plain_http_hosts):
+                raise ValueError(
+                    f"{name} must begin with https://, since a secret is sent to it; "
+                    f"{PREFIX}PLAIN_HTTP_HOSTS names the hosts that may have it in clear text"
+                )
+        return self
+
+    def secret_urls(self) -> list[tuple[str, str]]:
+        """Each setting with a URL to which a secret is sent, and the URL; a setting of several URLs several times."""
+        return []
+
+
 # ------------------------------------------------------------------ Kafka
 
 
@@ -369,7 +403,7 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-class TelemetrySettings(Settings):
+class TelemetrySettings(SecretUrlSettings):
     """The log, and the collector that gets the traces."""
 
     log_level: Annotated[
@@ -434,6 +468,10 @@ class TelemetrySettings(Settings):
         return TlsFiles(
             f"{PREFIX}OTLP_TLS", self.otlp_tls_ca_file, self.otlp_tls_certificate_file, self.otlp_tls_key_file
         )
+
+    def secret_urls(self) -> list[tuple[str, str]]:
+        has_secret = self.otlp_endpoint is not None and bool(self.otlp_headers)
+        return [*super().secret_urls(), *([(f"{PREFIX}OTLP_ENDPOINT", self.otlp_endpoint or "")] if has_secret else [])]
 
     @model_validator(mode="after")
     def _check_collector(self) -> Self:

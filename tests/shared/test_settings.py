@@ -4,10 +4,14 @@ import base64
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
+from ops.templates import TemplateSettings
 from ops.topics import TopicSettings
+from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings
+from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import load_settings
 
@@ -61,6 +65,35 @@ def test_what_is_wrong_is_named_and_its_value_is_not_told(
         load_settings(IngestSettings)
     assert refused.value.setting == name
     assert HELD not in str(refused.value)
+
+
+_FILES = {
+    "STET_MEDIA_STORE": "file:///tmp", "STET_WHATSAPP_GRAPH_VERSION": "v25.0", "STET_WHATSAPP_TOKEN": HELD,
+    "STET_WHATSAPP_GRAPH_URL": "https://graph.facebook.com", "STET_WHATSAPP_BUSINESS_ACCOUNT": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        (IngestSettings, "STET_CONSONANCE_URL", "http://web.consonance.app"),
+        (IngestSettings, "STET_WHATSAPP_GRAPH_URL", "http://graph.facebook.com"),
+        (IngestSettings, "STET_MEDIA_HOSTS", '["lookaside.fbsbx.com", "http://files:8080"]'),
+        (DispatcherSettings, "STET_WHATSAPP_GRAPH_URL", "http://graph.facebook.com"),
+        (TemplateSettings, "STET_WHATSAPP_GRAPH_URL", "http://graph.facebook.com"),
+        (WritebackSettings, "STET_CONSONANCE_URL", "http://Web.Consonance.app/graphql"),
+    ],
+)
+def test_a_secret_goes_in_clear_text_only_to_hosts_that_are_named(
+    settings: type[BaseSettings], name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other, held in _FILES.items():
+        monkeypatch.setenv(other, held)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=f"^{name}: must begin with https://, since a secret is sent to it"):
+        load_settings(settings)
+    monkeypatch.setenv("STET_PLAIN_HTTP_HOSTS", '["web.consonance.app", "graph.facebook.com", "files"]')
+    load_settings(settings)
 
 
 def test_everything_at_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
