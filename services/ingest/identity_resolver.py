@@ -4,7 +4,7 @@ The files of messages are queued here as well: what is acknowledged to WhatsApp 
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
@@ -37,6 +37,9 @@ _log = get_logger()
 
 _UPDATES_PER_TRANSACTION = 200
 """Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
+
+_LATE = timedelta(seconds=10)
+"""WhatsApp delivers within seconds. What comes later may be from before an erasure, although its writer is known anew."""
 
 _DATABASE_SECONDS = 4.0
 """No request waits longer for its response."""
@@ -93,7 +96,7 @@ class IdentityResolver:
         request = _Request.of(updates, context)
         directory = await self._directories.result(request)
         senders = _identify_senders(directory, updates, context)
-        if directory.changed(context.now):
+        if directory.changed(context.now) or await self._may_be_erased(request):
             with database_span("ingest"):
                 senders = await self._changes.result(request)
         elif files := _messages_with_files(updates, senders):
@@ -104,6 +107,15 @@ class IdentityResolver:
             for update, sender in zip(updates, senders, strict=True)
             if sender.person is not None
         ]
+
+    async def _may_be_erased(self, request: _Request) -> bool:
+        """Whether someone was erased at an address of an update that comes late."""
+        late = [update for update in request.updates if update.at < request.context.now - _LATE]
+        if not late:
+            return False
+        addresses = sorted({address for update in late for address in lookup_keys(update.identity)})
+        with raises_unavailable():
+            return bool(await self._erased(self._pool, addresses, request.context.pseudonyms))
 
     async def _load(self, requests: Sequence[_Request]) -> list[PersonDirectory]:
         directory = await self._people.load(self._pool, *_addresses_and_visitors(requests))
@@ -125,7 +137,7 @@ class IdentityResolver:
         return senders
 
     async def _erased(
-        self, connection: Connection, addresses: Sequence[str], pseudonyms: Pseudonymizer
+        self, connection: Connection | Pool, addresses: Sequence[str], pseudonyms: Pseudonymizer
     ) -> Mapping[str, datetime]:
         """Those of these addresses whose person was erased, and when that was asked for."""
         hashes = {address_hash(self._people.tenant, one, pseudonyms): one for one in addresses}

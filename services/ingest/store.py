@@ -75,7 +75,7 @@ class PersonStore:
         rows = await connection.fetch(queries.people_at_for_update, self.tenant, list(addresses), list(persons))
         return _to_directory(rows)
 
-    async def erased_at(self, connection: Connection, hashes: Collection[str]) -> Mapping[str, datetime]:
+    async def erased_at(self, connection: Connection | Pool, hashes: Collection[str]) -> Mapping[str, datetime]:
         """Those of these addresses, by their hashes, whose person was erased, with the instant of the request."""
         rows = await connection.fetch(queries.erased_addresses, self.tenant, list(hashes))
         return {row["address_hash"]: row["erased_at"] for row in rows}

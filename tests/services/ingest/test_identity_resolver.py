@@ -217,6 +217,9 @@ async def test_nothing_from_before_an_erasure_brings_the_person_back_days_after_
     assert await pool.fetchval("select count(*) from people where bsuid is not null or phone_key is not null") == 0
     (anew,) = persons(await resolve(pool, {**late, "id": "w3", "timestamp": at(60)}))
     assert anew in {state.person_id for state in await states(pool)}
+    assert await resolve(pool, {**late, "id": "w4"}) == [], "the person is known again, and the message is from before"
+    (again,) = persons(await resolve(pool, {**late, "id": "w5", "timestamp": at(61)}))
+    assert again == anew
 
 
 async def test_a_number_that_an_erased_person_shared_is_the_others_still(pool: Pool) -> None:
