@@ -39,7 +39,7 @@ _UPDATES_PER_TRANSACTION = 200
 """Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
 
 _LATE = timedelta(seconds=10)
-"""WhatsApp delivers within seconds. What comes later may be from before an erasure, although its writer is known anew."""
+"""WhatsApp delivers within seconds. What comes later may be from before the erasure of a writer who is known anew."""
 
 _DATABASE_SECONDS = 4.0
 """No request waits longer for its response."""

@@ -124,7 +124,7 @@ class SecretUrlSettings(Settings):
         """https://www.rfc-editor.org/rfc/rfc6750#section-5.3: bearer tokens only over TLS."""
         for name, url in self.secret_urls():
             is_plain = urlsplit(url).scheme == "http" and not is_loopback(url)
-            if is_plain and urlsplit(url).hostname not in map(str.lower, self.plain_http_hosts):
+            if is_plain and urlsplit(url).hostname not in {host.lower() for host in self.plain_http_hosts}:
                 raise ValueError(
                     f"{name} must begin with https://, since a secret is sent to it; "
                     f"{PREFIX}PLAIN_HTTP_HOSTS names the hosts that may have it in clear text"

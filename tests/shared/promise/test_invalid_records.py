@@ -60,7 +60,7 @@ async def test_a_header_s_name_or_a_key_of_any_bytes_stops_no_partition(
 ) -> None:
     """The records before it in the same fetched answer take effect, too."""
     monkeypatch.setattr(message_accumulator, "DefaultRecordBatchBuilder", HostileBatchBuilder)
-    odd = {
+    odd: dict[int, list[tuple[str, Any]]] = {
         10: [("raw", b"\xff")],
         11: [("traceparent", None), ("", b"")],
         12: [("ok", b"1"), ("raw", None)],
