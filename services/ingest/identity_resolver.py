@@ -109,7 +109,7 @@ class IdentityResolver:
         ]
 
     async def _may_be_erased(self, request: _Request) -> bool:
-        """Whether someone was erased at an address of an update that comes late."""
+        """Whether a person was erased at an address of an update that comes late."""
         late = [update for update in request.updates if update.at < request.context.now - _LATE]
         if not late:
             return False
