@@ -91,16 +91,13 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
 -- before an earlier message of the same chat that still waits, for whatever reason (earlier_messages). Only where a chain
 -- waits for one of the reasons $10 may messages of other chains pass it. What stands before a message, its person
--- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
+-- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them. Its
+-- template is looked up once for all messages of it: it is that of the account $12 of its line, or the newest report of any.
 -- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
-select m.*, w.opened_at, t.status as template_status, t.category as template_category,
-    case when p.current_id is null then p.person_id else c.person_id end as known,
-    coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
-    coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
-from (
+with due as materialized (
     select d.*, case d.lane when 0 then 0 when 1 then 1 else 9 end
         * row_number() over (partition by d.line, d.lane order by d.not_before, d.sequence)
-        - open_lanes.head_start as turn, open_lanes.account
+        - open_lanes.head_start as turn, coalesce(open_lanes.account, '') as account
     from unnest($2::text[], $3::smallint[], $4::integer[], $5::integer[], $12::text[])
         as open_lanes (line, lane, capacity, head_start, account)
     cross join lateral (
@@ -129,7 +126,21 @@ from (
     ) as d
     order by turn, d.lane, d.not_before, d.sequence
     limit $9
-) as m
+), known as materialized (
+    select d.template_name, d.template_language, d.account, one.status, one.category
+    from (select distinct template_name, template_language, account from due) as d
+    cross join lateral (
+        select t.status, t.category from account_templates t
+        where t.tenant = $1 and t.name = d.template_name and t.language = d.template_language
+            and d.account in ('', t.account)
+        order by t.reported_at desc limit 1
+    ) as one
+)
+select m.*, w.opened_at, t.status as template_status, t.category as template_category,
+    case when p.current_id is null then p.person_id else c.person_id end as known,
+    coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
+    coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
+from due m
 left join people p on p.tenant = m.tenant and p.person_id = m.person_id
 left join lateral (
     select * from people one where one.tenant = m.tenant and one.person_id = p.current_id limit 1
@@ -138,12 +149,7 @@ left join lateral (
     select opened_at from windows one
     where one.tenant = m.tenant and one.line = m.line and one.person_id = coalesce(p.current_id, m.person_id) limit 1
 ) as w on true
-left join lateral (
-    select one.status, one.category from account_templates one
-    where one.tenant = m.tenant and one.name = m.template_name and one.language = m.template_language
-        and (m.account is null or one.account = m.account)
-    order by one.reported_at desc limit 1
-) as t on true
+left join known t on t.template_name = m.template_name and t.template_language = m.template_language and t.account = m.account
 order by m.turn, m.lane, m.not_before, m.sequence;
 
 -- name: hold_followers
