@@ -17,6 +17,7 @@ from services.writeback.comparison import EarlierWrites, WriteReason, compare_ch
 from services.writeback.mutation_response import MutationResponse, read_mutation_response
 from services.writeback.operation_mapping import ReadResult
 from services.writeback.protocol import (
+    MAX_UNUSABLE_ANSWERS,
     ComparedChange,
     MutationAnswer,
     OpenTask,
@@ -30,7 +31,15 @@ from services.writeback.protocol import (
 )
 from services.writeback.store import WriteStore
 from services.writeback.write_state import StoredWrite
-from shared.clients.consonance_graphql import ConsonanceClient, KeyRefused, NoAnswer, QueryFailed, RequestNotSent
+from shared.clients.consonance_graphql import (
+    ConsonanceClient,
+    KeyRefused,
+    MutationRejected,
+    NoAnswer,
+    QueryFailed,
+    RequestNotSent,
+    UnusableAnswer,
+)
 from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.writes import WriteOutcome
 from shared.runtime.clock import machine_now
@@ -99,6 +108,9 @@ class WriteExecutor:
         except QueryFailed as error:
             await self._handle_failed_read(stored, planned, error)
             return None
+        except UnusableAnswer:
+            await self._handle_unusable_answer(stored, planned)
+            raise
         except Unavailable:
             await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
             raise
@@ -140,7 +152,7 @@ class WriteExecutor:
         read = support.mapped.read
         data = await self.client.query(support.read, read.fill_variables(change.inputs))
         if not read.is_answered_by(data):
-            raise Unavailable("Consonance answered a query without the requested record")
+            raise UnusableAnswer("Consonance answered a query without the requested record")
         return data
 
     async def _handle_failed_read(
@@ -153,8 +165,16 @@ class WriteExecutor:
         if isinstance(step, ReadAgain):
             await self._wait(stored, is_unknown=step.is_in_doubt, failed_reads=failed_reads)
         else:
-            unread = [_compared(each, None, EarlierWrites()) for each in planned]
-            await self._open_task(stored, step.reason, unread)
+            await self._open_task(stored, step.reason, _unread(planned))
+
+    async def _handle_unusable_answer(self, stored: StoredWrite, planned: Sequence[_PlannedChange]) -> None:
+        """Consonance may be failing as a whole, so a person is asked only after about an hour."""
+        reads = stored.reads + 1
+        step = step_after_failed_read(stored.attempt, reads, machine_now(), self.may_land, most=MAX_UNUSABLE_ANSWERS)
+        if isinstance(step, ReadAgain):
+            await self._wait(stored, is_unknown=step.is_in_doubt, failed_reads=stored.failed_reads)
+        else:
+            await self._open_task(stored, step.reason, _unread(planned))
 
     # -------------------------------------------------------------- writing
 
@@ -194,6 +214,8 @@ class WriteExecutor:
                 last_active = machine_now()
             except NoAnswer:
                 return MutationResponse(MutationAnswer.UNANSWERED)
+            except MutationRejected as error:
+                return MutationResponse(MutationAnswer.FAILED, (str(error),))
             except _NOT_EXECUTED:
                 await self._undo_attempt(started, is_nothing_sent=number == 0)
                 raise
@@ -245,6 +267,10 @@ def _compared(planned: _PlannedChange, read: ReadResult | None, earlier: Earlier
     expected_from = support.mapped.expected_from if support is not None else frozenset()
     comparison = compare_change(change, read, earlier, expected_from)
     return ComparedChange(change, comparison, is_supported=support is not None and support.allows(comparison))
+
+
+def _unread(planned: Sequence[_PlannedChange]) -> list[ComparedChange]:
+    return [_compared(each, None, EarlierWrites()) for each in planned]
 
 
 def _mutations(compared: ComparedChange, support: OperationSupport | None) -> Iterator[_Mutation]:

@@ -92,7 +92,9 @@ class ReadCall(GraphQLCall):
         for part in further:
             if not isinstance(value, Mapping):
                 return value is None
-            value = value.get(part)
+            if part not in value:
+                return False
+            value = value[part]
         return True
 
     def extract(self, data: Mapping[str, Any]) -> "ReadResult":

@@ -21,6 +21,12 @@ MAX_ATTEMPTS = 3
 MAX_FAILED_READS = 5
 """Reads in a row that were answered with errors, before a person is asked."""
 
+MAX_UNUSABLE_ANSWERS = 120
+"""Reads in a row, in about an hour, of which the last had no usable answer, before a person is asked.
+
+Before each of them Consonance has answered an introspection: it is this record that cannot be read.
+"""
+
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 """Seconds of machine time between an attempt that failed and the next."""
 
@@ -96,14 +102,19 @@ def next_step(
 
 
 def step_after_failed_read(
-    attempt: WriteAttempt | None, failed_reads: int, machine_now: datetime, may_land: timedelta
+    attempt: WriteAttempt | None,
+    failed_reads: int,
+    machine_now: datetime,
+    may_land: timedelta,
+    *,
+    most: int = MAX_FAILED_READS,
 ) -> ReadAgain | OpenTask:
-    """``failed_reads``: reads in a row that were answered with errors, this one included.
+    """``failed_reads``: reads in a row that failed, this one included; after ``most`` of them a person is asked.
 
     An attempt that may have landed is not given to a person while it could still take effect.
     """
     in_doubt = is_in_doubt(attempt)
-    if failed_reads < MAX_FAILED_READS:
+    if failed_reads < most:
         return ReadAgain(is_in_doubt=in_doubt)
     if attempt is not None and in_doubt and machine_now < attempt.at + may_land:
         return ReadAgain(is_in_doubt=True)

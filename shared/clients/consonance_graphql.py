@@ -38,6 +38,9 @@ _CONNECTIONS = 32
 _DEFAULT_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(hours=1)
 _LONGEST_NUMBER = 9  # digits
+_REJECTED = frozenset({403, 413})
+"""Statuses by which a firewall or a proxy rejects one mutation; 403 also where a key may only read."""
+
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_ANSWERED = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
 _OPERATION = re.compile(r"^\s*(query|mutation)\b[ \t]*(\w*)", re.MULTILINE)
@@ -59,12 +62,20 @@ class KeyRefused(Unavailable):
     """Consonance answered 401 or 403: nothing was executed, and nothing will be until the key is renewed."""
 
 
+class MutationRejected(Unavailable):
+    """Consonance, or a server before it, rejected this one mutation unread: nothing was executed, others may be."""
+
+
 class RequestNotSent(Unavailable):
     """The request did not leave this process: nothing was executed."""
 
 
 class NoAnswer(Unavailable):
     """The request was sent and no usable answer came: a mutation may or may not have been executed."""
+
+
+class UnusableAnswer(Unavailable):
+    """A query was answered, but without data: the server failed, or the answer has another shape."""
 
 
 class QueryFailed(Unavailable):
@@ -93,6 +104,7 @@ class RequestOutcome(StrEnum):
 
 _FAILURES: Mapping[type[Unavailable], RequestOutcome] = {
     KeyRefused: RequestOutcome.KEY_REFUSED,
+    MutationRejected: RequestOutcome.ERRORS,
     Throttled: RequestOutcome.THROTTLED,
     RequestNotSent: RequestOutcome.NOT_SENT,
 }
@@ -166,24 +178,26 @@ class ConsonanceClient:
     async def query(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The ``data`` of the answer.
 
-        Raises QueryFailed where the answer holds errors, whatever its HTTP status, and Unavailable for every other
-        failure. An answer of another shape is a failure too: it does not even show that a record is missing.
+        Raises QueryFailed where the answer holds errors, whatever its HTTP status, UnusableAnswer where it has no data,
+        and Unavailable for every other failure. An answer of another shape has no data: it does not even show that a
+        record is missing.
         """
         status, body = await self._timed(GraphqlOperation.QUERY, document, variables)
         if status >= 500 or not isinstance(body, dict):
-            raise Unavailable(f"Consonance answered a query with HTTP {status}")
+            raise UnusableAnswer(f"Consonance answered a query with HTTP {status}")
         if errors := body.get("errors"):
             sentence = f"Consonance answered a query with errors, HTTP {status}"
             raise QueryFailed(sentence, schema_changed=is_schema_error(errors))
         data = body.get("data")
         if not isinstance(data, dict):
-            raise Unavailable(f"Consonance answered a query without data, HTTP {status}")
+            raise UnusableAnswer(f"Consonance answered a query without data, HTTP {status}")
         return data
 
     async def mutate(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The whole answer, with ``data`` and ``errors``.
 
-        Raises KeyRefused, Throttled or RequestNotSent where nothing was executed, NoAnswer where that is unknown.
+        Raises KeyRefused, Throttled, MutationRejected or RequestNotSent where nothing was executed, NoAnswer where that
+        is unknown.
         """
         status, body = await self._timed(GraphqlOperation.MUTATION, document, variables)
         if status >= 500 or not isinstance(body, dict):
@@ -209,7 +223,7 @@ class ConsonanceClient:
     async def _timed(self, kind: GraphqlOperation, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
         began, outcome = time.perf_counter(), RequestOutcome.NO_ANSWER
         try:
-            status, body = await self._post(document, variables)
+            status, body = await self._post(kind, document, variables)
             outcome = _outcome_of(status, body)
         except Unavailable as error:
             outcome = _FAILURES.get(type(error), RequestOutcome.NO_ANSWER)
@@ -219,27 +233,32 @@ class ConsonanceClient:
             _REQUEST_DURATION.labels(kind).observe(time.perf_counter() - began, current_exemplar())
         return status, body
 
-    async def _post(self, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
+    async def _post(self, kind: GraphqlOperation, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
         """The HTTP status and the decoded body, None where the body is no JSON."""
         assert self._session is not None  # noqa: S101 -- used inside its own ``async with`` only
         operation, attributes = _span_of(document)
         with client_span(operation, {SERVER_ADDRESS: self._server, **attributes}):
-            return await self._post_payload(orjson.dumps({"query": document, "variables": variables}))
+            return await self._post_payload(kind, orjson.dumps({"query": document, "variables": variables}))
 
-    async def _post_payload(self, payload: bytes) -> tuple[int, Any]:
+    async def _post_payload(self, kind: GraphqlOperation, payload: bytes) -> tuple[int, Any]:
         assert self._session is not None  # noqa: S101 -- as above
         try:
             async with self._session.post(self._endpoint, data=payload, allow_redirects=False) as response:
                 annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
-                self._check_status(response.status, response.headers.get("Retry-After"))
+                self._check_status(kind, response.status, response.headers.get("Retry-After"))
                 return response.status, self._decoded(await response.read())
         except _NOT_CONNECTED as error:
             raise RequestNotSent(f"Consonance cannot be reached: {type(error).__name__}") from None
         except _NOT_ANSWERED as error:
             raise NoAnswer(f"Consonance did not answer: {type(error).__name__}") from None
 
-    def _check_status(self, status: int, retry_after: str | None) -> None:
-        """Raises for a status that means that nothing was executed; the body does not count."""
+    def _check_status(self, kind: GraphqlOperation, status: int, retry_after: str | None) -> None:
+        """Raises for a status that means that nothing was executed; the body does not count.
+
+        Whether a key is refused for good, the queries around a mutation show.
+        """
+        if kind is GraphqlOperation.MUTATION and status in _REJECTED:
+            raise MutationRejected(f"Consonance rejected the request with HTTP {status}")
         self._set_key_refused(status in {401, 403})
         if self._key_refused:
             raise KeyRefused(f"Consonance refused the key: HTTP {status}")

@@ -11,6 +11,7 @@ from shared.clients import consonance_graphql
 from shared.clients.consonance_graphql import (
     ConsonanceClient,
     KeyRefused,
+    MutationRejected,
     NoAnswer,
     QueryFailed,
     RequestNotSent,
@@ -113,6 +114,14 @@ async def test_a_refused_key_is_named_and_never_shown(status: int) -> None:
         detail = await consonance.key_detail()
     assert detail.startswith("STET_CONSONANCE_KEY: ")
     assert "a-key" not in detail
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, KeyRefused), (403, MutationRejected), (413, MutationRejected)])
+async def test_a_rejected_mutation_is_no_refused_key(status: int, error: type[Unavailable]) -> None:
+    async with server(status=status) as url, client(url) as consonance:
+        with pytest.raises(error):
+            await consonance.mutate(MUTATION, {})
+        assert bool(await consonance.key_detail()) is (error is KeyRefused)
 
 
 @pytest.mark.parametrize("retry_after", ["99999999999999999999", "²", "-5", "soon", "0", ""])

@@ -1,6 +1,7 @@
 """All faults of a mapping file are reported at once, with file, line, column and the nearest right word."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,3 +98,11 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_bytes("ways: {é: 1}".encode("latin-1"))
     with pytest.raises(Misconfigured, match="not written in UTF-8"):
         load_mapping(tmp_path / "m.yaml")
+
+
+def test_a_record_that_the_answer_leaves_out_is_not_taken_for_a_missing_one() -> None:
+    read = load_mapping(MAPPINGS / "consonance.yaml")["work title"].read
+    left_out: list[dict[str, Any]] = [{}, {"work": {}}, {"work": {"title": "x"}}]
+    answered: list[dict[str, Any]] = [{"work": None}, {"work": {"id": None}}, {"work": {"id": 1}}]
+    assert not any(read.is_answered_by(data) for data in left_out)
+    assert all(read.is_answered_by(data) for data in answered)

@@ -1,5 +1,6 @@
 """Answers that no GraphQL server gives: the worker waits until Consonance answers properly, and then writes once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -8,6 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from services.writeback.protocol import MAX_ATTEMPTS, MAX_UNUSABLE_ANSWERS
+from services.writeback.store import enqueue_writes
 from shared.runtime.clock import machine_now
 from tests.dev.consonance.simulator_under_test import running_simulator
 from tests.services.writeback.samples import metadata, request
@@ -32,13 +35,14 @@ class FaultyProxy:
     def __init__(self, url: str) -> None:
         self._url = url
         self.replacement: tuple[str, bytes] | None = None
+        self.status = 200
         self.replaced = 0
 
     async def reply(self, request: web.Request) -> web.Response:
         body = await request.read()
         if self.replacement is not None and self.replacement[0].encode() in body:
             self.replaced += 1
-            return web.Response(body=self.replacement[1], content_type="text/html")
+            return web.Response(status=self.status, body=self.replacement[1], content_type="text/html")
         headers = {"Authorization": request.headers["Authorization"]}
         async with (
             aiohttp.ClientSession() as session,
@@ -102,3 +106,44 @@ async def test_a_record_in_another_shape_is_never_taken_for_written(
     proxy.replacement = None
     await writeback.wait_for_outcomes("verified", "approved")
     assert len(await writeback.mutation_log("updateWork")) == 1
+
+
+@pytest.mark.parametrize("status", [403, 413])
+async def test_a_mutation_that_is_always_refused_becomes_a_task_and_is_no_refused_key(
+    proxied: tuple[WritebackUnderTest, FaultyProxy], status: int
+) -> None:
+    """A firewall before Consonance takes a pitch for an attack, a text is too large, or the key may only read."""
+    writeback, proxy = proxied
+    proxy.replacement, proxy.status = ("mutation SetWorkSubtitle", b"<html>Forbidden</html>"), status
+    await writeback.enqueue(request(metadata()), request(metadata(), "w2", "works/61418", 61418))
+    await writeback.wait_for_outcomes("manual", "manual")
+    tasks = await writeback.pool.fetch("select reason, error_messages from tasks")
+    assert {task["reason"] for task in tasks} == {"not_taken"}
+    assert all(f"HTTP {status}" in task["error_messages"] for task in tasks)
+    assert proxy.replaced == 2 * MAX_ATTEMPTS
+    assert (writeback.breaker.pause_reason, await writeback.client.key_detail()) == (None, "")
+
+
+UNUSABLE = {
+    "an error of the server": (500, b"<html>Something went wrong</html>"),
+    "half a surrogate": (200, b'{"data":{"work":{"id":61421,"subtitle":"\\ud83d"}}}'),
+    "another record": (200, LEFT_OUT),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), UNUSABLE.values(), ids=list(UNUSABLE))
+async def test_a_record_that_cannot_be_read_for_an_hour_becomes_a_task(
+    proxied: tuple[WritebackUnderTest, FaultyProxy], status: int, body: bytes
+) -> None:
+    writeback, proxy = proxied
+    proxy.replacement, proxy.status = ("ReadWorkSubtitle", body), status
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        await enqueue_writes(connection, [request(metadata())])
+        await connection.execute("update writes set reads = $1", MAX_UNUSABLE_ANSWERS - 2)
+    await writeback.wait_until(proxy.has_replaced)
+    await asyncio.sleep(0.2)
+    assert await writeback.outcomes() == []
+    async with writeback.pool.acquire() as connection:
+        await connection.execute("update writes set due_at = now()")
+    await writeback.wait_for_outcomes("manual")
+    assert await writeback.pool.fetchval("select reason from tasks") == "unreadable"
