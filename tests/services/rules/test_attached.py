@@ -64,7 +64,7 @@ def test_a_difference_names_the_messages_that_go_with_another_document(
     assert comment.startswith("### 1 message with another document, for 1 person")
     assert "one reminder with another document" in comment
     assert said in comment
-    assert "| other document |" in comment
+    assert "| with another document |" in comment
 
 
 class Decisions:

@@ -196,4 +196,4 @@ def test_stories_cover_both_branches_of_the_condition_and_the_reason() -> None:
 
 def test_the_picture_says_that_a_step_is_not_for_everybody() -> None:
     drawn = mermaid(graph_of(rulebook().rules[RULE]))
-    assert '"tell author, agent (proofs_by_post), not to those for whom …"' in drawn
+    assert '"tell author, agent (proofs_by_post), not to those for whom recipient.country is one of [US, CA]"' in drawn
