@@ -69,3 +69,8 @@ def test_a_bsuid_is_known_by_its_shape_wherever_it_stands() -> None:
     assert parse_bsuid("447700900123") is None
     assert parse_bsuid("user.5f2c9e") == Bsuid("user.5f2c9e")
     assert not has_bsuid_shape("447700900123")
+
+
+def test_a_number_that_may_be_a_mobile_written_without_its_9_is_no_landline() -> None:
+    assert phonenumbers.number_type(phonenumbers.parse("+541112345678")) == phonenumbers.PhoneNumberType.FIXED_LINE
+    assert not is_landline(Phone("+541112345678"))
