@@ -96,7 +96,8 @@ def test_a_reader_that_closes_the_output_is_no_finding(arguments: list[str]) -> 
         assert running.stdout is not None
         assert running.stderr is not None
         running.stdout.close()
-        assert running.stderr.read() == b""
+        progress = b"playing stories: "  # of a check that takes long, as on a busy machine
+        assert [line for line in running.stderr if not line.startswith(progress)] == []
         assert running.wait() == READER_GONE
 
 
