@@ -111,6 +111,7 @@ async def supervise(name: str, work: Work) -> None:
 
 
 async def _failure_of(name: str, work: Work) -> Exception:
+    requests = _cancel_requests()
     try:
         await work()
     except FATAL_ERRORS:
@@ -119,9 +120,20 @@ async def _failure_of(name: str, work: Work) -> Exception:
         if (fatal := _fatal_error_in(group)) is not None:
             raise fatal from group
         return group
+    except asyncio.CancelledError as error:
+        if _cancel_requests() > requests:
+            raise
+        # not the task was cancelled but what it waited for, as a client does whose connection is lost
+        return RuntimeError(f"a part of the task {name} was cancelled").with_traceback(error.__traceback__)
     except Exception as error:  # noqa: BLE001 -- the boundary of one task: its failure must not end the others
         return error
     return RuntimeError(f"the task {name} ended by itself")
+
+
+def _cancel_requests() -> int:
+    """The requests to cancel the present task; up to Python 3.12 an ended TaskGroup may leave one behind."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _fatal_error_in(group: ExceptionGroup[Exception]) -> Exception | None:

@@ -82,6 +82,10 @@ class Shaky:
                     group.create_task(_fail(ValueError("one of several")))
             case "ends":
                 return
+            case "cancelled":
+                answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                answer.cancel()
+                await answer
             case "misconfigured":
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_fail(Misconfigured("HOUSE_FAILS", "cannot be so")))
