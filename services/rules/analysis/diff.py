@@ -18,7 +18,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from services.rules.analysis.bundle import Bundle, LiveChain, UnreadableBundle
-from services.rules.analysis.virtual_run import EndedCase, Message, RunResult, VirtualRun, message_of
+from services.rules.analysis.virtual_run import EndedCase, Message, RunResult, VirtualRun, held_messages, message_of
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.event_rules import OWN_SUBJECT
 from services.rules.rulebook.built_in import add_built_in_rules
@@ -96,9 +96,10 @@ def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Chang
     for one, other in pairs:
         if abs(one.at - other.at) > _SAME_TIME:
             changes.append(Change(ChangeKind.MOVED, one, other))
-        if (one.text, one.language, one.say) != (other.text, other.language, other.say):
+        is_written = bool(one.text and other.text)  # a message is not yet while it waits
+        if one.say != other.say or (is_written and (one.text, one.language) != (other.text, other.language)):
             changes.append(Change(ChangeKind.REWORDED, one, other))
-        if (one.document, one.needs_document) != (other.document, other.needs_document):
+        if is_written and (one.document, one.needs_document) != (other.document, other.needs_document):
             changes.append(Change(ChangeKind.DOCUMENT_CHANGED, one, other))
     return changes
 
@@ -372,6 +373,7 @@ def _messages_of_story(story: Story, book: Rulebook) -> RunResult:
         if isinstance(effect, RequestedMessage):
             at = requested.get(effect.send.message_id) or story.start
             result.messages.append(message_of(case, player.people.book, simulation.facts, effect, at.astimezone(UTC)))
+    result.messages += held_messages(case, player.people.book, simulation.facts)
     for chain in simulation.facts.chains.values():
         if chain.ended is not None:
             result.endings.append(EndedCase(case, chain.rule, chain.subject, str(chain.ended)))

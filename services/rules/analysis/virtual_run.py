@@ -7,7 +7,7 @@ now asked later. A write has the outcome it really had, else it is verified.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -39,7 +39,8 @@ _MOST_STEPS_AT_ONE_INSTANT = 100
 class Message(NamedTuple):
     """A message of a run. ``case`` is the story it belongs to; ``country`` the recipient's.
 
-    ``text`` is a digest, and so is ``document``: of the address and the name of the attached one, empty without one.
+    ``text`` is a digest, empty while the message waits for open hours. ``document`` is one of the address and the name
+    of the attached document, empty without one.
     With ``needs_document`` the message goes only with it.
     """
 
@@ -100,6 +101,30 @@ def message_of(case: str, book: Rulebook, facts: Facts, effect: RequestedMessage
     )
 
 
+def held_messages(case: str, book: Rulebook, facts: Facts) -> Iterator[Message]:
+    """The messages that wait for open hours or for a cap, at the time at which they are to leave."""
+    for chain in facts.chains.values():
+        for held in chain.messages:
+            if held.delivery is not DeliveryState.HELD or held.held_until is None:
+                continue
+            person, template = facts.people.get(held.person_id), book.templates.get(held.say)
+            yield Message(
+                case=case,
+                rule=str(chain.rule),
+                subject=chain.subject,
+                title=_title(chain),
+                person=held.person_id,
+                country=(person.country if person else None) or "",
+                role=_role(book, person),
+                verb=str(held.verb),
+                say=held.say,
+                language=held.language or "",
+                text="",
+                category=str(template.category) if template else "service",
+                at=held.held_until,
+            )
+
+
 def _role(book: Rulebook, person: PersonFacts | None) -> str:
     """The person's role towards the publisher in one word, for readers of the rules."""
     if person is None:
@@ -150,6 +175,7 @@ class VirtualRun:
                 continue
             self._decide(event)
         self.advance(self.until)
+        self.result.messages += held_messages("", self.book, self.facts)
         return self.result
 
     def advance(self, until: datetime) -> None:

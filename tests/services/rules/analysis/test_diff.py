@@ -293,3 +293,17 @@ def test_the_words_that_a_removed_rule_had_asked_for_go_to_the_editors_instead()
     found = diff_stories(base, head)
     assert found.changes == []
     assert "to_read" in [message.say for message in found.after]
+
+
+def test_a_message_that_waits_when_the_story_ends_comes_later_and_is_not_lost() -> None:
+    base = _stories_of(
+        "11: {roles: [editor], team: editorial, country: GB}\n  play:\n    - wait until: 2027-03-03T17:00:00Z\n"
+        "    - event: work.stage_changed\n      with: {to_stage_key: final_proof_approved}\n"
+    )
+    assert "09:00-18:00" in base["calendar.yaml"]
+    head = {**base, "calendar.yaml": base["calendar.yaml"].replace("09:00-18:00", "09:00-16:00")}
+    found = diff_stories(base, head)
+    told = [change for change in found.changes if change.message.say == "stage_changed_staff"]
+    assert [(change.kind, change.message.at) for change in told] == [
+        (ChangeKind.MOVED, datetime(2027, 3, 4, 9, tzinfo=UTC))
+    ]
