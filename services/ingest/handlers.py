@@ -284,7 +284,7 @@ class ConsonanceEvents:
         await self.erasures.forget_names(pushed.documents)
         batch = self._validate(pushed, context)
         before = await self.received.find([each.event for each in batch.events])
-        new = [each for each in batch.events if (each.event.source, each.event.id) not in before]
+        new = [each for key, each in _by_id(batch.events).items() if key not in before]
         unreadable = [one for each in new for one in to_invalid_inputs(each.label, each.fields.unreadable, ())]
         if batch.invalid or unreadable:
             await self.parking.park([*batch.invalid, *unreadable], EVENTS_PATH)
@@ -314,3 +314,11 @@ class ConsonanceEvents:
         if reason is not RejectionReason.SIGNATURE:  # any sender can cause those: they are only counted
             _log.info("events.rejected", reason=reason.value, faults=faults)
         return json_response(status, error=reason.value, faults=faults, **more)
+
+
+def _by_id(events: Iterable[ValidatedEvent]) -> dict[tuple[str, str], ValidatedEvent]:
+    """By source and id, in their order; of an event that is twice in a batch the first counts."""
+    found: dict[tuple[str, str], ValidatedEvent] = {}
+    for each in events:
+        found.setdefault((each.event.source, each.event.id), each)
+    return found

@@ -265,6 +265,16 @@ async def test_the_valid_events_of_a_batch_are_published_and_the_invalid_one_is_
     assert good["id"] in {event.id for event in await running_ingest.read(CONSONANCE_EVENTS)}
 
 
+async def test_an_event_that_is_twice_in_a_batch_is_published_once(
+    running_ingest: IngestProcess, post: WebhookClient
+) -> None:
+    first, second = blocked(id=fresh()), blocked(id=fresh())
+    answer = await post.events([first, second, first], "application/cloudevents-batch+json")
+    assert answer == (202, {"accepted": 2})
+    published = [event.id for event in await running_ingest.read(CONSONANCE_EVENTS)]
+    assert (published.count(first["id"]), published.count(second["id"])) == (1, 1)
+
+
 async def test_an_id_too_long_for_an_index_is_rejected_before_it_is_published(
     running_ingest: IngestProcess, post: WebhookClient
 ) -> None:  # fmt: skip
