@@ -58,12 +58,15 @@ _CONTACTS_ORIGIN = "polled contacts"
 
 
 def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> PollPass:
-    """The interrupted pass, else a new one: over all records while a field still lacks its first pass."""
+    """The interrupted pass, else a new one: over all records while a field still lacks its first pass.
+
+    A pass over changed records is no first pass of a field, so it is not continued where one was added meanwhile.
+    """
     if last is None:
         return PollPass(started_at=now)
-    if last.completed_at is None:
-        return last
     lacks_baseline = not last.fields >= set(fields)
+    if last.completed_at is None and (last.changed_since is None or not lacks_baseline):
+        return last
     since = None if lacks_baseline else last.started_at.date() - OVERLAP
     return PollPass(started_at=now, changed_since=since, fields=last.fields)
 

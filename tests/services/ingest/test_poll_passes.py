@@ -179,6 +179,15 @@ def test_a_new_field_begins_with_a_pass_over_all_records() -> None:
     assert next_pass(done, NOW, ["stage", "people"]).changed_since is None
 
 
+def test_a_new_field_does_not_wait_for_a_pass_that_was_interrupted() -> None:
+    """That pass would end as the first one over the field, and has not read it in the works that did not change."""
+    interrupted = PollPass(NOW - timedelta(hours=1), date(2026, 11, 23), 9, None, frozenset({"stage"}))
+    assert next_pass(interrupted, NOW, ["stage"]) is interrupted
+    over_all = PollPass(NOW, fields=frozenset({"stage"}))
+    assert next_pass(interrupted, NOW, ["stage", "people"]) == over_all
+    assert next_pass(over_all, NOW, ["stage", "people"]) is over_all
+
+
 def contact(number: int, phone: str | None, *tags: str) -> dict[str, Any]:
     phones = [{"phoneNumber": phone, "phoneType": "Mobile"}] if phone else []
     return {
