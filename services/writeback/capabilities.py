@@ -5,10 +5,12 @@ The error fields of a payload are requested as the schema has them, so three riv
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from graphql import (
     FieldNode,
+    GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -30,7 +32,10 @@ from services.writeback.operation_mapping import GraphQLCall, MappedOperation, M
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
 from shared.contracts.writes import WriteOperation
+from shared.runtime.clock import machine_now
 from shared.runtime.telemetry import get_logger
+
+_VALID_FOR = timedelta(hours=1)
 
 log = get_logger()
 
@@ -56,15 +61,20 @@ class OperationSupport(NamedTuple):
 
 
 class Capabilities:
-    """The support found by the latest introspection; ``is_outdated``: introspect before the next write."""
+    """The support found by the latest introspection."""
 
     def __init__(self, mapping: OperationMapping) -> None:
         self._mapping = mapping
         self._supports: tuple[OperationSupport, ...] = ()
-        self.is_outdated = True
+        self._examined_at: datetime | None = None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Introspect before the next write: after a failure, and each hour, for what a schema gains fails nothing."""
+        return self._examined_at is None or machine_now() - self._examined_at > _VALID_FOR
 
     def mark_outdated(self) -> None:
-        self.is_outdated = True
+        self._examined_at = None
 
     async def refresh(self, client: ConsonanceClient) -> None:
         """Raises Unavailable where Consonance cannot be asked, or describes a schema that cannot be examined."""
@@ -73,7 +83,7 @@ class Capabilities:
             self._supports = examine_schema(schema, self._mapping)
         except Exception as error:  # a schema may be valid and yet of a shape that no mapping foresaw
             raise Unavailable(f"Consonance's schema cannot be examined: {type(error).__name__}") from error
-        self.is_outdated = False
+        self._examined_at = machine_now()
         for support in self._supports:
             metrics.OPERATION_SUPPORTED.labels(support.name).set(support.write is not None)
             if support.schema_errors:
@@ -137,13 +147,17 @@ class _AddErrorsField(Visitor):
 
 
 def _selection(payload: GraphQLObjectType, errors: str) -> Iterator[str]:
-    """The selection of an errors field: nothing where it is text, else every leaf field that needs no argument."""
+    """The selection of an errors field: nothing where it is text, else every leaf field that needs no argument.
+
+    Where there is none, as in a union, the name of the type alone.
+    """
     kind = get_named_type(payload.fields[errors].type)
-    if isinstance(kind, GraphQLObjectType):
-        leaves = (name for name, field in kind.fields.items() if is_leaf_type(get_named_type(field.type)))
-        yield "{"
-        yield from (name for name in leaves if not any(map(is_required_argument, kind.fields[name].args.values())))
-        yield "}"
+    if is_leaf_type(kind):
+        return
+    fields = kind.fields if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType) else {}
+    leaves = (name for name, field in fields.items() if is_leaf_type(get_named_type(field.type)))
+    plain = [name for name in leaves if not any(map(is_required_argument, fields[name].args.values()))]
+    yield from ("{", *(plain or ["__typename"]), "}")
 
 
 def _parse_field(selection: str) -> SelectionNode:

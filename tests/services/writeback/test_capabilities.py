@@ -1,15 +1,19 @@
 """Capabilities follow from the schema, and so does the selection of a payload's errors."""
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from graphql import GraphQLSchema, build_schema
 
 import services.writeback
-from services.writeback.capabilities import OperationSupport, choose_support, examine_schema
+from services.writeback import capabilities
+from services.writeback.capabilities import Capabilities, OperationSupport, choose_support, examine_schema
 from services.writeback.comparison import ChangeComparison, ComparisonStatus
 from services.writeback.operation_mapping import load_mapping
 from shared.contracts.writes import WriteOperation
+from tests.services.writeback.samples import NOW
 
 WAYS = load_mapping(Path(services.writeback.__file__).parent / "mapping" / "extended.yaml")
 SCHEMA = """
@@ -36,6 +40,9 @@ def title(errors: str) -> OperationSupport:
     [
         ("errors: [E!] } type E { field: String messages: [String!]", "errors { field messages }"),
         ("errors: [E!] } type E { attribute: String work: Work", "errors { attribute }"),
+        ("errors: [E!] } interface E { code: String message: String", "errors { code message }"),
+        ("errors: [U!] } union U = E type E { message: String", "errors { __typename }"),
+        ("errors: [E!] } type E { work: Work", "errors { __typename }"),
         ("errors: [String!]", "work { id } errors }"),
         ("", "{ work { id } } }"),
     ],
@@ -61,9 +68,25 @@ def test_replacing_a_text_needs_the_mutation_that_removes_it() -> None:
     assert not support._replace(write=None).allows(ChangeComparison(ComparisonStatus.CLEAR))
 
 
+class _Server:
+    async def fetch_schema(self) -> GraphQLSchema:
+        return build_schema(SCHEMA % "")
+
+
+async def test_capabilities_are_examined_every_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the vendor adds to a schema makes no request fail, so nothing else shows it."""
+    found, now = Capabilities(WAYS), [NOW]
+    monkeypatch.setattr(capabilities, "machine_now", lambda: now[0])
+    assert found.is_outdated
+    await found.refresh(cast("Any", _Server()))
+    now[0] = NOW + timedelta(minutes=59)
+    assert not found.is_outdated
+    now[0] = NOW + timedelta(minutes=61)
+    assert found.is_outdated
+
+
 def test_a_field_that_is_not_mapped_has_no_support() -> None:
-    capabilities = examine_schema(build_schema(SCHEMA % ""), WAYS)
+    supports = examine_schema(build_schema(SCHEMA % ""), WAYS)
     assert (
-        choose_support(capabilities, WriteOperation.APPLY_METADATA, {"field": "contributor_name", "level": "work"})
-        is None
+        choose_support(supports, WriteOperation.APPLY_METADATA, {"field": "contributor_name", "level": "work"}) is None
     )
