@@ -206,6 +206,17 @@ def test_a_stop_after_a_quiet_hour_is_confirmed_again() -> None:
     assert [one.send.say for one in apply(facts, said(Word(CONTACT, "STOP", 62)), 9)] == ["stopped"]
 
 
+def test_a_person_who_has_opted_out_gets_nothing_for_a_further_stop() -> None:
+    facts = after([said(Word(CONTACT, "STOP", 1))])
+    assert apply(facts, said(Word(CONTACT, "STOP", 600)), 9) == []
+
+
+def test_a_stop_that_a_start_took_back_before_it_came_is_not_confirmed() -> None:
+    facts = after([said(Word(CONTACT, "START", 100))])
+    assert apply(facts, said(Word(CONTACT, "STOP", 1)), 9) == []
+    assert not facts.opted_out(CONTACT)
+
+
 def test_each_change_is_entered_in_the_ledger_with_its_evidence() -> None:
     facts = after([said(Word(CONTACT, "STOP", 1)), said(Word(CONTACT, "START", 2)), said(Word(CONTACT, "STOP", 1))])
     entries = [(each.change, each.at, each.evidence, each.line) for each in facts.consent_entries]
