@@ -27,7 +27,7 @@ from ops.command_line import (
     print_rows,
     run,
 )
-from ops.consent_import import ConsentRow, PlannedRow, UnusableFile, people_named, plan_import, read_rows
+from ops.consent_import import ConsentRow, PlannedRow, UnusableFile, decode_file, people_named, plan_import, read_rows
 from ops.database import operator_pool
 from ops.timeline import QUERIES as TRACE
 from ops.timeline import IdKind, kind_of
@@ -129,8 +129,8 @@ def import_command(
     if apply and not reason.strip():
         raise typer.Exit(print_error("--apply needs --reason: it must say why", code=ExitCode.CANNOT_RUN))
     try:
-        rows = read_rows(file.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, UnusableFile) as error:
+        rows = read_rows(decode_file(file.read_bytes()))
+    except (OSError, UnusableFile) as error:
         raise typer.Exit(print_error(f"{file} cannot be read: {error}", code=ExitCode.CANNOT_RUN)) from None
 
     async def command() -> int:

@@ -6,6 +6,7 @@ and perhaps ``category``: ``messages`` or ``marketing``.
 """
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -102,6 +103,14 @@ class PlannedRow:
         return self.outcome not in _FINE
 
 
+def decode_file(content: bytes) -> str:
+    """The text of a file in UTF-8, with its mark at the beginning or without. Raises UnusableFile."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnusableFile("it is not in UTF-8: save it as “CSV UTF-8” (Excel), or with this character set") from None
+
+
 def read_rows(text: str) -> list[ConsentRow]:
     """The rows of a file whose first line names the columns; commas or semicolons. Raises UnusableFile."""
     head = text.partition("\n")[0]
@@ -111,6 +120,8 @@ def read_rows(text: str) -> list[ConsentRow]:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
         if unknown := [name for name in columns if name not in _COLUMNS]:
             raise UnusableFile(f"it has a column “{unknown[0]}”; the columns are {', '.join(sorted(_COLUMNS))}")
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise UnusableFile(f"it has the column “{twice[0]}” twice")
         if not {"at", "evidence"} <= {*columns} or not {*_ADDRESSING} & {*columns}:
             raise UnusableFile("it needs the columns at, evidence, and one of contact, person and phone")
         reader.fieldnames = columns
@@ -123,7 +134,10 @@ def read_rows(text: str) -> list[ConsentRow]:
 def _row(line: int, written: Mapping[str, str | None]) -> ConsentRow:
     if _SURPLUS in written:
         raise UnusableFile(f"line {line} has more values than there are columns: put a text with a comma in quotes")
-    return ConsentRow(line, {name: (value or "").strip() for name, value in written.items()})
+    values = {name: " ".join((value or "").split()) for name, value in written.items()}
+    if any(unicodedata.category(letter) == "Cc" for value in values.values() for letter in value):
+        raise UnusableFile(f"line {line} holds a character that is no text")
+    return ConsentRow(line, values)
 
 
 def plan_import(
@@ -185,9 +199,9 @@ def _instant(text: str, now: datetime) -> datetime | None:
             at = datetime.combine(date.fromisoformat(text), time(), UTC)
         else:
             at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo is not None and at <= now else None
+    except (ValueError, OverflowError):
         return None
-    return at.astimezone(UTC) if at.tzinfo is not None and at <= now else None
 
 
 def _category(text: str) -> ConsentCategory | None:

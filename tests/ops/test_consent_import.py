@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ops.consent import grounds_of
-from ops.consent_import import Outcome, PlannedRow, UnusableFile, people_named, plan_import, read_rows
+from ops.consent_import import Outcome, PlannedRow, UnusableFile, decode_file, people_named, plan_import, read_rows
 from services.rules.conversation.fact_values import Consent, PersonFacts
 from services.rules.conversation.facts import Facts
 from shared.contracts.contacts import Addresses, PersonObserved
@@ -75,6 +75,9 @@ def planned(text: str, facts: Facts | None = None) -> list[PlannedRow]:
         (f"806,,,2027-03-04,{FORM},", Outcome.WRONG_TIME),
         (f"806,,,01/03/2027,{FORM},", Outcome.WRONG_TIME),
         (f"806,,,2027-03-01T09:30:00,{FORM},", Outcome.WRONG_TIME),
+        (f"806,,,0001-01-01T00:00:00+05:00,{FORM},", Outcome.WRONG_TIME),
+        (f"806,,,46082,{FORM},", Outcome.WRONG_TIME),
+        (f",,4.47700900124E+11,2027-03-01,{FORM},", Outcome.NO_ADDRESSEE),
         ("806,,,2027-03-01,,", Outcome.NO_EVIDENCE),
         (f"806,,,2027-03-01,{'x' * 301},", Outcome.NO_EVIDENCE),
         (f"806,,,2027-03-01,{FORM},news", Outcome.WRONG_CATEGORY),
@@ -149,6 +152,10 @@ def test_the_grounds_name_what_declares_them() -> None:
         ("", "it needs the columns"),
         ("contact,evidence\n", "it needs the columns"),
         ("at,evidence\n", "it needs the columns"),
+        ("contact,at,evidence,contact\n", "it has the column “contact” twice"),
+        ("contact,at,evidence\n806,2027-03-01,form\0 3\n", "line 2 holds a character that is no text"),
+        ("contact,at,evidence\n806,2027-03-01,form\x1b[2J 3\n", "line 2 holds a character that is no text"),
+        ("sep=;\ncontact;at;evidence\n", "a column “sep=”"),
         ("contact,at,evidence,name\n", "a column “name”"),
         ('contact,at,evidence\n806,2027-03-01,"open\n', "no line of a CSV file"),
         ("contact,at,evidence\n806,2027-03-01,form 3, sheet 14\n", "line 2 has more values than there are columns"),
@@ -157,6 +164,19 @@ def test_the_grounds_name_what_declares_them() -> None:
 def test_a_file_of_another_shape_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(UnusableFile, match=sentence):
         read_rows(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_file_in_another_encoding_is_refused_with_what_to_do(encoding: str) -> None:
+    text = "contact;at;evidence\n806;2027-03-01;Formular für Autoren\n"
+    assert read_rows(decode_file(text.encode("utf-8-sig"))) == read_rows(text)
+    with pytest.raises(UnusableFile, match="save it as “CSV UTF-8”"):
+        decode_file(text.encode(encoding))
+
+
+def test_a_text_of_two_lines_is_one_line_of_the_ledger() -> None:
+    (row,) = read_rows('contact,at,evidence\r\n806,2027-03-01,"sheet 14,\r\n\tpage 3"\r\n')
+    assert (row.line, row.values["evidence"]) == (3, "sheet 14, page 3")
 
 
 def test_numbers_are_looked_up_in_their_one_spelling() -> None:
