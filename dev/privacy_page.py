@@ -1,12 +1,11 @@
 """Makes the tables of docs/privacy.md from the inventory of personal data: ``python -m dev.privacy_page``."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 from dev.layout import ROOT
-from shared.contracts.personal_data import TABLES, TOPICS, Erasure, Retention, TopicErasure
-from shared.contracts.topics import ALL_TOPICS, COMPACTED_WITHIN
+from shared.contracts.personal_data import KEPT, TABLES, TOPICS, Erasure, TopicErasure
+from shared.contracts.topics import ALL_TOPICS
 
 PATH = Path("docs/privacy.md")
 _START = "## Tables"
@@ -28,24 +27,19 @@ def _tables() -> Iterator[str]:
                 continue
             seen.add(table.name)
             place = "every service" if table.name in _OF_EVERY_SERVICE else schema
-            erasure, kept = _ERASURES[table.erasure], _KEPT[table.retention]
+            erasure, kept = _ERASURES[table.erasure], KEPT[table.retention]
             yield f"| `{table.name}` of {place} | {table.holds} | {erasure} | {kept} |"
     yield ""
 
 
 def _topics() -> Iterator[str]:
     yield "## Topics\n\n| topic | holds | an erasure | kept |\n|---|---|---|---|"
-    kept = {topic.name: topic.keep for topic in ALL_TOPICS}
+    kept = {topic.name: topic for topic in ALL_TOPICS}
     for topic in TOPICS:
         service = topic.name.removeprefix("parked.")
         name = f"`{topic.name}`" if service == topic.name else f"the parked records of {service}"
-        yield f"| {name} | {topic.holds} | {_TOPIC_ERASURES[topic.erasure]} | {_days(kept[topic.name])} |"
+        yield f"| {name} | {topic.holds} | {_TOPIC_ERASURES[topic.erasure]} | {kept[topic.name].kept} |"
     yield ""
-
-
-def _days(keep: timedelta | None) -> str:
-    hours = int(COMPACTED_WITHIN.total_seconds() // 3600)
-    return f"{keep.days} days" if keep is not None else f"the newest state of each person; earlier ones {hours} hours"
 
 
 _ERASURES = {
@@ -61,21 +55,6 @@ _TOPIC_ERASURES = {
     TopicErasure.DELETE_RECORDS: "deletes the records that every service has read",
     TopicErasure.COMPACT: "replaces earlier states",
     TopicErasure.NONE: "leaves it",
-}
-_KEPT = {
-    Retention.CHAINS: "`STET_KEEP_CHAINS_DAYS` after the end",
-    Retention.MESSAGES: "`STET_KEEP_MESSAGES_DAYS` after the last status",
-    Retention.VISITORS: "contacts: until an erasure; others: `STET_KEEP_VISITORS_DAYS`",
-    Retention.INBOX: "until it is handled",
-    Retention.PARKED: "`STET_KEEP_PARKED_DAYS` after it is settled",
-    Retention.MEDIA: "`STET_KEEP_MEDIA_DAYS`",
-    Retention.REPORTS: "`STET_KEEP_INBOX_DAYS`",
-    Retention.INPUTS: "`STET_KEEP_DECISION_INPUTS_DAYS`",
-    Retention.COSTS: "`STET_KEEP_COST_DAYS`",
-    Retention.SOURCE: "until Consonance shows it without them, or an erasure",
-    Retention.PERSON: "while the person is known",
-    Retention.CONFIGURATION: "until it is replaced",
-    Retention.EVIDENCE: "while the agreement can be disputed",
 }
 
 

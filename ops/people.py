@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -28,7 +28,7 @@ from services.ingest.fields import find_phone
 from services.ingest.phone_numbers import phone_key
 from services.writeback.evidence_store import ChainEntry, fetch_entries_of
 from shared.contracts.ids import PersonId
-from shared.contracts.personal_data import TABLES, TOPICS, TopicErasure
+from shared.contracts.personal_data import KEPT, TABLES, TOPICS, TableData, TopicErasure
 from shared.contracts.topics import ALL_TOPICS, SERVICES
 from shared.runtime.erasure import QUERIES as ERASURES
 from shared.runtime.erasure import TableSearch, known_words, search_arguments, searches_of, slices
@@ -63,10 +63,16 @@ class PersonPlace:
     found: int
     holds: str
     erasure: str
+    kept: str
     rows: Sequence[Mapping[str, Any]] = field(default=())
 
     def fields(self) -> dict[str, Any]:
-        return {"place": self.place, "found": self.found, "holds": self.holds, "erasure": self.erasure}
+        named = ("place", "found", "holds", "erasure", "kept")
+        return {name: getattr(self, name) for name in named}
+
+    @classmethod
+    def of_table(cls, name: str, found: int, table: TableData, rows: Sequence[Mapping[str, Any]]) -> Self:
+        return cls(name, found, table.holds, table.erasure.value, KEPT[table.retention].replace("`", ""), rows)
 
 
 # ------------------------------------------------------------------ erase
@@ -198,7 +204,7 @@ def report_lines(person_id: str, places: Sequence[PersonPlace]) -> Iterator[str]
     yield f"What is kept about {person_id}"
     for place in places:
         yield ""
-        yield f"{place.place}: {place.holds} ({place.found})"
+        yield f"{place.place}: {place.holds} ({place.found}); kept: {place.kept}"
         for row in place.rows:
             yield from (f"    {name}: {_shown(value)}" for name, value in row.items() if value is not None)
             yield ""
@@ -255,7 +261,7 @@ async def _place_of_table(
         del row["row_place"]
     table = search.table
     shown = list(rows.values()) if with_rows else ()
-    return [PersonPlace(search.full_name, len(rows), table.holds, table.erasure.value, shown)] if rows else []
+    return [PersonPlace.of_table(search.full_name, len(rows), table, shown)] if rows else []
 
 
 def _shown_columns(search: TableSearch, *, with_rows: bool) -> list[str]:
@@ -274,9 +280,7 @@ async def _place_of_evidence(
         {"record": record, "header": entry.entry.header, "content": _content(entry), "unreadable": entry.unreadable}
         for record, entry in (found if with_rows else ())
     ]
-    return (
-        [PersonPlace("writeback.evidence_entries", len(found), table.holds, table.erasure.value, rows)] if found else []
-    )
+    return [PersonPlace.of_table("writeback.evidence_entries", len(found), table, rows)] if found else []
 
 
 def _content(entry: ChainEntry) -> str | None:
@@ -296,7 +300,7 @@ async def _places_in_topics(settings: OperatorSettings, people: Sequence[PersonW
     for record in records:
         counts[record.topic.name] = counts.get(record.topic.name, 0) + 1
     return [
-        PersonPlace(f"topic {one.name}", counts[one.name], one.holds, one.erasure.value)
+        PersonPlace(f"topic {one.name}", counts[one.name], one.holds, one.erasure.value, topics[one.name].kept)
         for one in TOPICS
         if one.name in counts
     ]

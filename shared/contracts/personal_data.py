@@ -57,6 +57,24 @@ class Retention(StrEnum):
     """Proof of what was agreed: for as long as the agreement can be disputed."""
 
 
+KEPT = {
+    Retention.CHAINS: "`STET_KEEP_CHAINS_DAYS` after the end",
+    Retention.MESSAGES: "`STET_KEEP_MESSAGES_DAYS` after the last status",
+    Retention.VISITORS: "contacts: until an erasure; others: `STET_KEEP_VISITORS_DAYS`",
+    Retention.INBOX: "until it is handled",
+    Retention.PARKED: "`STET_KEEP_PARKED_DAYS` after it is settled",
+    Retention.MEDIA: "`STET_KEEP_MEDIA_DAYS`",
+    Retention.REPORTS: "`STET_KEEP_INBOX_DAYS`",
+    Retention.INPUTS: "`STET_KEEP_DECISION_INPUTS_DAYS`",
+    Retention.COSTS: "`STET_KEEP_COST_DAYS`",
+    Retention.SOURCE: "until Consonance shows it without them, or an erasure",
+    Retention.PERSON: "while the person is known",
+    Retention.CONFIGURATION: "until it is replaced",
+    Retention.EVIDENCE: "while the agreement can be disputed",
+}
+"""How long a row is kept, by the name of the setting where there is one, for people to read."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableData:
     """``rows`` is the SQL condition for rows about the person ($1 the tenant, $2 the person's id). ``people`` are the

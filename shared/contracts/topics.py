@@ -30,6 +30,14 @@ class Topic:
     keep: timedelta | None
     max_message_bytes: int = _MEBIBYTE
 
+    @property
+    def kept(self) -> str:
+        """How long a record is kept, for people to read."""
+        if self.keep is not None:
+            return f"{self.keep.days} days"
+        hours = int(COMPACTED_WITHIN.total_seconds() // 3600)
+        return f"the newest state of each person; earlier ones {hours} hours"
+
 
 _PERSON = "tenant and person"
 _WORK = "tenant and work, else the payee, contact or rights record"
