@@ -8,7 +8,8 @@ hold personal data, into its error texts.
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -20,6 +21,7 @@ from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 
 from shared.contracts.errors import Throttled, Unavailable
+from shared.runtime.clock import machine_now
 from shared.runtime.credentials import SECRET_REFUSED
 from shared.runtime.metrics import Metrics, current_exemplar, label
 from shared.runtime.telemetry import get_logger
@@ -306,10 +308,19 @@ def _names_schema(error: Mapping[str, Any]) -> bool:
 
 
 def _pause(retry_after: str | None) -> timedelta:
-    """The seconds of a Retry-After header, an hour at most; five seconds where it holds no number."""
-    if retry_after is None or not (retry_after.isascii() and retry_after.isdecimal()):
+    """A Retry-After header's seconds, or the time until its date; an hour at most, five seconds where it says neither.
+
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    written = retry_after or ""
+    if written.isascii() and written.isdecimal():
+        return min(timedelta(seconds=int(written[:_LONGEST_NUMBER])), _LONGEST_PAUSE)
+    try:
+        until = parsedate_to_datetime(written)
+        left = (until if until.tzinfo else until.replace(tzinfo=UTC)) - machine_now()
+    except (ValueError, OverflowError):
         return _DEFAULT_PAUSE
-    return min(timedelta(seconds=int(retry_after[:_LONGEST_NUMBER])), _LONGEST_PAUSE)
+    return min(left, _LONGEST_PAUSE) if left > timedelta(0) else _DEFAULT_PAUSE
 
 
 class _BoundedResponse(aiohttp.ClientResponse):

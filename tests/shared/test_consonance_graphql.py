@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
@@ -131,6 +131,28 @@ async def test_a_requested_pause_ends_within_the_hour(retry_after: str) -> None:
         with pytest.raises(Throttled) as failure:
             await consonance.query(QUERY, {})
     assert timedelta(0) <= failure.value.wait <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("Wed, 03 Mar 2027 10:02:00 GMT", 120),
+        ("Wed, 03 Mar 2027 23:00:00 GMT", 3600),
+        ("Wed, 03 Mar 2027 09:00:00 GMT", 5),
+        ("Wed, 03 Mar 2027 10:02:00 -0000", 120),
+        ("Wed, 99 Mar 2027 10:02:00 GMT", 5),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
+        ("7", 7),
+    ],
+)
+async def test_a_pause_may_be_requested_until_a_time(
+    monkeypatch: pytest.MonkeyPatch, retry_after: str, seconds: int
+) -> None:
+    monkeypatch.setattr(consonance_graphql, "machine_now", lambda: datetime(2027, 3, 3, 10, tzinfo=UTC))
+    async with server(status=429, headers={"Retry-After": retry_after}) as url, client(url) as consonance:
+        with pytest.raises(Throttled) as failure:
+            await consonance.query(QUERY, {})
+    assert failure.value.wait == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("errors", [None, 7, "no", [None], [{"message": 7}], [{"extensions": {"code": []}}]])

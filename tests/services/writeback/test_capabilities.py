@@ -74,7 +74,7 @@ class _Server:
 
 
 async def test_capabilities_are_examined_every_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the vendor adds to a schema makes no request fail, so nothing else shows it."""
+    """An addition to the schema makes no request fail, so nothing else shows it."""
     found, now = Capabilities(WAYS), [NOW]
     monkeypatch.setattr(capabilities, "machine_now", lambda: now[0])
     assert found.is_outdated
