@@ -73,8 +73,8 @@ def test_this_stops(text: str) -> None:
         "El fin de semana no puedo", "Dung", "Huy", "bus stop", "Stop 14", "We end in May", "停止しません",
         "La fin du chapitre 3 me plaît", "À la fin", "Arrêt sur image", "Alto, espera", "Alto relieve en la cubierta",
         "Basta che sia in blu", "Halt die Frist ein", "Das ist das Ende", "Para mí está bien",
-        "Stop! The cover is wrong", "yes stop", "Please stop the print run", "Cancel my last answer", "Remove the comma",
-        "no more changes", "완벽합니다",
+        "Stop! The cover is wrong", "yes stop", "Please stop the print run", "Cancel my last answer",
+        "Remove the comma", "no more changes", "완벽합니다",
         "", "👍", "🛑", "Yes", "No", "Done", "s", "Endo", "Basta così poco per essere felici", "word " * 80 + "stop",
     ],
 )  # fmt: skip
