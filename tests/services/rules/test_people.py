@@ -1,4 +1,4 @@
-"""The rules of ``people/`` check and their stories pass: who counts, is asked next, covers, or gets a copy."""
+"""The rules of ``people/`` pass their stories: who counts, is asked next, covers, gets a copy, or is told no more."""
 
 from dataclasses import replace
 from functools import lru_cache
