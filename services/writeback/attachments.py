@@ -64,6 +64,11 @@ def _linked(attachment: Attachment, file: MediaFile | None) -> Attachment:
     return attachment.replace(url=file.url, verdict=file.verdict, mime=mime, size=size)
 
 
+def late_write_id(tenant: TenantId, file_id: str, write_id: WriteId) -> WriteId:
+    """The id of the write that adds a file to the record of a write that went on without it."""
+    return WriteId(derive_id(tenant, "file", file_id, write_id))
+
+
 def late_append(tenant: TenantId, write: RequestWrite, ordering_key: str, file: MediaFile, now: datetime) -> Event:
     """The request to add a file to the record of a write that was executed without it.
 
@@ -73,7 +78,7 @@ def late_append(tenant: TenantId, write: RequestWrite, ordering_key: str, file: 
     (attachment, *_) = [one for one in attachments_of(write) if one.file_id == file.file_id]
     assert isinstance(request, CreateAcquisition | AppendAcquisition)  # noqa: S101 -- others have no attachments
     data = RequestWrite(
-        write_id=WriteId(derive_id(tenant, "file", file.file_id, write.write_id)),
+        write_id=late_write_id(tenant, file.file_id, write.write_id),
         record=write.record,
         work_id=write.work_id,
         input=AppendAcquisition(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.writeback.attachments import MediaFile, file_locks, late_append, open_files
+from services.writeback.attachments import MediaFile, file_locks, late_append, late_write_id, open_files
 from services.writeback.changes import decision_key, idempotency_key
 from services.writeback.comparison import EarlierWrites, WriteReason
 from services.writeback.evidence_store import append_evidence, draft_of_write
@@ -110,8 +110,8 @@ class WriteStore:
         return EarlierWrites(value_by_hand=by_hand, decision=decision)
 
     async def fetch_files(self, stored: StoredWrite) -> dict[str, MediaFile]:
-        """The reports of the files of a write, as far as there are any."""
-        return await _files(self._pool, stored.tenant, open_files(stored.write))
+        """The reports of the files of a write, as far as there are any, but not of those that a later write adds."""
+        return await _files(self._pool, stored, open_files(stored.write))
 
     async def await_files(self, stored: StoredWrite, missing: Sequence[str]) -> dict[str, MediaFile]:
         """The write goes on without these files; each is added to its record once it is reported.
@@ -119,7 +119,7 @@ class WriteStore:
         Returns the reports that came meanwhile: the write has those files.
         """
         async with transaction(self._pool, self.clock, SERVICE, locks=file_locks(stored.tenant, missing)) as tx:
-            found = await _files(tx.connection, stored.tenant, missing)
+            found = await _files(tx.connection, stored, missing)
             awaited = [file_id for file_id in missing if file_id not in found]
             await tx.connection.execute(QUERIES.await_files, stored.tenant, stored.write.write_id, awaited)
         return found
@@ -220,8 +220,9 @@ class WriteStore:
         return {WriteOperation(row["operation"]): OpenTasks(row["tasks"], row["oldest"]) for row in rows}
 
 
-async def _files(connection: Connection, tenant: TenantId, file_ids: Sequence[str]) -> dict[str, MediaFile]:
-    rows = await connection.fetch(QUERIES.fetch_files, tenant, list(file_ids))
+async def _files(connection: Connection | Pool, stored: StoredWrite, file_ids: Sequence[str]) -> dict[str, MediaFile]:
+    later_writes = [late_write_id(stored.tenant, file_id, stored.write.write_id) for file_id in file_ids]
+    rows = await connection.fetch(QUERIES.fetch_files, stored.tenant, list(file_ids), later_writes)
     return {row["file_id"]: MediaFile(**row) for row in rows}
 
 

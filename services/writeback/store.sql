@@ -34,8 +34,11 @@ from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
 on conflict do nothing;
 
 -- name: fetch_files
--- The reports of these files, as far as there are any.
-select file_id, person_id, verdict, url, mime, size from media_files where tenant = $1 and file_id = any ($2::text[]);
+-- The reports of these files, as far as there are any; not of those that a later write ($3) adds to the record.
+select f.file_id, f.person_id, f.verdict, f.url, f.mime, f.size
+from unnest($2::text[], $3::text[]) as wanted (file_id, later_write)
+join media_files f on f.tenant = $1 and f.file_id = wanted.file_id
+where not exists (select from writes w where w.tenant = $1 and w.write_id = wanted.later_write);
 
 -- name: await_files
 -- A write goes on without these files.

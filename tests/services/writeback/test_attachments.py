@@ -107,9 +107,13 @@ async def test_a_record_gets_the_link_of_its_file_also_when_the_file_comes_after
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("is_read_again", [False, True])
 async def test_a_file_that_comes_as_its_write_goes_on_without_it_is_added_once(
-    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch
+    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch, *, is_read_again: bool
 ) -> None:
+    """Also where the write has to wait for Consonance, and begins once more when the file is there."""
+    if is_read_again:
+        await writeback.inject_fault("http_503", operation="ReadAcquisition")
     now, await_files = writeback.store.clock.now(), WriteStore.await_files
 
     async def await_and_report(store: WriteStore, stored: StoredWrite, missing: Sequence[str]) -> Any:
