@@ -53,7 +53,8 @@ def trace_command(
     """Show the whole life of a message, event, write, chain or person on one time line.
 
     It finds out itself what kind of id it got. Personal data is left out unless --reveal is given. Where the broker
-    does not answer, or no more, it shows what it has, says what is missing, and ends with 1.
+    does not answer, or no more, it shows what it has, says what is missing, and ends with 1; where
+    it has nothing, with 2.
     """
     settings = load_command_settings(OperatorSettings)
     since_ms = int((machine_now() - timedelta(days=days)).timestamp() * 1000) if days else None

@@ -95,7 +95,8 @@ def why_command(
 
     It shows the facts that count (address, consent), the chains about the subject with what each has to do with the
     person, and every recorded decision: which rules were judged, which began, who was left out and why. Where the
-    broker does not answer, or no more, it shows what it has, says what is missing, and ends with 1.
+    broker does not answer, or no more, it shows what it has, says what is missing, and ends with 1; where
+    it has nothing, with 2.
 
     For example “stet why 812 61417” or “stet why 812 request_id=R-9”.
     """
