@@ -32,6 +32,7 @@ _NODE = {"id": "media-1", "filename": "statement.pdf"}
     ("given_value", "cleaned"),
     [
         ("  The\nLong\tWay     Home ", "The Long Way Home"),
+        ("The Long Way     Home", "The Long Way Home"),
         ("non\u00a0breaking\u2003space", "non breaking space"),
         ("\u202eevil\u202c \u200btext\ufeff", "evil text"),
         ("\x00null", "null"),
