@@ -328,7 +328,8 @@ def test_of_the_errors_in_flight_an_operators_and_a_statuss_are_kept() -> None:
 
 def test_many_sends_of_a_template_in_flight_trip_its_throttle_once() -> None:
     throttles = Throttles()
-    for trips, outcome in enumerate((SendAccepted(WAMID, is_held=True), _error(132015)), 1):
+    outcomes: tuple[SendOutcome, ...] = (SendAccepted(WAMID, is_held=True), _error(132015))
+    for trips, outcome in enumerate(outcomes, 1):
         for _ in range(2):
             throttles.record(outcome, _TARGET, NOON, NOON)
         (throttle,) = throttles.take_changes().saved.values()
