@@ -140,10 +140,10 @@ def _default_of(name: str, field: FieldInfo, service: str) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     if default is PydanticUndefined:
         return _REQUIRED
-    if default is None or default in ("", {}):
+    if default is None or default in ("", {}, ()):
         return ""
-    if isinstance(default, frozenset):
-        return json.dumps(sorted(default))
+    if isinstance(default, frozenset | tuple):
+        return json.dumps(sorted(default) if isinstance(default, frozenset) else default)
     if isinstance(default, bool):
         return str(int(default))
     return "" if isinstance(default, Path) else str(default)

@@ -1,5 +1,6 @@
 """The page of settings is what the code declares, and every setting says what it is for."""
 
+import json
 from pathlib import Path
 
 from ops.settings import all_settings, settings_page
@@ -22,3 +23,10 @@ def test_what_a_secret_type_holds_is_marked_as_secret() -> None:
     secret = {one.name for one in all_settings() if one.is_secret}
     assert {"STET_POSTGRES_DSN", "STET_SIGNING_KEYS", "STET_OTLP_HEADERS", "STET_KAFKA_SASL_PASSWORD"} <= secret
     assert not {"STET_TENANT", "STET_WHATSAPP_LINES"} & secret
+
+
+def test_the_default_of_a_list_is_written_as_it_is_in_the_environment() -> None:
+    defaults = [one.default for one in all_settings() if one.type.startswith("JSON") and one.default]
+    given = [default for default in defaults if not default.startswith("required")]
+    assert given
+    assert all(isinstance(json.loads(default), list | dict) for default in given)
