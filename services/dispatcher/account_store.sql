@@ -20,10 +20,10 @@ select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 -- name: adopt_templates
 -- What was known of templates before accounts were told apart is known of the account of which more is said first.
 update account_templates t set account = $2
-where t.tenant = $1 and t.account = '' and not exists (
-    select from account_templates own
-    where own.tenant = $1 and own.name = t.name and own.language = t.language and own.account = $2
-);
+where t.tenant = $1 and t.account = '' and (
+    select true from account_templates own
+    where own.tenant = $1 and own.name = t.name and own.language = t.language and own.account = $2 limit 1
+) is null;
 
 -- name: save_template_reports
 -- What WhatsApp reported of an account's templates: for the state and for the category, each, the newest report counts. Where

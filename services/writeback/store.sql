@@ -38,7 +38,7 @@ on conflict do nothing;
 select f.file_id, f.person_id, f.verdict, f.url, f.mime, f.size
 from unnest($2::text[], $3::text[]) as wanted (file_id, later_write)
 join media_files f on f.tenant = $1 and f.file_id = wanted.file_id
-where not exists (select from writes w where w.tenant = $1 and w.write_id = wanted.later_write);
+where (select true from writes w where w.tenant = $1 and w.write_id = wanted.later_write limit 1) is null;
 
 -- name: await_files
 -- A write goes on without these files.
