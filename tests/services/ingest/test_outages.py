@@ -1,8 +1,6 @@
 """A broker or database that is killed or hangs: 503 in time, and later a redelivery that repeats nothing."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -10,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 import aiohttp
-import psutil
 import pytest
 
 from dev.kafka import EmbeddedKafka
@@ -19,6 +16,7 @@ from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGE
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from shared.runtime.health import PROBE_SECONDS
+from tests.frozen_processes import frozen
 from tests.infrastructure import declare_topics
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import IngestProcess, WebhookClient, ingest_process, sender
@@ -55,13 +53,6 @@ async def rejected_in_time(ask: Callable[[], Awaitable[int]]) -> None:
     assert time.monotonic() - began < IN_TIME
 
 
-def signal_all(pid: int, what: signal.Signals) -> None:
-    """The server and each of its backends."""
-    server = psutil.Process(pid)
-    for process in (server, *server.children(recursive=True)):
-        process.send_signal(what)
-
-
 async def wait_for_heartbeat(service: IngestProcess) -> None:
     """The first heartbeat is published: from now on a gap can be opened."""
     async with asyncio.timeout(20):
@@ -96,9 +87,8 @@ async def test_without_a_broker_everything_is_rejected_and_later_published_once(
 async def test_a_broker_that_hangs_is_treated_as_unavailable(
     service: IngestProcess, post: WebhookClient, killable_kafka: EmbeddedKafka
 ) -> None:
-    os.kill(killable_kafka.child.pid, signal.SIGSTOP)
-    await asyncio.gather(*(rejected_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
-    os.kill(killable_kafka.child.pid, signal.SIGCONT)
+    with frozen(killable_kafka.child.pid):
+        await asyncio.gather(*(rejected_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
     await send_until_accepted(post, STATUS)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
         f"{PSEUDONYMS.for_wamid('wamid.s')}/delivered"
@@ -121,13 +111,10 @@ async def test_a_database_that_hangs_is_treated_as_unavailable(
     post: WebhookClient, killable_postgres: EmbeddedPostgres
 ) -> None:
     await send_until_accepted(post, MESSAGE)
-    signal_all(killable_postgres.child.pid, signal.SIGSTOP)
-    try:
+    with frozen(killable_postgres.child.pid):
         await asyncio.gather(*(rejected_in_time(lambda: post.webhook(MESSAGE)) for _ in range(15)))
         code, _ = await post.events(blocked())
         assert code == 503
-    finally:
-        signal_all(killable_postgres.child.pid, signal.SIGCONT)
     await send_until_accepted(post, MESSAGE)
 
 
@@ -149,19 +136,18 @@ async def test_no_time_is_confirmed_while_the_broker_or_the_database_is_frozen(
 ) -> None:
     pid = {"broker": killable_kafka.child.pid, "database": killable_postgres.child.pid}[dependency]
     await wait_for_heartbeat(service)
-    signal_all(pid, signal.SIGSTOP)
-    frozen = machine_now()
-    async with asyncio.timeout(20):
-        while await is_ready(service):
-            await asyncio.sleep(0.1)
-    thawed = machine_now()
-    assert await answer(service, "readyz") == (503, dependency)
-    assert await answer(service, "healthz") == (200, "ok"), "a neighbour that stands still restarts nothing"
-    signal_all(pid, signal.SIGCONT)
+    with frozen(pid):
+        began = machine_now()
+        async with asyncio.timeout(20):
+            while await is_ready(service):
+                await asyncio.sleep(0.1)
+        thawed = machine_now()
+        assert await answer(service, "readyz") == (503, dependency)
+        assert await answer(service, "healthz") == (200, "ok"), "a neighbour that stands still restarts nothing"
     spans = await heartbeats(service, thawed)
-    assert [span for span in spans if min(span.until, thawed) > max(span.since, frozen)] == []
+    assert [span for span in spans if min(span.until, thawed) > max(span.since, began)] == []
     gaps = [event.data for event in await service.read(WHATSAPP_ACCOUNT) if isinstance(event.data, WebhookGapOpened)]
-    assert min(gap.since for gap in gaps) <= frozen
+    assert min(gap.since for gap in gaps) <= began
 
 
 async def answer(service: IngestProcess, probe: str) -> tuple[int, str]:

@@ -1,7 +1,5 @@
 """Another PostgreSQL takes over: a working service follows it, and says meanwhile that it is not ready."""
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,7 +7,6 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
-import psutil
 import pytest
 
 from dev.ports import free_ports
@@ -18,6 +15,7 @@ from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
 from shared.runtime.failures import CONNECTION_LOST
 from shared.runtime.postgres import connect_writable
+from tests.frozen_processes import frozen
 from tests.shared.promise.testbed import DeliveryTestbed, SampleService, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -77,33 +75,25 @@ async def test_a_service_leaves_a_primary_that_hangs(
     pair: DeliveryTestbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
     sample, ready = await half_done(pair, own_postgres)
-    frozen = [own_postgres.child.pid, *(one.pid for one in psutil.Process(own_postgres.child.pid).children())]
-    signal_all(frozen, signal.SIGSTOP)
-    try:
+    with frozen(own_postgres.child.pid):
         await until(lambda: has_logged(ready, 503, "database"))
         await second_postgres.promote()
         await all_done(pair, sample, second_postgres)
         await until(lambda: has_logged(ready, 200, "ready"))
-    finally:
-        signal_all(frozen, signal.SIGCONT)
 
 
 async def test_a_session_on_a_server_that_hangs_is_given_up_soon(own_postgres: EmbeddedPostgres) -> None:
     """After the time of its command, and not when a cancellation that is never answered took as long again."""
     connection = await connect_writable(own_postgres.dsn, command_timeout=8.0)
     await connection.execute("begin")
-    frozen = [own_postgres.child.pid, *(one.pid for one in psutil.Process(own_postgres.child.pid).children())]
-    signal_all(frozen, signal.SIGSTOP)
-    try:
+    with frozen(own_postgres.child.pid):
         with pytest.raises(TimeoutError):
             await connection.execute("select 1")
         began = time.monotonic()
         with pytest.raises(CONNECTION_LOST):
             await connection.execute("rollback")
         assert time.monotonic() - began < 6
-    finally:
         connection.terminate()
-        signal_all(frozen, signal.SIGCONT)
 
 
 async def half_done(testbed: DeliveryTestbed, primary: EmbeddedPostgres) -> tuple[SampleService, str]:
@@ -137,11 +127,6 @@ async def fence(server: EmbeddedPostgres) -> None:
 async def has_logged(url: str, status: int, words: str) -> bool:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status == status and words in await answer.text()
-
-
-def signal_all(processes: list[int], number: signal.Signals) -> None:
-    for process in processes:
-        os.kill(process, number)
 
 
 async def test_progress_that_a_failover_lost_is_read_again_without_a_new_record(testbed: DeliveryTestbed) -> None:

@@ -1,10 +1,6 @@
 """A producer delivers what is sent together, and gives up what it has not delivered, whatever the broker does."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,6 +11,7 @@ from dev.kafka import EmbeddedKafka
 from shared.contracts.ids import TenantId
 from shared.runtime.kafka import BATCH_BYTES, OutgoingRecord, Producer
 from shared.runtime.settings import ServiceSettings
+from tests.frozen_processes import frozen
 from tests.shared.promise.testbed import until
 
 pytestmark = pytest.mark.integration
@@ -128,12 +125,3 @@ async def read_values(kafka: EmbeddedKafka, count: int, partitions: int) -> dict
 
 async def is_under_way(producer: Producer) -> bool:
     return bool(producer._producer._sender._in_flight)
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
