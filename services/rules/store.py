@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from services.rules.conversation.button_ids import claimed_message
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.document import newest_data, read_data, start_data
 from services.rules.conversation.event_rules import start_key
 from services.rules.conversation.fact_values import (
@@ -419,9 +419,6 @@ def _keys(facts: Facts, kind: str) -> Iterable[str]:
     return (str(key) for changed, key in facts.changed if changed == kind)
 
 
-_NOT_GONE = frozenset({DeliveryState.REQUESTED, DeliveryState.UNCERTAIN})
-
-
 def _row(chain: Chain) -> str:
     people, asked_since = chain.known_ids(), chain.asked_since().values()
     row = {
@@ -436,7 +433,7 @@ def _row(chain: Chain) -> str:
         "live": chain.live,
         "holds_for": sorted({m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}),
         "tags": chain.tags,
-        "depends_on": chain.depends_on if any(m.delivery in _NOT_GONE for m in chain.messages) else (),
+        "depends_on": chain.depends_on if any(m.delivery in IN_DISPATCHER for m in chain.messages) else (),
         "people": sorted(people),
         "guards": guards_of(chain, people) if chain.next_due else [],
         "next_due": format_instant(chain.next_due) if chain.next_due else None,

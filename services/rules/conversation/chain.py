@@ -50,7 +50,9 @@ NO_EVENT = Raw(b"null")
 UNSENT = frozenset({DeliveryState.HELD, DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 LOST = UNSENT - {DeliveryState.HELD}
 """Not sent, and not to be sent any more."""
-MAY_GO = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED, DeliveryState.UNCERTAIN})
+IN_DISPATCHER = frozenset({DeliveryState.REQUESTED, DeliveryState.UNCERTAIN})
+"""Requested, and not proved to be sent."""
+MAY_GO = frozenset({DeliveryState.HELD, *IN_DISPATCHER})
 """Not sent, or not proved to be: the dispatcher sends an uncertain message again where nothing ever proves it."""
 
 DELIVERY_RANK = {

@@ -2,6 +2,7 @@
 
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.chain import (
+    IN_DISPATCHER,
     LOST,
     Chain,
     ChainMessage,
@@ -67,7 +68,7 @@ def apply_button_answer(
 
 def _mark_sent(chain: Chain, question: ChainMessage) -> Chain:
     """A tap proves that the question was sent."""
-    if question.delivery not in {DeliveryState.REQUESTED, DeliveryState.UNCERTAIN}:
+    if question.delivery not in IN_DISPATCHER:
         return chain
     return chain.with_message(question.replace(delivery=DeliveryState.ACCEPTED))
 

@@ -8,15 +8,13 @@ its chain. What time alone makes true, as with ``days_to``, is not looked for th
 from collections.abc import Iterable
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.recipients import is_excepted, judged_for_each
 from services.rules.rulebook.model import Verb
 from shared.contracts.messages import WithdrawMessage
-
-_WAITS_ELSEWHERE = frozenset({DeliveryState.REQUESTED, DeliveryState.UNCERTAIN})
 
 
 def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
@@ -55,7 +53,7 @@ def withdraw_excepted(context: DecisionContext, chain: Chain) -> Chain:
     What remains of a digest goes then (``release.send_rest``).
     """
     for message in chain.messages:
-        waits = message.delivery in _WAITS_ELSEWHERE and message.message_id not in context.drafted
+        waits = message.delivery in IN_DISPATCHER and message.message_id not in context.drafted
         if waits and message.unwanted is None and unless_holds(context, chain, message):
             context.add_reason(Reason.UNLESS, chain, str(message.step))
             reason = str(Reason.UNLESS)
