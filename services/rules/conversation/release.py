@@ -23,8 +23,8 @@ from shared.contracts.ids import ChainId, MessageId, PersonId, derive_id
 from shared.contracts.whatsapp import MessageReceived
 
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
-MOST_SHOWN = 20
-"""Items of a digest that a tap on its button sends one by one."""
+MOST_ITEMS = 15
+"""Items of one digest: of each there is room for a readable beginning. More of them become several digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +104,19 @@ def _may_join_digest(context: DecisionContext, chain: Chain, message: ChainMessa
 
 
 def _release_gathered(context: DecisionContext, person_id: PersonId, gathered: Sequence[HeldMessage]) -> None:
+    for start in range(0, len(gathered), MOST_ITEMS):
+        _release_portion(context, person_id, gathered[start : start + MOST_ITEMS])
+
+
+def _release_portion(context: DecisionContext, person_id: PersonId, items: Sequence[HeldMessage]) -> None:
     """Send one message as it is, several as a digest. Where the person cannot get one now, each is held or dropped."""
     person = context.facts.people.get(person_id)
     refused = person is None or exclusion_reason(context, person, person_id, "", is_admitted=True) is not None
     may_go = person is not None and not refused and outbound.is_open(context, person)
-    if len(gathered) > 1 and person is not None and may_go and caps.has_room(context, person):
-        _send_digest(context, person, gathered)
+    if len(items) > 1 and person is not None and may_go and caps.has_room(context, person):
+        _send_digest(context, person, items)
         return
-    for one in gathered:
+    for one in items:
         current = context.facts.chains[one.chain.chain_id]
         context.save_chain(_release(context, current, current.message(one.message.message_id) or one.message))
 
@@ -183,7 +188,7 @@ def show_digest(context: DecisionContext, message: MessageReceived) -> bool:
     ids = context.facts.ids_of_person(message.person_id, *message.shared_with)
     found = context.facts.chains_of_message(claim[0])
     items = [(chain, item) for chain, item in found if item.digest == claim[0] and item.person_id in ids]
-    for chain, item in items[:MOST_SHOWN]:
+    for chain, item in items:
         context.add_reason(Reason.SHOWN, chain, str(item.step))
         current = context.facts.chains[chain.chain_id]
         context.save_chain(_show_item(context, current, item))

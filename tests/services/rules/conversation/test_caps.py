@@ -10,6 +10,7 @@ from services.rules.conversation.context import RequestedMessage
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer, play_story
 from services.rules.scenario.story_world import TENANT
+from shared.clients.whatsapp_limits import BODY_LENGTH
 from shared.contracts.ids import ContactId, person_id_of_contact
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
@@ -119,6 +120,20 @@ def test_tells_that_wait_become_one_message_and_each_is_shown_on_demand() -> Non
         "expect: nothing",
     )
     assert faults(limited(digest=Severity.INFO), *moves) == []
+
+
+def test_more_tells_than_a_digest_has_room_for_become_several() -> None:
+    one = story(PEOPLE, NIGHT, *(moved(number) for number in range(33)))
+    player = StoryPlayer.of(one, limited(digest=Severity.INFO))
+    for step in one.steps:
+        assert player.play(step) == []
+    simulation = player.simulation
+    simulation.now = datetime(2027, 3, 4, 9, tzinfo=UTC)
+    simulation.advance(simulation.now)
+    digests = [effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage)]
+    items = [item for chain in simulation.facts.chains.values() for item in chain.messages if item.digest]
+    assert [sum(item.digest == digest.message_id for item in items) for digest in digests] == [15, 15, 3]
+    assert all("15. " in digest.body and len(digest.body) <= BODY_LENGTH for digest in digests[:2])
 
 
 def test_one_tell_goes_as_itself_and_a_question_never_in_a_digest() -> None:
