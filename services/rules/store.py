@@ -482,7 +482,7 @@ class DueChain(NamedTuple):
 
 
 async def due_chains(connection: Connection, now: datetime, excluded: Sequence[str], most: int) -> list[DueChain]:
-    """The longest due first; ``spared`` ones are not looked at."""
+    """The longest due first; ``excluded`` ones are not looked at."""
     if not await connection.fetchval(QUERIES.any_due, now):
         return []
     return [DueChain(*row) for row in await connection.fetch(QUERIES.due_chains, now, list(excluded), most)]

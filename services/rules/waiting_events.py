@@ -123,7 +123,7 @@ def _row(event: Event, missing: MissingFacts, now: datetime) -> bytes:
 
 
 async def ready_keys(connection: Connection, now: datetime, excluded: Iterable[str] = (), most: int = 100) -> list[str]:
-    """Keys with an event that can be decided; ``spared`` keys are left out."""
+    """Keys with an event that can be decided; ``excluded`` keys are left out."""
     if not await connection.fetchval(QUERIES.any_waiting):
         return []
     return [row["key"] for row in await connection.fetch(QUERIES.ready_keys, now, most, list(excluded))]

@@ -184,7 +184,7 @@ class WorkingCalendar:
     def working_days_between(self, first: date, last: date) -> int:
         """Working days after ``first`` up to and with ``last``; below zero as soon as ``last`` is past.
 
-        Only days that ``is_day`` takes for a date are counted.
+        Days outside of ``FIRST_DATE`` to ``LAST_DATE`` count as those.
         """
         first, last = (min(max(day, FIRST_DATE), LAST_DATE) for day in (first, last))
         if last < first:
