@@ -42,7 +42,7 @@ from services.rules.conversation.template_calls import template_of
 from services.rules.conversation.unsolicited import is_repeated_sentence
 from services.rules.rulebook.built_in import MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
-from shared.clients.whatsapp_limits import BUTTONS
+from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTONS, TEXT_LENGTH
 from shared.contracts.ids import MessageId, Wamid
 from shared.contracts.intents import ReplyIntent, classify, is_stop_keyword
 from shared.contracts.whatsapp import Media, MessageReceived
@@ -389,13 +389,18 @@ def _ask(
     titles = [words.options.get(name, name) for name in field.choose]
     few = len(titles) + (stop is not None) <= BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
-    if before is not None:
-        body = f"{before}\n\n{body}"
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
     if stop is not None:
         shown[STOP_ALL] = stop
-    chain = chain.replace(form=state)
-    return _send_text(context, chain, f"{form.name}.{field.name}", body, shown, field=field.name)
+    chain, say = chain.replace(form=state), f"{form.name}.{field.name}"
+    if before is not None and len(body) + len(before) + len(_PARAGRAPH) > (BODY_LENGTH if shown else TEXT_LENGTH):
+        chain = _send_text(context, chain, say, before, {})
+    elif before is not None:
+        body = f"{before}{_PARAGRAPH}{body}"
+    return _send_text(context, chain, say, body, shown, field=field.name)
+
+
+_PARAGRAPH = "\n\n"
 
 
 def _send_text(
@@ -494,7 +499,7 @@ def _complete(context: DecisionContext, chain: Chain) -> Chain:
 def _change(context: DecisionContext, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
     state = _form_state(chain).replace(phase=FormPhase.CHANGING)
     words = _field_wordings(context, chain, form)
-    choices = "; ".join(f"{n}. {words[f.name].ask}" for n, f in enumerate(form.fields, start=1))
+    choices = rendering.numbered_line([words[f.name].ask for f in form.fields], "; ")
     return _send(context, chain.replace(form=state), "form_change", words={"choices": choices})
 
 

@@ -15,10 +15,9 @@ from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
 from services.rules.conversation.recipients import Recipient, exclusion_reason
-from services.rules.conversation.rendering import reference_code
+from services.rules.conversation.rendering import numbered_line, reference_code
 from services.rules.rulebook.built_in import SHOW
 from services.rules.rulebook.model import Severity, Verb
-from shared.clients.whatsapp_limits import BODY_LENGTH
 from shared.contracts.ids import ChainId, MessageId, PersonId, derive_id
 from shared.contracts.whatsapp import MessageReceived
 
@@ -126,7 +125,7 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
     if context.rulebook.tenant.caps:
         caps.count_message(context, person.person_id, digest)
     texts = [_text_of(context, person, one) for one in items]
-    message = outbound.build_digest(context, person, digest, items[0].chain, (len(items), _in_one_line(texts)))
+    message = outbound.build_digest(context, person, digest, items[0].chain, (len(items), numbered_line(texts)))
     context.effects.append(RequestedMessage(message, Verb.TELL, ()))
     for one in items:
         current = context.facts.chains[one.chain.chain_id]
@@ -167,17 +166,6 @@ def _text_of(context: DecisionContext, person: PersonFacts, item: HeldMessage) -
     """The text of the item, with the code by which the person may name it in a reply."""
     body = outbound.text_of_message(context, item.chain, item.message, person)
     return f"{' '.join(body.split())} ({reference_code(item.chain.chain_id)})"
-
-
-def _in_one_line(texts: Sequence[str]) -> str:
-    """All texts, each as far as there is room for it: WhatsApp takes no line breaks in a parameter."""
-    each = max(_ROOM // len(texts) - len("00. … "), _SHORTEST)
-    cut = (text if len(text) <= each else f"{text[:each].rstrip()}…" for text in texts)
-    return " ".join(f"{number}. {text}" for number, text in enumerate(cut, 1))
-
-
-_ROOM = BODY_LENGTH - 300  # for the words of the template around them
-_SHORTEST = 40
 
 
 def show_digest(context: DecisionContext, message: MessageReceived) -> bool:

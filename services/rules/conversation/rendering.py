@@ -123,6 +123,16 @@ def _shortened(
     return body, parameters
 
 
+def numbered_line(texts: Sequence[str], between: str = " ") -> str:
+    """``1. … 2. …``: all texts in one line, since a parameter has no more, each as far as there is room for it."""
+    each = max(_LINE_ROOM // len(texts) - len("00. … ") - len(between), _SHORTEST)
+    cut = (text if len(text) <= each else f"{text[:each].rstrip()}{_ELLIPSIS}" for text in texts)
+    return between.join(f"{number}. {text}" for number, text in enumerate(cut, 1))
+
+
+_LINE_ROOM = BODY_LENGTH - 300  # for the words of the template around them
+
+
 def _fill(body: str, parameters: Mapping[str, str]) -> str:
     pieces = list(_pieces(body))
     pieces[1::2] = [parameters[name] for name in pieces[1::2]]

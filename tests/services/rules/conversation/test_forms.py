@@ -63,13 +63,13 @@ FIRST = [
 TO_ISBN = [*FIRST, "reply: {from: 5001, document: a.pdf}", "expect: [{collect: 5001, say: offer.isbn}]"]
 
 
-def told(*moves: str, country: str = "GB", longest: int = 20) -> list[str]:
+def told(*moves: str, country: str = "GB", longest: int = 20, form: str | None = None) -> list[str]:
     files = {
         name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
     }
     files |= {
         "offer.rule.yaml": RULE,
-        "offer.form.yaml": FORM.replace("20, required", f"{longest}, required", 1),
+        "offer.form.yaml": (form or FORM).replace("20, required", f"{longest}, required", 1),
         "offer_summary.template.yaml": SUMMARY,
     }
     lines = "\n".join(f"    - {move}" for move in moves)
@@ -228,6 +228,31 @@ def test_a_tap_on_the_summary_before_the_newest_counts_where_both_show_the_same(
 def test_a_refusal_is_in_the_person_s_language() -> None:
     moves = [*FIRST, "reply: {from: 5001, document: a.mp3}", "expect: [{collect: 5001, text: Ces formats conviennent}]"]
     assert told(*moves, country="FR") == []
+
+
+def test_a_refusal_goes_by_itself_where_one_message_has_no_room_for_it_and_the_question() -> None:
+    options = "{ask: " + "Is it under contract elsewhere? " * 31 + ", signed: Yes, free: No}"
+    form = FORM.replace("isbn: {max: 13}", "isbn: {choose: [signed, free]}").replace("Which ISBN?", options)
+    moves = [
+        *TO_ISBN,
+        "reply: {from: 5001, document: song.mp3}",
+        "expect: [{collect: 5001, say: offer.isbn, text: 'These kinds will do'}, {collect: 5001, say: offer.isbn}]",
+        "reply: {from: 5001, button: free}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*moves, form=form) == []
+
+
+def test_long_questions_are_shortened_where_all_are_listed_for_a_change() -> None:
+    form = FORM.replace("Which ISBN?", "Which ISBN? " * 60).replace("What title?", "What title? " * 80)
+    moves = [
+        *TO_ISBN,
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: change}",
+        "expect: [{collect: 5001, say: form_change, text: '4. Which ISBN?'}]",
+    ]
+    assert told(*moves, form=form) == []
 
 
 @pytest.mark.parametrize("kind", sorted(CONTENT_TYPES))
