@@ -12,10 +12,9 @@ from services.rules.conversation.event_rules import subjects_of
 from services.rules.conversation.fact_values import CountedMessages, PersonFacts, UnsolicitedMessages
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.forms import abandon_form
+from services.rules.conversation.unsolicited import kept_fingerprints
 from shared.contracts.ids import PersonId, RuleId
 from shared.contracts.whatsapp import MessageReceived
-
-_MOST_TEXTS = 8
 
 
 def with_current_ids(facts: Facts, message: MessageReceived) -> MessageReceived:
@@ -150,7 +149,7 @@ def _move_counts(facts: Facts, former: PersonId, current: PersonId) -> None:
     joined = UnsolicitedMessages(
         answered=tuple(sorted((*wrote.answered, *known.answered))),
         started=tuple(sorted((*wrote.started, *known.started))),
-        recent=tuple(sorted((*wrote.recent, *known.recent), key=lambda one: one.at))[-_MOST_TEXTS:],
+        recent=kept_fingerprints(sorted((*wrote.recent, *known.recent), key=lambda one: one.at)),
         reported_at=max((at for at in (wrote.reported_at, known.reported_at) if at is not None), default=None),
     )
     facts.set_unsolicited(current, joined)

@@ -83,7 +83,7 @@ def _exceeds_own_limit(
     again = not fills and any(_is_repetition(fingerprint, before, limit.within) for before in known.recent)
     counted = (*recent, now)[-most:]
     known = known.replace(
-        recent=_with_fingerprint(known.recent, fingerprint), **{"started" if starts else "answered": counted}
+        recent=kept_fingerprints((*known.recent, fingerprint)), **{"started" if starts else "answered": counted}
     )
     context.facts.set_unsolicited(message.person_id, known)
     return again or len(recent) >= most or (opens and _has_too_many_open(context, message.person_id))
@@ -146,12 +146,11 @@ def _is_repetition(fingerprint: MessageFingerprint, before: MessageFingerprint, 
     return ago < _SENTENCE_KEPT and alike
 
 
-def _with_fingerprint(
-    before: Iterable[MessageFingerprint], fingerprint: MessageFingerprint
-) -> tuple[MessageFingerprint, ...]:
-    others = (one for one in before if (one.words, one.about) != (fingerprint.words, fingerprint.about))
-    kept = (*others, fingerprint)
-    codes = tuple(one for one in kept[:-_MOST_TEXTS] if one.words == (_LOGIN_CODE,))
+def kept_fingerprints(fingerprints: Iterable[MessageFingerprint]) -> tuple[MessageFingerprint, ...]:
+    """The newest of these, which come in order of time, each once; a login code stays beside them."""
+    newest = {(one.words, one.about): one for one in fingerprints}
+    kept = sorted(newest.values(), key=lambda one: one.at)
+    codes = (one for one in kept[:-_MOST_TEXTS] if one.words == (_LOGIN_CODE,))
     return (*codes, *kept[-_MOST_TEXTS:])
 
 

@@ -12,6 +12,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
+from services.rules.conversation.unsolicited import word_hash
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
@@ -176,6 +177,16 @@ def test_what_was_sent_to_both_ids_counts_once_for_the_cap_and_the_brake() -> No
     facts = facts_after([said(Word(FIRST, "Hello there", 1)), said(Word(CONTACT, "Anybody in?", 2))])
     apply(facts, MERGES[0], 10)
     assert len(facts.unsolicited[CONTACT].answered) == 2
+
+
+def test_a_login_code_of_the_former_id_is_remembered_behind_all_that_both_wrote_since() -> None:
+    texts = ["Hello", "Is it", "open", "on", "Sunday", "or", "Monday", "then"]
+    mine = [said(Word(FIRST, "Your code: 4829", 1)), *(said(Word(FIRST, text, 2)) for text in texts)]
+    facts = facts_after([*mine, said(Word(CONTACT, "Anybody in?", 3))])
+    apply(facts, MERGES[0], 10)
+    recent = facts.unsolicited[CONTACT].recent
+    assert len(recent) == len(texts) + 1
+    assert word_hash("a login code") in recent[0].words
 
 
 EVENTS: tuple[EventData, ...] = (
