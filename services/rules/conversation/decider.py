@@ -110,7 +110,7 @@ class Decider:
         context.add_reason(Reason.STEP_DUE, chain)
         context.facts.chains.setdefault(chain.chain_id, chain)
         others = [one for one in release_together(context, chain) if one != chain.chain_id]
-        advance(context, context.facts.chains[chain.chain_id])
+        advance(context, unless.withdraw_excepted(context, context.facts.chains[chain.chain_id]))
         for other in others:
             context.add_reason(Reason.STEP_DUE, context.facts.chains[other])
             advance(context, context.facts.chains[other])

@@ -35,6 +35,7 @@ from shared.contracts.whatsapp import MessageReceived
 
 _MANY = 2048  # a few batches
 _CANCELLED = "01"  # ONIX list 64
+_DAYS_TO = "days_to"
 _COVERS = frozenset({Component.FRONT_COVER, Component.FULL_COVER})
 _NEEDED = (Component.JACKET_COPY, Component.METADATA)
 MESSAGE_RECEIVED = "message.received"
@@ -108,6 +109,11 @@ _Fact = Callable[[Document, str], Any]
 def is_event_field(field: str) -> bool:
     """Whether a field is one of the event itself, and not a fact."""
     return field.partition(".")[0] not in _FACT_NAMES
+
+
+def changes_by_day(field: str) -> bool:
+    """Whether time alone changes a field: at midnight where the publisher's office is."""
+    return field.partition(".")[0] == _DAYS_TO
 
 
 def read_path(value: Any, path: str) -> Any:
@@ -301,7 +307,7 @@ def items_asked(chain: Chain) -> tuple[ConfirmationItem, ...]:
 
 _FACTS: dict[str, _Fact] = {
     "work": _work,
-    "days_to": _days_to,
+    _DAYS_TO: _days_to,
     "launch": _launch,
     "rights": _rights,
     "sender": _sender,

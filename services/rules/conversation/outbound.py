@@ -275,6 +275,18 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
     return chain.with_message(message.replace(held_until=until, waits_since=since))
 
 
+def expiry_of(context: DecisionContext, message: ChainMessage) -> datetime:
+    """When the dispatcher gives up a message that was requested."""
+    person = context.facts.people.get(message.person_id)
+    calendar = context.rulebook.calendar.office if person is None else working_hours(context.rulebook, person)
+    return _expiry(calendar, message.requested_at or context.now, context.rulebook.tenant.send_within)
+
+
+def is_copy(message: ChainMessage) -> bool:
+    """Whether a message tells a member of staff what a step has sent to others."""
+    return message.answer == COPY_ANSWER and message.say == _COPY
+
+
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
     fallback = fallback_call(context, chain, message, person, rendered.language) if template is not None else None
@@ -478,6 +490,7 @@ def send_copies(
 
 
 _NEVER_SENT = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+_COPY = "copy"
 COPY_ANSWER = "copy"
 """The ``answer`` of copies, which keeps them apart from the messages of their step."""
 
@@ -493,7 +506,7 @@ def _copy_draft(
     body = " ".join(render_call(context, template, language, values)[0].body.split())
     who = rendering.format_value(list(dict.fromkeys(person.display_name for person in people)), language, {})
     words, occurrence = {"who": who, "said": body}, chain.steps[step].occurrence
-    return MessageDraft(Verb.TELL, "copy", step, COPY_ANSWER, occurrence=occurrence, words=words)
+    return MessageDraft(Verb.TELL, _COPY, step, COPY_ANSWER, occurrence=occurrence, words=words)
 
 
 def withdraw_messages(

@@ -89,6 +89,8 @@ def _send_rest(context: DecisionContext, rest: Sequence[tuple[Chain, ChainMessag
     for item in items:
         context.add_reason(Reason.DELIVERY, item.chain, str(item.message.step))
     send_rest(context, items)
+    for chain, _ in rest:
+        context.save_chain(unless.with_next_turn(context, context.facts.chains[chain.chain_id]))
 
 
 def _apply_to_message(
@@ -104,14 +106,14 @@ def _apply_to_message(
     chain = chain.with_message(message)
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
         chain = _unreachable(context, chain, message)
-    if isinstance(data, MessageWithdrawn) and message.unwanted == Reason.UNLESS and chain.active:
-        chain = unless.leave_out(context, chain, message)
+    if isinstance(data, MessageWithdrawn) and message.unwanted == Reason.UNLESS:
+        chain = unless.leave_out(context, chain, message) if chain.active else unless.withdraw_excepted(context, chain)
     if _goes_again(data):
         opted_out = context.facts.opted_out(message.person_id)
         unwanted = str(ExclusionReason.OPTED_OUT) if opted_out else message.unwanted
         if unwanted is not None:
             _withdraw(context, data, unwanted)
-    context.save_chain(advance(context, chain) if chain.live else chain)
+    context.save_chain(advance(context, chain) if chain.live or chain.next_due is not None else chain)
 
 
 def _goes_again(data: MessageEventData) -> bool:

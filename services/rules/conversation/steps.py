@@ -25,6 +25,7 @@ from services.rules.conversation.recipients import (
 )
 from services.rules.conversation.release import release_messages
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
+from services.rules.conversation.unless import next_turn
 from services.rules.rulebook.model import Rule, Step, Verb
 from shared.contracts.values import format_instant
 
@@ -39,6 +40,7 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
     for _ in range(_MOST_ROUNDS):
         before, chain = chain, _advance_once(context, chain)
         due = earlier(next_due(context, chain), absence_due(context, chain) if chain.active else None)
+        due = earlier(due, next_turn(context, chain))
         if chain is before or not is_due(context, chain, due):
             break
     return context.save_chain(chain if due == chain.next_due else chain.replace(next_due=due))

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import pytest
 
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import WorkId
+from shared.contracts.ids import ProductId, WorkId
 from shared.contracts.messages import MessageWithdrawn
-from shared.contracts.vocabulary import Stage, WorkRef
+from shared.contracts.vocabulary import ProductRef, Stage, WorkRef
 from tests.cases.case_folders import ROOT
 from tests.services.rules.rules_service import (
     RulesUnderTest,
@@ -99,3 +99,27 @@ async def test_what_remains_of_a_digest_is_found_by_the_digest_that_goes(
             )
         last = (await service.messages())[-1]
         assert (last["say"], last["body"].count("Tides 1")) == ("stage_changed", 1)
+
+
+async def test_a_notice_is_withdrawn_at_the_midnight_that_makes_its_unless_true(
+    postgres_database: str, tmp_path: Path
+) -> None:
+    """Its chain has ended, and no event comes: publication is six working days away, and then four."""
+    folder = shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    rule = next(folder.glob("*/stage-change.rule.yaml"))
+    moved_on = "unless: {work.stage_key: {is_not: {field: to_stage_key}}}"
+    assert moved_on in rule.read_text()
+    rule.write_text(rule.read_text().replace(moved_on, "unless: {days_to.pub_date: {less_than: 5}}"))
+    async with rules_under_test(postgres_database, NOW, folder) as service:
+        product = ProductRef(product_id=ProductId(1), work_id=WorkId(61417), pub_date=date(2027, 3, 11))
+        changed = golden_event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved", work=TITLE)
+        at_proofs = observed(Stage.FINAL_PROOF_APPROVED, products=(product,))
+        await service.receive(person_observed(801), at_proofs, changed)
+        notice = await service.last_to(AUTHOR)
+        due = await service.pool.fetchrow("select live, next_due from chains")
+        assert tuple(due) == (False, datetime(2027, 3, 5, tzinfo=UTC))
+        await service.pass_time(timedelta(hours=24))
+        assert await service.withdrawn() == []
+        await service.pass_time(timedelta(hours=15))
+        assert await service.withdrawn() == [notice.message_id]
+        assert await service.pool.fetchval("select count(*) from chains where next_due is not null") == 0

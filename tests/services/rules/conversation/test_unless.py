@@ -1,7 +1,7 @@
 """A message that waits in the dispatcher does not go after its reason is gone: its ``unless`` is judged again."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.context import Effect, RequestedMessage
 from services.rules.rulebook.model import AllOf, Compare, Condition, Operator, Rulebook, Severity
-from shared.contracts.ids import RuleId
+from shared.contracts.ids import RuleId, WorkId
 from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.vocabulary import Stage
 from tests.services.rules.delayed_dispatcher import DelayedStory
@@ -230,3 +230,139 @@ def test_each_item_goes_once_and_none_after_its_reason_is_gone(moves: list[tuple
     assert not any(f"T{number}" in text for number in gone for text in texts[sent_before:])
     for number in {1, 2, 3, 4} - gone:
         assert sum(f"T{number}" in text for text in texts) == 1
+
+
+# ------------------------------------------------------------------ what time alone makes true
+
+_LATE = Compare("days_to.pub_date", Operator.LESS_THAN, 5)
+_THURSDAY, _FRIDAY = datetime(2027, 3, 4, tzinfo=UTC), datetime(2027, 3, 5, tzinfo=UTC)
+
+
+def _dated_story(days: int, unless: Condition = _LATE, people: str = _TITLE) -> DelayedStory:
+    """A notice that is not sent in the last working days before publication waits in the dispatcher on a Wednesday."""
+    story = DelayedStory(people, rule="stage-change", book=_with_first_step("stage-change", unless))
+    story.play(f"facts: {{days_to.pub_date: {days}}}", _MOVED)
+    assert len(story.simulation.requested) == 2
+    return story
+
+
+def _withdrawals_until(story: DelayedStory, instant: datetime) -> list[WithdrawMessage]:
+    before = len(story.simulation.effects)
+    story.simulation.advance(instant)
+    return _withdrawals(story.simulation.effects[before:])
+
+
+def test_a_notice_that_waits_is_withdrawn_at_the_midnight_from_which_its_unless_holds() -> None:
+    """Its chain has ended, and no event comes."""
+    story = _dated_story(6)
+    assert not story.chain.live
+    assert _withdrawals_until(story, _FRIDAY - timedelta(seconds=1)) == []
+    (gone,) = _withdrawals_until(story, _FRIDAY)
+    assert (gone.person_id, gone.reason) == (story.person(801), "unless")
+    assert story.chain.next_due is None
+
+
+def test_each_person_is_judged_by_time_for_themselves() -> None:
+    only_france = AllOf((_LATE, Compare("recipient.country", Operator.IS, "FR")))
+    authors = "801: {roles: [author], country: GB}\n803: {roles: [author], country: FR}"
+    story = _dated_story(6, only_france, authors)
+    assert [one.person_id for one in _withdrawals_until(story, _FRIDAY)] == [story.person(803)]
+
+
+def test_a_chain_is_not_due_for_what_no_midnight_changes_before_its_message_expires() -> None:
+    assert _stage_story().chain.next_due is None
+    assert _dated_story(20).chain.next_due is None
+
+
+def test_a_chain_is_due_no_more_once_its_messages_have_gone() -> None:
+    story = _dated_story(6)
+    assert story.chain.next_due == _FRIDAY
+    story.simulation.report_all()
+    assert story.chain.next_due is None
+
+
+def test_a_publication_date_that_moves_while_a_message_waits_moves_the_midnight() -> None:
+    story = _dated_story(20)
+    _publish_in(story, 0, date(2027, 3, 10))
+    assert [one.person_id for one in _withdrawals_until(story, _THURSDAY)] == [story.person(801)]
+
+
+def test_a_publication_that_is_put_off_keeps_what_waits() -> None:
+    story = _dated_story(6)
+    _publish_in(story, 0, date(2027, 4, 10))
+    assert _withdrawals_until(story, _FRIDAY + timedelta(days=3)) == []
+    assert story.chain.next_due is None
+
+
+def test_a_digest_goes_without_the_item_whose_reason_ends_by_time() -> None:
+    book = _with_first_step("stage-change", _LATE)
+    gathering = replace(book, tenant=replace(book.tenant, digest=Severity.INFO))
+    story = DelayedStory("801: {roles: [author], country: GB}", rule="stage-change", book=gathering)
+    story.play("wait until: 2027-03-03T23:00:00Z", *map(_moved_title, (1, 2, 3)), "wait until: 2027-03-04T09:00:00Z")
+    _publish_in(story, 2, date(2027, 3, 11))
+    (gone,) = _withdrawals_until(story, _FRIDAY)
+    before = len(story.simulation.effects)
+    story.simulation.report_withdrawn(gone)
+    (rest,) = (e.send for e in story.simulation.effects[before:] if isinstance(e, RequestedMessage))
+    assert ("T1" in rest.body, "T2" in rest.body, "T3" in rest.body) == (True, False, True)
+
+
+def _publish_in(story: DelayedStory, work: int, day: date) -> None:
+    """``work`` 0 stands for the only one."""
+    works = story.simulation.facts.works
+    known = (works.get(WorkId(work)) or next(iter(works.values()))).state
+    story.simulation.observe_work(work, products=tuple(one.replace(pub_date=day) for one in known.products))
+
+
+# ------------------------------------------------------------------ copies
+
+_TWO_AUTHORS = "801: {roles: [author], country: GB}\n803: {roles: [author], country: GB}"
+
+
+def _copied_story(people: str, unless: Condition = _ON_LIST) -> DelayedStory:
+    """A notice to the authors, and a copy of it to a coordinator, wait in the dispatcher."""
+    book = _with_first_step("stage-change", unless)
+    known = book.rules[RuleId("stage-change")]
+    first = replace(known.steps[0], cc=("production_coordinator",))
+    book = replace(book, rules={**book.rules, known.name: replace(known, steps=(first,))})
+    story = DelayedStory(f"{people}\n22: {{roles: [production_coordinator]}}", rule="stage-change", book=book)
+    story.play(_MOVED)
+    assert story.simulation.requested[-1][1] == story.person(22)
+    return story
+
+
+def test_a_copy_goes_no_more_than_the_message_it_tells_of() -> None:
+    story = _copied_story("801: {roles: [author], country: GB}")
+    (notice,) = _after(story, stage_key=Stage.PUBLISHED)
+    before = len(story.simulation.effects)
+    story.simulation.report_withdrawn(notice)
+    (copy,) = _withdrawals(story.simulation.effects[before:])
+    assert (copy.person_id, copy.reason) == (story.person(22), "unless")
+    story.simulation.report_withdrawn(copy)
+    assert {message.delivery for message in story.chain.messages} == {DeliveryState.WITHDRAWN}
+
+
+def test_a_copy_goes_where_one_of_the_messages_it_tells_of_has_gone() -> None:
+    story = _copied_story(_TWO_AUTHORS)
+    story.simulation.report_one(0)
+    (notice,) = _after(story, stage_key=Stage.PUBLISHED)
+    story.simulation.report_withdrawn(notice)
+    assert {one.person_id for one in _withdrawals(story.simulation.effects)} == {notice.person_id}
+
+
+def test_a_copy_goes_where_its_message_could_not_be_withdrawn_in_time() -> None:
+    story = _copied_story("801: {roles: [author], country: GB}")
+    (notice,) = _after(story, stage_key=Stage.PUBLISHED)
+    story.simulation.report_one(0)
+    assert _withdrawals(story.simulation.effects) == [notice]
+
+
+def test_a_copy_that_is_held_is_left_out_with_the_message_it_tells_of() -> None:
+    """Both wait for the morning when the title moves on."""
+    book = _copied_story(_TWO_AUTHORS).simulation.decider.rulebook
+    story = DelayedStory(f"{_TWO_AUTHORS}\n22: {{roles: [production_coordinator]}}", rule="stage-change", book=book)
+    story.play("wait until: 2027-03-03T23:00:00Z", _MOVED)
+    _after(story, stage_key=Stage.PUBLISHED)
+    story.play("wait until: 2027-03-04T12:00:00Z")
+    assert story.simulation.requested == []
+    assert {message.delivery for message in story.chain.messages} == {DeliveryState.WITHDRAWN}
