@@ -25,7 +25,7 @@ from services.rules.conversation.fact_values import (
     WorkFacts,
 )
 from shared.contracts import consonance
-from shared.contracts.consonance import AcquisitionStatus
+from shared.contracts.consonance import AcquisitionStatus, RightsStatus
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import (
     ChainId,
@@ -507,7 +507,28 @@ def _apply_work(facts: Facts, data: consonance.WorkObserved) -> None:
 
 def _apply_status(facts: Facts, data: consonance.RightsStatusChanged) -> None:
     record = facts.records.get(data.rights_record_id, RightsFacts())
-    facts.set_rights_record(data.rights_record_id, record.replace(status=data.to))
+    still_open = record.open_requests if data.to in _OPEN_STATUSES else ()
+    facts.set_rights_record(data.rights_record_id, record.replace(status=data.to, open_requests=still_open))
+
+
+_OPEN_STATUSES = frozenset(
+    {
+        RightsStatus.PENDING,
+        RightsStatus.MORE_INFORMATION_REQUESTED,
+        RightsStatus.QUOTATION_ISSUED,
+        RightsStatus.REQUEST,
+        RightsStatus.SUBMISSION,
+        RightsStatus.OFFER,
+    }
+)
+"""In any other a request on the record has been decided, or is not decided any more."""
+
+
+def close_request(facts: Facts, record_id: str, request: str) -> None:
+    """The decision on a request for approval is recorded in Consonance."""
+    record = facts.records.get(record_id, RightsFacts())
+    if request in record.open_requests:
+        facts.set_rights_record(record_id, _without_request(record, request))
 
 
 def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) -> None:

@@ -14,7 +14,7 @@ from services.rules.conversation.chain import (
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
-from services.rules.conversation.facts import Facts
+from services.rules.conversation.facts import Facts, close_request
 from services.rules.conversation.outbound import AWAITED_FOR, MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
@@ -36,7 +36,13 @@ from shared.contracts.messages import (
     WithdrawMessage,
 )
 from shared.contracts.whatsapp import MediaRefused, MediaStored
-from shared.contracts.writes import DROPPED_BY_HAND, SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
+from shared.contracts.writes import (
+    DROPPED_BY_HAND,
+    SUCCESSFUL_OUTCOMES,
+    RightsDecision,
+    WriteEventData,
+    WriteOutcome,
+)
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageAccepted: DeliveryState.ACCEPTED,
@@ -206,6 +212,9 @@ def _origin_of(
 
 def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) -> Chain:
     asked, tell = _origin_of(context, chain, write)
+    document = writes.document_of_item(context, chain, write.item)
+    if asked is not None and asked.values.get("decision") in _DECIDED and document is not None:
+        close_request(context.facts, str(document.get("rights_record_id")), str(document.get("request_id")))
     if asked is not None and asked.then is not None:
         given = tuple(g for g in chain.answers if g.person_id in write.answerers and g.answer == write.answer)
         origin = writes.WriteOrigin(write.step, write.answer, given, write.depth + 1)
@@ -213,6 +222,10 @@ def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) 
     if tell is not None and not _others_pend(chain, write):
         chain = outbound.send_draft(context, chain, tell.who, _write_draft(write, tell.say), sender=_sender(write))
     return chain
+
+
+_DECIDED = frozenset({*RightsDecision} - {RightsDecision.QUESTION, RightsDecision.COUNTER_OFFER})
+"""The decisions after which a request for approval is open no more."""
 
 
 def _reason_template(context: DecisionContext, data: WriteEventData) -> str:

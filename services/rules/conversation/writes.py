@@ -83,9 +83,12 @@ def request_write(context: DecisionContext, chain: Chain, record: WriteAction, o
 def request_write_of(
     context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin, item: EventId | None
 ) -> Chain:
-    """The same for one event, None for the event that started the chain; once for each source."""
-    origin, document = dataclasses.replace(origin, item=item), _document_of(context, chain, item)
-    if context.holds_for(record.unless, document):
+    """The same for one event, None for the event that started the chain; once for each source.
+
+    Nothing is requested for an event that another one has corrected since: what follows is about that one.
+    """
+    origin, document = dataclasses.replace(origin, item=item), document_of_item(context, chain, item)
+    if document is None or context.holds_for(record.unless, document):
         return chain
     case = _WriteCase(context, chain, document, _values(record, document), origin)
     write_id = _write_id(context, chain, record, origin)
@@ -139,11 +142,12 @@ def write_actions(answer: AnswerAction | None) -> Iterator[WriteAction]:
             yield from write_actions(inner)
 
 
-def _document_of(context: DecisionContext, chain: Chain, item: EventId | None) -> Document:
+def document_of_item(context: DecisionContext, chain: Chain, item: EventId | None) -> Document | None:
+    """The document of a joined event, or with None that of the event that started the chain; None if corrected."""
     if item is None:
         return context.document(chain)
     gathered = zip(chain.joined, context.documents(chain)[1:], strict=True)
-    return next(document for joined, document in gathered if joined.event_id == item)
+    return next((document for joined, document in gathered if joined.event_id == item), None)
 
 
 def _write_id(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> WriteId:

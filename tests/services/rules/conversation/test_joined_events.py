@@ -1,10 +1,15 @@
 """Events that join a chain: one message for all of them, a record of each, and a chain beside it afterwards."""
 
+from collections import Counter
+
 from services.rules.conversation.chain import MOST_JOINED, Chain, ChainState
 from services.rules.conversation.facts import Facts
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.values import decode, encode
-from tests.services.rules.stories import own_rulebook, story, story_faults
+from shared.contracts.writes import RequestWrite
+from tests.services.rules.stories import FOLDER, own_rulebook, story, story_faults
 
 PAYEE = "801: {roles: [author], country: GB}\n61: {roles: [finance], country: GB}"
 
@@ -72,3 +77,49 @@ def test_words_are_no_answer_to_a_question_of_a_rule_that_joins_messages() -> No
         "expect: [{record: acquisition.append}, {ask: 5001, say: pitch_noted}, {record: acquisition.append}]",
     )
     assert story_faults("5001: {visitor: true, country: GB}", *moves) == []
+
+
+RULE = """\
+rule: document-kept
+owner: finance
+why: {en: A document about your royalties is here.}
+on: royalty.document_available
+about: [payee.person_id, kind]
+on_repeat: join
+steps:
+  - record: acknowledgement.record
+    with: {kind: delivered}
+    then: {record: acknowledgement.record, with: {kind: read}}
+  - after: 1 minute
+    tell: payee
+    say: document_kept
+"""
+TEMPLATE = """\
+template: document_kept
+category: utility
+version: 1
+languages:
+  en:
+    body: A document about your royalties is here.
+"""
+
+
+def test_a_write_about_an_event_that_was_corrected_since_is_followed_by_nothing() -> None:
+    files = {
+        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
+    }
+    book, faults = load({**files, "document-kept.rule.yaml": RULE, "document_kept.template.yaml": TEMPLATE})
+    assert book is not None, faults
+    documents = [
+        f"{{event: royalty.document_available, with: {{document: {{doc_id: {number}}}}}}}"
+        for number in ("D-1", "D-2", "D-2")
+    ]
+    written = "written: {record: acknowledgement.record, as: verified}"
+    moves = (*documents, written, written, written)
+    one = story(PAYEE, *moves, rule="document-kept")
+    player = StoryPlayer.of(one, book)
+    for step in one.steps:
+        assert player.play(step) == []
+    sent = [effect for effect in player.simulation.effects if isinstance(effect, RequestWrite)]
+    kinds = Counter((one.input.document_id, one.input.acknowledgement) for one in sent)
+    assert kinds == {("D-1", "delivered"): 1, ("D-2", "delivered"): 2, ("D-1", "read"): 1, ("D-2", "read"): 1}

@@ -1,0 +1,37 @@
+"""``rights.open_requests``: a request for approval is open until it is withdrawn or decided."""
+
+import pytest
+
+from services.rules.scenario.player import StoryPlayer
+from tests.services.rules.stories import own_rulebook, story
+
+PEOPLE = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
+ASKED = "{event: rights.approval_requested, with: {request_id: R-9, respond_by: 2027-04-30}}"
+DECIDED = "written: {record: rights.record_decision, as: verified}"
+
+
+def status(to: str) -> str:
+    return f"{{event: rights.status_changed, with: {{to: {to}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("moves", "still_open"),
+    [
+        ([], True),
+        (["{event: rights.request_withdrawn, with: {request_id: R-9}}"], False),
+        (["reply: {from: 812, button: approve}"], True),
+        (["reply: {from: 812, button: approve}", DECIDED], False),
+        (["reply: {from: 812, button: decline}", DECIDED], False),
+        (["reply: {from: 812, button: decline}", DECIDED.replace("verified", "conflict")], True),
+        (["reply: {from: 812, button: question}"], True),
+        ([status("more_information_requested")], True),
+        ([status("licensed")], False),
+        ([status("closed")], False),
+    ],
+)
+def test_a_request_is_open_until_it_is_withdrawn_or_decided(moves: list[str], *, still_open: bool) -> None:
+    one = story(PEOPLE, ASKED, *moves)
+    player = StoryPlayer.of(one, own_rulebook())
+    for step in one.steps:
+        assert player.play(step) == []
+    assert [bool(record.open_requests) for record in player.facts.facts.records.values()] == [still_open]
