@@ -540,7 +540,7 @@ class Chain(Value, rename=_KEPT_AS):
         )
 
     def reopen_answers(self, answers: Collection[GivenAnswer]) -> "Chain":
-        """These answers are kept, and are final no more: another question takes the place of the one they answer."""
+        """These answers are kept, and are final no more: a veto, or another question, overrules the one they answer."""
         return self.replace(answers=tuple(g.replace(final=False) if g in answers else g for g in self.answers))
 
     def with_write(self, changed: ChainWrite) -> "Chain":

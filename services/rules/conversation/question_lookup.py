@@ -16,6 +16,7 @@ from services.rules.conversation.chain import (
     Chain,
     ChainMessage,
     DeliveryState,
+    GivenAnswer,
 )
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import MESSAGE_RECEIVED
@@ -211,3 +212,13 @@ def answer_of(
         return steps[-1], steps[-1].answer_at(answer_path(question.answer, name))
     asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
     return asking, asking.answers.get(name)
+
+
+def answers_to_steps(context: DecisionContext, chain: Chain, steps: Collection[int]) -> list[GivenAnswer]:
+    """The answers given to the questions of these steps, also by the buttons of their reminders."""
+    asked = ((given, chain.message(given.message_id)) for given in chain.answers)
+    return [
+        given
+        for given, question in asked
+        if question is not None and answer_of(context, chain, question, given.reply)[0].index in steps
+    ]

@@ -109,7 +109,8 @@ def _apply_intermediate_answer(
     if answer.tell is not None:
         chain = send_answer_message(context, chain, step, answer, message.person_id)
     if answer.veto:
-        chain = withdraw_messages(context, chain, "vetoed", lambda m: m.is_question).close_questions()
+        chain = withdraw_messages(context, chain, "vetoed", lambda m: m.is_question)
+        chain = chain.close_questions().reopen_answers(chain.answers)
     if answer.form is not None:
         return forms.begin_form(context, chain, answer.form, step.index, source=message)
     if answer.hand_over is not None:

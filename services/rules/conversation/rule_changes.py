@@ -16,6 +16,7 @@ from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
 from services.rules.conversation.outbound import BODY_VALUE
 from services.rules.conversation.people import language_of
+from services.rules.conversation.question_lookup import answers_to_steps
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call
@@ -83,12 +84,14 @@ def _can_migrate(chain: Chain, old: Rule, new: Rule) -> bool:
 def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Chain:
     """Done steps stay. Questions of steps that are gone are closed; new steps before the last begun are skipped."""
     matching = _matching_steps(old, new)
-    chain = outbound.withdraw_messages(context, chain, "replaced", lambda message: message.step not in matching)
+    gone = [step.index for step in old.steps if step.index not in matching]
+    chain = outbound.withdraw_messages(context, chain, "replaced", lambda message: message.step in gone)
+    chain = chain.reopen_answers(answers_to_steps(context, chain, gone))
     chain = chain.migrate(
         context.rulebook.revision,
         steps=_new_states(chain, new, matching),
         messages=tuple(
-            m.replace(step=_nearest(matching, m.step), closed=m.closed or (m.is_question and m.step not in matching))
+            m.replace(step=_nearest(matching, m.step), closed=m.closed or (m.is_question and m.step in gone))
             for m in chain.messages
         ),
         writes=tuple(w.replace(step=_nearest(matching, w.step)) for w in chain.writes),

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 
 from services.rules.conversation import outbound, unless, writes
-from services.rules.conversation.chain import Chain, GivenAnswer, JoinedEvent, StepState, StepStatus
+from services.rules.conversation.chain import Chain, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document, item_id, newest_data, read_data
 from services.rules.conversation.event_rules import End, rules_of_event, start_key, subject_of, tags_of, tags_of_ends
 from services.rules.conversation.fact_values import RecentStarts
-from services.rules.conversation.question_lookup import answer_of
+from services.rules.conversation.question_lookup import answer_of, answers_to_steps
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
@@ -211,17 +211,7 @@ def _repeat_step(context: DecisionContext, chain: Chain, index: int) -> Chain:
         return chain
     chain = outbound.withdraw_messages(context, chain, "replaced", lambda m: m.step == index and m.answer is None)
     chain = chain.replace(handovers=tuple(h for h in chain.handovers if h.step != index))
-    return _reopen_answers(context, chain, index).repeat_step(index)
-
-
-def _reopen_answers(context: DecisionContext, chain: Chain, index: int) -> Chain:
-    """Answers to the question of a step before are not final for the one that the step asks now."""
-
-    def is_of_step(given: GivenAnswer) -> bool:
-        question = chain.message(given.message_id)
-        return question is not None and answer_of(context, chain, question, given.reply)[0].index == index
-
-    return chain.reopen_answers(tuple(filter(is_of_step, chain.answers)))
+    return chain.reopen_answers(answers_to_steps(context, chain, [index])).repeat_step(index)
 
 
 def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[PersonId, tuple[object, ...]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.rules.conversation.chain import Chain, ChainState, DeliveryState, Ending, StepStatus
+from services.rules.conversation.chain import Chain, ChainState, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import (
     Decision,
     EndedChain,
@@ -21,7 +21,7 @@ from services.rules.rulebook.model import OnChange, Rule, Rulebook, Template, Te
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
 from shared.contracts.envelope import Event
-from shared.contracts.ids import EventId, Revision, RuleId
+from shared.contracts.ids import EventId, Revision, RuleId, Wamid
 from shared.contracts.messages import AmendMessage, WithdrawMessage
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
@@ -100,6 +100,28 @@ def test_a_question_of_a_step_that_is_gone_is_closed_and_the_new_one_is_asked() 
     _, after = changed(player, old, with_rule(old, reworded(old.rules[RULE])), chain)
     assert after.messages[0].closed
     assert after.state is ChainState.RUNNING
+
+
+def test_an_answer_to_a_question_that_is_gone_does_not_count_for_the_new_one() -> None:
+    def reworded(rule: Rule) -> Rule:
+        return replace(rule, steps=(replace(rule.steps[0], say="rights_reminder"), *rule.steps[1:]))
+
+    player, old, chain = started(OnChange.MIGRATE)
+    (question,) = chain.messages
+    given = GivenAnswer(
+        person_id=question.person_id,
+        answer="approve",
+        final=True,
+        at=player.simulation.now,
+        message_id=question.message_id,
+        wamid=Wamid("wamid.given"),
+        reply="approve",
+    )
+    answered = chain.replace(answers=(given,))  # as where others have still to agree
+    _, after = changed(player, old, with_rule(old, reworded(old.rules[RULE])), answered)
+    assert after.answers == (given.replace(final=False),)
+    _, after = changed(player, old, with_rule(old, without_reminder(old.rules[RULE])), answered)
+    assert after.answers == (given,)
 
 
 def test_a_cancelled_chain_ends_only_if_its_rule_changed() -> None:
