@@ -368,10 +368,10 @@ class Chain(Value, rename=_KEPT_AS):
     the rulebook whose change of the rule was last considered.
 
     ``base_at`` is the instant that ``after`` steps count from. ``unclaimed``: there was no person to ask or to hand the
-    matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that ends the chain once its
-    writes are settled. ``former_ids`` are ids of its people that were merged since. ``depends_on`` are the tags of the
-    facts by which the ``unless`` of a message that was requested is judged. Transitions raise InvalidChainTransition
-    where the table has none.
+    matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that has ended the chain, and
+    whose message goes once its writes are settled. ``former_ids`` are ids of its people that were merged since.
+    ``depends_on`` are the tags of the facts by which the ``unless`` of a message that was requested is judged.
+    Transitions raise InvalidChainTransition where the table has none.
     """
 
     chain_id: ChainId

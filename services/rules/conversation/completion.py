@@ -74,13 +74,16 @@ def end_by_until(context: DecisionContext, chain: Chain, index: int, data: Raw |
     if data is not None:
         chain = chain.replace(end_name=until.event, end=data)
     if any(w.pending and not w.manual_reported for w in chain.writes):
-        return context.save_chain(chain.replace(deferred_until=index))
-    if until.tell is not None:
-        draft = MessageDraft(
-            Verb.TELL, until.tell.say, _last_begun(chain), UNTIL_ANSWER, str(chain.steps[0].occurrence)
-        )
-        chain = outbound.send_draft(context, chain, until.tell.who, draft)
-    return close_chain(context, chain, Ending.UNTIL)
+        return close_chain(context, chain.replace(deferred_until=index), Ending.UNTIL)
+    return close_chain(context, send_until_message(context, chain, index), Ending.UNTIL)
+
+
+def send_until_message(context: DecisionContext, chain: Chain, index: int) -> Chain:
+    until = context.rule_of(chain).until[index]
+    if until.tell is None:
+        return chain
+    draft = MessageDraft(Verb.TELL, until.tell.say, _last_begun(chain), UNTIL_ANSWER, str(chain.steps[0].occurrence))
+    return outbound.send_draft(context, chain, until.tell.who, draft)
 
 
 def _last_begun(chain: Chain) -> int:

@@ -77,7 +77,7 @@ def _apply_change(context: DecisionContext, chain: Chain) -> Chain:
 def _can_migrate(chain: Chain, old: Rule, new: Rule) -> bool:
     """A chain that is about something else now, fills a form or waits for a write goes on as it began."""
     filling = chain.form is not None and not chain.form.over
-    waiting = chain.deferred_until is not None or any(write.pending for write in chain.writes)
+    waiting = any(write.pending for write in chain.writes)
     return chain.active and old.about == new.about and not filling and not waiting
 
 
