@@ -9,7 +9,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
-from services.rules.conversation.handover import OFFER_BUTTONS, repeat_withdrawn_offers, report_unclaimed
+from services.rules.conversation.handover import OFFER_BUTTONS, go_on_without_takers, repeat_withdrawn_offers
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
 from services.rules.conversation.recipients import (
@@ -200,15 +200,7 @@ def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, c
             offer = offer.replace(people=people, declined=declined)  # noqa: PLW2901
         offers.append(offer)
     chain = chain.replace(handovers=tuple(offers))
-    return chain if cover else _go_on_without_takers(context, chain, message.step)
-
-
-def _go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """When no person is left to take it, the next step does not wait, or the owner team is told."""
-    last = chain.handovers[-1] if chain.handovers else None
-    if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):
-        return chain
-    return report_unclaimed(context, chain.end_wait(), step)
+    return chain if cover else go_on_without_takers(context, chain, message.step)
 
 
 def _assigned(chain: Chain) -> set[PersonId]:

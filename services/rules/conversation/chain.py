@@ -525,8 +525,12 @@ class Chain(Value, rename=_KEPT_AS):
 
     def end_wait(self) -> "Chain":
         """No person is left to wait for, so the step after the last one that is over begins at once."""
-        over = [index for index, state in enumerate(self.steps) if state.status is StepStatus.DONE]
-        return self._with_step(over[-1], unreached=True) if over else self
+        last = self.last_step_done
+        return self if last is None else self._with_step(last, unreached=True)
+
+    @property
+    def last_step_done(self) -> int | None:
+        return max((index for index, state in enumerate(self.steps) if state.status is StepStatus.DONE), default=None)
 
     def _with_step(self, index: int, **changes: object) -> "Chain":
         steps = list(self.steps)

@@ -8,6 +8,7 @@ from msgspec import Raw
 from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import LOST, Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
+from services.rules.conversation.handover import decline_offer, go_on_without_takers
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
 from services.rules.conversation.recipients import awaited_people, owner_team
 from services.rules.conversation.template_calls import UNTIL_ANSWER
@@ -68,7 +69,7 @@ def leave_with_owner(context: DecisionContext, chain: Chain) -> Chain:
 def end_by_until(context: DecisionContext, chain: Chain, index: int, data: Raw | None = None) -> Chain:
     """An ``until`` line came true by an event: send its message, withdraw the rest and close.
 
-    While a write is pending, this is deferred until the write is settled. ``data`` is that of the event.
+    While a write is pending, the message waits until the write is settled. ``data`` is that of the event.
     """
     until = context.rule_of(chain).until[index]
     if data is not None:
@@ -166,8 +167,17 @@ def exclude_person(context: DecisionContext, chain: Chain, message: ChainMessage
 
 
 def recount_after_exclusion(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
-    """The same for a person whose exclusion is on the step already."""
+    """The same for a person whose exclusion is on the step already. An offer to them counts as declined."""
     chain = recount(context, chain)
+    if message.verb is Verb.HAND_OVER and chain.active:
+        return go_on_without_takers(context, decline_offer(chain, message.step, message.person_id), message.step)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
         return chain
-    return chain.end_wait()
+    return chain.end_wait() if message.is_question or _is_for_none_else(chain, message) else chain
+
+
+def _is_for_none_else(chain: Chain, notice: ChainMessage) -> bool:
+    """Whether the chain waits after the step of a notice, which has reached no other person."""
+    others = (m for m in chain.messages if m.person_id != notice.person_id and m.delivery not in LOST)
+    same = any((m.step, m.answer, m.occurrence) == (notice.step, notice.answer, notice.occurrence) for m in others)
+    return chain.last_step_done == notice.step and not same

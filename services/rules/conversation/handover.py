@@ -10,6 +10,7 @@ from services.rules.conversation.recipients import Recipient, owner_team, resolv
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
+from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
 OFFER_BUTTONS, ASSIGNEE_BUTTONS = TAKE, FINISH
@@ -85,6 +86,19 @@ def _inbox_team(context: DecisionContext) -> Addressees:
 def is_offer(message: ChainMessage) -> bool:
     """Whether a message offers the matter: a hand-over, or the reminder of one."""
     return OFFER_BUTTONS[0] in message.buttons
+
+
+def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:
+    handed = (h.replace(declined=(*h.declined, person)) if h.step == step else h for h in chain.handovers)
+    return chain.replace(handovers=tuple(handed))
+
+
+def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """When no person is left to take it, the next step does not wait, or the owner team is told."""
+    last = chain.handovers[-1] if chain.handovers else None
+    if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):
+        return chain
+    return report_unclaimed(context, chain.end_wait(), step)
 
 
 def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:

@@ -24,6 +24,7 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
     HandoverDraft,
+    decline_offer,
     is_offer,
     offer_handover,
     repeat_withdrawn_offers,
@@ -236,7 +237,7 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
     if chain.assignment is not None and chain.assignment.person_id == message.person_id:
         return _give_back(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "not_me")
-    chain = _with_decline(chain, question, message.person_id)
+    chain = decline_offer(chain, question.step, message.person_id)
     chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if not _all_declined(chain, question):
@@ -246,11 +247,6 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
         return advance(context, leave_with_owner(context, chain))
     chain = report_unclaimed(context, chain, question.step)
     return advance(context, chain if isinstance(following.timing, At) else run_step(context, chain, following))
-
-
-def _with_decline(chain: Chain, question: ChainMessage, person: PersonId) -> Chain:
-    handed = (h.replace(declined=(*h.declined, person)) if h.step == question.step else h for h in chain.handovers)
-    return chain.replace(handovers=tuple(handed))
 
 
 def _all_declined(chain: Chain, question: ChainMessage) -> bool:
@@ -296,12 +292,12 @@ def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> 
         return _offer_again(context, _without_assignee(context, chain, offered[-1]), offered[-1])
     if any(person in handed.declined for handed in chain.handovers):
         return chain
-    chain = _with_decline(chain, offered[-1], person)
+    chain = decline_offer(chain, offered[-1].step, person)
     return chain if chain.assignment is not None else _offer_again(context, chain, offered[-1])
 
 
 def _without_assignee(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
-    chain = _with_decline(chain.give_back(context.now), question, question.person_id)
+    chain = decline_offer(chain.give_back(context.now), question.step, question.person_id)
     return withdraw_messages(context, chain, "given_back", lambda m: ASSIGNEE_BUTTONS[0] in m.buttons)
 
 
