@@ -124,8 +124,10 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
     digest = MessageId(derive_id("digest", person.person_id, *(one.message.message_id for one in items)))
     if context.rulebook.tenant.caps:
         caps.count_message(context, person.person_id, digest)
-    texts = [_text_of(context, person, one) for one in items]
-    message = outbound.build_digest(context, person, digest, items[0].chain, (len(items), numbered_line(texts)))
+    texts = [outbound.text_of_message(context, one.chain, one.message, person) for one in items]
+    codes = [f" ({reference_code(one.chain.chain_id)})" for one in items]
+    line = numbered_line([" ".join(text.split()) for text in texts], endings=codes)
+    message = outbound.build_digest(context, person, digest, items[0].chain, (len(items), line))
     context.effects.append(RequestedMessage(message, Verb.TELL, ()))
     for one in items:
         current = context.facts.chains[one.chain.chain_id]
@@ -160,12 +162,6 @@ def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
         if context.rulebook.tenant.caps:
             caps.count_message(context, person_id, items[0].message.message_id)
         context.save_chain(outbound.request_now(context, items[0].chain, items[0].message, person))
-
-
-def _text_of(context: DecisionContext, person: PersonFacts, item: HeldMessage) -> str:
-    """The text of the item, with the code by which the person may name it in a reply."""
-    body = outbound.text_of_message(context, item.chain, item.message, person)
-    return f"{' '.join(body.split())} ({reference_code(item.chain.chain_id)})"
 
 
 def show_digest(context: DecisionContext, message: MessageReceived) -> bool:

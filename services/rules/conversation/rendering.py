@@ -123,11 +123,16 @@ def _shortened(
     return body, parameters
 
 
-def numbered_line(texts: Sequence[str], between: str = " ") -> str:
-    """``1. … 2. …``: all texts in one line, since a parameter has no more, each as far as there is room for it."""
-    each = max(_LINE_ROOM // len(texts) - len("00. … ") - len(between), _SHORTEST)
+def numbered_line(texts: Sequence[str], between: str = " ", endings: Sequence[str] = ()) -> str:
+    """``1. … 2. …``: all texts in one line, since a parameter has no more, each as far as there is room for it.
+
+    ``endings`` stand behind the texts, whole.
+    """
+    endings = endings or [""] * len(texts)
+    each = max(_LINE_ROOM // len(texts) - len("00. … ") - len(between) - max(map(len, endings)), _SHORTEST)
     cut = (text if len(text) <= each else f"{text[:each].rstrip()}{_ELLIPSIS}" for text in texts)
-    return between.join(f"{number}. {text}" for number, text in enumerate(cut, 1))
+    numbered = enumerate(zip(cut, endings, strict=True), 1)
+    return between.join(f"{number}. {text}{ending}" for number, (text, ending) in numbered)
 
 
 _LINE_ROOM = BODY_LENGTH - 300  # for the words of the template around them

@@ -7,11 +7,13 @@ import pytest
 
 from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.context import RequestedMessage
+from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer, play_story
 from services.rules.scenario.story_world import TENANT
 from shared.clients.whatsapp_limits import BODY_LENGTH
-from shared.contracts.ids import ContactId, person_id_of_contact
+from shared.contracts.ids import ContactId, RuleId, person_id_of_contact
+from shared.contracts.messages import SendMessage
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
 
@@ -122,32 +124,83 @@ def test_tells_that_wait_become_one_message_and_each_is_shown_on_demand() -> Non
     assert faults(limited(digest=Severity.INFO), *moves) == []
 
 
-def test_more_tells_than_a_digest_has_room_for_become_several() -> None:
-    one = story(PEOPLE, NIGHT, *(moved(number) for number in range(33)))
-    player = StoryPlayer.of(one, limited(digest=Severity.INFO))
-    for step in one.steps:
-        assert player.play(step) == []
-    simulation = player.simulation
-    simulation.now = datetime(2027, 3, 4, 9, tzinfo=UTC)
-    simulation.advance(simulation.now)
-    digests = [effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage)]
-    items = [item for chain in simulation.facts.chains.values() for item in chain.messages if item.digest]
-    assert [sum(item.digest == digest.message_id for item in items) for digest in digests] == [15, 15, 3]
-    assert all("15. " in digest.body and len(digest.body) <= BODY_LENGTH for digest in digests[:2])
-
-
 def test_one_tell_goes_as_itself_and_a_question_never_in_a_digest() -> None:
     told = f"{{tell: 801, say: stage_changed}}, {ASKED}, {{end: done}}"
     moves = (NIGHT, moved(1), issue(1), MORNING, f"expect: [{UNFILLED}, {told}]")
     assert faults(limited(digest=Severity.INFO), *moves) == []
 
 
-def test_a_digest_that_rules_comes_to_after_the_hours_waits_for_the_next_ones() -> None:
-    one = story(PEOPLE, NIGHT, moved(1), moved(2))
-    player = StoryPlayer.of(one, limited(digest=Severity.INFO))
+def test_a_tell_more_severe_than_a_digest_takes_goes_as_itself() -> None:
+    book = limited(digest=Severity.INFO)
+    told = book.rules[RuleId("stage-change")]
+    severe = replace(book, rules={**book.rules, told.name: replace(told, severity=Severity.WARNING)})
+    each = "{tell: 801, say: stage_changed}"
+    moves = (NIGHT, moved(1), moved(2), MORNING, f"expect: [{UNFILLED}, {each}, {each}, {{end: done}}, {{end: done}}]")
+    assert faults(severe, *moves) == []
+
+
+GATHERED = "{tell: 801, say: digest}, {end: done}, {end: done}"
+
+
+def test_a_digest_counts_once_for_a_cap() -> None:
+    moves = (NIGHT, moved(1), moved(2), MORNING, issue(1), issue(2))
+    assert (
+        faults(limited(A_DAY, digest=Severity.INFO), *moves, f"expect: [{UNFILLED}, {GATHERED}, {ASKED}, {WAITS}]")
+        == []
+    )
+
+
+def test_a_digest_waits_for_the_cap_as_a_message_does() -> None:
+    moves = (NIGHT, moved(1), moved(2), issue(1), MORNING, f"expect: [{UNFILLED}, {ASKED}, {WAITS}]")
+    next_day = ("wait: 24 hours", f"expect: [{GATHERED}]")
+    assert faults(limited(Cap(1, CapPeriod.DAY), digest=Severity.INFO), *moves, *next_day) == []
+
+
+def digest_player(book: Rulebook, *moves: str) -> StoryPlayer:
+    """A story in which a digest is due in the morning."""
+    one = story(PEOPLE, NIGHT, *moves)
+    player = StoryPlayer.of(one, book)
     for step in one.steps:
         assert player.play(step) == []
-    simulation, late = player.simulation, datetime(2027, 3, 4, 22, tzinfo=UTC)
+    return player
+
+
+def sent_in_the_morning(player: StoryPlayer) -> list[SendMessage]:
+    simulation = player.simulation
+    simulation.advance(simulation.now + timedelta(hours=10))
+    return [effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage)]
+
+
+def test_no_digest_goes_to_a_person_who_cannot_be_reached_any_more() -> None:
+    player = digest_player(limited(digest=Severity.INFO), moved(1), moved(2))
+    facts = player.simulation.facts
+    author = facts.people[person_id_of_contact(TENANT, ContactId(801))]
+    facts.set_person(author.replace(reachable=False))
+    assert sent_in_the_morning(player) == []
+    assert {m.delivery for chain in facts.chains.values() for m in chain.messages} == {DeliveryState.DROPPED}
+
+
+@pytest.mark.parametrize(("count", "parts"), [(2, [2]), (15, [15]), (16, [15, 1]), (33, [15, 15, 3])])
+def test_a_digest_has_a_part_of_each_text_with_its_code_and_is_no_longer_than_whatsapp_takes(
+    count: int, parts: list[int]
+) -> None:
+    long = "The Tide Millers of the Western Isles and their Machines " * 12
+    several = (moved(number).replace("The Tide Millers", long.strip()) for number in range(count))
+    player = digest_player(limited(digest=Severity.INFO), *several)
+    sent = sent_in_the_morning(player)
+    codes = {reference_code(chain) for chain in player.simulation.facts.chains}
+    for digest, items in zip(sent, parts, strict=True):
+        assert digest.say == ("digest" if items > 1 else "stage_changed")
+        assert len(digest.body) <= BODY_LENGTH
+        named = {code for code in codes if f"… ({code})" in digest.body}
+        assert len(named) == (items if items > 1 else 0)
+        assert all(f" {number}. " in digest.body for number in range(1, items + 1 if items > 1 else 1))
+        codes -= named
+
+
+def test_a_digest_that_rules_comes_to_after_the_hours_waits_for_the_next_ones() -> None:
+    simulation = digest_player(limited(digest=Severity.INFO), moved(1), moved(2)).simulation
+    late = datetime(2027, 3, 4, 22, tzinfo=UTC)
     simulation.now = late  # rules stood still over the day
     simulation.advance(late)
     assert not any(isinstance(effect, RequestedMessage) for effect in simulation.effects)
