@@ -3,7 +3,7 @@
 ``TRANSITIONS`` is the state machine of a chain and ``STEP_TRANSITIONS`` that of its steps.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -537,10 +537,11 @@ class Chain(Value, rename=_KEPT_AS):
         steps[index] = steps[index].replace(**changes)
         return self.replace(steps=tuple(steps))
 
-    def close_questions(self) -> "Chain":
-        """No question of this chain can be answered any more."""
+    def close_questions(self, is_meant: Callable[[ChainMessage], bool] = lambda _: True) -> "Chain":
+        """These questions of this chain, or all, can be answered no more."""
+        open_ones = {m.message_id for m in self.messages if m.is_question and not m.closed and is_meant(m)}
         return self.replace(
-            messages=tuple(m.replace(closed=True) if m.is_question and not m.closed else m for m in self.messages)
+            messages=tuple(m.replace(closed=True) if m.message_id in open_ones else m for m in self.messages)
         )
 
     def reopen_answers(self, answers: Collection[GivenAnswer]) -> "Chain":

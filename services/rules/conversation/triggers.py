@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 
 from services.rules.conversation import outbound, unless, writes
-from services.rules.conversation.chain import Chain, JoinedEvent, StepState, StepStatus
+from services.rules.conversation.chain import Chain, ChainMessage, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document, item_id, newest_data, read_data
@@ -15,7 +15,7 @@ from services.rules.conversation.question_lookup import answer_of, answers_to_st
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
-from services.rules.rulebook.model import At, OnRepeat, Rule
+from services.rules.rulebook.model import At, OnRepeat, Rule, Verb
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, EventId, Line, PersonId, derive_id
 from shared.contracts.values import encode
@@ -227,9 +227,18 @@ def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[Perso
 
 
 def _ask_again(context: DecisionContext, chain: Chain) -> Chain:
-    """Close the questions, and ask them again at once unless their step has a time of its own."""
-    chain = outbound.withdraw_messages(context, chain, "replaced").close_questions().reopen_answers(chain.answers)
+    """Close the questions, and ask them again at once unless their step has a time of its own.
+
+    What waits of other steps, such as a notice held for the morning, stays: it is filled in when it goes.
+    """
+    asking = {step.index for step in context.rule_of(chain).steps if step.answers}
+
+    def is_replaced(message: ChainMessage) -> bool:
+        return message.step in asking or (message.verb is Verb.REMIND and message.answer is None)
+
+    chain = outbound.withdraw_messages(context, chain, "replaced", is_replaced)
+    chain = chain.close_questions(is_replaced).reopen_answers(chain.answers)
     for step in context.rule_of(chain).steps:
-        if step.answers and chain.steps[step.index].over and not isinstance(step.timing, At):
+        if step.index in asking and chain.steps[step.index].over and not isinstance(step.timing, At):
             chain = _repeat_step(context, chain, step.index)
     return chain
