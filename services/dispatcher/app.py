@@ -74,7 +74,7 @@ def compose(
     session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
     lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session, task="sender")
     return DispatcherParts(
-        handler=DispatcherHandler(people, store, updater, evidence, account, documents),
+        handler=DispatcherHandler(people, store, updater, evidence, account, documents, settings.own_accounts),
         sender=sender,
         leader=Leader(
             lease,
@@ -90,6 +90,7 @@ def compose(
             templates,
             documents,
             settings.accounts_of_lines,
+            settings.own_accounts,
             whatsapp.display_number,
             partial(Budget, charges, settings.card, settings.monthly_budget),
         ),

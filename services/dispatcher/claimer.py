@@ -59,6 +59,10 @@ _LOOK_SECONDS = 1.0
 _TEMPLATE_TRIAL_WAIT = timedelta(seconds=1)  # until the outcome of the one trial message is known
 
 
+TemplateOfLine = tuple[str, TemplateKey]
+"""A template, and the line that it goes by: two accounts may have templates of one name."""
+
+
 class Moment(Struct, frozen=True):
     """Both clocks, read once for a round of work."""
 
@@ -92,7 +96,7 @@ class ClaimedBatch:
     waits: list[tuple[str, datetime, str, str]] = field(default_factory=list)
     drops: list[tuple[str, MessageReason]] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
-    templates: set[tuple[str, str]] = field(default_factory=set)
+    templates: set[TemplateOfLine] = field(default_factory=set)
     held: int = 0
 
 
@@ -168,7 +172,7 @@ class Claimer:
         connection: Connection,
         capacities: Sequence[LaneCapacity],
         at_most: int,
-        in_flight: tuple[Collection[str], Collection[tuple[str, str]]],
+        in_flight: tuple[Collection[str], Collection[TemplateOfLine]],
         moment: Moment,
     ) -> ClaimedBatch:
         """One message of a person at a time, so that none overtakes an earlier one.
@@ -264,7 +268,7 @@ class Claimer:
         template = _template_of(due) if send.wording is MessageForm.TEMPLATE else None
         target = SendTarget(message.line, message.person_id, template)
         if template:
-            batch.templates.add(template)
+            batch.templates.add((message.line, template))
             self.usage.portfolio.reserve(message.person_id, moment.business)
         if self.budget.is_set:
             sendable = self._sendable(due, send.wording)
@@ -351,7 +355,9 @@ class Claimer:
             self.templates.contradict()
         return state
 
-    def _with_usable_template(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> DueMessage:
+    def _with_usable_template(
+        self, due: DueMessage, in_flight: Collection[TemplateOfLine], now: datetime
+    ) -> DueMessage:
         """With its fallback in place of a template that WhatsApp would not take now; an operator's pause holds both."""
         call = due.message.content.template
         fallback = call.get("fallback") if call else None
@@ -367,17 +373,21 @@ class Claimer:
         is_better = self._is_held(due, in_flight, now) and not self._is_held(other, in_flight, now)
         return other if is_better and not self.pauses.names.has_template(_template_of(other)) else due
 
-    def _is_held(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> bool:
+    def _is_held(self, due: DueMessage, in_flight: Collection[TemplateOfLine], now: datetime) -> bool:
         until = self._template_throttled_until(due, in_flight, now)
         return self._template_state(due) is not TemplateState.USABLE or (until is not None and until > now)
 
     def _template_throttled_until(
-        self, due: DueMessage, in_flight: Collection[tuple[str, str]], now: datetime
+        self, due: DueMessage, in_flight: Collection[TemplateOfLine], now: datetime
     ) -> datetime | None:
         """A template whose wait is over is tried with one message first. Pacing does not hold critical messages."""
-        template = _template_of(due)
-        until = self.throttles.template_until(template, is_critical=due.message.lane is Lane.CRITICAL)
-        return now + _TEMPLATE_TRIAL_WAIT if until is not None and until <= now and template in in_flight else until
+        line, template = due.message.line, _template_of(due)
+        until = self.throttles.template_until(line, template, is_critical=due.message.lane is Lane.CRITICAL)
+        if until is None or until > now:
+            return until
+        account = self.accounts.get(line)
+        is_tried = any(one == template and self.accounts.get(of_line) == account for of_line, one in in_flight)
+        return now + _TEMPLATE_TRIAL_WAIT if is_tried else until
 
     def _restricted_until(self, restriction: Restriction, line: str, now: datetime) -> datetime | None:
         current = self.learned.current

@@ -4,7 +4,7 @@ Its parts are applied in a fixed order, so that each finds what it refers to: pe
 amendments and withdrawals, and last the evidence of sends.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -64,7 +64,11 @@ _D = TypeVar("_D", bound=EventData)
 
 @dataclass(frozen=True, slots=True)
 class DispatcherHandler:
-    """Handles all topics of the dispatcher."""
+    """Handles all topics of the dispatcher.
+
+    What is reported of templates of other accounts than ``ours`` is not kept: they are those of other products of the
+    same app. None where settings do not name the accounts of all lines.
+    """
 
     people: PeopleStore
     store: MessageStore
@@ -72,6 +76,7 @@ class DispatcherHandler:
     evidence: DeliveryEvidence
     account: AccountStore
     documents: DocumentStore
+    ours: Collection[str] | None = None
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """One for merges of people, which change ids that other merges lead to.
@@ -148,7 +153,8 @@ class DispatcherHandler:
             case WebhookGapOpened() as gap:
                 await self.account.save_gap(tx.connection, gap.account, gap.since)
             case AccountReported(field=field) as report if field in _TEMPLATE_FIELDS:
-                await self._save_template(tx, report)
+                if self.ours is None or report.account in self.ours:
+                    await self._save_template(tx, report)
             case AccountReported() as report:
                 if limits := parse_limit_reports(report):
                     await self.account.save_limits(tx.connection, report, limits)

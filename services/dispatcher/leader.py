@@ -109,6 +109,7 @@ class Leader:
     templates: TemplateCache
     documents: DocumentStore
     accounts: Mapping[str, str]
+    ours: Collection[str] | None
     fetch_display_number: FetchDisplayNumber
     make_budget: Callable[[], Budget]
 
@@ -162,8 +163,7 @@ class Leader:
         self.templates.start()
         pauses = OperatorPauses(self.store)
         unset = [line for line in self.lines if line not in self.limits.numbers]
-        ours = self.accounts.values() if self.accounts.keys() >= set(self.lines) else None
-        learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number, ours)
+        learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number, self.ours)
         return Claimer(
             self.store,
             usage,

@@ -18,7 +18,7 @@ from itertools import count
 from msgspec import Struct
 
 from services.dispatcher import metrics
-from services.dispatcher.claimer import ClaimedBatch, Claimer, Moment, SendIntent
+from services.dispatcher.claimer import ClaimedBatch, Claimer, Moment, SendIntent, TemplateOfLine
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.delivery_reports import apply_outcome
 from services.dispatcher.message_state import RetryTime, drop
@@ -87,7 +87,7 @@ class InFlight:
     def __init__(self) -> None:
         self._lines: Counter[str] = Counter()
         self._people: dict[str, str] = {}  # message id → person id
-        self._templates: Counter[tuple[str, str]] = Counter()
+        self._templates: Counter[TemplateOfLine] = Counter()
         self._cancelled: set[str] = set()
 
     def __len__(self) -> int:
@@ -106,21 +106,21 @@ class InFlight:
         return self._people.keys()
 
     @property
-    def templates(self) -> Collection[tuple[str, str]]:
+    def templates(self) -> Collection[TemplateOfLine]:
         return [template for template, sends in self._templates.items() if sends]
 
     def add(self, intent: SendIntent) -> None:
         self._lines[intent.target.line] += 1
         self._people[intent.message_id] = intent.target.person_id
         if intent.target.template:
-            self._templates[intent.target.template] += 1
+            self._templates[intent.target.line, intent.target.template] += 1
 
     def remove(self, intent: SendIntent) -> None:
         self._lines[intent.target.line] -= 1
         del self._people[intent.message_id]
         self._cancelled.discard(intent.message_id)
         if intent.target.template:
-            self._templates[intent.target.template] -= 1
+            self._templates[intent.target.line, intent.target.template] -= 1
 
     def cancel(self, message_id: str) -> None:
         """Its request must not begin, if it has not begun yet. The call may come before ``add``."""

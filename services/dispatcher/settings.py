@@ -1,6 +1,6 @@
 """The dispatcher's settings: the WhatsApp Cloud API, its numbers and rate limits, and when silence settles a send."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Self
 
@@ -178,6 +178,12 @@ class DispatcherSettings(ServiceSettings, CostSettings):
         """Line → its WhatsApp business account, as far as settings name it."""
         named = {line: self.whatsapp_accounts.get(line, self.whatsapp_business_account) for line in self.whatsapp_lines}
         return {str(line): account for line, account in named.items() if account.isdigit()}
+
+    @property
+    def own_accounts(self) -> Collection[str] | None:
+        """The accounts of all lines; None where settings do not name that of each."""
+        named = self.accounts_of_lines
+        return frozenset(named.values()) if len(named) == len(self.whatsapp_lines) else None
 
     @property
     def accounts(self) -> Sequence[str]:

@@ -51,8 +51,11 @@ class TemplateCache:
 
     def of(self, line: str) -> TemplateKnowledge:
         """The templates of the account that the line belongs to."""
-        account = self.accounts.get(line)
-        return self.known if account is None else self._by_account.get(account, NOTHING_KNOWN)
+        return self._of_account(self.accounts.get(line, ""))
+
+    def _of_account(self, account: str) -> TemplateKnowledge:
+        """Those of any account where no name is given."""
+        return self._by_account.get(account, NOTHING_KNOWN) if account else self.known
 
     async def refresh(self, connection: Connection, business: datetime) -> None:
         now, before = time.monotonic(), self._by_account
@@ -60,7 +63,7 @@ class TemplateCache:
             self._read_at = now  # before the query: what comes while it runs is read by the next
             self._by_account = await self.store.load_templates(connection)
             self.known = of_any_account(self._by_account.values())
-        has_ended = self.throttles.end_of_usable(self.known)
+        has_ended = self.throttles.end_of_usable(self._of_account)
         if has_ended or not self._is_released or _judgements(self._by_account) != _judgements(before):
             self._is_released = True
             self._release.begin(business)

@@ -29,6 +29,7 @@ THROTTLED_CHANNEL = "stet_dispatcher_throttled"
 
 log = get_logger()
 _KEPT_FOR = timedelta(days=7)
+_OF_ACCOUNT = "@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,9 @@ class ThrottleStore:
 
     def _lines(self, key: ThrottleKey) -> list[str]:
         """The lines that it throttles; empty for all."""
-        if key.scope is ErrorScope.ACCOUNT and key.subject:
-            return [line for line, account in self.accounts.items() if account == key.subject]
+        account = key.subject if key.scope is ErrorScope.ACCOUNT else key.account
+        if account:
+            return [line for line, of_line in self.accounts.items() if of_line == account]
         return [key.subject] if key.scope in {ErrorScope.NUMBER, ErrorScope.PAIR} else []
 
     async def delete_old(self, connection: Connection, now: datetime) -> None:
@@ -98,7 +100,8 @@ def _read(rows: Sequence[Mapping[str, Any]]) -> dict[ThrottleKey, Throttle]:
     found = {}
     for row in rows:
         try:
-            key = ThrottleKey(ThrottleClock(row["clock"]), ErrorScope(row["scope"]), row["subject"], row["detail"])
+            detail, _, account = row["detail"].partition(_OF_ACCOUNT)
+            key = ThrottleKey(ThrottleClock(row["clock"]), ErrorScope(row["scope"]), row["subject"], detail, account)
         except ValueError as error:
             record_loop_error("throttles", error)
         else:
@@ -107,4 +110,8 @@ def _read(rows: Sequence[Mapping[str, Any]]) -> dict[ThrottleKey, Throttle]:
 
 
 def _key_columns(key: ThrottleKey) -> tuple[str, str, str, str]:
-    return key.clock.value, key.scope.value, key.subject, key.detail
+    """The account of a template follows its language: a column of its own would be part of the primary key, by which an
+    earlier version saves during a rollout.
+    """
+    detail = f"{key.detail}{_OF_ACCOUNT}{key.account}" if key.account else key.detail
+    return key.clock.value, key.scope.value, key.subject, detail

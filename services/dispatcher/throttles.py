@@ -9,7 +9,7 @@ it later, so only a good status ends it; until then one send is tried after each
 (``throttle_store``), so that a restart or another replica forgets none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -28,7 +28,7 @@ from services.dispatcher.provider_responses import (
     SendUncertain,
 )
 from services.dispatcher.reasons import MessageReason
-from services.dispatcher.templates import TemplateKnowledge
+from services.dispatcher.templates import TemplateKey, TemplateKnowledge
 
 _RATE_BASE = 4  # Meta: retry after 4^X seconds, X = 0, 1, 2 …
 _RATE_WAITS = [timedelta(seconds=_RATE_BASE**step) for step in range(6)]
@@ -61,13 +61,15 @@ class ThrottleClock(StrEnum):
 class ThrottleKey(Struct, frozen=True, order=True):
     """The throttled scope: a pair (line, person), a template (name, language), a number (line), or an account.
 
-    The subject of the last is a WhatsApp business account, or empty for all of them.
+    The subject of the last is a WhatsApp business account, or empty for all of them. ``account`` is that of a template,
+    empty where no setting names it: two accounts may have templates of one name.
     """
 
     clock: ThrottleClock
     scope: ErrorScope
     subject: str = ""
     detail: str = ""
+    account: str = ""
 
 
 class Throttle(Struct, frozen=True):
@@ -133,7 +135,7 @@ class Throttles:
         """
         if isinstance(outcome, SendAccepted):
             if outcome.is_held and target.template is not None:
-                key = ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *target.template)
+                key = template_key(target.template, self._account(target.line))
                 self._trip(_Trip(key, _PACING_WAITS), now, machine, None, by_status=False)
             self._record_success(target, now, machine)
             return RetryTime(now)
@@ -154,11 +156,11 @@ class Throttles:
     def pair_until(self, line: str, person_id: str) -> datetime | None:
         return self._until(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.PAIR, line, person_id))
 
-    def template_until(self, template: tuple[str, str] | None, *, is_critical: bool = False) -> datetime | None:
+    def template_until(self, line: str, template: TemplateKey | None, *, is_critical: bool = False) -> datetime | None:
         """Pacing, the throttle without an error's code, does not hold critical messages back."""
-        if template is None:
+        if template is None or not self._throttles:
             return None
-        throttle = self._throttles.get(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *template))
+        throttle = self._throttles.get(template_key(template, self._account(line)))
         if throttle is None or (is_critical and throttle.code is None):
             return None
         return throttle.until
@@ -187,14 +189,17 @@ class Throttles:
         if self._throttles.pop(key, None) is not None:
             self._changed.add(key)
 
-    def end_of_usable(self, templates: TemplateKnowledge) -> bool:
-        """End those of templates that Meta has reported as usable since; pacing is not reported. Whether any ended."""
+    def end_of_usable(self, templates_of: Callable[[str], TemplateKnowledge]) -> bool:
+        """End those of templates that Meta has reported as usable since; pacing is not reported. Whether any ended.
+
+        ``templates_of`` gives those of an account, and of any where its name is empty.
+        """
         ended = [
             key
             for key, throttle in self._throttles.items()
             if key.scope is ErrorScope.TEMPLATE
             and throttle.code is not None
-            and templates.is_usable_since((key.subject, key.detail), throttle.since)
+            and templates_of(key.account).is_usable_since((key.subject, key.detail), throttle.since)
         ]
         for key in ended:
             self.end(key)
@@ -296,6 +301,10 @@ class Throttles:
         return throttle.until if throttle else None
 
 
+def template_key(template: TemplateKey, account: str) -> ThrottleKey:
+    return ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *template, account)
+
+
 def throttle_key(outcome: SendOutcome, target: SendTarget, accounts: Mapping[str, str]) -> ThrottleKey | None:
     """The key that the outcome would throttle, if any."""
     trip = _trip_of(outcome, target, accounts.get(target.line, ""))
@@ -349,7 +358,7 @@ def _key(clock: ThrottleClock, scope: ErrorScope, target: SendTarget, account: s
         case ErrorScope.NUMBER:
             return ThrottleKey(clock, scope, target.line)
         case ErrorScope.TEMPLATE:
-            return ThrottleKey(clock, scope, *(target.template or ()))
+            return template_key(target.template, account) if target.template else ThrottleKey(clock, scope)
         case ErrorScope.BUSINESS_ACCOUNT:
             return ThrottleKey(clock, ErrorScope.ACCOUNT, account)
         case ErrorScope.ACCOUNT | ErrorScope.MESSAGE:
@@ -361,7 +370,7 @@ def _keys_of(target: SendTarget, account: str) -> Iterable[ThrottleKey]:
         yield from _keys_of_line(clock, target.line, account)
     yield ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.PAIR, target.line, target.person_id)
     if target.template:
-        yield ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *target.template)
+        yield template_key(target.template, account)
 
 
 def _keys_of_line(clock: ThrottleClock, line: str, account: str) -> Iterable[ThrottleKey]:

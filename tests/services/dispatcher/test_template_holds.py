@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.dispatcher import metrics
 from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.template_reader import TemplateReader
 from services.dispatcher.templates import TemplateReport
@@ -115,6 +116,43 @@ async def test_a_template_that_only_another_account_has_is_missing(
         await at.handle(template_update(at.clock.now(), "APPROVED").replace(account=OTHER_ACCOUNT))
         await at.wait_for_state("accepted", "m2")
         assert await at.state("m3") == "waiting"
+
+
+async def test_a_template_that_one_account_refuses_goes_from_the_lines_of_another(
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    """Also after a restart."""
+    accounts: dict[str, Any] = {
+        "whatsapp_business_account": ACCOUNT,
+        "whatsapp_accounts": {"acquisitions": OTHER_ACCOUNT},
+    }
+    place, line = (postgres_database, clock_file, simulator, webhook), Line("acquisitions")
+    async with running_dispatcher(*place, **accounts) as at:
+        await simulator.tell("faults", {"kind": "error_code", "code": 132015, "count": 1})
+        await at.handle(person_observed(), person_observed("p2", "+441632960002"), send_request("m1"))
+        await at.wait_for_reason("template_throttled", "m1")
+        await at.handle(send_request("m2", "p2", line=line))
+        await at.wait_for_state("accepted", "m2")
+    async with running_dispatcher(*place, **accounts) as at:
+        await at.handle(person_observed("p3", "+441632960003"), send_request("m3", "p3"))
+        await at.wait_for_reason("template_throttled", "m3")
+        await at.handle(template_update(at.advance_clock(timedelta(minutes=1)), "APPROVED"))
+        await at.wait_for_state("accepted", "m1")
+        await at.wait_for_state("accepted", "m3")
+
+
+async def test_templates_of_a_foreign_account_are_not_counted(
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    place = (postgres_database, clock_file, simulator, webhook)
+    async with running_dispatcher(*place, whatsapp_business_account=ACCOUNT) as at:
+        paused = template_update(at.clock.now(), "PAUSED")
+        await at.handle(paused.replace(account=OTHER_ACCOUNT))
+        await at.parts.monitor.refresh_gauges()
+        assert metrics.TEMPLATES.labels("PAUSED")._value.get() == 0
+        await at.handle(paused)
+        await at.parts.monitor.refresh_gauges()
+        assert metrics.TEMPLATES.labels("PAUSED")._value.get() == 1
 
 
 async def test_what_was_known_before_accounts_were_told_apart_counts_for_the_first_that_says_more(

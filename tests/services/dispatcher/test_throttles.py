@@ -15,7 +15,7 @@ from services.dispatcher.provider_responses import (
     error_policy,
 )
 from services.dispatcher.reasons import MessageReason
-from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateState
+from services.dispatcher.templates import NOTHING_KNOWN, KnownTemplate, TemplateKnowledge, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from tests.services.dispatcher.builders import NOON, WAMID, seconds
 
@@ -99,7 +99,7 @@ def test_an_outage_grows_to_a_minute_and_ends_with_the_first_success() -> None:
 def test_a_paused_template_is_throttled_alone() -> None:
     throttles = Throttles()
     throttles.record(_error(132015), _TARGET, NOON, NOON)
-    assert throttles.template_until(_TARGET.template) == NOON + timedelta(hours=1)
+    assert throttles.template_until("main", _TARGET.template) == NOON + timedelta(hours=1)
     assert not throttles.is_stopped("main", NOON)
 
 
@@ -110,17 +110,35 @@ def _known(state: TemplateState, reported_at: datetime) -> TemplateKnowledge:
 def test_only_a_later_report_that_a_template_is_usable_ends_its_throttle() -> None:
     throttles = Throttles()
     throttles.record(_error(132001), _TARGET, NOON, NOON)
-    assert not throttles.end_of_usable(_known(TemplateState.USABLE, NOON))
-    assert not throttles.end_of_usable(_known(TemplateState.PAUSED, NOON + seconds(1)))
-    assert throttles.template_until(_TEMPLATE) == NOON + timedelta(hours=1)
-    assert throttles.end_of_usable(_known(TemplateState.USABLE, NOON + seconds(1)))
-    assert throttles.template_until(_TEMPLATE) is None
+    assert not throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, NOON))
+    assert not throttles.end_of_usable(lambda _: _known(TemplateState.PAUSED, NOON + seconds(1)))
+    assert throttles.template_until("main", _TEMPLATE) == NOON + timedelta(hours=1)
+    assert throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, NOON + seconds(1)))
+    assert throttles.template_until("main", _TEMPLATE) is None
+
+
+@pytest.mark.parametrize("outcome", [_error(132015), SendAccepted(WAMID, is_held=True)])
+def test_a_template_is_throttled_for_the_lines_of_its_account_alone(outcome: SendOutcome) -> None:
+    throttles = Throttles({"main": "10", "rights": "10", "sales": "20"})
+    throttles.record(outcome, _TARGET, NOON, NOON)
+    held = {line: throttles.template_until(line, _TEMPLATE) is not None for line in ("main", "rights", "sales")}
+    assert held == {"main": True, "rights": True, "sales": False}
+    throttles.record(SendAccepted(WAMID), replace(_TARGET, line="sales"), NOON + timedelta(hours=2), NOON)
+    assert throttles.template_until("rights", _TEMPLATE) is not None
+
+
+def test_a_report_of_another_account_does_not_end_the_throttle_of_a_template() -> None:
+    throttles = Throttles({"main": "10", "sales": "20"})
+    throttles.record(_error(132015), _TARGET, NOON, NOON)
+    usable = _known(TemplateState.USABLE, NOON + seconds(1))
+    assert not throttles.end_of_usable(lambda account: usable if account == "20" else NOTHING_KNOWN)
+    assert throttles.end_of_usable(lambda account: usable if account == "10" else NOTHING_KNOWN)
 
 
 def test_a_report_does_not_end_the_pacing_of_a_template() -> None:
     throttles = Throttles()
     throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, NOON, NOON)
-    assert not throttles.end_of_usable(_known(TemplateState.USABLE, NOON + seconds(1)))
+    assert not throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, NOON + seconds(1)))
 
 
 @pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007, 132015, 4, 133016])
@@ -212,30 +230,30 @@ def test_a_held_template_is_sent_more_slowly_and_an_alert_is_not() -> None:
     throttles, now, waits = Throttles(), NOON, []
     for _ in range(4):
         throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, now, now)
-        until = throttles.template_until(_TARGET.template)
+        until = throttles.template_until("main", _TARGET.template)
         assert until is not None
         waits.append((until - now).total_seconds() / 60)
         now = until
     assert waits == [15, 30, 60, 60]
-    assert throttles.template_until(_TARGET.template, is_critical=True) is None
-    assert throttles.template_until(("another", "en")) is None
+    assert throttles.template_until("main", _TARGET.template, is_critical=True) is None
+    assert throttles.template_until("main", ("another", "en")) is None
     assert throttles.number_until("main", NOON) is None
     throttles.record(SendAccepted(WAMID), _TARGET, now, now)
-    assert throttles.template_until(_TARGET.template) is None
+    assert throttles.template_until("main", _TARGET.template) is None
 
 
 def test_an_error_of_a_template_holds_alerts_too() -> None:
     throttles = Throttles()
     throttles.record(_error(132015), _TARGET, NOON, NOON)
-    assert throttles.template_until(_TARGET.template, is_critical=True) == NOON + timedelta(hours=1)
+    assert throttles.template_until("main", _TARGET.template, is_critical=True) == NOON + timedelta(hours=1)
 
 
 def test_an_error_of_a_template_that_is_sent_more_slowly_holds_alerts_too() -> None:
     throttles, later = Throttles(), NOON + timedelta(minutes=1)
     throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, NOON, NOON)
     throttles.record(_error(132015), _TARGET, later, later)
-    assert throttles.template_until(_TEMPLATE, is_critical=True) == later + timedelta(hours=1)
-    assert throttles.end_of_usable(_known(TemplateState.USABLE, later + seconds(1)))
+    assert throttles.template_until("main", _TEMPLATE, is_critical=True) == later + timedelta(hours=1)
+    assert throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, later + seconds(1)))
 
 
 def test_a_rate_ends_by_business_time_and_an_outage_by_machine_time() -> None:
