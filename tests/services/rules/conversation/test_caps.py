@@ -5,16 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.chain import Chain, DeliveryState, Ending
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer, play_story
 from services.rules.scenario.story_world import TENANT
 from shared.clients.whatsapp_limits import BODY_LENGTH
-from shared.contracts.ids import ContactId, RuleId, person_id_of_contact
-from shared.contracts.messages import SendMessage
+from shared.contracts.ids import ContactId, PersonId, RuleId, person_id_of_contact
+from shared.contracts.messages import MessageDropped, SendMessage
 from shared.contracts.values import decode, encode
+from tests.services.rules.delayed_dispatcher import DelayedStory
 from tests.services.rules.stories import own_rulebook, story
 
 PEOPLE = """\
@@ -100,6 +101,35 @@ def test_a_message_that_never_left_takes_no_room() -> None:
         f"expect: [{ASKED}, {ASKED}]",
     )
     assert faults(limited(A_DAY), *moves) == []
+
+
+def test_what_one_decision_requests_and_takes_back_takes_no_room() -> None:
+    """After an outage a question that was held for the morning is due together with the end of its chain."""
+    people = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
+    delayed = DelayedStory(people, book=limited(A_DAY))
+    delayed.play(NIGHT, "{event: rights.approval_requested, with: {respond_by: 2027-03-04}}")
+    simulation = delayed.simulation
+    simulation.now = datetime(2027, 3, 5, 10, tzinfo=UTC)
+    simulation._run_due(delayed.chain)
+    assert delayed.chain.closing is Ending.GAVE_UP
+    requested = [effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage)]
+    counted = {one.message_id for known in simulation.facts.counted.values() for one in known.messages}
+    assert counted == {send.message_id for send in requested if send.person_id != delayed.person(812)}
+
+
+def test_a_message_that_never_left_takes_no_room_of_the_id_that_its_person_has_now() -> None:
+    delayed = DelayedStory("801: {roles: [author], country: GB}", rule="payment-issue", book=limited(A_DAY))
+    delayed.play(issue(1))
+    ((message, former),) = delayed.simulation.requested
+    facts = delayed.simulation.facts
+    known = facts.people[former]
+    facts.set_person(known.replace(person_id=PersonId("now")))
+    facts.set_person(known.replace(merged_into=PersonId("now"), merged_at=delayed.simulation.now))
+    facts.set_counted(PersonId("now"), facts.counted[former])
+    facts.set_chain(delayed.chain.with_current_id(former, PersonId("now")))
+    dropped = MessageDropped(message_id=message, person_id=former, at=delayed.simulation.now, reason="expired")
+    delayed.simulation.publish_of(former, dropped)
+    assert not facts.counted[PersonId("now")].messages
 
 
 def test_the_more_severe_goes_first_where_there_is_not_room_for_all() -> None:
