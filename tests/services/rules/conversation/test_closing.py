@@ -65,6 +65,24 @@ def test_a_message_that_whatsapp_reports_as_failed_goes_again_only_while_it_has_
     assert withdrawn(story.simulation.effects[before:]) == ({question.message_id} if is_over else set())
 
 
+@pytest.mark.parametrize("is_stopped", [True, False])
+@pytest.mark.parametrize("moves", [("event: rights.request_withdrawn",), ("reply: {from: 812, text: why}",)])
+def test_what_went_before_a_stop_does_not_go_again_after_it(moves: tuple[str, ...], *, is_stopped: bool) -> None:
+    """The last message of a chain that has ended, and an answer that belongs to no chain."""
+    story = DelayedStory(RIGHTS)
+    story.play(ASKED)
+    story.simulation.report_one(0)
+    story.play(*moves)
+    last = [*story.simulation.requested, *story.simulation.facts.notices.items()][-1]
+    story.simulation.report_all()
+    if is_stopped:
+        story.play("reply: {from: 812, text: STOP}")
+        story.simulation.report_all()
+    before = len(story.simulation.effects)
+    story.simulation.report_again(*last)
+    assert withdrawn(story.simulation.effects[before:]) == ({last[0]} if is_stopped else set())
+
+
 def test_the_messages_of_an_ending_are_not_withdrawn() -> None:
     story = DelayedStory(RIGHTS)
     story.play(ASKED)
