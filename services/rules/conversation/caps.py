@@ -32,12 +32,13 @@ def count_message(context: DecisionContext, person: PersonId, message: MessageId
     context.facts.set_counted(person, CountedMessages(messages=counted, version=known.version))
 
 
-def uncount_message(context: DecisionContext, person: PersonId, message: MessageId) -> None:
-    """A message that never left takes no room."""
-    known = context.facts.counted.get(person, CountedMessages())
-    others = tuple(one for one in known.messages if one.message_id != message)
-    if len(others) < len(known.messages):
-        context.facts.set_counted(person, CountedMessages(messages=others, version=known.version))
+def uncount_message(context: DecisionContext, message: MessageId, *people: PersonId) -> None:
+    """A message that never left takes no room; ``people`` are the ids of its receiver, then and now."""
+    for person in dict.fromkeys(people):
+        known = context.facts.counted.get(person, CountedMessages())
+        others = tuple(one for one in known.messages if one.message_id != message)
+        if len(others) < len(known.messages):
+            context.facts.set_counted(person, CountedMessages(messages=others, version=known.version))
 
 
 def _full_caps(context: DecisionContext, person: PersonFacts) -> list[Cap]:

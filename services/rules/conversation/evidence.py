@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from services.rules.conversation import writes
+from services.rules.conversation import button_ids, writes
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, GivenAnswer
 from services.rules.conversation.context import DecisionContext, RequestedMessage
 from services.rules.conversation.document import Document
@@ -117,10 +117,14 @@ def _asked(context: DecisionContext, chain: Chain, message: ChainMessage) -> Que
         parameters=dict(sent.template.parameters) if sent and sent.template else {},
         language=message.language,
         rendered=message.rendered,
-        buttons={name: button.title for name, button in zip(message.buttons, sent.buttons, strict=True)}
-        if sent
-        else {},
+        buttons=_titles(context, sent) if sent else {},
     )
+
+
+def _titles(context: DecisionContext, sent: SendMessage) -> dict[str, str]:
+    """By the answer that each button stands for: they are in the template's order, which need not be the rule's."""
+    claims = ((button_ids.read_button_id(context.signing_keys, each.button_id), each.title) for each in sent.buttons)
+    return {claim[1]: title for claim, title in claims if claim is not None}
 
 
 def _send(context: DecisionContext, message: ChainMessage) -> SendMessage | None:

@@ -528,7 +528,7 @@ def withdraw_messages(
         if (delivery not in MAY_GO and delivery is not DeliveryState.ACCEPTED) or not is_meant(chain_message):
             continue
         if delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
-            caps.uncount_message(context, chain_message.person_id, chain_message.message_id)
+            caps.uncount_message(context, chain_message.message_id, chain_message.person_id)
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
         elif not (replies or chain_message.is_question or not chain_message.reply):
             continue

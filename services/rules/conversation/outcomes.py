@@ -70,8 +70,7 @@ def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
         if _goes_again(data) and context.facts.opted_out(data.person_id):
             _withdraw(context, data, str(ExclusionReason.OPTED_OUT))
     if reached in {DeliveryState.DROPPED, DeliveryState.WITHDRAWN}:
-        for person in sorted({data.person_id, *(message.person_id for _, message in found)}):  # whose ids are merged
-            caps.uncount_message(context, person, data.message_id)
+        caps.uncount_message(context, data.message_id, data.person_id, *(message.person_id for _, message in found))
     if reached is None:
         return
     rest = _rest_of_digest(found, data)

@@ -1,11 +1,11 @@
 """A decision adds to the evidence of a record: what was asked, how far it got, and what was answered, once each."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.rules.conversation.context import Decision
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
-from services.rules.rulebook.model import Condition
+from services.rules.rulebook.model import Condition, Rulebook
 from services.rules.scenario.player import run_story
 from shared.contracts.evidence import AnswerGiven, QuestionAsked, QuestionDelivery, RecordEvidence
 from tests.services.rules.stories import own_rulebook, story
@@ -29,9 +29,11 @@ class EvidenceObserver:
         self.found.extend(decision.evidence)
 
 
-def played(*steps: str, people: str = PEOPLE, rule: str = "rights-approval") -> list[RecordEvidence]:
+def played(
+    *steps: str, people: str = PEOPLE, rule: str = "rights-approval", book: Rulebook | None = None
+) -> list[RecordEvidence]:
     observer = EvidenceObserver()
-    result = run_story(story(people, *steps, rule=rule), own_rulebook(), observer)
+    result = run_story(story(people, *steps, rule=rule), book or own_rulebook(), observer)
     assert result.passed, [fault.sentence for fault in result.faults]
     return observer.found
 
@@ -65,6 +67,17 @@ def test_an_approval_is_asked_delivered_and_answered() -> None:
     assert isinstance(answered, AnswerGiven)
     assert (answered.contact_id, answered.message_kind, bool(answered.button_id)) == (900, "button", True)
     assert {each.record for each in found} == {f"rights/{asked.request['rights_record_id']}"}
+
+
+def test_each_answer_has_the_title_of_its_own_button_in_whatever_order_the_template_shows_them() -> None:
+    book = own_rulebook()
+    asking = book.templates["rights_request"]
+    titles = asking.languages["en"].buttons
+    turned = replace(asking.languages["en"], buttons=dict(reversed(titles.items())))
+    template = replace(asking, languages={**asking.languages, "en": turned})
+    found = played(ASKED, book=replace(book, templates={**book.templates, template.name: template}))
+    (buttons,) = (each.content.buttons for each in found if isinstance(each.content, QuestionAsked))
+    assert buttons == titles
 
 
 def test_a_reminder_is_a_question_and_words_are_kept_without_being_an_answer() -> None:
