@@ -1,0 +1,267 @@
+"""Any conversation comes to rest: events, answers and reports of the dispatcher in random order.
+
+No message is requested twice, none goes to a person who has opted out or was erased, none is longer than WhatsApp
+takes, and in the end every chain is over.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.context import RequestedMessage
+from services.rules.rulebook.catalogue import party_fields
+from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
+from services.rules.scenario.player import StoryPlayer
+from services.rules.scenario.story_file import UnplayableStep
+from services.rules.scenario.story_world import event_data
+from shared.clients.whatsapp_limits import BODY_LENGTH, TEXT_LENGTH
+from shared.contracts import consonance
+from shared.contracts.consonance import WorkObserved
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.ids import PersonId, partition_key
+from shared.contracts.messages import SendMessage, WithdrawMessage
+from shared.contracts.values import decode, encode
+from shared.contracts.vocabulary import Stage
+from shared.contracts.whatsapp import MediaRefusal, MessageKind
+from shared.contracts.writes import RequestWrite, WriteOutcome
+from tests.services.rules.delayed_dispatcher import SilentSimulation
+from tests.services.rules.stories import own_rulebook, story
+
+CONVERSATIONS = 80
+PEOPLE = """\
+812: {roles: [rights_holder], country: FR, language: fr}
+806: {roles: [rights_holder, author], country: GB}
+801: {roles: [author], country: GB}
+830: {roles: [designer, illustrator], country: US}
+22: {roles: [production_coordinator, production_lead], country: GB}
+61: {roles: [finance], country: GB}
+40: {roles: [rights_manager], country: GB}
+12: {roles: [escalation_1, escalation_2], country: GB}
+71: {roles: [commissioning_editor, editor], country: GB}
+31: {roles: [metadata_manager, sales, marketing], country: DE}
+5001: {visitor: true, name: Maud, country: GB}
+5002: {visitor: true, country: IN}
+900: {stands_in_for: 812, country: FR, language: fr}
+"""
+VISITORS = (5001, 5002)
+EVENTS = sorted(consonance.short_name(kind) for kind, model in consonance.KINDS.items() if model is not WorkObserved)
+OWN_IDS = ("request_id", "payment_id", "statement_id", "milestone_id", "block_id", "acquisition_id")
+DAYS = ("respond_by", "due_on", "expires_on")
+TEXTS = (
+    "STOP", "START", "yes", "Hello", "👍", "thanks", "cancel", "wrong number", "I am back", "why?", "9781784420017",
+    "2", "What is this?", "482913", "later", "I am away until Friday", "Tides and salt, a quiet novel of the coast",
+)  # fmt: skip
+WAITS = tuple(timedelta(hours=hours) for hours in (0.02, 0.3, 1, 5, 14, 24, 72, 216))
+CAPS = ((), (Cap(2, CapPeriod.DAY),), (Cap(1, CapPeriod.DAY), Cap(3, CapPeriod.WEEK)))
+DIGESTS = (None, Severity.INFO, Severity.WARNING)
+
+
+@cache
+def rulebook(caps: tuple[Cap, ...], digest: Severity | None) -> Rulebook:
+    book = own_rulebook()
+    return replace(book, tenant=replace(book.tenant, caps=caps, digest=digest))
+
+
+@dataclass(slots=True)
+class Conversation:
+    random: Random
+    player: StoryPlayer
+    simulation: SilentSimulation
+    requested: set[str] = field(default_factory=set)
+    withdrawals: list[WithdrawMessage] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, seed: int) -> "Conversation":
+        random = Random(seed)
+        book = rulebook(random.choice(CAPS), random.choice(DIGESTS))
+        player = StoryPlayer.of(story(PEOPLE, "expect: nothing"), book)
+        start = datetime(2027, random.randint(1, 12), random.randint(1, 28), random.randint(0, 23), tzinfo=UTC)
+        simulation = SilentSimulation(player.simulation.decider, player.simulation.facts, start)
+        player.simulation = simulation
+        return cls(random, player, simulation)
+
+    def person(self, *contacts: int) -> PersonId:
+        contact = self.random.choice(contacts or sorted(self.player.people.people))
+        return self.player.people.people[contact].person_id  # type: ignore[index]
+
+    def messages(self) -> list[ChainMessage]:
+        return [message for chain in self.simulation.facts.chains.values() for message in chain.messages]
+
+    # ---------------------------------------------------------- moves
+
+    def happen(self) -> None:
+        """An event of Consonance, about one of a few works and people."""
+        random, name = self.random, self.random.choice(EVENTS)
+        fields = consonance.KINDS[consonance.kind_of(name)].__struct_encode_fields__
+        values: dict[str, Any] = {each: f"X-{random.randint(1, 3)}" for each in OWN_IDS if each in fields}
+        values |= {each: self._some_day() for each in DAYS if each in fields and random.random() < 0.6}
+        parties = [each for each in party_fields(name) if random.random() < 0.6]
+        values |= {each: random.choice(sorted(self.player.people.people)) for each in parties}
+        if "work" in fields and random.random() < 0.5:
+            values["work"] = {"work_id": random.randint(1, 3), "title": "Night Ferry"}
+        try:
+            data = event_data(name, values, self.player.people)
+        except UnplayableStep:
+            return  # there is no such event
+        self.player.facts.apply_event(data, self.simulation.now)
+        self.simulation.publish(data, partition_key(self.simulation.facts.tenant, "story"))
+
+    def _some_day(self) -> str:
+        return str((self.simulation.now + timedelta(days=self.random.randint(-5, 40))).date())
+
+    def tap(self) -> None:
+        """A button of one of the newest questions, by the person who got it."""
+        people = {person.person_id: contact for contact, person in self.player.people.people.items()}
+        asked = [m for m in self.messages() if m.buttons and m.requested_at is not None and m.person_id in people][-8:]
+        if asked:
+            question = self.random.choice(asked)
+            self._play(f"reply: {{from: {people[question.person_id]}, button: {self.random.choice(question.buttons)}}}")
+
+    def _play(self, step: str) -> None:
+        """Play a step of a story; a button that its person never got is not tapped."""
+        (parsed,) = story(PEOPLE, step).steps
+        with suppress(UnplayableStep):
+            assert self.player.play(parsed) == []
+
+    def write(self) -> None:
+        line = self.random.choice(("main", "acquisitions"))
+        self.simulation.receive(self.person(), line, MessageKind.TEXT, text=self.random.choice(TEXTS))
+
+    def send_file(self) -> None:
+        self._play(
+            f"reply: {{from: {self.random.choice(VISITORS)}, document: novel.{self.random.choice(('pdf', 'exe'))}}}"
+        )
+        refusal = self.random.choice((None, *MediaRefusal))
+        self.simulation.report_file(self.person(*VISITORS), refusal, size=2_000_000)
+
+    def settle(self) -> None:
+        if self.simulation.writes:
+            operation = self.random.choice(self.simulation.writes).input.operation
+            self.simulation.settle_write(operation, self.random.choice(tuple(WriteOutcome)))
+
+    def wait(self) -> None:
+        self.simulation.advance(self.simulation.now + self.random.choice(WAITS))
+
+    def dispatch(self) -> None:
+        """The dispatcher reports on one of the messages that it has, or on all."""
+        if self.simulation.requested:
+            index = self.random.randrange(len(self.simulation.requested))
+            reports = (self.simulation.report_one, self.simulation.report_one, self.simulation.report_uncertain)
+            self.random.choice(reports)(index)
+        if self.random.random() < 0.2:
+            self.simulation.report_all()
+
+    def withdraw(self) -> None:
+        """The dispatcher was in time to withdraw a message."""
+        waiting = {message: (message, person) for message, person in self.simulation.requested}
+        asked = [each for each in self.withdrawals if each.message_id in waiting]
+        if asked:
+            withdrawal = self.random.choice(asked)
+            self.simulation.requested.remove(waiting[withdrawal.message_id])
+            self.simulation.report_withdrawn(withdrawal)
+
+    def send_again(self) -> None:
+        sent = [m for m in self.messages() if m.delivery in {DeliveryState.ACCEPTED, DeliveryState.UNCERTAIN}]
+        if sent:
+            message = self.random.choice(sent)
+            self.simulation.report_again(message.digest or message.message_id, message.person_id)
+            self.simulation.requested.append((message.digest or message.message_id, message.person_id))
+
+    def fail(self) -> None:
+        sent = [m for m in self.messages() if m.delivery is DeliveryState.ACCEPTED]
+        if sent:
+            self.simulation.report_failed(self.random.choice(sent), self.random.choice((131026, 131050, None)))
+
+    def move_on(self) -> None:
+        """A work is at another stage, or is cancelled."""
+        if self.simulation.facts.works:
+            number = self.random.choice(sorted(self.simulation.facts.works))
+            stage, cancelled = self.random.choice(tuple(Stage)), self.random.random() < 0.1
+            self.simulation.observe_work(number, stage_key=stage, cancelled=cancelled)
+
+    def change_person(self) -> None:
+        """A visitor turns out to be another person, or is one of their own again; or a person is erased."""
+        person = self.person(*VISITORS)
+        known = self.simulation.facts.people[person]
+        other = self.simulation.facts.current_id(self.person(801, 806, 812, *VISITORS))
+        if self.random.random() < 0.2:
+            erased = self.person()
+            version = self.simulation.facts.people[erased].version + 1
+            seen = PersonObserved(person_id=erased, erased=True, observed_at=self.simulation.now, version=version)
+        else:
+            into = other if other != person and self.random.random() < 0.7 else None
+            seen = PersonObserved(
+                person_id=person, merged_into=into, observed_at=self.simulation.now, version=known.version + 1
+            )
+        self.simulation.publish_of(seen.person_id, seen)
+
+    # ---------------------------------------------------------- what must hold
+
+    def check(self) -> None:
+        facts, effects = self.simulation.facts, self.simulation.effects
+        for effect in effects:
+            if isinstance(effect, RequestedMessage):
+                self._check_message(effect.send)
+        self.withdrawals += [effect for effect in effects if isinstance(effect, WithdrawMessage)]
+        writes = Counter(effect.write_id for effect in effects if isinstance(effect, RequestWrite))
+        assert max(writes.values(), default=1) == 1
+        places = Counter((chain.rule, chain.subject) for chain in facts.chains.values() if not chain.is_beside)
+        assert max(places.values(), default=1) == 1
+        for chain in facts.chains.values():
+            assert decode(Chain, encode(chain)) == chain
+            assert chain.next_due or all(message.delivery is not DeliveryState.HELD for message in chain.messages)
+        effects.clear()
+
+    def _check_message(self, send: SendMessage) -> None:
+        facts = self.simulation.facts
+        assert send.message_id not in self.requested
+        self.requested.add(send.message_id)
+        assert send.mandatory or not facts.opted_out(send.person_id)
+        person = facts.current_person(send.person_id)
+        assert person is not None
+        assert not person.erased
+        assert len(send.body) <= (BODY_LENGTH if send.buttons or send.template else TEXT_LENGTH)
+        assert send.template is None or all(value.strip() for value in send.template.parameters.values())
+
+    def come_to_rest(self) -> None:
+        """Everything is sent, half a year passes, and every write is settled."""
+        for _ in range(3):
+            self.simulation.report_all()
+            for write in list(self.simulation.writes):
+                self.simulation.settle_write(write.input.operation, WriteOutcome.VERIFIED)
+            self.simulation.advance(self.simulation.now + timedelta(days=60))
+            self.check()
+        assert [chain.rule for chain in self.simulation.facts.chains.values() if chain.live] == []
+
+
+MOVES: dict[Callable[[Conversation], None], int] = {
+    Conversation.happen: 8,
+    Conversation.tap: 8,
+    Conversation.write: 4,
+    Conversation.send_file: 1,
+    Conversation.settle: 4,
+    Conversation.wait: 5,
+    Conversation.dispatch: 6,
+    Conversation.withdraw: 2,
+    Conversation.send_again: 1,
+    Conversation.fail: 1,
+    Conversation.move_on: 2,
+    Conversation.change_person: 1,
+}
+
+
+@pytest.mark.parametrize("seed", range(CONVERSATIONS))
+def test_any_conversation_comes_to_rest(seed: int) -> None:
+    conversation = Conversation.of(seed)
+    for move in conversation.random.choices(tuple(MOVES), tuple(MOVES.values()), k=50):
+        move(conversation)
+        conversation.check()
+    conversation.come_to_rest()
