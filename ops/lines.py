@@ -36,6 +36,7 @@ _COLUMNS = {
     "throttled_until": "throttled until",
     "throttled_people": "throttled people",
     "paused_by": "paused by",
+    "quality": "quality",
 }
 _QUEUE_COLUMNS = {
     "template": "template",

@@ -17,7 +17,8 @@ with recursive written as (
     select name from dispatcher.pauses where tenant = $1 and kind = 'line'
 )
 select known.line, queue.waiting, queue.oldest_waiting, queue.in_flight, queue.uncertain, attempts.last_send,
-    throttles.throttled_until, throttles.throttled_people, paused.since as paused_since, paused.who as paused_by
+    throttles.throttled_until, throttles.throttled_people, paused.since as paused_since, paused.who as paused_by,
+    quality.quality, quality.since as quality_since, quality.throughput
 from known
 cross join lateral (
     select count(*) filter (where state = 'waiting') as waiting,
@@ -37,6 +38,7 @@ cross join lateral (
         count(*) filter (where scope = 'pair') as throttled_people
     from dispatcher.throttles t where t.tenant = $1 and t.subject = known.line and t.until > $2
 ) as throttles
+left join dispatcher.line_quality quality on quality.tenant = $1 and quality.line = known.line
 left join dispatcher.pauses paused on paused.tenant = $1 and paused.kind = 'line' and paused.name = known.line
 order by known.line;
 

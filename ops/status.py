@@ -236,7 +236,22 @@ async def _message_lines(connection: Connection, tenant: str) -> list[StatusLine
 async def _throttle_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
     throttles = await connection.fetch(QUERIES.throttles, tenant, now)
     templates = await connection.fetch(QUERIES.templates, tenant)
+    qualities = await connection.fetch(QUERIES.qualities, tenant)
+    limits = await connection.fetch(QUERIES.messaging_limits, tenant)
     return [
+        *(
+            StatusLine(
+                "whatsapp",
+                f"people a day, account {row['account']}",
+                "unlimited" if row["value"] is None else row["value"],
+                row["reported_at"],
+            )
+            for row in limits
+        ),
+        *(
+            StatusLine("whatsapp", f"quality of line {row['line']}", row["quality"], row["since"], True, _LOW_QUALITY)
+            for row in qualities
+        ),
         *(
             StatusLine(
                 *(
@@ -261,6 +276,9 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             for row in templates
         ),
     ]
+
+
+_LOW_QUALITY = "docs/operations/runbooks/StetLineQualityLow.md"
 
 
 def _throttled(row: Any) -> str:

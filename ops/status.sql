@@ -88,6 +88,14 @@ where tenant = $1 and until > $2
 group by 1, 2, 3
 order by max(until);
 
+-- name: qualities
+-- The lines whose number people block or report so often that Meta rates it low, and since when that is known.
+select line, quality, since from dispatcher.line_quality where tenant = $1 and quality in ('YELLOW', 'RED') order by line;
+
+-- name: messaging_limits
+-- How many people Meta lets a business write to in a day outside the 24-hour window, as it was last reported of each account.
+select account, value, reported_at from dispatcher.account_limits where tenant = $1 and kind = 'messaging' order by account;
+
 -- name: writes
 -- The queue of writeback: what can go on, what waits behind a task.
 select count(*) filter (where w.state = 'queued' and not behind.it) as queued,

@@ -28,6 +28,7 @@ class NewSettings(BaseModel):
     webhook_url: str | None = None
     disorder: float | None = Field(default=None, ge=0, le=1)
     accept_any_template: bool | None = None
+    qualities: dict[str, str] = Field(default_factory=dict)
 
 
 _PEOPLE = TypeAdapter(list[PersonRegistration])
@@ -99,6 +100,7 @@ class SimulatorCommands:
             delivery.disorder = new.disorder
         if new.accept_any_template is not None:
             templates.accept_any = new.accept_any_template
+        self.simulator.qualities |= new.qualities
         return as_json({"webhook_url": delivery.webhook_url, "disorder": delivery.disorder})
 
     async def say(self, request: web.Request) -> web.Response:

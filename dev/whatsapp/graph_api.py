@@ -44,8 +44,9 @@ class GraphApi:
             line = self.simulator.lines.numbered(object_id)
             if line is None:
                 return _answer(self._media_link(request, object_id))
-            facts = {"id": object_id, "quality_rating": "GREEN", "name_status": "APPROVED"}
-            return _answer({**facts, "display_phone_number": f"+{line.display}"})
+            facts = {"id": object_id, "quality_rating": self.simulator.qualities.get(line.name, "GREEN")}
+            more = {"name_status": "APPROVED", "throughput": {"level": "STANDARD"}}
+            return _answer({**facts, **more, "display_phone_number": f"+{line.display}"})
         except GraphError as error:
             return self._refusal(error)
 

@@ -15,9 +15,10 @@ from services.dispatcher.templates import (
     TemplateReport,
     known_state,
 )
+from services.dispatcher.whatsapp_client import NumberReport
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import AccountReported
-from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries(__file__, "account_store.sql")
 
@@ -32,7 +33,9 @@ class CoverageSpan:
 
 @dataclass(frozen=True, slots=True)
 class AccountStore:
-    """The tables ``account_templates``, ``account_limits`` and ``webhook_coverage``, and how far evidence is read."""
+    """The tables ``account_templates``, ``account_limits``, ``line_quality`` and ``webhook_coverage``, and how far
+    evidence is read.
+    """
 
     tenant: str
 
@@ -88,6 +91,13 @@ class AccountStore:
         if rows:
             columns = map(list, zip(*rows, strict=True))
             await connection.execute(QUERIES.save_template_reports, self.tenant, account, *columns)
+
+    async def save_quality(self, connection: Connection | Pool, line: str, report: NumberReport, at: datetime) -> None:
+        await connection.execute(QUERIES.save_quality, self.tenant, line, report.quality, at, report.throughput)
+
+    async def load_qualities(self, connection: Connection | Pool) -> dict[str, str]:
+        """Meta's word for the quality of the number of each line, as far as it was read."""
+        return {row["line"]: row["quality"] for row in await connection.fetch(QUERIES.load_qualities, self.tenant)}
 
     async def save_limits(self, connection: Connection, report: AccountReported, limits: Sequence[LimitReport]) -> None:
         columns = zip(*((one.kind.value, one.name, one.value, one.until) for one in limits), strict=True)

@@ -92,6 +92,17 @@ where tenant = $1 and state = 'waiting' and reason in (
 )
 group by reason;
 
+-- name: save_quality
+-- What WhatsApp says of the number of a line; ``since`` is when its quality was first read.
+insert into line_quality as known (tenant, line, quality, since, throughput, read_at) values ($1, $2, $3, $4, $5, $4)
+on conflict (tenant, line) do update
+set quality = excluded.quality, throughput = coalesce(excluded.throughput, known.throughput), read_at = excluded.read_at,
+    since = case when known.quality = excluded.quality then known.since else excluded.since end;
+
+-- name: load_qualities
+-- The quality of the number of each line, as last read.
+select line, quality from line_quality where tenant = $1;
+
 -- name: save_account_limits
 -- The newest report of each limit.
 insert into account_limits (tenant, account, kind, name, value, until, reported_at)

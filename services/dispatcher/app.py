@@ -14,6 +14,7 @@ from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.documents import DocumentPreparer
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
+from services.dispatcher.line_reader import LineReader
 from services.dispatcher.media_uploads import WhatsAppUploads
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
@@ -134,6 +135,11 @@ async def main() -> None:
                 timedelta(seconds=settings.whatsapp_templates_seconds),
             )
             process.task("templates", reader.run)
+        account = AccountStore(settings.tenant)
+        lines = LineReader(
+            process.pool, process.clock, account, parts.sender, whatsapp.number_report, tuple(settings.whatsapp_lines)
+        )
+        process.task("lines", lines.run)
         process.task("charges", parts.charges.run)
         documents = DocumentPreparer(
             process.pool,

@@ -121,6 +121,13 @@ LINE_STOPPED = _metrics.gauge(
     "1 while a line sends nothing until an operator acts, else 0.",
     label("line", description="a line of STET_WHATSAPP_LINES"),
 )
+NUMBER_QUALITIES = ("GREEN", "YELLOW", "RED", "UNKNOWN")
+LINE_QUALITY = _metrics.gauge(
+    "stet_line_quality",
+    "1 for the quality of a line's number that WhatsApp last said, 0 for the others.",
+    label("line", description="a line of STET_WHATSAPP_LINES"),
+    label("quality", NUMBER_QUALITIES),
+)
 CATCHING_UP = _metrics.gauge(
     "stet_catching_up",
     "1 while the leader reads what came before it, and does not send yet.",

@@ -88,7 +88,10 @@ class Monitor:
             metrics.OLDEST_WAITING_AGE.labels(lane).set(_age(oldest, moment.business))
         for kind in metrics.PAUSE_KINDS:
             metrics.OLDEST_PAUSE_AGE.labels(kind).set(_age(pauses.get(kind), moment.machine))
+        qualities = await self.account.load_qualities(self.pool)
         for line in self.lines:
+            for quality in metrics.NUMBER_QUALITIES:
+                metrics.LINE_QUALITY.labels(line, quality).set(qualities.get(line, "UNKNOWN") == quality)
             metrics.LINE_STOPPED.labels(line).set(self.sender.throttles.awaits_operator(line, moment.machine))
 
     async def _release_crossed(self) -> None:

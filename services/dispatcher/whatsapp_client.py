@@ -9,11 +9,12 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 import pycurl
+from msgspec import Struct
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 
@@ -124,6 +125,13 @@ class _Exchange:
         self._headers.append(line)
 
 
+class NumberReport(Struct, frozen=True):
+    """Meta's words: ``quality`` GREEN, YELLOW, RED or UNKNOWN; ``throughput`` STANDARD or HIGH."""
+
+    quality: str
+    throughput: str | None = None
+
+
 class WhatsAppClient:
     """An async context. As many ``send`` calls may run at once as there are connections."""
 
@@ -177,16 +185,29 @@ class WhatsAppClient:
 
     async def display_number(self, line: str) -> str | None:
         """The digits of the number as people see it, by which webhooks name it; None where WhatsApp does not say."""
+        number = (await self._read_number(line, "display_phone_number")).get("display_phone_number")
+        return "".join(filter(str.isdigit, number)) if isinstance(number, str) else None
+
+    async def number_report(self, line: str) -> NumberReport | None:
+        """The number's quality and throughput; None where WhatsApp does not say."""
+        document = await self._read_number(line, "quality_rating,throughput")
+        quality, throughput = document.get("quality_rating"), document.get("throughput")
+        if not isinstance(quality, str) or not quality:
+            return None
+        level = throughput.get("level") if isinstance(throughput, dict) else None
+        return NumberReport(quality.upper(), level.upper() if isinstance(level, str) else None)
+
+    async def _read_number(self, line: str, fields: str) -> Mapping[str, Any]:
+        """Empty where WhatsApp does not answer with an object."""
         assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
-        query = urlencode({"fields": "display_phone_number"})
+        query = urlencode({"fields": fields})
         exchange = _Exchange(f"{self._number_urls[line]}?{query}", {**self._options, pycurl.HTTPGET: 1})
         try:
             await self._multi.perform(exchange.curl)
             document = orjson.loads(exchange.content)
         except (pycurl.error, orjson.JSONDecodeError):
-            return None
-        number = document.get("display_phone_number") if isinstance(document, dict) else None
-        return "".join(filter(str.isdigit, number)) if isinstance(number, str) else None
+            return {}
+        return document if isinstance(document, dict) else {}
 
 
 def _options(endpoint: WhatsAppEndpoint) -> dict[int, object]:

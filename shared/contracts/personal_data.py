@@ -331,6 +331,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
         TableData("templates", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("account_templates", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("account_limits", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
+        TableData("line_quality", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("template_readings", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData(
             "messages",

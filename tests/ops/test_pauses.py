@@ -1,11 +1,13 @@
 """Lines, templates, rules and the tenant are held and let go on, on a real database."""
 
+import asyncio
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
+from tests.ops.rows import execute
 from tests.ops.stet_command import WHY
 
 pytestmark = pytest.mark.integration
@@ -30,6 +32,15 @@ def test_a_misspelt_name_pauses_nothing_and_says_the_nearest(stet: CliRunner) ->
     result = stet.invoke(app, ["pause", "line", "mian", "--reason", "x", "--yes"])
     assert result.exit_code == 2
     assert "did you mean main?" in result.stderr
+
+
+@pytest.mark.usefixtures("message")
+def test_a_line_shows_the_quality_of_its_number(stet: CliRunner, postgres_database: str) -> None:
+    quality = "insert into dispatcher.line_quality values ('penrose', 'main', 'YELLOW', now(), 'HIGH', now())"
+    asyncio.run(execute(postgres_database, quality))
+    (line,) = map(json.loads, stet.invoke(app, ["lines", "list", "--format", "json"]).stdout.splitlines())
+    assert (line["quality"], line["throughput"], line["quality_since"] is not None) == ("YELLOW", "HIGH", True)
+    assert "YELLOW" in stet.invoke(app, ["lines", "show", "main"]).stdout
 
 
 @pytest.mark.usefixtures("message")

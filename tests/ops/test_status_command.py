@@ -72,6 +72,28 @@ def test_the_status_says_what_is_throttled(
     assert named == {"line main throttled", "template hello_v1 en throttled", "2 people of line main throttled"}
 
 
+QUALITIES = """
+insert into dispatcher.line_quality (tenant, line, quality, since, throughput, read_at) values
+    ('penrose', 'main', 'RED', now(), 'STANDARD', now()), ('penrose', 'rights', 'GREEN', now(), 'HIGH', now());
+insert into dispatcher.account_limits (tenant, account, kind, name, value, reported_at) values
+    ('penrose', '10', 'messaging', '', 2000, now()), ('penrose', '20', 'messaging', '', null, now())
+"""
+
+
+def test_the_status_says_which_number_is_rated_low_and_how_many_people_a_day_may_be_written_to(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, QUALITIES))
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    shown = {row["name"]: (row["value"], row["wrong"], row["hint"]) for row in rows if row["area"] == "whatsapp"}
+    assert shown == {
+        "quality of line main": ("RED", True, "docs/operations/runbooks/StetLineQualityLow.md"),
+        "people a day, account 10": (2000, False, ""),
+        "people a day, account 20": ("unlimited", False, ""),
+    }
+
+
 async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None:
     kept = {("consonance.events", 0): range(1000, 1000), ("consonance.events", 1): range(1000, 1007)}
     assert (await lag_by_service(pool, kept))["rules"] == 7

@@ -14,6 +14,16 @@ DELIVERY_ALERTS = [
         steady('stet_line_stopped{service="dispatcher", line="main"}', "1", "0"),
     ),
     Alert(
+        "StetLineQualityLow",
+        AlertSeverity.TICKET,
+        'max by (namespace, line, quality) (stet_line_quality{quality=~"YELLOW|RED"}) > 0',
+        "30m",
+        "WhatsApp rates the number of the line {{ $labels.line }} {{ $labels.quality }}",
+        "People block or report it. Meta pauses templates then, and may restrict the account.",
+        "delivery",
+        steady('stet_line_quality{service="dispatcher", line="main", quality="RED"}', "1", "0"),
+    ),
+    Alert(
         "StetTemplateUnusable",
         AlertSeverity.TICKET,
         "max by (namespace, reason) (stet_template_waiting_messages) > 0",

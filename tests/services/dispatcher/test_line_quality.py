@@ -1,0 +1,65 @@
+"""The quality of a number is read from WhatsApp, since no webhook says it, and shown by a gauge."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.dispatcher import metrics
+from services.dispatcher.line_reader import LineReader
+from services.dispatcher.whatsapp_client import NumberReport, WhatsAppClient
+from tests.services.dispatcher.dispatcher_under_test import TENANT, DispatcherUnderTest
+
+pytestmark = pytest.mark.integration
+_ROWS = "select line, quality, throughput, since, read_at from line_quality where tenant = $1 order by line"
+
+
+async def test_the_quality_of_each_line_is_kept_with_the_instant_since_when(dispatcher: DispatcherUnderTest) -> None:
+    at, settings = dispatcher, dispatcher.settings
+    began = at.clock.now()
+    async with WhatsAppClient(settings.endpoint(), 1) as whatsapp:
+        reader = LineReader(
+            at.pool,
+            at.clock,
+            at.parts.handler.account,
+            at.parts.sender,
+            whatsapp.number_report,
+            settings.whatsapp_lines,
+        )
+        await reader.read()
+        turned = at.advance_clock(timedelta(minutes=10))
+        await at.simulator.tell("settings", {"qualities": {"main": "RED"}})
+        await reader.read()
+        later = at.advance_clock(timedelta(minutes=10))
+        await reader.read()
+    assert [tuple(row) for row in await at.pool.fetch(_ROWS, TENANT)] == [
+        ("acquisitions", "GREEN", "STANDARD", began, later),
+        ("main", "RED", "STANDARD", turned, later),
+    ]
+    await at.parts.monitor.refresh_gauges()
+    shown = {
+        (line, quality)
+        for line in ("main", "acquisitions")
+        for quality in metrics.NUMBER_QUALITIES
+        if metrics.LINE_QUALITY.labels(line, quality)._value.get()
+    }
+    assert shown == {("main", "RED"), ("acquisitions", "GREEN")}
+
+
+async def test_a_number_of_which_whatsapp_says_nothing_keeps_its_last_quality(dispatcher: DispatcherUnderTest) -> None:
+    at = dispatcher
+
+    async def says_nothing(_: str) -> NumberReport | None:
+        return None
+
+    known = NumberReport("YELLOW", "HIGH")
+    await at.parts.handler.account.save_quality(at.pool, "main", known, at.clock.now())
+    await LineReader(at.pool, at.clock, at.parts.handler.account, at.parts.sender, says_nothing, ["main"]).read()
+    ((_, quality, throughput, *_),) = await at.pool.fetch(_ROWS, TENANT)
+    assert (quality, throughput) == ("YELLOW", "HIGH")
+
+
+async def test_a_token_that_is_refused_says_nothing_of_a_number(dispatcher: DispatcherUnderTest) -> None:
+    settings = dispatcher.settings.model_copy(update={"whatsapp_token": type(dispatcher.settings.whatsapp_token)("x")})
+    async with WhatsAppClient(settings.endpoint(), 1) as whatsapp:
+        assert await whatsapp.number_report("main") is None
+        assert await whatsapp.display_number("main") is None
