@@ -2,6 +2,8 @@
 
 ``stet migrate`` creates the role ``stet_operator`` and grants it this much (grants.sql). Whichever login
 STET_POSTGRES_DSN names acts as that role, so that an administrator's rights are not used by accident.
+
+A database belongs to the tenants whose rules were in force in it; another one in STET_TENANT is a slip, and is refused.
 """
 
 from collections.abc import AsyncIterator
@@ -10,12 +12,13 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from ops.command_line import database_away
+from ops.command_line import TenantSettings, database_away
 from ops.migrate import OPERATOR
 from shared.contracts.errors import Misconfigured
 from shared.runtime.connection_settings import PostgresSettings
-from shared.runtime.postgres import Pool, connect_writable, role_name
+from shared.runtime.postgres import Pool, connect_writable, load_queries, role_name
 
+QUERIES = load_queries(__file__, "database.sql")
 _TIMEOUT_SECONDS = 60.0
 
 
@@ -23,7 +26,8 @@ _TIMEOUT_SECONDS = 60.0
 async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> AsyncIterator[Pool]:
     """Connections that act as the operator and find the tables of ``schema`` first.
 
-    Raises Misconfigured where the login may not act as the operator, or ``stet migrate`` has not run.
+    Raises Misconfigured where the login may not act as the operator, ``stet migrate`` has not run, or the database
+    has other tenants than that of the settings.
     """
     session = {
         "search_path": str(schema),
@@ -48,9 +52,21 @@ async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> A
     except OSError as error:
         raise database_away(error, urlsplit(settings.dsn).netloc.rpartition("@")[2]) from None
     try:
+        if isinstance(settings, TenantSettings):
+            await _check_tenant(pool, settings.tenant)
         yield pool
     finally:
         pool.terminate()
+
+
+async def _check_tenant(pool: Pool, tenant: str) -> None:
+    """Of an unknown tenant nothing is open, and a pause would hold nothing: neither may look like an answer."""
+    try:
+        known = [row["tenant"] for row in await pool.fetch(QUERIES.tenants)]
+    except asyncpg.UndefinedTableError:
+        return  # no schema yet; the command says what it lacks
+    if known and tenant not in known:
+        raise Misconfigured("STET_TENANT", f"this database knows no tenant {tenant}; it has {', '.join(known)}")
 
 
 async def _connect(dsn: str, **options: object) -> object:

@@ -20,6 +20,7 @@ insert into rules.people (tenant, person_id, document) values
     ('penrose', 'p900', '{"person_id": "p900", "display_name": "Lee", "reachable": true, "roles": ["author"]}'),
     ('penrose', 'p901', '{"person_id": "p901", "display_name": "Sam", "reachable": true, "roles": ["author"]}')
 """
+RULEBOOK = "insert into rules.rulebooks (revision, files, first_seen) values ('r1', '{}', now())"
 ACTIVATION = """
 insert into rules.rulebook_activations (tenant, revision, activated_at, cause, who)
 values ('penrose', 'r1', now(), 'source', 'a test')

@@ -16,7 +16,7 @@ from ops.command_line import CommandSettings
 from ops.database import operator_pool
 from shared.contracts.errors import Misconfigured
 from shared.runtime.postgres import Pool
-from tests.ops.rows import execute
+from tests.ops.rows import ACTIVATION, RULEBOOK, execute
 from tests.ops.stet_command import WHY
 
 pytestmark = pytest.mark.integration
@@ -52,6 +52,30 @@ async def test_a_services_login_cannot_act_as_the_operator(postgres_database: st
     with pytest.raises(Misconfigured, match="may not act as stet_operator"):
         async with operator_pool(settings):
             pass
+
+
+_COMMANDS = (["status"], ["pause", "tenant", *WHY, "--yes"], ["lines", "list"], ["sends", "list"], ["cost"])
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
+async def test_a_tenant_that_the_database_does_not_know_is_refused(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("STET_TENANT", "penrse")
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    await execute(postgres_database, RULEBOOK)
+    await execute(postgres_database, ACTIVATION)
+    result = await asyncio.to_thread(stet.invoke, app, command)
+    assert result.exit_code == 2, result.output
+    assert "STET_TENANT: this database knows no tenant penrse; it has penrose" in result.stderr
+
+
+async def test_before_the_first_start_of_rules_any_tenant_is_taken(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_TENANT", "elsewhere")
+    result = await asyncio.to_thread(stet.invoke, app, ["pause", "list"])
+    assert (result.exit_code, result.stdout) == (0, "nothing is paused\n")
 
 
 async def test_the_audit_log_keeps_its_rows(pool: Pool) -> None:
