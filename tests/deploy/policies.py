@@ -166,6 +166,20 @@ def disruption_budgets(manifests: Sequence[Manifest]) -> Objections:
             yield f"{place(budget)}: no node can ever be drained"
 
 
+_EVICTED = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+
+def removable_nodes(manifests: Sequence[Manifest]) -> Objections:
+    """Each folder of a pod that its node holds may be lost: the cluster autoscaler keeps a node for any other."""
+    for workload in workloads(manifests):
+        if not workload.is_ours or workload.manifest["kind"] == "Job":
+            continue
+        held = {volume["name"] for volume in workload.pod.get("volumes", ()) if "emptyDir" in volume}
+        annotations = workload.manifest["spec"]["template"]["metadata"].get("annotations", {})
+        for name in sorted(held - {*annotations.get(_EVICTED, "").split(",")}):
+            yield f"{workload.place}: no node is removed under it, for its volume {name}"
+
+
 # ------------------------------------------------------------------ settings
 
 
@@ -587,7 +601,7 @@ def _secret_names(cls: Any) -> set[str]:
 
 ALL = (
     restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
-    meaningful_probes, patient_ends, disruption_budgets, known_settings, secrets_apart, own_secrets,
+    meaningful_probes, patient_ends, disruption_budgets, removable_nodes, known_settings, secrets_apart, own_secrets,
     optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners, network_policies, both_ends,
     annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling, database_connections, replicas,
 )  # fmt: skip

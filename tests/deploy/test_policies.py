@@ -120,6 +120,13 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (drop("PodDisruptionBudget", "rules"), "StatefulSet rules: 0 PodDisruptionBudgets"),
         (put(of("PodDisruptionBudget", "rules"), "spec", "maxUnavailable", to=0), "no node can ever"),
     ],
+    policies.removable_nodes: [
+        (
+            lambda m: one(m, "Deployment", "dispatcher")["spec"]["template"]["metadata"].pop("annotations"),
+            "Deployment dispatcher: no node is removed under it, for its volume tmp",
+        ),
+        (put(pod, "volumes", 1, "name", to="cache"), "for its volume cache"),
+    ],
     policies.known_settings: [
         (put(config("dispatcher"), "data", "STET_WHATSAPP_GRAPH_URI", to="x"), "no setting STET_WHATSAPP_GRAPH_URI"),
         (put(config("dispatcher"), "data", "STET_STAGES", to="{}"), "STET_STAGES is no setting of dispatcher"),
