@@ -1,7 +1,7 @@
 """The manifests of deploy/k8s as kustomize builds them: each overlay, and the base with components."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,6 +54,29 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
 )
 """Each component alone with what it needs, and all that go together."""
 
+_CHOSEN: Mapping[str, Mapping[str, Any]] = {
+    "rules-bundle": {
+        "name": "rules",
+        "behavior": "merge",
+        "literals": ["STET_RULES_BUNDLE=oci://registry.example.com/publishing/stet-rules:live"],
+    },
+    "rules-git-sync": {
+        "name": "rules-source",
+        "literals": ["GITSYNC_REPO=https://git.example.com/rules.git", f"GITSYNC_REF={'0' * 40}"],
+    },
+    "media": {
+        "name": "ingest-web",
+        "behavior": "merge",
+        "literals": ["STET_MEDIA_STORE=s3://example-stet-files/received"],
+    },
+    "tracing": {
+        "name": "stet",
+        "behavior": "merge",
+        "literals": ["STET_OTLP_ENDPOINT=http://otel-collector.monitoring:4318"],
+    },
+}
+"""The values that an overlay gives beside a component, as the component's first lines say."""
+
 
 @cache
 def overlay(name: str) -> tuple[Manifest, ...]:
@@ -62,6 +85,12 @@ def overlay(name: str) -> tuple[Manifest, ...]:
 
 @cache
 def base_with(components: tuple[str, ...]) -> tuple[Manifest, ...]:
+    chosen = [_CHOSEN[name] for name in components if name in _CHOSEN]
+    return built_with(components, {"generatorOptions": {"immutable": True}, "configMapGenerator": chosen})
+
+
+def built_with(components: tuple[str, ...], more: Mapping[str, Any]) -> tuple[Manifest, ...]:
+    """The base with components, and with ``more`` as an overlay's own part of its kustomization."""
     with TemporaryDirectory() as made:
         folder = Path(made).resolve()
         relative = os.path.relpath(K8S, folder)
@@ -71,6 +100,7 @@ def base_with(components: tuple[str, ...]) -> tuple[Manifest, ...]:
             "namespace": "stet",
             "resources": [f"{relative}/base"],
             "components": [f"{relative}/components/{name}" for name in components],
+            **more,
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         return _manifests(tools.kustomize(folder))

@@ -23,6 +23,7 @@ from tests.deploy.manifests import (
     K8S,
     OVERLAYS,
     Manifest,
+    built_with,
     distinct,
     everything,
     of_kind,
@@ -46,6 +47,26 @@ def test_every_manifest_is_valid_for_every_kubernetes_and_operator() -> None:
 @pytest.mark.parametrize("policy", policies.ALL, ids=lambda policy: policy.__name__)
 def test_every_build_holds_the_policy(policy: Callable[[Sequence[Manifest]], Iterator[str]]) -> None:
     assert [f"{name}: {objection}" for name, built in everything().items() for objection in policy(built)] == []
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_what_an_overlay_sets_is_what_its_pods_get(name: str) -> None:
+    """A component has the last word over the ConfigMaps of an overlay, so it must not set what an overlay chooses."""
+    said = yaml.safe_load((K8S / "overlays" / name / "kustomization.yaml").read_text())["configMapGenerator"]
+    built = of_kind(overlay(name), "ConfigMap")
+    wrong = [
+        f"{one['name']}: {literal}"
+        for one in said
+        for literal in one["literals"]
+        if dict([literal.split("=", 1)]).items() - _data_of(built, one["name"]).items()
+    ]
+    assert wrong == []
+
+
+def _data_of(built: Sequence[Manifest], name: str) -> dict[str, str]:
+    """Of the ConfigMap to whose name kustomize added a hash."""
+    (found,) = [one for one in built if one["metadata"]["name"].rpartition("-")[0] == name]
+    return dict(found["data"])
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -102,6 +123,18 @@ def test_a_scrape_takes_every_sample_that_a_process_can_have() -> None:
     assert 5000 < max(most.values()) < monitor["spec"]["sampleLimit"], most
 
 
+def test_the_pod_of_operators_starts_beside_a_broker_and_a_database_of_ones_own() -> None:
+    """By the patches of the manual: with no Secret and no resource of an operator that is not there."""
+    (more,) = [one for one in _yaml_of_the_manual() if "patches" in one]
+    built = built_with(("operator",), more)
+    (pod,) = [one for one in workloads(built) if one.name == "operator"]
+    assert [source["name"] for source in pod.secret_sources()] == ["stet-operator"]
+    assert pod.variables()["STET_POSTGRES_DSN"].startswith("postgresql://stet_operator@db.example.com/")
+    assert {one["apiVersion"].partition("/")[0] for one in built} == {
+        *("v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io")
+    }
+
+
 def test_the_restore_of_the_manual_fits_the_cluster_of_production() -> None:
     (cluster,) = deepcopy(of_kind(overlay("production"), "Cluster"))
     spec = cluster["spec"]
@@ -120,9 +153,13 @@ def test_the_restore_of_the_manual_fits_the_cluster_of_production() -> None:
 
 
 def _restore_of_the_manual() -> Any:
+    (found,) = (one for one in _yaml_of_the_manual() if "bootstrap" in one)
+    return found
+
+
+def _yaml_of_the_manual() -> list[Any]:
     page = (ROOT / "docs/operations/kubernetes.md").read_text()
-    (found,) = (one for one in re.findall(r"(?ms)^ *```yaml\n(.*?)^ *```", page) if "recovery:" in one)
-    return yaml.safe_load(dedent(found))
+    return [yaml.safe_load(dedent(one)) for one in re.findall(r"(?ms)^ *```yaml\n(.*?)^ *```", page)]
 
 
 def test_a_restore_stops_what_is_ours_and_leaves_what_operators_run() -> None:
