@@ -59,6 +59,16 @@ def operator_commands() -> dict[tuple[str, ...], frozenset[str]]:
     }
 
 
+@cache
+def required_options() -> dict[tuple[str, ...], list[frozenset[str]]]:
+    """The options without which a command does not run, by its words; each with all its names."""
+    return {
+        words: [frozenset(one.opts) for one in command.params if one.required and one.opts[0].startswith("-")]
+        for entry in COMMANDS
+        for words, command in commands_of(entry)
+    }
+
+
 def command_part(words: list[str]) -> tuple[str, ...]:
     """The words of a command line that must be a command, without its arguments."""
     groups = {command[:-1] for command in operator_commands()}

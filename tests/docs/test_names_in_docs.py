@@ -19,7 +19,7 @@ _ROLE = re.compile(r"stet_(ingest|rules|dispatcher|writeback|operator|migrate)")
 _SETTING = re.compile(r"STET_[A-Z_]+…?")
 _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
-_OPERATION = re.compile(r"(?:^|\$ |bin/|exec \S+ -- )stet((?: [a-z][a-z-]*(?=\s|$))+)([^|;&#]*)")
+_OPERATION = re.compile(r"(?:^|\$ |bin/|exec .*-- (?:env (?:\w+=\S+ )+)?)stet((?: [a-z][a-z-]*(?=\s|$))+)([^|;&#]*)")
 _OPTION = re.compile(r"(?<=[\s\[])--[a-z][a-z-]*")
 _OPTIONS_OF_ALL = {"--stack"}
 """Options of ``stet`` itself."""
@@ -159,6 +159,42 @@ def test_every_command_for_operators_exists_with_its_options(page: Path) -> None
                 for option in _OPTION.findall(arguments):
                     if option not in options:
                         yield missing(mention, option, options, f"option of stet {' '.join(command)}")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_command_that_is_written_with_its_arguments_has_the_options_it_needs(page: Path) -> None:
+    """So it runs as it is typed. One without arguments is only named."""
+
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for found in _OPERATION.finditer(mention.text):
+                words, arguments = found[1].split(), found[2]
+                command = code_names.command_part(words)
+                if not arguments.strip() and len(words) == len(command):
+                    continue
+                for names in code_names.required_options().get(command, []):
+                    if not names & {*arguments.split()}:
+                        yield f"{mention}: `{found[0].strip()}` does not run without {' or '.join(sorted(names))}"
+
+    none_missing(faults())
+
+
+_KUBECTL = re.compile(r"(?:^|\$ )kubectl (?!create namespace|kustomize|drain|apply -k|get --raw)\w.*")
+
+
+@each_page
+def test_every_command_of_kubectl_says_its_namespace_and_is_taken_there(page: Path) -> None:
+    """The namespace takes restricted pods alone, also beside a container that runs."""
+
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for command in _KUBECTL.findall(mention.text.partition("#")[0].removesuffix("\\")):
+                if not re.search(r" (-n|--namespace)[ =]?\S| cp ", command) and " " in command.removeprefix("kubectl "):
+                    yield f"{mention}: `{command}` names no namespace"
+                if " debug " in command and "--profile=restricted" not in command:
+                    yield f"{mention}: `{command}` is refused without --profile=restricted"
 
     none_missing(faults())
 
