@@ -431,6 +431,7 @@ def _row(chain: Chain) -> str:
         "active": chain.active,
         "beside": chain.is_beside,
         "live": chain.live,
+        "unsent": any(m.delivery is DeliveryState.REQUESTED for m in chain.messages),
         "holds_for": sorted({m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}),
         "tags": chain.tags,
         "depends_on": chain.depends_on if any(m.delivery in IN_DISPATCHER for m in chain.messages) else (),

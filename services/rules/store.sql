@@ -210,12 +210,13 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- name: save_chains
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
-    chain_id, tenant, rule, subject, revision, key, active, beside, live, holds_for, tags, depends_on, people, guards, next_due,
-    changed_at, open_questions, asked_since, reviewed, start_key, started_at, document
+    chain_id, tenant, rule, subject, revision, key, active, beside, live, unsent, holds_for, tags, depends_on, people, guards,
+    next_due, changed_at, open_questions, asked_since, reviewed, start_key, started_at, document
 )
 select
     row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
     (row ->> 'active')::boolean, (row ->> 'beside')::boolean, (row ->> 'live')::boolean,
+    (row ->> 'unsent')::boolean,
     array(select jsonb_array_elements_text(row -> 'holds_for')),
     array(select jsonb_array_elements_text(row -> 'tags')),
     array(select jsonb_array_elements_text(row -> 'depends_on')),
@@ -226,7 +227,7 @@ select
     (row ->> 'started_at')::timestamptz, row -> 'document'
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
-    active = excluded.active, beside = excluded.beside, live = excluded.live,
+    active = excluded.active, beside = excluded.beside, live = excluded.live, unsent = excluded.unsent,
     holds_for = excluded.holds_for, tags = excluded.tags, depends_on = excluded.depends_on,
     people = excluded.people, guards = excluded.guards,
     next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
@@ -285,7 +286,8 @@ limit $3;
 -- name: chains_to_review
 -- Chains of an earlier rulebook that have not been reviewed under this one: active ones of rules that migrate or cancel, or
 -- that are gone; and all with a message of which nothing is known since it was requested, which may wait for its template.
--- The rules with their revisions are found one by one in the index, because chains that go on as they began are many, and stay.
+-- The rules with their revisions are found one by one in the indexes, because chains that go on as they began are many, and stay,
+-- and so may messages that wait.
 with recursive known (rule, revision) as (
     (
         select rule, coalesce(reviewed, revision) from chains
@@ -299,6 +301,19 @@ with recursive known (rule, revision) as (
         where c.tenant = $1 and c.active and (c.rule, coalesce(c.reviewed, c.revision)) > (k.rule, k.revision)
         order by c.rule, coalesce(c.reviewed, c.revision) limit 1
     ) as next
+), unsent (revision) as (
+    (
+        select coalesce(reviewed, revision) from chains
+        where tenant = $1 and unsent order by coalesce(reviewed, revision) limit 1
+    )
+    union all
+    select next.revision
+    from unsent u
+    cross join lateral (
+        select coalesce(c.reviewed, c.revision) as revision from chains c
+        where c.tenant = $1 and c.unsent and coalesce(c.reviewed, c.revision) > u.revision
+        order by coalesce(c.reviewed, c.revision) limit 1
+    ) as next
 )
 select changed.chain_id, changed.key
 from known k
@@ -310,8 +325,14 @@ cross join lateral (
 ) as changed
 where k.revision <> $2 and (k.rule = any($3::text[]) or k.rule <> all($4::text[]))
 union
-select c.chain_id, c.key from messages m join chains c on c.chain_id = m.chain_id
-where m.unsent and c.tenant = $1 and coalesce(c.reviewed, c.revision) <> $2 and c.revision <> all($5::text[])
+select waiting.chain_id, waiting.key
+from unsent u
+cross join lateral (
+    select c.chain_id, c.key from chains c
+    where c.tenant = $1 and c.unsent and coalesce(c.reviewed, c.revision) = u.revision and c.revision <> all($5::text[])
+    limit $6
+) as waiting
+where u.revision <> $2
 order by chain_id
 limit $6;
 
