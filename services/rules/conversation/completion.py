@@ -8,9 +8,9 @@ from msgspec import Raw
 from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import LOST, Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
-from services.rules.conversation.handover import decline_offer, go_on_without_takers
+from services.rules.conversation.handover import decline_offer, go_on_without_takers, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
-from services.rules.conversation.recipients import awaited_people, owner_team
+from services.rules.conversation.recipients import awaited_people, owner_team, skips_everyone
 from services.rules.conversation.template_calls import UNTIL_ANSWER
 from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
 from shared.contracts.ids import PersonId
@@ -173,7 +173,11 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
         return go_on_without_takers(context, decline_offer(chain, message.step, message.person_id), message.step)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
         return chain
-    return chain.end_wait() if message.is_question or _is_for_none_else(chain, message) else chain
+    if not message.is_question:
+        return chain.end_wait() if _is_for_none_else(chain, message) else chain
+    is_asked = chain.active and message.verb is not Verb.COLLECT and not skips_everyone(chain, message.step)
+    chain = chain.end_wait()
+    return report_unclaimed(context, chain, message.step) if is_asked else chain
 
 
 def _is_for_none_else(chain: Chain, notice: ChainMessage) -> bool:

@@ -31,6 +31,7 @@ languages:
 """
 TAKE = "  - {hand_over: rights_manager, say: expiring_take}\n"
 TO_FINANCE = "  - {hand_over: finance, say: expiring_take}\n"
+LATER_TAKE = "  - {after: 2 working days, hand_over: rights_manager, say: expiring_take}\n"
 LATER = "  - {after: 2 working days, give_up: too late}\n"
 LATER_TOLD = "  - {after: 2 working days, give_up: too late, tell: {team: rights}, say: expiring_told}\n"
 ASK = """\
@@ -77,6 +78,28 @@ def told(steps: str, people: list[str], *moves: str) -> list[str]:
 )
 def test_the_owner_is_told_when_a_role_has_no_person(steps: str, expected: str) -> None:
     assert told(steps, [MANAGER], HAPPENS, f"expect: {expected}") == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "observed"),
+    [
+        ("failed: {to: 53, code: 131026}", "{left_out: {53: unreachable}}"),
+        ("reply: {from: 53, text: STOP}", "{tell: 53, say: stopped}"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (LATER, "{tell: 40, say: left_with_owner}, {end: left_with_owner}"),
+        (LATER_TOLD, "{tell: 40, say: expiring_told}, {end: gave_up}"),
+        (LATER_TAKE, "{hand_over: 40, say: expiring_take}"),
+    ],
+)
+def test_the_owner_is_told_when_the_only_person_who_was_asked_falls_out(
+    gone: str, observed: str, later: str, expected: str
+) -> None:
+    moves = (HAPPENS, "expect: [{ask: 53}]", gone, f"expect: [{observed}, {expected}]")
+    assert told(ASK + later, [MANAGER, SELLER], *moves) == []
 
 
 def test_a_matter_left_with_the_owner_is_named() -> None:
