@@ -232,15 +232,17 @@ def _take(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """A person declines, or gives back what they have taken.
 
-    When all have declined, the next step runs now, unless it has an ``at`` time.
+    When all have declined, the next step runs now, unless it has an ``at`` time; a tap that says the same again runs
+    no other.
     """
     if chain.assignment is not None and chain.assignment.person_id == message.person_id:
         return _give_back(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "not_me")
+    is_repeated = all(message.person_id in offer.declined for offer in chain.handovers if offer.step == question.step)
     chain = decline_offer(chain, question.step, message.person_id)
     chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
-    if not _all_declined(chain, question):
+    if is_repeated or not _all_declined(chain, question):
         return advance(context, chain)
     following = _next_pending_step(context, chain)
     if following is None:
