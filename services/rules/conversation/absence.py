@@ -1,7 +1,7 @@
 """People who are away: what they write about it, and how their questions and hand-overs move to stand-ins."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
@@ -47,18 +47,20 @@ def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, st
 def apply_notice(context: DecisionContext, message: MessageReceived, notice: AbsenceText, *, answer: bool) -> None:
     """Keep what was understood and tell the person so; their running chains move to the stand-in."""
     person, facts = context.facts.current_id(message.person_id), context.facts
-    known = facts.absences.get(person)
+    written = facts.absences.get(person)
+    known = None if written is None else written.on(context.today)
     if notice == "back":
         context.add_reason(Reason.RETURNED)
         before = known or Absence(first=context.today, last=context.today)
-        facts.set_absence(person, before.replace(returned_on=context.today, evidence=message.message_id))
+        facts.set_absence(person, before.returned(context.today, message.message_id))
         _reply(context, message, "absence_over", {}, answer=answer)
         return
     context.add_reason(Reason.AWAY)
     if not isinstance(notice, Leave):
         _reply(context, message, "absence_unclear", {}, answer=answer)
         return
-    facts.set_absence(person, _absence(notice, known, message.message_id))
+    absence = _absence(notice, known, message.message_id)
+    facts.set_absence(person, absence if known is None else _both(known, absence, context.today))
     cover = facts.people.get(notice.cover) if notice.cover is not None else None
     days: dict[str, object] = {"first_day": notice.first, "last_day": notice.last}
     if cover is None:
@@ -74,6 +76,13 @@ def _absence(notice: Leave, known: Absence | None, evidence: Wamid) -> Absence:
     return Absence(
         first=notice.first, last=notice.last, covered_by=notice.cover, returned_on=returned, evidence=evidence
     )
+
+
+def _both(known: Absence, new: Absence, today: date) -> Absence:
+    """The earlier of two with the later one following; the new one alone where the other is over, or meets it."""
+    first, second = sorted((known.replace(following=None), new), key=lambda one: one.first)
+    are_apart = known.stands and today <= known.last and first.last < second.first
+    return first.replace(following=second) if are_apart else new
 
 
 def _reply(

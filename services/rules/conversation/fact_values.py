@@ -1,5 +1,6 @@
 """Facts of people, their consent and messages, of works and of rights records: immutable values."""
 
+from collections.abc import Iterator
 from datetime import date, datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -229,7 +230,7 @@ class Absence(Value):
     """A member of staff wrote that they are away from ``first`` to ``last``, both inclusive.
 
     ``covered_by`` gets what comes for them. ``returned_on`` is the day on which they wrote that they are back, which
-    also ends what people.yaml says of that time.
+    also ends what people.yaml says of that time. ``following`` is a later one that is announced already.
     """
 
     first: date
@@ -237,6 +238,20 @@ class Absence(Value):
     covered_by: PersonId | None = None
     returned_on: date | None = None
     evidence: Wamid | None = None
+    following: "Absence | None" = None
+
+    def on(self, today: date) -> "Absence":
+        """The one that counts: the following one from the day on which this one is over."""
+        return self.following if self.following is not None and self.last < today else self
+
+    def from_day(self, today: date) -> Iterator["Absence"]:
+        """Those that last until this day or longer, and have not been ended by a return."""
+        known = (self, self.following) if self.following is not None else (self,)
+        return (one for one in known if today <= one.last and one.stands)
+
+    def returned(self, today: date, evidence: Wamid) -> "Absence":
+        following = self.following and self.following.replace(returned_on=today)
+        return self.replace(returned_on=today, evidence=evidence, following=following)
 
     @property
     def stands(self) -> bool:

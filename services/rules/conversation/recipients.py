@@ -17,7 +17,7 @@ from msgspec.structs import fields as fields_of
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
-from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.fact_values import Absence, PersonFacts
 from services.rules.conversation.people import is_staff, language_of
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import names_recipient
@@ -276,7 +276,7 @@ def find_cover(context: DecisionContext, person_id: PersonId, contact: ContactId
 
 
 def _next_cover(context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str) -> Cover | None:
-    today, written = context.today, context.facts.absences.get(person_id)
+    today, written = context.today, _written_absence(context, person_id)
     if written is not None and written.covers(today):
         return Cover(written.covered_by, absent=True)
     rules = context.rulebook.people.stands_in
@@ -289,6 +289,12 @@ def _next_cover(context: DecisionContext, person_id: PersonId, contact: ContactI
     return None if rule is None else Cover(person_id_of_contact(context.tenant, rule.who), absent=rule.dated)
 
 
+def _written_absence(context: DecisionContext, person_id: PersonId) -> Absence | None:
+    """The absence that a person wrote of, as it counts today."""
+    written = context.facts.absences.get(person_id)
+    return None if written is None else written.on(context.today)
+
+
 def _applies(rule: StandIn, role: str, today: date, returned: date | None) -> bool:
     if rule.dated and returned is not None and (rule.first or date.min) <= returned:
         return False
@@ -298,8 +304,8 @@ def _applies(rule: StandIn, role: str, today: date, returned: date | None) -> bo
 
 def is_on_leave(context: DecisionContext, person: PersonFacts) -> bool:
     """Whether the person is away now or later, for some days, in any role."""
-    today, written = context.today, context.facts.absences.get(person.person_id)
-    if written is not None and written.last >= today and written.stands:
+    today, written = context.today, _written_absence(context, person.person_id)
+    if written is not None and any(written.from_day(today)):
         return True
     returned = written.returned_on if written is not None else None
     return any(
@@ -312,7 +318,7 @@ def is_on_leave(context: DecisionContext, person: PersonFacts) -> bool:
 def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
     """The first day after today on which the person is known to be away, or others stand in."""
     known, written = context.facts.people.get(person_id), context.facts.absences.get(person_id)
-    days = [written.first] if written is not None and written.stands else []
+    days = [one.first for one in written.from_day(context.today)] if written is not None else []
     if known is not None and known.contact_id is not None:
         days += [
             rule.first for rule in context.rulebook.people.stands_in if rule.absent == known.contact_id and rule.first
