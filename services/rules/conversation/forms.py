@@ -43,7 +43,7 @@ from services.rules.conversation.unsolicited import is_repeated_sentence
 from services.rules.rulebook.built_in import MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTONS, TEXT_LENGTH
-from shared.contracts.ids import MessageId, Wamid
+from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.intents import ReplyIntent, classify, is_stop_keyword
 from shared.contracts.whatsapp import Media, MessageReceived
 
@@ -60,8 +60,13 @@ class _File(Struct, frozen=True):
 def begin_form(
     context: DecisionContext, chain: Chain, name: str, step: int, *, source: MessageReceived | None = None
 ) -> Chain:
-    """Send the welcome and the first question. ``source`` is the message that asked for the form, if not the first."""
+    """Send the welcome and the first question. ``source`` is the message that asked for the form, if not the first.
+
+    A person who asks again for the form that they are filling gets its open question again.
+    """
     form = context.rulebook_of(chain).forms[name]
+    if source is not None and chain.form is not None and not chain.form.over and chain.form.form == name:
+        return _ask_next(context, chain, form)
     document = context.document(chain)
     sender = source.person_id if source else document.sender
     if sender is None or sender not in context.facts.people:
@@ -215,6 +220,11 @@ def remind_form(context: DecisionContext, chain: Chain, draft: MessageDraft) -> 
     """Send the reminder to the person who fills the form."""
     person = context.facts.people.get(_form_state(chain).person_id)
     return chain if person is None else send_to_recipient(context, chain, Recipient(person, "unanswered"), draft)
+
+
+def is_filled_by_other(chain: Chain, person: PersonId) -> bool:
+    """Whether another person fills a form of this chain, which has one at a time."""
+    return chain.form is not None and not chain.form.over and chain.form.person_id != person
 
 
 def has_file(chain: Chain, file_id: str) -> bool:

@@ -112,10 +112,11 @@ def _apply_intermediate_answer(
     if answer.veto:
         chain = withdraw_messages(context, chain, "vetoed", lambda m: m.is_question)
         chain = chain.close_questions().reopen_answers(chain.answers)
-    if answer.form is not None:
+    if answer.form is not None and not forms.is_filled_by_other(chain, message.person_id):
         return forms.begin_form(context, chain, answer.form, step.index, source=message)
-    if answer.hand_over is not None:
-        chain = _hand_over(context, chain, step, answer.hand_over, message, answer)
+    handing = answer.hand_over if answer.form is None else HandoverAction(owner_team(context, chain))
+    if handing is not None:
+        chain = _hand_over(context, chain, step, handing, message, answer)
         return send_to_person(context, chain, message.person_id, notice_draft("handed_over", step.index, message))
     if answer.ask is not None:
         chain = _ask_follow_up(context, chain, step, answer.ask, message.person_id)

@@ -409,3 +409,61 @@ def test_another_file_stays_in_the_form_when_one_is_refused() -> None:
 def test_a_file_that_is_refused_after_the_form_was_sent_is_recorded_only() -> None:
     sent = ["reply: {from: 5001, button: send}", "expect: [{record: acquisition.create}, {collect: 5001, say: noted}]"]
     assert told(*TO_SUMMARY, *sent, "file: {from: 5001, refused: infected}", "expect: nothing") == []
+
+
+ASKED_FOR_OFFERS = """\
+rule: offer
+owner: acquisitions
+why: {en: You wrote this book.}
+on: work.stage_changed
+about: work.work_id
+steps:
+  - ask: author
+    say: offer_asked
+    answers: {another: {collect: sender, form: offer}, nothing: {continue: true}}
+  - after: 7 days
+    give_up: left unfinished
+"""
+ASKING = """\
+template: offer_asked
+category: utility
+version: 1
+languages:
+  en: {body: Have you written another book?, buttons: {another: Yes, nothing: "No"}}
+"""
+TWO_AUTHORS = """\
+    801: {roles: [author], country: GB}
+    802: {roles: [author], country: GB}
+    11: {roles: [commissioning_editor], team: acquisitions, country: GB}"""
+
+
+@pytest.mark.parametrize(
+    ("tapped_by", "expected"),
+    [
+        (801, "[{collect: 801, say: offer.pitch}]"),
+        (802, "[{hand_over: 11}, {tell: 802, say: handed_over}]"),
+    ],
+)
+def test_a_form_that_is_begun_by_a_button_is_not_begun_again_while_it_is_filled(tapped_by: int, expected: str) -> None:
+    """By another tap its person gets the open question again; another person's matter goes to the owner team."""
+    files = {
+        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
+    }
+    form = FORM.replace("default: {field: text}, ", "")
+    files |= {"offer.rule.yaml": ASKED_FOR_OFFERS, "offer.form.yaml": form, "offer_asked.template.yaml": ASKING}
+    files["offer_summary.template.yaml"] = SUMMARY
+    moves = (
+        "event: work.stage_changed",
+        "reply: {from: 801, button: another}",
+        "reply: {from: 801, text: Sea Glass}",
+        "expect: [{ask: 801}, {ask: 802}, {collect: 801}, {collect: 801}, {collect: 801, say: offer.pitch}]",
+        f"reply: {{from: {tapped_by}, button: another}}",
+        f"expect: {expected}",
+        "reply: {from: 801, text: Tides}",
+        "expect: [{collect: 801, say: offer.manuscript}]",
+    )
+    files["offer.test.yaml"] = HEAD.format(people=TWO_AUTHORS, play="\n".join(f"    - {move}" for move in moves))
+    checked = check_files(files)
+    assert [str(fault) for fault in checked.faults] == []
+    faults = [fault.sentence for each in checked.stories for fault in play_story(each, checked.rulebook)]
+    assert faults == []
