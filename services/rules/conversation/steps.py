@@ -132,11 +132,12 @@ def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:
 
 
 def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    """Ask again, with the same buttons, everyone without a final answer."""
-    if chain.form is not None and not chain.form.over:
-        return forms.remind_form(context, chain, step_draft(context, chain, step, step.say or ""))
-    people = unanswered_people(chain)
-    if not people and step.index and chain.steps[step.index - 1].unreached:
+    """Ask again, with the same buttons, everyone without a final answer, and remind the person who fills a form."""
+    people, filling = list(unanswered_people(chain)), chain.form
+    if filling is not None and not filling.over:
+        people.remove(filling.person_id)
+        chain = forms.remind_form(context, chain, step_draft(context, chain, step, step.say or ""))
+    elif not people and step.index and chain.steps[step.index - 1].unreached:
         return _leave_out_the_same(chain, step)
     for person_id in people:
         asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open and m.verb in _ASKING)

@@ -421,6 +421,9 @@ steps:
   - ask: author
     say: offer_asked
     answers: {another: {collect: sender, form: offer}, nothing: {continue: true}}
+  - after: 2 days
+    remind: unanswered
+    say: offer_asked
   - after: 7 days
     give_up: left unfinished
 """
@@ -437,6 +440,27 @@ TWO_AUTHORS = """\
     11: {roles: [commissioning_editor], team: acquisitions, country: GB}"""
 
 
+def offered(*moves: str) -> list[str]:
+    """Of two authors who were asked, one fills the form to which an answer leads."""
+    files = {
+        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
+    }
+    form = FORM.replace("default: {field: text}, ", "")
+    files |= {"offer.rule.yaml": ASKED_FOR_OFFERS, "offer.form.yaml": form, "offer_asked.template.yaml": ASKING}
+    files["offer_summary.template.yaml"] = SUMMARY
+    begun = (
+        "event: work.stage_changed",
+        "reply: {from: 801, button: another}",
+        "reply: {from: 801, text: Sea Glass}",
+        "expect: [{ask: 801}, {ask: 802}, {collect: 801}, {collect: 801}, {collect: 801, say: offer.pitch}]",
+    )
+    lines = "\n".join(f"    - {move}" for move in (*begun, *moves))
+    files["offer.test.yaml"] = HEAD.format(people=TWO_AUTHORS, play=lines)
+    checked = check_files(files)
+    assert [str(fault) for fault in checked.faults] == []
+    return [fault.sentence for each in checked.stories for fault in play_story(each, checked.rulebook)]
+
+
 @pytest.mark.parametrize(
     ("tapped_by", "expected"),
     [
@@ -446,24 +470,14 @@ TWO_AUTHORS = """\
 )
 def test_a_form_that_is_begun_by_a_button_is_not_begun_again_while_it_is_filled(tapped_by: int, expected: str) -> None:
     """By another tap its person gets the open question again; another person's matter goes to the owner team."""
-    files = {
-        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
-    }
-    form = FORM.replace("default: {field: text}, ", "")
-    files |= {"offer.rule.yaml": ASKED_FOR_OFFERS, "offer.form.yaml": form, "offer_asked.template.yaml": ASKING}
-    files["offer_summary.template.yaml"] = SUMMARY
     moves = (
-        "event: work.stage_changed",
-        "reply: {from: 801, button: another}",
-        "reply: {from: 801, text: Sea Glass}",
-        "expect: [{ask: 801}, {ask: 802}, {collect: 801}, {collect: 801}, {collect: 801, say: offer.pitch}]",
         f"reply: {{from: {tapped_by}, button: another}}",
         f"expect: {expected}",
         "reply: {from: 801, text: Tides}",
         "expect: [{collect: 801, say: offer.manuscript}]",
     )
-    files["offer.test.yaml"] = HEAD.format(people=TWO_AUTHORS, play="\n".join(f"    - {move}" for move in moves))
-    checked = check_files(files)
-    assert [str(fault) for fault in checked.faults] == []
-    faults = [fault.sentence for each in checked.stories for fault in play_story(each, checked.rulebook)]
-    assert faults == []
+    assert offered(*moves) == []
+
+
+def test_beside_the_person_who_fills_a_form_the_others_are_reminded_of_the_question() -> None:
+    assert offered("wait: 3 days", "expect: [{remind: 801}, {remind: 802}]") == []
