@@ -73,7 +73,7 @@ def test_each_answer_has_the_title_of_its_own_button_in_whatever_order_the_templ
     book = own_rulebook()
     asking = book.templates["rights_request"]
     titles = asking.languages["en"].buttons
-    turned = replace(asking.languages["en"], buttons=dict(reversed(titles.items())))
+    turned = replace(asking.languages["en"], buttons=dict(reversed(list(titles.items()))))
     template = replace(asking, languages={**asking.languages, "en": turned})
     found = played(ASKED, book=replace(book, templates={**book.templates, template.name: template}))
     (buttons,) = (each.content.buttons for each in found if isinstance(each.content, QuestionAsked))
