@@ -29,6 +29,7 @@ class NewSettings(BaseModel):
     disorder: float | None = Field(default=None, ge=0, le=1)
     accept_any_template: bool | None = None
     qualities: dict[str, str] = Field(default_factory=dict)
+    upgraded: tuple[str, ...] = ()
 
 
 _PEOPLE = TypeAdapter(list[PersonRegistration])
@@ -101,6 +102,7 @@ class SimulatorCommands:
         if new.accept_any_template is not None:
             templates.accept_any = new.accept_any_template
         self.simulator.qualities |= new.qualities
+        self.simulator.upgraded.update(new.upgraded)
         return as_json({"webhook_url": delivery.webhook_url, "disorder": delivery.disorder})
 
     async def say(self, request: web.Request) -> web.Response:

@@ -45,7 +45,8 @@ class GraphApi:
             if line is None:
                 return _answer(self._media_link(request, object_id))
             facts = {"id": object_id, "quality_rating": self.simulator.qualities.get(line.name, "GREEN")}
-            more = {"name_status": "APPROVED", "throughput": {"level": "STANDARD"}}
+            level = "HIGH" if line.name in self.simulator.upgraded else "STANDARD"
+            more = {"name_status": "APPROVED", "throughput": {"level": level}}
             return _answer({**facts, **more, "display_phone_number": f"+{line.display}"})
         except GraphError as error:
             return self._refusal(error)

@@ -73,6 +73,7 @@ class WhatsAppSimulator:
         self.delivery.webhook_url, self.delivery.disorder = options.webhook_url, options.disorder
         self.counters = Counts()
         self.qualities: dict[str, str] = {}  # of lines whose number is not GREEN
+        self.upgraded: set[str] = set()  # lines whose number has the higher throughput
         self.faults = SendFaults()
         self.templates = TemplateRegistry(accept_any=options.accept_any_template)
         for template in options.templates:

@@ -94,6 +94,12 @@ def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
     return found
 
 
+def read_throughput(level: str | None, display_number: str) -> list[LimitReport]:
+    """The limit of a number whose throughput is upgraded, as the Graph API says it; empty for another level."""
+    is_upgraded = level == "HIGH" and bool(display_number)
+    return [LimitReport(LimitKind.THROUGHPUT, display_number, UPGRADED_THROUGHPUT)] if is_upgraded else []
+
+
 def limits_in_force(rows: Sequence[StoredLimit]) -> AccountLimits:
     """The newest report of the messaging limit counts for all accounts, because the limit is the portfolio's."""
     messaging = [row for row in rows if row.kind == LimitKind.MESSAGING]

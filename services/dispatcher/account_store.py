@@ -17,7 +17,6 @@ from services.dispatcher.templates import (
 )
 from services.dispatcher.whatsapp_client import NumberReport
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import AccountReported
 from shared.runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries(__file__, "account_store.sql")
@@ -99,11 +98,12 @@ class AccountStore:
         """Meta's word for the quality of the number of each line, as far as it was read."""
         return {row["line"]: row["quality"] for row in await connection.fetch(QUERIES.load_qualities, self.tenant)}
 
-    async def save_limits(self, connection: Connection, report: AccountReported, limits: Sequence[LimitReport]) -> None:
+    async def save_limits(
+        self, connection: Connection | Pool, account: str, at: datetime, limits: Sequence[LimitReport]
+    ) -> None:
+        """``at`` is Meta's time, or that of a reading."""
         columns = zip(*((one.kind.value, one.name, one.value, one.until) for one in limits), strict=True)
-        await connection.execute(
-            QUERIES.save_account_limits, self.tenant, report.account, report.at, *map(list, columns)
-        )
+        await connection.execute(QUERIES.save_account_limits, self.tenant, account, at, *map(list, columns))
 
     async def load_limits(self, connection: Connection) -> list[StoredLimit]:
         rows = await connection.fetch(QUERIES.load_account_limits, self.tenant)

@@ -137,7 +137,13 @@ async def main() -> None:
             process.task("templates", reader.run)
         account = AccountStore(settings.tenant)
         lines = LineReader(
-            process.pool, process.clock, account, parts.sender, whatsapp.number_report, tuple(settings.whatsapp_lines)
+            process.pool,
+            process.clock,
+            account,
+            parts.sender,
+            whatsapp.number_report,
+            tuple(settings.whatsapp_lines),
+            settings.accounts_of_lines,
         )
         process.task("lines", lines.run)
         process.task("charges", parts.charges.run)

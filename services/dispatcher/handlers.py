@@ -157,7 +157,7 @@ class DispatcherHandler:
                     await self._save_template(tx, report)
             case AccountReported() as report:
                 if limits := parse_limit_reports(report):
-                    await self.account.save_limits(tx.connection, report, limits)
+                    await self.account.save_limits(tx.connection, report.account, report.at, limits)
             case _:
                 pass
 

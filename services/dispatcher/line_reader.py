@@ -5,10 +5,11 @@ leader reads it at its start and then every few minutes (machine time).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.dispatcher.account_limits import read_throughput
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.sender import Sender
 from services.dispatcher.whatsapp_client import NumberReport
@@ -24,7 +25,10 @@ _LEADER_SECONDS = 1.0  # between two looks at whether this replica leads
 
 @dataclass(frozen=True, slots=True)
 class LineReader:
-    """``fetch`` asks WhatsApp for a line's number; None where it does not say."""
+    """``fetch`` asks WhatsApp for a line's number; None where it does not say.
+
+    ``accounts``: the WhatsApp business account of each line, where settings name it.
+    """
 
     pool: Pool
     clock: Clock
@@ -32,6 +36,7 @@ class LineReader:
     sender: Sender
     fetch: Callable[[str], Awaitable[NumberReport | None]]
     lines: Collection[str]
+    accounts: Mapping[str, str]
 
     async def run(self) -> None:
         """Until the task is cancelled."""
@@ -50,6 +55,10 @@ class LineReader:
     async def read(self) -> None:
         """Once. Raises what the database raises."""
         for line in self.lines:
+            began = self.clock.now()  # what a webhook reports later than this is newer
             report = await self.fetch(line)
-            if report is not None:
-                await self.store.save_quality(self.pool, line, report, self.clock.now())
+            if report is None:
+                continue
+            await self.store.save_quality(self.pool, line, report, began)
+            if limits := read_throughput(report.throughput, report.display_number):
+                await self.store.save_limits(self.pool, self.accounts.get(line, ""), began, limits)

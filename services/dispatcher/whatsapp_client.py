@@ -126,10 +126,14 @@ class _Exchange:
 
 
 class NumberReport(Struct, frozen=True):
-    """Meta's words: ``quality`` GREEN, YELLOW, RED or UNKNOWN; ``throughput`` STANDARD or HIGH."""
+    """Meta's words: ``quality`` GREEN, YELLOW, RED or UNKNOWN; ``throughput`` STANDARD or HIGH.
+
+    ``display_number`` has the digits by which webhooks name the number.
+    """
 
     quality: str
     throughput: str | None = None
+    display_number: str = ""
 
 
 class WhatsAppClient:
@@ -185,17 +189,16 @@ class WhatsAppClient:
 
     async def display_number(self, line: str) -> str | None:
         """The digits of the number as people see it, by which webhooks name it; None where WhatsApp does not say."""
-        number = (await self._read_number(line, "display_phone_number")).get("display_phone_number")
-        return "".join(filter(str.isdigit, number)) if isinstance(number, str) else None
+        return _digits(await self._read_number(line, "display_phone_number")) or None
 
     async def number_report(self, line: str) -> NumberReport | None:
         """The number's quality and throughput; None where WhatsApp does not say."""
-        document = await self._read_number(line, "quality_rating,throughput")
+        document = await self._read_number(line, "display_phone_number,quality_rating,throughput")
         quality, throughput = document.get("quality_rating"), document.get("throughput")
         if not isinstance(quality, str) or not quality:
             return None
         level = throughput.get("level") if isinstance(throughput, dict) else None
-        return NumberReport(quality.upper(), level.upper() if isinstance(level, str) else None)
+        return NumberReport(quality.upper(), level.upper() if isinstance(level, str) else None, _digits(document))
 
     async def _read_number(self, line: str, fields: str) -> Mapping[str, Any]:
         """Empty where WhatsApp does not answer with an object."""
@@ -208,6 +211,12 @@ class WhatsAppClient:
         except (pycurl.error, orjson.JSONDecodeError):
             return {}
         return document if isinstance(document, dict) else {}
+
+
+def _digits(document: Mapping[str, Any]) -> str:
+    """Of the number as people see it; empty where WhatsApp does not say."""
+    number = document.get("display_phone_number")
+    return "".join(filter(str.isdigit, number)) if isinstance(number, str) else ""
 
 
 def _options(endpoint: WhatsAppEndpoint) -> dict[int, object]:
