@@ -8,7 +8,7 @@ from services.rules.rulebook.loader import load
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.values import decode, encode
-from shared.contracts.writes import RequestWrite
+from shared.contracts.writes import RecordAcknowledgement, RequestWrite
 from tests.services.rules.stories import FOLDER, own_rulebook, story, story_faults
 
 PAYEE = "801: {roles: [author], country: GB}\n61: {roles: [finance], country: GB}"
@@ -120,6 +120,6 @@ def test_a_write_about_an_event_that_was_corrected_since_is_followed_by_nothing(
     player = StoryPlayer.of(one, book)
     for step in one.steps:
         assert player.play(step) == []
-    sent = [effect for effect in player.simulation.effects if isinstance(effect, RequestWrite)]
-    kinds = Counter((one.input.document_id, one.input.acknowledgement) for one in sent)
+    sent = [effect.input for effect in player.simulation.effects if isinstance(effect, RequestWrite)]
+    kinds = Counter((one.document_id, one.acknowledgement) for one in sent if isinstance(one, RecordAcknowledgement))
     assert kinds == {("D-1", "delivered"): 1, ("D-2", "delivered"): 2, ("D-1", "read"): 1, ("D-2", "read"): 1}
