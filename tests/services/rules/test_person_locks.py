@@ -6,7 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.rules import store
 from services.rules.conversation.chain import Chain
+from services.rules.conversation.fact_values import CountedMessage, CountedMessages
+from services.rules.conversation.facts import Facts
+from services.rules.conversation.required_facts import RequiredFacts
 from shared.contracts.consonance.works import WorkObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import MessageId
@@ -15,6 +19,7 @@ from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import LocksBusy
 from shared.runtime.outbox import transaction
+from shared.runtime.postgres import Connection
 from tests.services.rules.rules_service import (
     RulesUnderTest,
     button_tap,
@@ -209,3 +214,26 @@ async def test_an_opt_out_withdraws_notices_that_belong_to_no_chain(service: Rul
     await service.receive(text_message(801, "STOP", NOW))
     assert await service.withdrawn() == said[1:]
     assert all(isinstance(chain, Chain) for chain in await service.chains())
+
+
+async def test_of_two_transactions_that_count_a_message_to_one_person_one_decides_again(
+    service: RulesUnderTest,
+) -> None:
+    """Without this, each of them would send the last message that a cap leaves room for."""
+
+    async def load(connection: Connection) -> Facts:
+        return await store.load(connection, service.rules.tenant, RequiredFacts(people={AUTHOR}))
+
+    async def count(connection: Connection, facts: Facts, message: str) -> None:
+        known = facts.counted.get(AUTHOR, CountedMessages())
+        new = CountedMessage(message_id=MessageId(message), at=NOW)
+        facts.set_counted(AUTHOR, known.replace(messages=(*known.messages, new)))
+        await store.save(connection, facts, NOW)
+
+    async with service.pool.acquire() as one, service.pool.acquire() as other:
+        first, second = await load(one), await load(other)
+        await count(one, first, "first")
+        with pytest.raises(LocksBusy):
+            await count(other, second, "second")
+        await count(other, await load(other), "second")
+        assert [each.message_id for each in (await load(one)).counted[AUTHOR].messages] == ["first", "second"]
