@@ -30,6 +30,7 @@ class NewSettings(BaseModel):
     accept_any_template: bool | None = None
     qualities: dict[str, str] = Field(default_factory=dict)
     upgraded: tuple[str, ...] = ()
+    people_a_day: str | None = None
 
 
 _PEOPLE = TypeAdapter(list[PersonRegistration])
@@ -103,6 +104,7 @@ class SimulatorCommands:
             templates.accept_any = new.accept_any_template
         self.simulator.qualities |= new.qualities
         self.simulator.upgraded.update(new.upgraded)
+        self.simulator.people_a_day = new.people_a_day or self.simulator.people_a_day
         return as_json({"webhook_url": delivery.webhook_url, "disorder": delivery.disorder})
 
     async def say(self, request: web.Request) -> web.Response:

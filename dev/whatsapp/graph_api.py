@@ -46,7 +46,10 @@ class GraphApi:
                 return _answer(self._media_link(request, object_id))
             facts = {"id": object_id, "quality_rating": self.simulator.qualities.get(line.name, "GREEN")}
             level = "HIGH" if line.name in self.simulator.upgraded else "STANDARD"
-            more = {"name_status": "APPROVED", "throughput": {"level": level}}
+            more: dict[str, Any] = {"name_status": "APPROVED", "throughput": {"level": level}}
+            limit = self.simulator.people_a_day
+            if limit is not None:
+                more["whatsapp_business_manager_messaging_limit"] = limit
             return _answer({**facts, **more, "display_phone_number": f"+{line.display}"})
         except GraphError as error:
             return self._refusal(error)

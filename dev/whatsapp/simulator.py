@@ -74,6 +74,7 @@ class WhatsAppSimulator:
         self.counters = Counts()
         self.qualities: dict[str, str] = {}  # of lines whose number is not GREEN
         self.upgraded: set[str] = set()  # lines whose number has the higher throughput
+        self.people_a_day: str | None = None  # such as TIER_250
         self.faults = SendFaults()
         self.templates = TemplateRegistry(accept_any=options.accept_any_template)
         for template in options.templates:

@@ -94,10 +94,14 @@ def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
     return found
 
 
-def read_throughput(level: str | None, display_number: str) -> list[LimitReport]:
-    """The limit of a number whose throughput is upgraded, as the Graph API says it; empty for another level."""
-    is_upgraded = level == "HIGH" and bool(display_number)
-    return [LimitReport(LimitKind.THROUGHPUT, display_number, UPGRADED_THROUGHPUT)] if is_upgraded else []
+def read_limits(throughput: str | None, display_number: str, people: str | None) -> list[LimitReport]:
+    """The limits of a number as the Graph API says them: people a day, and the throughput if it is upgraded."""
+    found = []
+    if (count := _people(people)) is not None:
+        found.append(LimitReport(LimitKind.MESSAGING, value=count or None))
+    if throughput == "HIGH" and display_number:
+        found.append(LimitReport(LimitKind.THROUGHPUT, display_number, UPGRADED_THROUGHPUT))
+    return found
 
 
 def limits_in_force(rows: Sequence[StoredLimit]) -> AccountLimits:

@@ -1,7 +1,7 @@
-"""Reads what WhatsApp says of each number: its quality, which people's blocks and reports lower, and its throughput.
+"""Reads what WhatsApp says of each number: its quality, which people's blocks and reports lower, and its limits.
 
-No webhook says the quality any more (Meta, "phone_number_quality_update": registration and throughput alone). The
-leader reads it at its start and then every few minutes (machine time).
+No webhook says the quality any more (Meta, "phone_number_quality_update": registration and throughput alone), and none
+repeats a limit that was set before. The leader reads them at its start and then every few minutes (machine time).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.dispatcher.account_limits import read_throughput
+from services.dispatcher.account_limits import read_limits
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.sender import Sender
 from services.dispatcher.whatsapp_client import NumberReport
@@ -60,5 +60,5 @@ class LineReader:
             if report is None:
                 continue
             await self.store.save_quality(self.pool, line, report, began)
-            if limits := read_throughput(report.throughput, report.display_number):
+            if limits := read_limits(report.throughput, report.display_number, report.people):
                 await self.store.save_limits(self.pool, self.accounts.get(line, ""), began, limits)

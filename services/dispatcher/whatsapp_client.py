@@ -125,15 +125,20 @@ class _Exchange:
         self._headers.append(line)
 
 
+_NUMBER_FIELDS = "display_phone_number,quality_rating,throughput"
+_PEOPLE_FIELD = "whatsapp_business_manager_messaging_limit"
+
+
 class NumberReport(Struct, frozen=True):
     """Meta's words: ``quality`` GREEN, YELLOW, RED or UNKNOWN; ``throughput`` STANDARD or HIGH.
 
-    ``display_number`` has the digits by which webhooks name the number.
+    ``display_number`` has the digits by which webhooks name the number; ``people`` a day are like TIER_2K.
     """
 
     quality: str
     throughput: str | None = None
     display_number: str = ""
+    people: str | None = None
 
 
 class WhatsAppClient:
@@ -193,12 +198,22 @@ class WhatsAppClient:
 
     async def number_report(self, line: str) -> NumberReport | None:
         """The number's quality and throughput; None where WhatsApp does not say."""
-        document = await self._read_number(line, "display_phone_number,quality_rating,throughput")
+        document = await self._read_number(line, _NUMBER_FIELDS)
         quality, throughput = document.get("quality_rating"), document.get("throughput")
         if not isinstance(quality, str) or not quality:
             return None
         level = throughput.get("level") if isinstance(throughput, dict) else None
-        return NumberReport(quality.upper(), level.upper() if isinstance(level, str) else None, _digits(document))
+        return NumberReport(
+            quality=quality.upper(),
+            throughput=level.upper() if isinstance(level, str) else None,
+            display_number=_digits(document),
+            people=await self._people_a_day(line),
+        )
+
+    async def _people_a_day(self, line: str) -> str | None:
+        """Asked by itself: versions before v24.0 refuse a question for this field."""
+        limit = (await self._read_number(line, _PEOPLE_FIELD)).get(_PEOPLE_FIELD)
+        return limit if isinstance(limit, str) else None
 
     async def _read_number(self, line: str, fields: str) -> Mapping[str, Any]:
         """Empty where WhatsApp does not answer with an object."""

@@ -36,6 +36,19 @@ async def test_a_number_whose_throughput_is_upgraded_sends_faster_though_no_webh
     await wait_until(has_learned)
 
 
+async def test_a_limit_of_people_that_no_webhook_has_said_is_kept_to(dispatcher: DispatcherUnderTest) -> None:
+    at = dispatcher
+    await at.simulator.tell("settings", {"people_a_day": "TIER_50"})
+    async with WhatsAppClient(at.settings.endpoint(), 1) as whatsapp:
+        await _reader(at, whatsapp.number_report).read()
+
+    async def has_learned() -> bool:
+        claimer = at.parts.sender.claimer
+        return claimer is not None and claimer.learned.current.messaging == 50
+
+    await wait_until(has_learned)
+
+
 async def test_the_quality_of_each_line_is_kept_with_the_instant_since_when(dispatcher: DispatcherUnderTest) -> None:
     at, settings = dispatcher, dispatcher.settings
     began = at.clock.now()
