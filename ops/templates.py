@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from msgspec.structs import replace
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ops.command_line import (
     ExitCode,
@@ -66,30 +66,14 @@ _STATUS_COLUMNS = {
 }
 
 
-class AccountSettings(SecretUrlSettings):
-    """The Graph API and the accounts whose templates are meant."""
+class TemplateSettings(SecretUrlSettings):
+    """The Graph API, the accounts whose templates are meant, and the app under which examples are uploaded."""
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
     whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
     whatsapp_token: AccessKey
-    whatsapp_business_account: Annotated[str, Field(pattern=r"^\d+$")]
+    whatsapp_business_account: Annotated[str | None, Field(pattern=r"^\d+$")] = None
     whatsapp_accounts: Annotated[dict[str, Annotated[str, Field(pattern=r"^\d+$")]], Field(default_factory=dict)]
-
-    def endpoints(self) -> list[TemplateEndpoint]:
-        """One for each account, the first being that of most lines."""
-        token = self.whatsapp_token.get_secret_value()
-        return [
-            TemplateEndpoint(self.whatsapp_graph_url, self.whatsapp_graph_version, account, token)
-            for account in dict.fromkeys((self.whatsapp_business_account, *self.whatsapp_accounts.values()))
-        ]
-
-    def secret_urls(self) -> list[tuple[str, str]]:
-        return [*super().secret_urls(), ("STET_WHATSAPP_GRAPH_URL", self.whatsapp_graph_url)]
-
-
-class TemplateSettings(AccountSettings):
-    """And the app under which examples are uploaded."""
-
     whatsapp_app: Annotated[
         str | None,
         Field(
@@ -97,6 +81,23 @@ class TemplateSettings(AccountSettings):
             description="The id of the app at Meta; `stet templates` uploads the examples of documents under it.",
         ),
     ] = None
+
+    @model_validator(mode="after")
+    def _check_accounts(self) -> Self:
+        if self.whatsapp_business_account is None and not self.whatsapp_accounts:
+            raise ValueError("STET_WHATSAPP_BUSINESS_ACCOUNT, or STET_WHATSAPP_ACCOUNTS, names no account")
+        return self
+
+    def endpoints(self) -> list[TemplateEndpoint]:
+        """One for each account, the first being that of most lines."""
+        token, most = self.whatsapp_token.get_secret_value(), self.whatsapp_business_account
+        named = dict.fromkeys((*([most] if most else []), *self.whatsapp_accounts.values()))
+        return [
+            TemplateEndpoint(self.whatsapp_graph_url, self.whatsapp_graph_version, account, token) for account in named
+        ]
+
+    def secret_urls(self) -> list[tuple[str, str]]:
+        return [*super().secret_urls(), ("STET_WHATSAPP_GRAPH_URL", self.whatsapp_graph_url)]
 
 
 class StatusSettings(TenantSettings):

@@ -231,6 +231,32 @@ async def two_accounts(
             yield other
 
 
+async def test_one_account_of_all_lines_may_be_named_by_the_lines_alone(
+    simulator: SimulatorUnderTest,
+    two_accounts: SimulatorUnderTest,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "royalties" / "statement_cover.template.yaml").unlink()
+    monkeypatch.delenv("STET_WHATSAPP_BUSINESS_ACCOUNT")
+    assert await stet("apply", folder, "--yes") == 0
+    async with TemplateClient(TemplateEndpoint(two_accounts.url, "v25.0", OTHER, TOKEN)) as client:
+        assert await client.list()
+    assert not await listed(simulator)
+    await two_accounts.rest()
+
+
+@pytest.mark.usefixtures("simulator")
+async def test_a_plan_without_any_account_names_the_settings(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STET_WHATSAPP_BUSINESS_ACCOUNT")
+    assert await stet("plan", folder) == 2
+    printed = capsys.readouterr().err
+    assert "STET_WHATSAPP_BUSINESS_ACCOUNT" in printed
+    assert "STET_WHATSAPP_ACCOUNTS" in printed
+
+
 async def test_each_account_gets_the_templates(
     simulator: SimulatorUnderTest,
     two_accounts: SimulatorUnderTest,
