@@ -66,22 +66,14 @@ _STATUS_COLUMNS = {
 }
 
 
-class TemplateSettings(SecretUrlSettings):
-    """The Graph API, the accounts whose templates are meant, and the app under which examples are uploaded."""
+class AccountSettings(SecretUrlSettings):
+    """The Graph API and the accounts whose templates are meant, which the dispatcher reads as well."""
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
     whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
     whatsapp_token: AccessKey
     whatsapp_business_account: Annotated[str | None, Field(pattern=r"^\d+$")] = None
     whatsapp_accounts: Annotated[dict[str, Annotated[str, Field(pattern=r"^\d+$")]], Field(default_factory=dict)]
-    whatsapp_app: Annotated[
-        str | None,
-        Field(
-            pattern=r"^\d+$",
-            description="The id of the app at Meta; `stet templates` uploads the examples of documents under it.",
-        ),
-    ] = None
-
     @model_validator(mode="after")
     def _check_accounts(self) -> Self:
         if self.whatsapp_business_account is None and not self.whatsapp_accounts:
@@ -98,6 +90,18 @@ class TemplateSettings(SecretUrlSettings):
 
     def secret_urls(self) -> list[tuple[str, str]]:
         return [*super().secret_urls(), ("STET_WHATSAPP_GRAPH_URL", self.whatsapp_graph_url)]
+
+
+class TemplateSettings(AccountSettings):
+    """And the app under which examples are uploaded."""
+
+    whatsapp_app: Annotated[
+        str | None,
+        Field(
+            pattern=r"^\d+$",
+            description="The id of the app at Meta; `stet templates` uploads the examples of documents under it.",
+        ),
+    ] = None
 
 
 class StatusSettings(TenantSettings):
