@@ -8,6 +8,7 @@ import pytest
 from ops import chains
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decider import Decider
+from services.rules.store import QUERIES
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import EventId, partition_key
@@ -51,11 +52,11 @@ async def escalated(service: RulesUnderTest) -> int:
     return sum(any(m.step > 0 for m in chain.messages) for chain in await service.chains() if chain.messages)
 
 
-def fails_for(monkeypatch: pytest.MonkeyPatch, subject: str) -> None:
+def fails_for(monkeypatch: pytest.MonkeyPatch, *subjects: str) -> None:
     due = Decider.decide_due
 
     def failing(self: object, chain: Chain, *rest: object) -> object:
-        if chain.subject == subject:
+        if chain.subject in subjects:
             raise RuntimeError("a fault of ours")
         return due(self, chain, *rest)  # type: ignore[arg-type]
 
@@ -78,6 +79,27 @@ async def test_a_chain_that_fails_is_set_aside_and_the_others_go_on(
     assert freed in {chain.chain_id for chain in await service.chains()}
     assert await escalated(service) == COUNT
     assert await chains.retry(service.pool, []) == []
+
+
+async def test_chains_are_counted_and_listed_and_each_is_retried_by_itself(
+    service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        fails_for(patched, "block_id=BL-1", "block_id=BL-3")
+        await service.pass_time(LATER)
+
+    async def set_aside() -> list[str]:
+        listed = [row["chain_id"] for row in await chains.list_set_aside(service.pool)]
+        assert await service.pool.fetchval(QUERIES.count_set_aside) == len(listed)
+        return listed
+
+    first, second = await set_aside()
+    assert await chains.retry(service.pool, [first]) == [first]
+    await service.poll_once()
+    assert await escalated(service) == COUNT - 1
+    assert await set_aside() == [second]
+    await service.pool.execute("update chains set next_due = $1 where chain_id = $2", NOW, second)  # as an event does
+    assert await set_aside() == []
 
 
 async def unreadable(service: RulesUnderTest, subject: str) -> str:
