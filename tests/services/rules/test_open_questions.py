@@ -8,6 +8,7 @@ import pytest
 
 from services.rules.conversation.chain import Chain
 from services.rules.metrics import _ANSWER_DURATION, OpenQuestions
+from shared.contracts.ids import EventId
 from tests.services.rules.rules_service import (
     RulesUnderTest,
     button_tap,
@@ -59,6 +60,13 @@ async def test_an_open_question_counts_from_when_it_was_first_asked(service: Rul
     await service.pass_time(timedelta(days=3))
     assert len([m for m in (await rule_of_the_question(service)).messages if m.person_id == HOLDER]) > 1, "a reminder"
     assert (await open_questions(service))[0] == OpenQuestions(chain.rule, 1, NOW)
+
+
+async def test_of_several_open_questions_the_oldest_says_since_when(service: RulesUnderTest) -> None:
+    chain = await rule_of_the_question(service)
+    another = golden_event("consonance.rights.approval_requested.v1", request_id="R-another")
+    await service.receive(another.replace(id=EventId("another")))
+    assert await open_questions(service) == [OpenQuestions(chain.rule, 2, NOW)]
 
 
 async def test_a_final_answer_ends_the_wait_and_its_duration_is_counted_by_rule(service: RulesUnderTest) -> None:
