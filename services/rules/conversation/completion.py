@@ -171,6 +171,8 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
     chain = recount(context, chain)
     if message.verb is Verb.HAND_OVER and chain.active:
         return go_on_without_takers(context, decline_offer(chain, message.step, message.person_id), message.step)
+    if chain.active and message.answer is not None and message.verb is Verb.ASK:
+        return chain if _is_followed_up(chain, message) else report_unclaimed(context, chain, message.step)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
         return chain
     if not message.is_question:
@@ -178,6 +180,13 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
     is_asked = chain.active and message.verb is not Verb.COLLECT and not skips_everyone(chain, message.step)
     chain = chain.end_wait()
     return report_unclaimed(context, chain, message.step) if is_asked else chain
+
+
+def _is_followed_up(chain: Chain, question: ChainMessage) -> bool:
+    """Whether a question that an answer has led to was answered, or others have it still."""
+    others = (m for m in chain.messages if m.answer == question.answer and m.person_id != question.person_id)
+    is_answered = any(given.message_id == question.message_id for given in chain.answers)
+    return is_answered or any(map(_may_answer, others))
 
 
 def _is_for_none_else(chain: Chain, notice: ChainMessage) -> bool:

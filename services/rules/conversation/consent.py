@@ -239,7 +239,12 @@ def _exclude_from_chains(context: DecisionContext, person: PersonId, reason: Exc
         if chain.form is not None and chain.form.person_id == person:
             chain = forms.abandon_form(chain)
         chain = release_matter(context, chain, person)
-        last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
-        if last is not None and chain.active:
-            chain = exclude_person(context, chain, last, reason)
+        last = {m.answer if m.verb is Verb.ASK else None: m for m in mine if m.answer is None or m.verb in _AWAITED}
+        for message in last.values():
+            if chain.active:
+                chain = exclude_person(context, chain, message, reason)
         context.save_chain(advance(context, chain))
+
+
+_AWAITED = frozenset({Verb.ASK, Verb.COLLECT})
+"""The verbs of messages that an answer leads to, and whose own answer is awaited."""

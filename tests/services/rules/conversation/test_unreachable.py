@@ -18,6 +18,7 @@ steps:
 TEMPLATES = {
     "expiring_take": "{take: Take it, not_me: Not me}",
     "expiring_ask": "{yes: We do, other: Ask somebody}",
+    "expiring_second": "{fine: All right}",
     "expiring_told": None,
 }
 TEXT = """\
@@ -38,6 +39,13 @@ ASK = """\
   - ask: sales
     say: expiring_ask
     answers: {yes: {tell: rights_manager, say: expiring_told}, other: {hand_over: finance}}
+"""
+ASK_ON = """\
+  - ask: sales
+    say: expiring_ask
+    answers:
+      yes: {tell: rights_manager, say: expiring_told}
+      other: {ask: finance, say: expiring_second, answers: {fine: {tell: rights_manager, say: expiring_told}}}
 """
 REMIND = "  - {after: 2 working days, remind: unanswered, say: expiring_ask}\n"
 NOBODY = "{left_out: {finance: unknown_role}}"
@@ -100,6 +108,26 @@ def test_the_owner_is_told_when_the_only_person_who_was_asked_falls_out(
 ) -> None:
     moves = (HAPPENS, "expect: [{ask: 53}]", gone, f"expect: [{observed}, {expected}]")
     assert told(ASK + later, [MANAGER, SELLER], *moves) == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "observed"),
+    [
+        ("failed: {to: 61, code: 131026}", "{left_out: {61: unreachable}}"),
+        ("reply: {from: 61, text: STOP}", "{tell: 61, say: stopped}"),
+    ],
+)
+def test_the_owner_is_told_when_the_person_whom_an_answer_asks_falls_out(gone: str, observed: str) -> None:
+    moves = (
+        HAPPENS,
+        "reply: {from: 53, button: other}",
+        "expect: [{ask: 53}, {ask: 61, say: expiring_second}, {tell: 53, say: noted}]",
+        gone,
+        f"expect: [{observed}, {{tell: 40, say: left_with_owner}}]",
+        "reply: {from: 53, button: 'yes'}",  # the first question is open still
+        "expect: [{tell: 53, say: noted}, {tell: 40, say: expiring_told}, {end: answered}]",
+    )
+    assert told(ASK_ON + LATER, [MANAGER, SELLER, ACCOUNTANT], *moves) == []
 
 
 def test_a_matter_left_with_the_owner_is_named() -> None:
