@@ -35,8 +35,13 @@ def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceTe
         return None
     if not is_staff(context.rulebook, person):
         return None
-    found = read_absence(message.text, context.today, lambda: _colleagues(context, person.person_id))
+    found = read_absence(message.text, _written_on(context, message), lambda: _colleagues(context, person.person_id))
     return None if found == "back" and not is_on_leave(context, person) else found
+
+
+def _written_on(context: DecisionContext, message: MessageReceived) -> date:
+    """The day on which it was written, from which “Monday” counts: after an outage it may be read days later."""
+    return context.rulebook.calendar.office.local_date(message.at)
 
 
 def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, str]:
@@ -51,8 +56,9 @@ def apply_notice(context: DecisionContext, message: MessageReceived, notice: Abs
     known = None if written is None else written.on(context.today)
     if notice == "back":
         context.add_reason(Reason.RETURNED)
-        before = known or Absence(first=context.today, last=context.today)
-        facts.set_absence(person, before.returned(context.today, message.message_id))
+        today = _written_on(context, message)
+        before = known or Absence(first=today, last=today)
+        facts.set_absence(person, before.returned(today, message.message_id))
         _reply(context, message, "absence_over", {}, answer=answer)
         return
     context.add_reason(Reason.AWAY)

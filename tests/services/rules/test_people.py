@@ -1,6 +1,7 @@
 """The rules of ``people/`` pass their stories: who counts, is asked next, covers, gets a copy, or is told no more."""
 
 from dataclasses import replace
+from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -50,3 +51,18 @@ def test_a_chain_that_an_earlier_version_left_open_for_its_write_ends_with_it() 
     story.simulation.facts.set_chain(story.chain.replace(deferred_until=0))
     effects = story.effects_of(["written: {record: rights.record_decision, as: verified}"])
     assert (sent_templates(effects), story.chain.closing) == (["joint_result"], Ending.UNTIL)
+
+
+def test_a_notice_that_is_read_after_an_outage_means_the_days_as_they_were_when_it_was_written() -> None:
+    people = (
+        "40: {name: Rosalind Achebe, roles: [rights_manager], country: GB}\n"
+        "22: {name: Tom Price, roles: [production_coordinator], country: GB}"
+    )
+    story = DelayedStory(people, rule="who-covers", book=rulebook_of("who-covers"))  # on Wednesday, 3 March 2027
+    story.simulation.read_late = timedelta(days=5)
+    story.play("reply: {from: 40, text: 'Away till Thursday, Tom covers'}")
+    absence = story.simulation.facts.absences[story.person(40)]
+    assert (absence.first, absence.last) == (date(2027, 2, 26), date(2027, 3, 4))
+    story.simulation.read_late = timedelta(days=1)
+    story.play("reply: {from: 40, text: I am back}")
+    assert story.simulation.facts.absences[story.person(40)].returned_on == date(2027, 3, 2)
