@@ -459,9 +459,9 @@ class Chain(Value, rename=_KEPT_AS):
         """Judge what has not gone again when these facts change."""
         return self if set(tags) <= set(self.depends_on) else self.replace(depends_on=(*{*self.depends_on, *tags},))
 
-    def replan(self, event: Raw) -> "Chain":
-        """The starting event came again: ``event`` is the newest now."""
-        return self._follow(ChainTransition.REPLAN, event=event)
+    def replan(self, event: Raw, tags: Collection[str]) -> "Chain":
+        """The starting event came again: ``event`` is the newest now, and the chain is found by its values too."""
+        return self._follow(ChainTransition.REPLAN, event=event, tags=tuple(sorted({*self.tags, *tags})))
 
     def join(self, joined: JoinedEvent, tags: Collection[str], earlier_one: EventId | None = None) -> "Chain":
         """A matching event joins, in place of an earlier one that it corrects."""
