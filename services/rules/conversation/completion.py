@@ -40,7 +40,7 @@ def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMes
 
 def _stays_true(chain: Chain, message: ChainMessage) -> bool:
     of_a_write = any((w.step, w.answer or "write") == (message.step, message.answer) for w in chain.writes)
-    return message.verb is Verb.TELL and (of_a_write or message.answer == "house")
+    return of_a_write or message.answer == "house"
 
 
 def finish_chain(context: DecisionContext, chain: Chain) -> Chain:
