@@ -169,6 +169,18 @@ def test_a_form_that_is_over_takes_back_its_reminder(wait: str, button: str) -> 
     }
 
 
+def test_a_form_whose_person_opts_out_after_its_reminder_waits_no_longer() -> None:
+    people = "5001: {visitor: true, name: Maud Ferrier, country: GB}\n71: {country: GB}"
+    story = DelayedStory(people, rule="pitch-intake")
+    story.play("reply: {from: 5001, line: acquisitions, text: A history of tide mills}")
+    story.simulation.report_all()
+    story.play("wait: 30 hours")
+    assert [m.verb for m in story.chain.messages][-1] is Verb.REMIND
+    story.play(*(f"reply: {{from: 5001, {what}}}" for what in ("text: The Tide Millers", "text: '2'", "button: 'no'")))
+    story.play("reply: {from: 5001, text: STOP}")
+    assert story.chain.ended is Ending.GAVE_UP
+
+
 # ------------------------------------------------------------------ in any order
 
 
