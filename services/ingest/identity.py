@@ -192,7 +192,9 @@ def _show_user_to_others(
         return
     for other in sharing:
         if other.addresses.bsuid in {None, known.addresses.bsuid}:
-            directory.put(_with_addresses(other, other.addresses.replace(bsuid=identity.bsuid), since))
+            updated = _with_addresses(other, other.addresses.replace(bsuid=identity.bsuid), since)
+            directory.put(updated)
+            _note_replaced_user(directory, other.addresses.bsuid, updated, since)
 
 
 def _change_addresses(
@@ -224,6 +226,7 @@ def _change_addresses(
     _note_former(directory, person.person_id, identity, (), at)
     person = _with_change(directory, person, identity, bsuid, at)
     directory.put(person)
+    _note_replaced_user(directory, identity.bsuid, person, directory.user_since(person))
     for other in (directory.get(one.person_id) for one in sharing):
         if other is not None:
             own = person.addresses if identity.new_phone else other.addresses
@@ -373,7 +376,16 @@ def _add_addresses(
     updated = _with_addresses(person.replace(display_name=name), shown, since)
     if updated != person:
         directory.put(updated)
+    _note_replaced_user(directory, known.bsuid, updated, since)
     return person.person_id
+
+
+def _note_replaced_user(
+    directory: PersonDirectory, bsuid: Bsuid | None, person: PersonObserved, since: datetime
+) -> None:
+    """A BSUID that another one has replaced was the person's: a report about it may come yet, without any number."""
+    if bsuid is not None and person.addresses.bsuid not in {None, bsuid}:
+        directory.put_former(person.person_id, [FormerAddress(address=bsuid, until=since)])
 
 
 def _is_free(directory: PersonDirectory, person: PersonObserved, number: Phone | None) -> bool:

@@ -175,6 +175,18 @@ def test_an_older_bsuid_does_not_replace_one_that_was_shown_later() -> None:
     assert state.addresses.bsuid == "GB.2"
 
 
+def test_a_report_without_a_number_of_a_bsuid_that_was_replaced_already_makes_no_second_person() -> None:
+    """The BSUID that it announces was replaced by the next one before anything was sent under it."""
+    first, last = Message(10, P, Bsuid("GB.1")), Message(40, P, Bsuid("GB.3"))
+    late = Moved(20, None, None, Bsuid("GB.1"), Bsuid("GB.2"))
+    world = World().deliver(first, last, late)
+    state = world.people.get(CONTACT)
+    assert state is not None
+    assert state.addresses == Addresses(phone=P, bsuid=Bsuid("GB.3"))
+    for bsuid in (Bsuid("GB.1"), Bsuid("GB.2")):
+        assert world.people.by_bsuid(bsuid, NOW + timedelta(seconds=15)) == state
+
+
 def test_a_user_shown_at_the_number_after_the_person_left_it_does_not_go_with_the_person() -> None:
     """The next holder wrote before the change was reported."""
     next_holder = Message(30, P, Bsuid("GB.9"))
@@ -254,7 +266,7 @@ STEPS = st.lists(
         st.sampled_from(["ada", "stranger"]),
         st.sampled_from([None, 0, 1, 2]),
         st.sampled_from(["nothing", "beside", "report"]),
-        st.sampled_from(["former", "new"]),
+        st.sampled_from(["former", "new", "no"]),
         st.sampled_from([-1, 0, 1]),
     ),
     min_size=2,
@@ -276,7 +288,7 @@ class Happened:
         """A step is a message (None) or a move to one of the person's own numbers.
 
         WhatsApp shows BSUIDs beside numbers or not. It announces a changed one in the note of the changed number, or in
-        a report of its own (``user_id_update``), which names the former number or the new one, and whose instant
+        a report of its own (``user_id_update``), which names the former number, the new one or none, and whose instant
         may be a second off.
         """
         at, user = {who: numbers[0] for who, numbers in NUMBERS.items()}, dict.fromkeys(NUMBERS, 0)
@@ -293,7 +305,7 @@ class Happened:
                 at[who] = NUMBERS[who][number]
                 bsuids = (bsuid, Bsuid(f"GB.{who}{user[who]}"))
                 if shows == "report":
-                    beside = former if named == "former" else at[who]
+                    beside = {"former": former, "new": at[who], "no": None}[named]
                     updates.append(Moved(second + apart, None, beside, *bsuids))
                 updates.append(Moved(second, former, at[who], *(bsuids if shows == "beside" else ())))
         return cls(tuple(updates), by, at)
