@@ -5,8 +5,7 @@ import sys
 from hashlib import sha256, sha512
 from pathlib import Path
 
-# Ed25519: https://www.rfc-editor.org/rfc/rfc8032#section-5.1
-P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493  # https://www.rfc-editor.org/rfc/rfc8032
 D = -121665 * pow(121666, -1, P) % P
 
 
@@ -35,8 +34,7 @@ def is_signed(key: bytes, signature: bytes, text: bytes) -> bool:
 
 
 path, last = Path(sys.argv[1]), "0" * 64
-file = json.loads(path.read_text("utf-8"))
-statement = json.loads(file["statement"])
+statement = json.loads((file := json.loads(path.read_text("utf-8")))["statement"])
 for number, entry in enumerate(file["entries"], 1):
     if sha256(entry["header"].encode()).hexdigest() != entry["hash"]:
         sys.exit(f"entry {number}: it was changed since it was recorded")
@@ -51,10 +49,12 @@ for number, entry in enumerate(file["entries"], 1):
     last = entry["hash"]
 if (len(file["entries"]), last) != (statement["entries"], statement["last_hash"]):
     sys.exit(f"entry {len(file['entries'])}: it is not the last one of the statement; the chain was changed or cut")
-key = sys.argv[2] if len(sys.argv) > 2 else file["public_key"]
+key, whose = (sys.argv[2], "the given") if len(sys.argv) > 2 else (file["public_key"], "the file's own")
 if not is_signed(bytes.fromhex(key), bytes.fromhex(file["signature"]), file["statement"].encode()):
     sys.exit("the statement was not signed with this key")
-if (pdf := path.with_suffix(".pdf")).exists() and sha256(pdf.read_bytes()).hexdigest() != statement["pdf_sha256"]:
+has_pdf = (pdf := path.with_suffix(".pdf")).exists()
+if has_pdf and sha256(pdf.read_bytes()).hexdigest() != statement["pdf_sha256"]:
     sys.exit(f"{pdf}: it was changed since it was signed")
-print(f"{statement['record']}: {len(file['entries'])} entries, whole, signed with {key}, {statement['exported_at']}")
+print(f"{statement['record']}: {statement['entries']} entries, whole, signed on {statement['exported_at']}")
+print(f"with {whose} key {key}; {pdf}: " + ("as it was signed" if has_pdf else "NOT COMPARED, it is not there"))
 print("No longer readable, the person was erased: " + (", ".join(map(str, statement["unreadable"])) or "no entry"))

@@ -77,6 +77,16 @@ def test_an_export_verifies_with_nothing_but_python(exported: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert "rights/R-9: 4 entries, whole" in result.stdout
     assert "erased: 3" in result.stdout
+    assert "rights-R-9.pdf: as it was signed" in result.stdout
+
+
+def test_the_script_says_what_it_could_not_compare(exported: Path, tmp_path: Path) -> None:
+    """The PDF is not there, or no key was given: then the one in the file says nothing of who signed."""
+    result = verify(tampered(exported, tmp_path, lambda _: None))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "rights-R-9.pdf: NOT COMPARED" in result.stdout
+    assert "with the file's own key" in result.stdout
+    assert "with the given key" in verify(exported / "rights-R-9.json", public_key_of(SIGNING_KEY)).stdout
 
 
 def test_the_script_is_short_and_imports_the_standard_library_alone() -> None:
