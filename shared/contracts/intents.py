@@ -4,7 +4,8 @@ WhatsApp does not act on these words; the business must, in every language a per
 ``intents.toml`` with their sources. A text has an intent only if it says nothing else: the whole of it is phrases of
 that intent, with courtesies around them. A sentence that merely contains such a word has none.
 
-Compared are letters and digits: in any case and width, without accents, emoji or punctuation. Scripts that put no
+Compared are letters and digits: in any case and width, without accents, emoji or punctuation. A word that mixes Latin
+letters with Cyrillic or Greek ones that look the same is read in one script. Scripts that put no
 spaces between words are compared letter by letter.
 """
 
@@ -188,6 +189,13 @@ _ALIKE = str.maketrans(
     | {"ی": "ي", "ى": "ي", "ک": "ك", "ة": "ه"}
 )  # fmt: skip
 """Letters that are one letter with a stroke, or that keyboards have two of."""
+_LATIN, _NOT_LATIN = re.compile("[a-z]"), re.compile("[\u0370-\u052f]")
+"""Latin letters; Greek and Cyrillic ones."""
+_CYRILLIC = dict(zip("авекмнорстухіјѕ", "abekmhopctyxijs", strict=True))
+_GREEK = dict(zip("αβεζηικμνορτυχ", "abezhikmnoptyx", strict=True))
+_TO_LATIN = str.maketrans(_CYRILLIC | _GREEK)
+_TO_CYRILLIC = str.maketrans({latin: cyrillic for cyrillic, latin in _CYRILLIC.items()})
+"""Letters that look alike, small or capital: https://www.unicode.org/reports/tr39/#Confusable_Detection"""
 _UNSEEN = re.compile("['’‘ʼ`´ʻ\u0640\u00ad\u200b-\u200f\u2060\ufe0f]")
 """Apostrophes, and what takes no room: joiners, marks of direction, the stretched line of Arabic."""
 _UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff])")
@@ -196,19 +204,34 @@ _UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 
 def _words(text: str, spelling: Spelling | None = None) -> Words:
     spelled = (spelling or _plain)(_UNSEEN.sub("", text))
-    letters = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in spelled)
+    letters = "".join(each if _is_in_word(each) else " " for each in spelled)
     words = tuple(_UNSPACED.sub(r" \1 ", letters).split())
-    return _spelled_out(words)
+    return _spelled_out(tuple(map(_in_one_script, words)))
+
+
+def _is_in_word(character: str) -> bool:
+    """A letter, a digit or a sign on one; what stands around a character, as in a keycap, is none."""
+    category = unicodedata.category(character)
+    return category[0] in "LMN" and category != "Me"
 
 
 def _plain(text: str) -> str:
-    """``«Arrêtez !»`` → ``«arretez !»``; half and full width, and ligatures, become plain letters."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    """``«Arrêtez !»`` → ``«arretez !»``; half and full width, ligatures and ornate letters become plain ones."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()
     return _ACCENTS.sub("", decomposed).translate(_ALIKE)
 
 
 def _exact(text: str) -> str:
-    return unicodedata.normalize("NFKC", text.casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.casefold()).casefold())
+
+
+def _in_one_script(word: str) -> str:
+    """A word of two scripts in one of them, as far as letters look alike: a keyboard was switched in the middle."""
+    if word.isascii() or not (_LATIN.search(word) and _NOT_LATIN.search(word)):
+        return word
+    if not _NOT_LATIN.search(latin := word.translate(_TO_LATIN)):
+        return latin
+    return word if _LATIN.search(cyrillic := word.translate(_TO_CYRILLIC)) else cyrillic
 
 
 def _spelled_out(words: Words) -> Words:
