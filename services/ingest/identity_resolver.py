@@ -4,7 +4,7 @@ The files of messages are queued here as well: what is acknowledged to WhatsApp 
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
@@ -37,9 +37,6 @@ _log = get_logger()
 
 _UPDATES_PER_TRANSACTION = 200
 """Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
-
-_LATE = timedelta(seconds=10)
-"""WhatsApp delivers within seconds. What comes later may be from before the erasure of a writer who is known anew."""
 
 _DATABASE_SECONDS = 4.0
 """No request waits longer for its response."""
@@ -96,7 +93,7 @@ class IdentityResolver:
         request = _Request.of(updates, context)
         directory = await self._directories.result(request)
         senders = _identify_senders(directory, updates, context)
-        if directory.changed(context.now) or await self._may_be_erased(request):
+        if directory.changed(context.now) or await self._may_be_erased(request, senders, directory):
             with database_span("ingest"):
                 senders = await self._changes.result(request)
         elif files := _messages_with_files(updates, senders):
@@ -108,12 +105,16 @@ class IdentityResolver:
             if sender.person is not None
         ]
 
-    async def _may_be_erased(self, request: _Request) -> bool:
-        """Whether a person was erased at an address of an update that comes late."""
-        late = [update for update in request.updates if update.at < request.context.now - _LATE]
-        if not late:
+    async def _may_be_erased(self, request: _Request, senders: Sequence[_Sender], directory: PersonDirectory) -> bool:
+        """Whether a person was erased at an address of an update that is older than the state of its writer.
+
+        Who is known anew since an erasure has a state that is younger than the request for it.
+        """
+        pairs = zip(request.updates, senders, strict=True)
+        older = [update for update, sender in pairs if _is_older(update, sender, directory)]
+        if not older:
             return False
-        addresses = sorted({address for update in late for address in lookup_keys(update.identity)})
+        addresses = sorted({address for update in older for address in lookup_keys(update.identity)})
         with raises_unavailable():
             return bool(await self._erased(self._pool, addresses, request.context.pseudonyms))
 
@@ -171,6 +172,11 @@ async def _change_people(
     if files := _messages_with_files(updates, senders):
         await add_files(tx.connection, context.tenant, files, context.traceparent)
     return [sender._replace(version=_version_in(directory, sender.person)) for sender in senders]
+
+
+def _is_older(update: PersonUpdate, sender: _Sender, directory: PersonDirectory) -> bool:
+    state = None if sender.person is None else directory.get(sender.person)
+    return state is None or update.at < state.observed_at
 
 
 _NO_SENDER = _Sender(None, ())

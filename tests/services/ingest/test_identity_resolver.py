@@ -1,6 +1,7 @@
 """The person behind a message, resolved in a real database."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from services.ingest.address_learning import AddressLearner
 from services.ingest.erasure import ErasureRequests, begin_erasure
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.metrics import IngestMetrics
-from services.ingest.records import KafkaRecord
+from services.ingest.records import KafkaRecord, WebhookContext
 from services.ingest.store import PersonStore, write_transaction
 from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.contacts import Addresses, PersonObserved
@@ -27,10 +28,12 @@ from tests.services.ingest.payloads import CONTEXT, PSEUDONYMS, messages, status
 pytestmark = pytest.mark.integration
 
 
-async def resolve(pool: Pool, *items: Any, contacts: list[Any] | None = None) -> list[KafkaRecord]:
+async def resolve(
+    pool: Pool, *items: Any, contacts: list[Any] | None = None, context: WebhookContext = CONTEXT
+) -> list[KafkaRecord]:
     resolver = IdentityResolver(pool, SystemClock(), PersonStore(CONTEXT.tenant))
     return await resolver.resolve(
-        parse_webhook(webhook(messages(*items, contacts=contacts)), CONTEXT).person_updates, CONTEXT
+        parse_webhook(webhook(messages(*items, contacts=contacts)), context).person_updates, context
     )
 
 
@@ -220,6 +223,19 @@ async def test_nothing_from_before_an_erasure_brings_the_person_back_days_after_
     assert await resolve(pool, {**late, "id": "w4"}) == [], "the person is known again, and the message is from before"
     (again,) = persons(await resolve(pool, {**late, "id": "w5", "timestamp": at(61)}))
     assert again == anew
+
+
+async def test_nothing_from_a_moment_before_an_erasure_is_taken_in_from_a_person_who_wrote_anew_since(
+    pool: Pool,
+) -> None:
+    """WhatsApp delivered the newer message first."""
+    (person,) = persons(await resolve(pool, text("w1", timestamp=at(0))))
+    await erase(pool, person)
+    anew = replace(CONTEXT, now=datetime.fromtimestamp(1764000062.5, UTC))
+    (again,) = persons(await resolve(pool, text("w2", timestamp=at(62)), context=anew))
+    soon = replace(CONTEXT, now=anew.now + timedelta(seconds=1))
+    assert await resolve(pool, text("w3", timestamp=at(58)), context=soon) == []
+    assert persons(await resolve(pool, text("w4", timestamp=at(61)), context=soon)) == [again]
 
 
 async def test_a_number_that_an_erased_person_shared_is_the_others_still(pool: Pool) -> None:
