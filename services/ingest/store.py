@@ -5,7 +5,7 @@ A database that is away, shutting down or locked by others raises Unavailable.
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -41,6 +41,8 @@ def raises_unavailable() -> Iterator[None]:
     """Turn errors of a database that cannot be used now into Unavailable."""
     try:
         yield
+    except Unavailable:
+        raise
     except _UNAVAILABLE as error:
         raise Unavailable(f"PostgreSQL: {type(error).__name__}") from error
 
@@ -129,7 +131,7 @@ class PollPass:
     """A pass over all records of an entity. All up to the id ``after`` are read.
 
     ``fields`` had a complete first pass, so differences in them are published. ``started_at`` is business time, for it
-    is compared with dates of Consonance; ``completed_at`` is machine time.
+    is compared with dates of Consonance; ``completed_at`` is machine time. ``term`` is that of the poll that reads.
     """
 
     started_at: datetime
@@ -137,6 +139,7 @@ class PollPass:
     after: int = 0
     completed_at: datetime | None = None
     fields: frozenset[str] = frozenset()
+    term: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +185,25 @@ class SnapshotStore(Generic[_S]):
     async def begin_pass(self, connection: Connection, new: PollPass) -> None:
         await connection.execute(queries.begin_pass, self.tenant, self.entity, new.started_at, new.changed_since)
 
+    async def take_pass(self, connection: Connection, current: PollPass) -> PollPass:
+        """The pass in a term of its own: polls that read it before can change nothing more."""
+        term = await connection.fetchval(queries.take_pass, self.tenant, self.entity)
+        return replace(current, term=term)
+
+    async def hold_pass(self, connection: Connection, current: PollPass) -> None:
+        """No other poll takes the pass until the transaction ends. Raises Unavailable where one has taken it."""
+        if await connection.fetchval(queries.hold_pass, self.tenant, self.entity, current.term) is None:
+            raise Unavailable("another replica has begun to poll since")
+
     async def advance_pass(self, connection: Connection, current: PollPass, after: int) -> None:
-        await connection.execute(queries.advance_pass, self.tenant, self.entity, current.started_at, after)
+        await connection.execute(queries.advance_pass, self.tenant, self.entity, current.term, after)
 
     async def complete_pass(
         self, connection: Connection, current: PollPass, at: datetime, fields: Collection[str]
     ) -> None:
         """``at`` is machine time."""
         fields = list(fields)
-        await connection.execute(queries.complete_pass, self.tenant, self.entity, current.started_at, at, fields)
+        await connection.execute(queries.complete_pass, self.tenant, self.entity, current.term, at, fields)
 
 
 # ------------------------------------------------------------------ received CloudEvents

@@ -81,14 +81,23 @@ values ($1, $2, $3, $4, 0, null, '{}')
 on conflict (tenant, entity) do update set
     started_at = excluded.started_at, changed_since = excluded.changed_since, after = 0, completed_at = null;
 
+-- name: take_pass
+-- A poll begins the pass or goes on with it; gives the term of that poll, and ends the terms of earlier ones.
+update passes set term = term + 1 where tenant = $1 and entity = $2 returning term;
+
+-- name: hold_pass
+-- The pass, until the transaction ends, where the term is still that of the last poll. A poll of a replica that stood still
+-- holds it no more.
+select term from passes where tenant = $1 and entity = $2 and term = $3 for share;
+
 -- name: advance_pass
--- All records up to this id have been read. A replica that stood still meanwhile changes no newer pass.
-update passes set after = $4 where tenant = $1 and entity = $2 and started_at = $3 and completed_at is null;
+-- All records up to this id have been read.
+update passes set after = $4 where tenant = $1 and entity = $2 and term = $3 and completed_at is null;
 
 -- name: complete_pass
 -- All records have been read: from now on differences in these fields are published.
 update passes set completed_at = $4, fields = $5::text[]
-where tenant = $1 and entity = $2 and started_at = $3 and completed_at is null;
+where tenant = $1 and entity = $2 and term = $3 and completed_at is null;
 
 -- name: find_received
 -- Those of these CloudEvents that were received before.

@@ -86,7 +86,10 @@ class PollLoop:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, connection: Connection) -> None:
-        """Poll until the lease is lost, then raise the error. A page is one transaction, so a poll may end anywhere."""
+        """Poll until the lease is lost, then raise the error. A page is one transaction, so a poll may end anywhere.
+
+        A process that lost the lease while it stood still is stopped by the term of its pass (``passes``).
+        """
         _log.info("leadership.acquired", task="poll")
         self._is_leader, self._completed_at = True, time.monotonic()
         polling = asyncio.ensure_future(self.run_forever())

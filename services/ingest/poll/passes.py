@@ -133,6 +133,7 @@ class WorksPoll:
     async def _store(self, current: PollPass, records: Sequence[ParsedNode[WorkSnapshot]]) -> int:
         locks = [partition_key(self.tenant, "works", one.snapshot.work_id) for one in records]
         async with write_transaction(self.pool, self.clock, locks) as tx:
+            await self._snapshots.hold_pass(tx.connection, current)
             contacts = {one.contact_id for record in records for one in record.snapshot.people}
             erased = await erased_among(tx.connection, self.tenant, contacts)
             records = [replace(one, snapshot=without_erased(one.snapshot, erased)) for one in records]
@@ -171,7 +172,7 @@ class WorksPoll:
             current = next_pass(last, tx.now, COMPARED_FIELDS)
             if current is not last:
                 await self._snapshots.begin_pass(tx.connection, current)
-        return current
+            return await self._snapshots.take_pass(tx.connection, current)
 
     async def _advance(self, current: PollPass, after: int) -> None:
         with raises_unavailable():
@@ -206,15 +207,25 @@ class ContactsPoll:
 
     async def run(self) -> int:
         """One pass; returns the number of people whose state was published. Raises Unavailable."""
-        return sum([await self._process(nodes) for nodes in _batches(await self.client.contacts())])
+        current = await self._begin()
+        published = sum([await self._process(current, nodes) for nodes in _batches(await self.client.contacts())])
+        with raises_unavailable():
+            await self._snapshots.complete_pass(self.pool, current, machine_now(), ())
+        return published
 
-    async def _process(self, nodes: Sequence[Any]) -> int:
+    async def _begin(self) -> PollPass:
+        async with write_transaction(self.pool, self.clock, [f"{self.tenant}/poll/contacts"]) as tx:
+            current = PollPass(started_at=tx.now)
+            await self._snapshots.begin_pass(tx.connection, current)
+            return await self._snapshots.take_pass(tx.connection, current)
+
+    async def _process(self, current: PollPass, nodes: Sequence[Any]) -> int:
         parsed, invalid = parse_page(ContactSnapshot, nodes, self._parse)
         if invalid:
             await self.parking.park(invalid, _CONTACTS_ORIGIN)
-        return await _store_or_park(parsed, self._store, self.parking, _CONTACTS_ORIGIN)
+        return await _store_or_park(parsed, partial(self._store, current), self.parking, _CONTACTS_ORIGIN)
 
-    async def _store(self, records: Sequence[ParsedNode[ContactSnapshot]]) -> int:
+    async def _store(self, current: PollPass, records: Sequence[ParsedNode[ContactSnapshot]]) -> int:
         with raises_unavailable():
             erased = await erased_among(self.pool, self.tenant, [one.snapshot.contact_id for one in records])
             records = [one for one in records if one.snapshot.contact_id not in erased]
@@ -222,10 +233,13 @@ class ContactsPoll:
         changed = [one for one in records if stored[one.snapshot.contact_id].snapshot != one.snapshot]
         if not changed:
             return 0
-        return await self._save(changed, stored)
+        return await self._save(current, changed, stored)
 
     async def _save(
-        self, changed: Sequence[ParsedNode[ContactSnapshot]], stored: Mapping[int, StoredSnapshot[ContactSnapshot]]
+        self,
+        current: PollPass,
+        changed: Sequence[ParsedNode[ContactSnapshot]],
+        stored: Mapping[int, StoredSnapshot[ContactSnapshot]],
     ) -> int:
         """A contact whose erasure began since they were read is left out: the locked rows order the two."""
         contacts = [one.snapshot for one in changed]
@@ -233,6 +247,7 @@ class ContactsPoll:
         addresses = [*numbers, *(contact.bsuid for contact in contacts if contact.bsuid)]
         persons = [person_id_of_contact(self.tenant, contact.contact_id) for contact in contacts]
         async with write_transaction(self.pool, self.clock, address_locks(self.tenant, [*addresses, *persons])) as tx:
+            await self._snapshots.hold_pass(tx.connection, current)
             directory = await PersonStore(self.tenant).load_for_update(tx.connection, addresses, persons)
             erased = await erased_among(tx.connection, self.tenant, [one.contact_id for one in contacts])
             changed = [one for one in changed if one.snapshot.contact_id not in erased]

@@ -1,6 +1,8 @@
 """Passes over a fake Consonance, stored in a real database."""
 
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -138,7 +140,52 @@ async def test_a_poll_that_stood_still_changes_no_newer_pass(pool: Pool) -> None
     await frozen._advance(old, 3)
     await frozen._complete(old)
     assert begun.started_at > old.started_at
-    assert await newer._begin() == begun
+    assert replace(await newer._begin(), term=begun.term) == begun
+
+
+@dataclass
+class FreezingConsonance(FakeConsonance):
+    """The process stands still when it has an answer, and another replica polls meanwhile."""
+
+    meanwhile: Callable[[], Awaitable[int]] | None = None
+
+    async def works(self, after: int, changed_since: date | None) -> list[dict[str, Any]]:
+        return await self._answer(await super().works(after, changed_since))
+
+    async def contacts(self) -> list[dict[str, Any]]:
+        return await self._answer(self.people)
+
+    async def _answer(self, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        read, meanwhile, self.meanwhile = deepcopy(nodes), self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return read
+
+
+async def test_a_page_that_was_read_before_the_process_stood_still_is_not_stored_over_a_newer_one(pool: Pool) -> None:
+    source = consonance_with(1)
+    await works_poll(pool, source).run()
+    source.nodes[1]["projectStage"] = "Final proof approved"
+    frozen = FreezingConsonance(deepcopy(source.nodes))
+    source.nodes[1]["projectStage"] = "Published"
+    frozen.meanwhile = works_poll(pool, source).run
+    await clear_outbox(pool)
+    with pytest.raises(Unavailable, match="another replica"):
+        await works_poll(pool, frozen).run()
+    assert await published(pool) == ["work.observed", "work.stage_changed"]
+    assert await pool.fetchval("select view ->> 'stage' from snapshots") == "Published"
+
+
+async def test_contacts_that_were_read_before_the_process_stood_still_are_not_stored_over_newer_ones(
+    pool: Pool,
+) -> None:
+    frozen = FreezingConsonance(people=[contact(8, "+44 7700 900123")])
+    source = FakeConsonance(people=[contact(8, "+44 7700 900999")])
+    frozen.meanwhile = contacts_poll(pool, source).run
+    with pytest.raises(Unavailable, match="another replica"):
+        await contacts_poll(pool, frozen).run()
+    assert await pool.fetchval("select view ->> 'phone' from snapshots") == "+447700900999"
+    assert await pool.fetchval("select completed_at is not null from passes where entity = 'contacts'")
 
 
 async def test_changes_before_the_baseline_is_complete_are_not_published(pool: Pool) -> None:
