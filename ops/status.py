@@ -40,6 +40,7 @@ QUERIES = load_queries(__file__, "status.sql")
 _LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop itself takes less than a second
 _SLOW_OUTBOX = timedelta(seconds=30)
 _STALE_POLL = timedelta(minutes=30)  # as the alert StetPollStale has it
+_LATE_WRITE = timedelta(minutes=30)  # as the alert StetWritesPending has it
 _RUNBOOKS = "docs/operations/runbooks"
 _METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
@@ -176,13 +177,13 @@ async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Seq
             *await _question_lines(connection, settings.tenant, now),
             *await _message_lines(connection, settings.tenant),
             *await _throttle_lines(connection, settings.tenant, now),
-            *await _write_lines(connection, settings.tenant),
+            *await _write_lines(connection, settings.tenant, now),
             *await _source_lines(connection, settings.tenant),
             *await _store_lines(connection),
             *lag,
             *await _leader_lines(connection, settings.tenant),
             *await _revision_lines(connection, replicas),
-            *_replica_lines(replicas),
+            *replica_lines(replicas),
         ]
 
 
@@ -294,11 +295,13 @@ def _throttled(row: Any) -> str:
             return f"{scope} {row['subject']}".strip()
 
 
-async def _write_lines(connection: Connection, tenant: str) -> list[StatusLine]:
+async def _write_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
     row = await connection.fetchrow(QUERIES.writes, tenant)
     tasks = await connection.fetchrow(QUERIES.tasks, tenant)
+    late = row["oldest_queued"] is not None and now - row["oldest_queued"] > _LATE_WRITE
+    hint = f"{_RUNBOOKS}/StetWritesPending.md" if late else ""
     return [
-        StatusLine("writes", "waiting", row["queued"], row["oldest_queued"]),
+        StatusLine("writes", "waiting", row["queued"], row["oldest_queued"], wrong=late, hint=hint),
         StatusLine("writes", "in flight", row["in_flight"]),
         StatusLine("writes", "behind a task", row["behind_tasks"]),
         _problem("writes", "tasks for a person", tasks["count"], tasks["oldest"], "stet tasks list"),
@@ -396,13 +399,16 @@ async def _revision_lines(connection: Connection, replicas: ReplicaMetrics) -> l
     return lines
 
 
-def _replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
+def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
     lines = [
         StatusLine("replicas", url, f"away: {why}", wrong=True, hint=f"{_RUNBOOKS}/StetServiceAbsent.md")
         for url, why in replicas.away.items()
     ]
     if replicas.asked:
         lines.append(StatusLine("replicas", "answering", f"{replicas.asked - len(replicas.away)} of {replicas.asked}"))
+    paused = {labels.get("reason", "?") for labels, value in replicas.values("stet_writes_paused") if value}
+    hint = f"{_RUNBOOKS}/StetWritesPaused.md"
+    lines += [StatusLine("writes", "writing to Consonance paused", reason, wrong=True, hint=hint) for reason in paused]
     disagreements = int(replicas.total("stet_second_engine_disagreements_total"))
     if disagreements:
         lines.append(

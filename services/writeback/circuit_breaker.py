@@ -14,8 +14,15 @@ from shared.runtime.retry import Backoff
 _BACKOFF = Backoff(first=1.0, longest=30.0)
 
 
+class RecordsUnreadable(Unavailable):
+    """Consonance answers, but shows none of the records that were asked for."""
+
+
 class PauseReason(StrEnum):
+    """``unreadable``: Consonance describes its schema and shows no record."""
+
     DOWN = "down"
+    UNREADABLE = "unreadable"
     THROTTLED = "throttled"
     KEY_REFUSED = "key_refused"
 
@@ -66,6 +73,12 @@ class CircuitBreaker:
 
 
 def _pause_reason(error: Unavailable) -> PauseReason:
-    if isinstance(error, KeyRefused):
-        return PauseReason.KEY_REFUSED
-    return PauseReason.THROTTLED if isinstance(error, Throttled) else PauseReason.DOWN
+    match error:
+        case KeyRefused():
+            return PauseReason.KEY_REFUSED
+        case Throttled():
+            return PauseReason.THROTTLED
+        case RecordsUnreadable():
+            return PauseReason.UNREADABLE
+        case _:
+            return PauseReason.DOWN

@@ -13,18 +13,22 @@ from services.writeback import metrics
 from services.writeback.attachments import link_files, may_wait, open_files
 from services.writeback.capabilities import Capabilities, OperationSupport
 from services.writeback.changes import WriteChange, split_write
+from services.writeback.circuit_breaker import RecordsUnreadable
 from services.writeback.comparison import EarlierWrites, WriteReason, compare_change
 from services.writeback.mutation_response import MutationResponse, read_mutation_response
 from services.writeback.operation_mapping import ReadResult
 from services.writeback.protocol import (
+    MAX_FAILED_READS,
     MAX_UNUSABLE_ANSWERS,
     ComparedChange,
+    FailedReads,
     MutationAnswer,
     OpenTask,
     ReadAgain,
     SendMutations,
     SettleWrite,
     WriteAttempt,
+    failed_reads_of,
     is_in_doubt,
     next_step,
     step_after_failed_read,
@@ -105,12 +109,9 @@ class WriteExecutor:
         planned = self._plan(stored)
         try:
             compared = await self._compare(stored, planned)
-        except QueryFailed as error:
+        except (QueryFailed, UnusableAnswer) as error:
             await self._handle_failed_read(stored, planned, error)
             return None
-        except UnusableAnswer:
-            await self._handle_unusable_answer(stored, planned)
-            raise
         except Unavailable:
             await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
             raise
@@ -156,25 +157,52 @@ class WriteExecutor:
         return data
 
     async def _handle_failed_read(
-        self, stored: StoredWrite, planned: Sequence[_PlannedChange], error: QueryFailed
+        self, stored: StoredWrite, planned: Sequence[_PlannedChange], error: QueryFailed | UnusableAnswer
     ) -> None:
-        if error.schema_changed:
-            self.capabilities.mark_outdated()
-        failed_reads = stored.failed_reads + 1
-        step = step_after_failed_read(stored.attempt, failed_reads, machine_now(), self.may_land)
-        if isinstance(step, ReadAgain):
-            await self._wait(stored, is_unknown=step.is_in_doubt, failed_reads=failed_reads)
-        else:
-            await self._open_task(stored, step.reason, _unread(planned))
+        """Only a read that fails while others are answered counts, and brings the write to a person in the end.
 
-    async def _handle_unusable_answer(self, stored: StoredWrite, planned: Sequence[_PlannedChange]) -> None:
-        """Consonance may be failing as a whole, so a person is asked only after about an hour."""
-        reads = stored.reads + 1
-        step = step_after_failed_read(stored.attempt, reads, machine_now(), self.may_land, most=MAX_UNUSABLE_ANSWERS)
-        if isinstance(step, ReadAgain):
-            await self._wait(stored, is_unknown=step.is_in_doubt, failed_reads=stored.failed_reads)
+        Raises RecordsUnreadable where Consonance shows no record: that is an outage, and everything waits for its end.
+        """
+        if isinstance(error, QueryFailed) and error.schema_changed:
+            self.capabilities.mark_outdated()
+            scope = FailedReads.RECORD
         else:
+            scope = await self._find_scope(stored)
+        if scope in {FailedReads.ALL, FailedReads.OPERATION}:
+            await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
+            if scope is FailedReads.ALL:
+                raise RecordsUnreadable("Consonance answers, but shows no record")
+            return
+        failed_reads = stored.failed_reads + 1
+        most = MAX_FAILED_READS if isinstance(error, QueryFailed) else MAX_UNUSABLE_ANSWERS
+        step = step_after_failed_read(stored.attempt, failed_reads, machine_now(), self.may_land, most=most)
+        if isinstance(step, OpenTask):
             await self._open_task(stored, step.reason, _unread(planned))
+            return
+        await self._wait(stored, is_unknown=step.is_in_doubt, failed_reads=failed_reads)
+        if scope is FailedReads.UNKNOWN and isinstance(error, UnusableAnswer):
+            raise error
+
+    async def _find_scope(self, stored: StoredWrite) -> FailedReads:
+        """Ask for the records of some other writes. Raises Unavailable where Consonance is away or asks for a pause."""
+        try:
+            others = [
+                (one.write.input.operation, await self._is_readable(one))
+                for one in await self.store.fetch_others(stored)
+            ]
+        except Unavailable:
+            await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
+            raise
+        asked = [(operation, is_readable) for operation, is_readable in others if is_readable is not None]
+        return failed_reads_of(stored.write.input.operation, asked)
+
+    async def _is_readable(self, stored: StoredWrite) -> bool | None:
+        """Whether the record of a write is shown; None where this Consonance has no query for it."""
+        try:
+            answers = [await self._read(each) for each in self._plan(stored)[:1]]
+        except (QueryFailed, UnusableAnswer):
+            return False
+        return None if None in answers else True
 
     # -------------------------------------------------------------- writing
 

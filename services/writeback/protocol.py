@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.writeback.changes import WriteChange
 from services.writeback.comparison import ChangeComparison, ComparisonStatus, WriteReason
-from shared.contracts.writes import WriteOutcome
+from shared.contracts.writes import WriteOperation, WriteOutcome
 from shared.runtime.retry import Backoff
 
 MAX_ATTEMPTS = 3
@@ -22,10 +22,7 @@ MAX_FAILED_READS = 5
 """Reads in a row that were answered with errors, before a person is asked."""
 
 MAX_UNUSABLE_ANSWERS = 120
-"""Reads in a row, in about an hour, of which the last had no usable answer, before a person is asked.
-
-Before each of them Consonance has answered an introspection: it is this record that cannot be read.
-"""
+"""As many where the server failed or answered without data: it may be a part of it that is away for about an hour."""
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 """Seconds of machine time between an attempt that failed and the next."""
@@ -49,6 +46,19 @@ class WriteAttempt(NamedTuple):
     number: int
     answer: MutationAnswer
     at: datetime
+
+
+class FailedReads(StrEnum):
+    """How far it goes that a record cannot be read, as those of other writes show: for all records, for those of the
+    operation, or for this one alone.
+
+    ``unknown``: no other record could be asked for.
+    """
+
+    ALL = "all"
+    OPERATION = "operation"
+    RECORD = "record"
+    UNKNOWN = "unknown"
 
 
 class ComparedChange(NamedTuple):
@@ -99,6 +109,16 @@ def next_step(
     if is_in_doubt(attempt) and machine_now < attempt.at + may_land:
         return ReadAgain(is_in_doubt=True)
     return _step_after_attempt(compared, attempt, machine_now)
+
+
+def failed_reads_of(operation: WriteOperation, others: Sequence[tuple[WriteOperation, bool]]) -> FailedReads:
+    """``others``: of each other record that was asked for, the operation of its write, and whether it was answered."""
+    if not others:
+        return FailedReads.UNKNOWN
+    if not any(is_answered for _, is_answered in others):
+        return FailedReads.ALL
+    alike = [is_answered for other, is_answered in others if other is operation]
+    return FailedReads.OPERATION if alike and not any(alike) else FailedReads.RECORD
 
 
 def step_after_failed_read(

@@ -5,6 +5,7 @@ two processes with the same write only the first has an effect.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from shared.contracts import topics
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, TenantId, WriteId
-from shared.contracts.values import decode, encode
+from shared.contracts.values import DECODE_ERRORS, decode, encode
 from shared.contracts.writes import (
     AdvanceWorkflow,
     CreateAcquisition,
@@ -79,22 +80,15 @@ class WriteStore:
     async def fetch(self, due: DueWrite) -> StoredWrite | None:
         """None where it came to rest meanwhile."""
         row = await self._pool.fetchrow(QUERIES.fetch_write, due.tenant, due.write_id)
-        if row is None:
-            return None
-        return StoredWrite(
-            tenant=row["tenant"],
-            write=decode(RequestWrite, row["request"]),
-            ordering_key=row["ordering_key"],
-            event_id=row["event_id"],
-            correlation_id=row["correlation_id"],
-            traceparent=row["traceparent"],
-            idempotency_key=row["idempotency_key"],
-            attempt=_attempt(row["attempts"], row["answer"], row["asked_at"]),
-            reads=row["reads"],
-            failed_reads=row["failed_reads"],
-            is_unknown_published=row["is_unknown_published"],
-            before=orjson.loads(row["before"] or "{}"),
-        )
+        return None if row is None else _stored_write(row)
+
+    async def fetch_others(self, stored: StoredWrite) -> list[StoredWrite]:
+        """A few of the last writes about other records, whatever became of them; none that cannot be decoded."""
+        write, others = stored.write, list[StoredWrite]()
+        for row in await self._pool.fetch(QUERIES.fetch_others, stored.tenant, write.record, write.input.operation):
+            with suppress(*DECODE_ERRORS):
+                others.append(_stored_write(row))
+        return others
 
     async def fetch_earlier_writes(self, stored: StoredWrite) -> EarlierWrites:
         request = stored.write.input
@@ -224,6 +218,23 @@ async def _files(connection: Connection | Pool, stored: StoredWrite, file_ids: S
     later_writes = [late_write_id(stored.tenant, file_id, stored.write.write_id) for file_id in file_ids]
     rows = await connection.fetch(QUERIES.fetch_files, stored.tenant, list(file_ids), later_writes)
     return {row["file_id"]: MediaFile(**row) for row in rows}
+
+
+def _stored_write(row: Mapping[str, Any]) -> StoredWrite:
+    return StoredWrite(
+        tenant=row["tenant"],
+        write=decode(RequestWrite, row["request"]),
+        ordering_key=row["ordering_key"],
+        event_id=row["event_id"],
+        correlation_id=row["correlation_id"],
+        traceparent=row["traceparent"],
+        idempotency_key=row["idempotency_key"],
+        attempt=_attempt(row["attempts"], row["answer"], row["asked_at"]),
+        reads=row["reads"],
+        failed_reads=row["failed_reads"],
+        is_unknown_published=row["is_unknown_published"],
+        before=orjson.loads(row["before"] or "{}"),
+    )
 
 
 def _attempt(number: int, answer: str | None, asked_at: datetime | None) -> WriteAttempt | None:

@@ -98,6 +98,16 @@ select sequence, tenant, write_id, ordering_key, record, operation, idempotency_
 from writes
 where tenant = $1 and write_id = $2 and state in ('queued', 'intent');
 
+-- name: fetch_others
+-- Some of the last writes about other records, those of the same operation ($3) first: whether their records can be read
+-- shows whether it is one record that cannot.
+select sequence, tenant, write_id, ordering_key, record, operation, idempotency_key, request, event_id, correlation_id,
+    traceparent, attempts, answer, asked_at, reads, failed_reads, is_unknown_published, before
+from (select * from writes order by sequence desc limit 1000) as latest
+where tenant = $1 and record <> $2
+order by operation = $3 desc, sequence desc
+limit 4;
+
 -- name: fetch_value_by_hand
 -- The value that a person entered by hand under an idempotency key.
 select value

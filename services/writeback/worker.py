@@ -144,7 +144,10 @@ class WriteWorker:
     # -------------------------------------------------------------- Consonance's availability
 
     async def _ensure_capabilities(self) -> bool:
-        """Introspects where needed; that is also the request by which a half-open breaker tries Consonance."""
+        """Introspects where needed; that is also the request by which a half-open breaker tries Consonance.
+
+        Where it described its schema and showed no record, only a record shows that it is back.
+        """
         if not self._capabilities.is_outdated:
             return True
         try:
@@ -156,7 +159,8 @@ class WriteWorker:
             record_loop_error("introspection", error)
             self._pause(Unavailable("Consonance's introspection cannot be read"))
             return False
-        self._resume()
+        if self._breaker.pause_reason is not PauseReason.UNREADABLE:
+            self._resume()
         return True
 
     def _pause(self, error: Unavailable) -> None:

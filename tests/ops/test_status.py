@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from dev.ports import free_ports
-from ops.status import fetch_metrics
+from ops.status import ReplicaMetrics, fetch_metrics, replica_lines
 
 
 @pytest.fixture
@@ -54,3 +54,10 @@ async def _metrics_page(host: str, port: int) -> AsyncIterator[None]:
 
 async def _page(_: web.Request) -> web.Response:
     return web.Response(text="stet_up 1\n")
+
+
+def test_a_pause_of_writing_is_shown_with_its_reason() -> None:
+    paused, not_paused = {"reason": "unreadable"}, {"reason": "down"}
+    samples = [("stet_writes_paused", paused, 1.0), ("stet_writes_paused", not_paused, 0.0)]
+    lines = [line for line in replica_lines(ReplicaMetrics(1, samples)) if line.area == "writes"]
+    assert [(line.value, line.wrong) for line in lines] == [("unreadable", True)]

@@ -34,6 +34,12 @@ from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'm
     as given (scope, subject, detail)
 """
 
+WAITING_WRITE = """
+insert into writeback.writes (
+    tenant, write_id, ordering_key, record, operation, request, event_id, requested_at, due_at
+) values ('penrose', 'w1', 'works/7', 'works/7', 'metadata.apply', '{}', 'e1', now() - interval '31 minutes', now())
+"""
+
 
 def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
@@ -60,6 +66,17 @@ async def test_the_status_names_sources_that_stand_still_and_the_page_that_helps
     }
     pages = {row["hint"] for row in sources.values() if row["wrong"]}
     assert pages == {f"docs/operations/runbooks/{name}.md" for name in ("StetWebhookGapOpen", "StetPollStale")}
+
+
+def test_the_status_marks_writes_that_have_waited_for_half_an_hour(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, WAITING_WRITE))
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    (waiting,) = [row for row in rows if (row["area"], row["name"]) == ("writes", "waiting")]
+    assert (waiting["value"], waiting["wrong"]) == (1, True)
+    assert waiting["hint"] == "docs/operations/runbooks/StetWritesPending.md"
 
 
 def test_the_status_says_what_is_throttled(

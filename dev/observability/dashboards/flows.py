@@ -137,7 +137,8 @@ def _writes() -> list[Panel]:
         ),
         Panel(
             "Is writing paused, and why?",
-            "down: Consonance is away; throttled: too many requests; key_refused: put a valid key in place.",
+            "down: Consonance is away; unreadable: it shows no record; throttled: too many requests; "
+            "key_refused: put a valid key in place.",
             "short",
             [Query("max by (reason) (stet_writes_paused)", "{{reason}}")],
             limits=(1, 1),

@@ -10,6 +10,7 @@ from services.writeback.protocol import (
     MAX_ATTEMPTS,
     MAX_FAILED_READS,
     ComparedChange,
+    FailedReads,
     MutationAnswer,
     NextStep,
     OpenTask,
@@ -17,10 +18,11 @@ from services.writeback.protocol import (
     SendMutations,
     SettleWrite,
     WriteAttempt,
+    failed_reads_of,
     next_step,
     step_after_failed_read,
 )
-from shared.contracts.writes import RequestWrite, WriteOutcome
+from shared.contracts.writes import RequestWrite, WriteOperation, WriteOutcome
 from tests.services.writeback.samples import NOW, TENANT, metadata, request
 
 MAY_LAND = timedelta(seconds=60)
@@ -120,3 +122,19 @@ def test_a_mutation_lands_before_its_time_is_over_or_not_at_all() -> None:
     just_before = over - timedelta(microseconds=1)
     assert next_step([judged(CLEAR)], attempt, just_before, MAY_LAND) == ReadAgain(is_in_doubt=True)
     assert isinstance(next_step([judged(CLEAR)], attempt, over, MAY_LAND), SendMutations)
+
+
+@pytest.mark.parametrize(
+    ("others", "scope"),
+    [
+        ("", FailedReads.UNKNOWN),
+        ("m- m- a-", FailedReads.ALL),
+        ("m- m- a+", FailedReads.OPERATION),
+        ("m- m+ a-", FailedReads.RECORD),
+        ("a+", FailedReads.RECORD),
+    ],
+)
+def test_the_records_of_other_writes_show_what_cannot_be_read(others: str, scope: FailedReads) -> None:
+    operations = {"m": WriteOperation.APPLY_METADATA, "a": WriteOperation.CREATE_ACQUISITION}
+    asked = [(operations[one[0]], one[1] == "+") for one in others.split()]
+    assert failed_reads_of(WriteOperation.APPLY_METADATA, asked) is scope

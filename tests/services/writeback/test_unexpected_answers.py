@@ -8,12 +8,16 @@ from datetime import timedelta
 import aiohttp
 import pytest
 from aiohttp import web
+from asyncpg import Record
 
-from services.writeback.protocol import MAX_ATTEMPTS, MAX_UNUSABLE_ANSWERS
+from services.writeback.circuit_breaker import PauseReason
+from services.writeback.protocol import MAX_ATTEMPTS, MAX_FAILED_READS, MAX_UNUSABLE_ANSWERS
 from services.writeback.store import enqueue_writes
+from shared.contracts.envelope import Event
 from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection
 from tests.dev.consonance.simulator_under_test import running_simulator
-from tests.services.writeback.samples import metadata, request
+from tests.services.writeback.samples import item, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, consonance_client, running_worker
 from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
 from tests.web_servers import serving
@@ -135,15 +139,98 @@ UNUSABLE = {
 async def test_a_record_that_cannot_be_read_for_an_hour_becomes_a_task(
     proxied: tuple[WritebackUnderTest, FaultyProxy], status: int, body: bytes
 ) -> None:
+    """While Consonance shows other records, which are written meanwhile, or there are no others to ask for."""
     writeback, proxy = proxied
-    proxy.replacement, proxy.status = ("ReadWorkSubtitle", body), status
+    proxy.replacement, proxy.status = (str(UNREADABLE), body), status
+    others = [] if status == 200 else [written(61418)]
     async with writeback.pool.acquire() as connection, connection.transaction():
-        await enqueue_writes(connection, [request(metadata())])
-        await connection.execute("update writes set reads = $1", MAX_UNUSABLE_ANSWERS - 2)
+        await enqueue_writes(connection, [written(UNREADABLE), *others])
+        await set_reads(connection, failed=MAX_UNUSABLE_ANSWERS - 2)
     await writeback.wait_until(proxy.has_replaced)
     await asyncio.sleep(0.2)
+    assert "manual" not in await writeback.outcomes()
+    await read_now(writeback)
+    await writeback.wait_until(lambda: has_settled(writeback, 1 + len(others)))
+    assert [row["record"] for row in await tasks(writeback)] == [f"works/{UNREADABLE}"]
+    assert [row["reason"] for row in await tasks(writeback)] == ["unreadable"]
+    assert others == [] or writeback.breaker.pause_reason is None
+
+
+OUTAGES = {"an error of the server": (500, b"<html>Down</html>"), "errors": (200, b'{"errors":[{"message":"Down"}]}')}
+
+
+@pytest.mark.parametrize(("status", "body"), OUTAGES.values(), ids=list(OUTAGES))
+async def test_while_no_record_can_be_read_every_write_waits_as_in_an_outage(
+    proxied: tuple[WritebackUnderTest, FaultyProxy], status: int, body: bytes
+) -> None:
+    """Introspection works all the while, and the writes have been read in vain for more than an hour."""
+    writeback, proxy = proxied
+    proxy.replacement, proxy.status = ("query Read", body), status
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        await enqueue_writes(connection, [written(work) for work in (61418, 61420, 61421)])
+        await set_reads(connection, failed=0)
+        await connection.execute("update writes set reads = $1", 2 * MAX_UNUSABLE_ANSWERS)
+    for _ in range(MAX_FAILED_READS + 1):
+        proxy.replaced = 0
+        await read_now(writeback)
+        await writeback.wait_until(lambda: paused_as_unreadable(writeback, proxy))
+        await skip_pause(writeback)
     assert await writeback.outcomes() == []
-    async with writeback.pool.acquire() as connection:
-        await connection.execute("update writes set due_at = now()")
-    await writeback.wait_for_outcomes("manual")
-    assert await writeback.pool.fetchval("select reason from tasks") == "unreadable"
+    assert {row["failed_reads"] for row in await writeback.pool.fetch("select failed_reads from writes")} == {0}
+    proxy.replacement = None
+    await read_now(writeback)
+    await skip_pause(writeback)
+    await writeback.wait_until(lambda: has_settled(writeback, 3))
+    assert await tasks(writeback) == []
+    assert writeback.breaker.pause_reason is None
+
+
+async def test_while_no_record_of_an_operation_can_be_read_its_writes_wait_and_others_go_on(
+    proxied: tuple[WritebackUnderTest, FaultyProxy],
+) -> None:
+    writeback, proxy = proxied
+    proxy.replacement, proxy.status = ("query ReadWorkSubtitle", b"<html>Down</html>"), 500
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        pitched = request(pitch(), "p1", "acquisitions/PITCH-7", None)
+        await enqueue_writes(connection, [pitched, written(61418), written(61421)])
+        await set_reads(connection, failed=MAX_UNUSABLE_ANSWERS)
+    await writeback.wait_for_outcomes("verified")
+    await writeback.wait_until(proxy.has_replaced)
+    assert await tasks(writeback) == []
+    proxy.replacement = None
+    await read_now(writeback)
+    await writeback.wait_until(lambda: has_settled(writeback, 3))
+    assert await tasks(writeback) == []
+
+
+UNREADABLE = 61421
+
+
+def written(work: int) -> Event:
+    return request(metadata(item(target_ids=(work,), old=None)), f"w{work}", f"works/{work}", work)
+
+
+async def set_reads(connection: Connection, *, failed: int) -> None:
+    """As if the writes had been read for that long."""
+    await connection.execute("update writes set reads = $1, failed_reads = $1", failed)
+
+
+async def read_now(writeback: WritebackUnderTest) -> None:
+    await writeback.pool.execute("update writes set due_at = now()")
+
+
+async def has_settled(writeback: WritebackUnderTest, count: int) -> bool:
+    return bool(await writeback.pool.fetchval("select count(outcome) = $1 from writes", count))
+
+
+async def tasks(writeback: WritebackUnderTest) -> list[Record]:
+    return list(await writeback.pool.fetch("select reason, record from tasks join writes using (tenant, write_id)"))
+
+
+async def paused_as_unreadable(writeback: WritebackUnderTest, proxy: FaultyProxy) -> bool:
+    return proxy.replaced > 1 and writeback.breaker.pause_reason is PauseReason.UNREADABLE
+
+
+async def skip_pause(writeback: WritebackUnderTest) -> None:
+    """The breaker is half open from now on: the worker introspects, which ends no such pause, and tries a record."""
+    writeback.breaker._retry_at = machine_now()
