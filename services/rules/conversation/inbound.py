@@ -4,7 +4,7 @@ A message that no question and no form was waiting for is unsolicited, and such 
 (``unsolicited.py``); taps on open questions and answers that a form accepts never count. Above the limit a message is
 kept with the reason ``braked``, and is reported to a colleague once a day. Above the limit of all strangers together it
 is kept with the reason ``strangers_braked``, which is logged. Reactions, stickers, emoji and thanks that answer no
-question cause nothing.
+question cause nothing, and neither does an edited message, unless it was edited into STOP.
 """
 
 from collections.abc import Callable, Iterable
@@ -65,7 +65,7 @@ def handle_inbound(
     """``as_sent`` names the writer by the id of that time, by which consent is kept; ``message`` by the id of now."""
     as_sent = as_sent or message
     if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
-        context.add_reason(Reason.FACTS_KEPT)
+        _keep(context, message, as_sent)
         return
     if show_digest(context, message):
         return
@@ -214,6 +214,21 @@ def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceed
             count_strangers(context, 1)
         team = _team_of(context, unsolicited.message.person_id)
         _start_built_in(context, unsolicited.trigger, PAUSED_RULE_PREFIX, team)
+
+
+def _keep(context: DecisionContext, message: MessageReceived, as_sent: MessageReceived) -> None:
+    if _edits_to_stop(context, message):
+        consent.apply_opt_out(context, as_sent)
+    else:
+        context.add_reason(Reason.FACTS_KEPT)
+
+
+def _edits_to_stop(context: DecisionContext, message: MessageReceived) -> bool:
+    """Whether a message was edited into a wish to stop: it counts as if it were written now. No other edit counts."""
+    if message.message_kind is not MessageKind.EDIT or message.in_group:
+        return False
+    written = message.replace(message_kind=MessageKind.TEXT, quoted_id=None)
+    return _intent(context, written, find_question(context, written)) is ReplyIntent.STOP
 
 
 def _took_back_reaction(message: MessageReceived) -> bool:

@@ -201,6 +201,16 @@ def test_stop_and_start_again_and_again_are_believed_and_confirmed_once() -> Non
     assert [minute for minute, say in answers if say == "stopped"] == [0]
 
 
+def test_a_message_that_is_edited_into_stop_opts_out_and_no_other_edit_counts() -> None:
+    """Neither an edit into START or words, nor one in a group."""
+    edited = said(Word(CONTACT, "STOP", 5)).replace(message_kind=MessageKind.EDIT, quoted_id=Wamid("wamid.before"))
+    facts = after([edited.replace(in_group=True), edited.replace(text="Stop the presses, the title is wrong")])
+    assert not facts.opted_out(CONTACT)
+    assert [one.send.say for one in apply(facts, edited, 9)] == ["stopped"]
+    assert apply(facts, said(Word(CONTACT, "START", 7)).replace(message_kind=MessageKind.EDIT), 10) == []
+    assert facts.opted_out(CONTACT)
+
+
 def test_a_stop_after_a_quiet_hour_is_confirmed_again() -> None:
     facts = after([said(Word(CONTACT, "STOP", 1)), said(Word(CONTACT, "START", 2))])
     assert [one.send.say for one in apply(facts, said(Word(CONTACT, "STOP", 62)), 9)] == ["stopped"]

@@ -54,6 +54,7 @@ class Written:
     text: str
     after: int = 0
     line: str = "main"
+    kind: MessageKind = MessageKind.TEXT
 
 
 def stranger(number: int) -> PersonId:
@@ -108,7 +109,7 @@ class House:
 def event_of(written: Written, number: int, at: datetime) -> Event:
     message = MessageReceived(
         line=Line(written.line), person_id=written.person, message_id=Wamid(f"wamid.{number}"), at=at,
-        message_kind=MessageKind.TEXT, text=written.text,
+        message_kind=written.kind, text=written.text,
     )  # fmt: skip
     key = partition_key(TENANT, "persons", written.person)
     return Event(
@@ -188,6 +189,15 @@ def test_a_stranger_whose_form_is_open_can_finish_it() -> None:
     assert Reason.STRANGERS_BRAKED in house.receive(Written(stranger(8), "hello")).reasons
     assert sent(house.receive(Written(stranger(9), "Ferns of the North", line="acquisitions"))) == ["pitch.genre"]
     assert sent(house.receive(Written(stranger(9), "gibberish", line="acquisitions"))) == ["pitch.genre"]
+
+
+def test_an_edit_into_a_stop_word_is_no_opt_out_while_a_form_waits_for_a_text() -> None:
+    house = House()
+    house.receive(Written(stranger(9), "A book on ferns", line="acquisitions"))
+    edited = Written(stranger(9), "Basta", line="acquisitions", kind=MessageKind.EDIT)
+    assert (sent(house.receive(edited)), house.facts.opted_out(stranger(9))) == ([], False)
+    elsewhere = replace(edited, person=stranger(8))
+    assert (sent(house.receive(elsewhere)), house.facts.opted_out(stranger(8))) == (["stopped"], True)
 
 
 def test_opting_out_and_in_are_believed_above_the_limit() -> None:
