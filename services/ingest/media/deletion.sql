@@ -4,20 +4,26 @@ update media_files set state = 'refused', reason = 'erased', settled_at = $3
 where tenant = $1 and person_id = $2 and state = 'waiting';
 
 -- name: files_of_person
--- The files of a person, without those that an attempt may still bring: `due_at` is when its lease ends.
+-- The files of a person, those whose deletion has failed last; without those that an attempt may still bring: `due_at` is
+-- when its lease ends.
 select file_id, object_key, attempts from media_files
-where tenant = $1 and person_id = $2 and not (state = 'refused' and reason = 'erased' and attempts > 0 and due_at > $3);
+where tenant = $1 and person_id = $2 and not (state = 'refused' and reason = 'erased' and attempts > 0 and due_at > $3)
+order by due_at, file_id;
 
 -- name: count_files
 -- How many files of a person there are.
 select count(*) from media_files where tenant = $1 and person_id = $2;
 
 -- name: expired_files
--- The oldest of the files that were settled before an instant.
+-- The oldest of the files that were settled before an instant; not those whose deletion has failed lately.
 select file_id, object_key, attempts from media_files
-where tenant = $1 and state <> 'waiting' and coalesce(reported_at, settled_at) < $2
+where tenant = $1 and state <> 'waiting' and coalesce(reported_at, settled_at) < $2 and due_at <= $4
 order by coalesce(reported_at, settled_at)
 limit $3;
+
+-- name: postpone_deletion
+-- Files that the store does not delete now.
+update media_files set due_at = $3 where tenant = $1 and file_id = any($2::text[]);
 
 -- name: delete_files
 -- The rows of files that are in no store any more.

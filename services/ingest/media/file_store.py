@@ -6,8 +6,9 @@ objects is not needed: where no row says under which name a file was stored, eac
 
 import mimetypes
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -91,6 +92,9 @@ def object_key(tenant: TenantId, file_id: str, mime: str) -> str:
 
 QUERIES = load_queries(__file__, "deletion.sql")
 _FILES_AT_ONCE = 100
+_DELETE_AGAIN_AFTER = timedelta(days=1)
+_MOST_IN_A_ROW = 3
+"""Deletions that fail one after the other before the store is taken to be away."""
 _log = get_logger()
 
 
@@ -111,27 +115,55 @@ class StoredFiles:
         with raises_unavailable():
             await self.pool.execute(QUERIES.stop_fetching, self.tenant, person_id, machine_now())
             rows = await self.pool.fetch(QUERIES.files_of_person, self.tenant, person_id, machine_now())
-        for start in range(0, len(rows), _FILES_AT_ONCE):
-            await self._delete(rows[start : start + _FILES_AT_ONCE])
+        with suppress(Unavailable):  # what is left is counted
+            for start in range(0, len(rows), _FILES_AT_ONCE):
+                await self._delete(rows[start : start + _FILES_AT_ONCE])
         with raises_unavailable():
             return int(await self.pool.fetchval(QUERIES.count_files, self.tenant, person_id))
 
     async def delete_expired(self, before: datetime) -> int:
         """Delete some of the files that were settled before that instant (business time); returns how many."""
         with raises_unavailable():
-            rows = await self.pool.fetch(QUERIES.expired_files, self.tenant, before, _FILES_AT_ONCE)
+            rows = await self.pool.fetch(QUERIES.expired_files, self.tenant, before, _FILES_AT_ONCE, machine_now())
         return await self._delete(rows)
 
     async def _delete(self, rows: Sequence[Mapping[str, Any]]) -> int:
-        """The objects first: a row that is left leads to an object that is deleted again."""
-        chosen = [row for row in rows if self.store is not None or not _may_be_stored(row)]
-        if self.store is not None:
-            await self.store.delete(key for row in chosen if _may_be_stored(row) for key in self._keys(row))
-        if chosen:
-            with raises_unavailable():
-                await self.pool.execute(QUERIES.delete_files, self.tenant, [row["file_id"] for row in chosen])
-            _log.info("media.deleted", files=len(chosen))
-        return len(chosen)
+        """The objects first: a row that is left leads to an object that is deleted again. Returns how many are gone.
+
+        A file that the store keeps (a lock of the bucket, a missing right) is left for another day and holds up no
+        other.
+        """
+        gone, kept = await self._delete_objects(
+            [row for row in rows if self.store is not None or not _may_be_stored(row)]
+        )
+        with raises_unavailable():
+            if gone:
+                await self.pool.execute(QUERIES.delete_files, self.tenant, gone)
+                _log.info("media.deleted", files=len(gone))
+            if kept:
+                again = machine_now() + _DELETE_AGAIN_AFTER
+                await self.pool.execute(QUERIES.postpone_deletion, self.tenant, kept, again)
+        if kept and not gone:
+            raise Unavailable("the file store deletes no file")
+        return len(gone)
+
+    async def _delete_objects(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+        """The files that are gone, and those that are kept; after some of these in a row the store is away."""
+        gone, kept, in_a_row = list[str](), list[str](), 0
+        for row in rows:
+            try:
+                if self.store is not None and _may_be_stored(row):
+                    await self.store.delete(self._keys(row))
+            except Unavailable as fault:
+                _log.warning("deletion.postponed", fault=str(fault))
+                kept.append(row["file_id"])
+                in_a_row += 1
+                if in_a_row == _MOST_IN_A_ROW:
+                    break
+            else:
+                gone.append(row["file_id"])
+                in_a_row = 0
+        return gone, kept
 
     def _keys(self, row: Mapping[str, Any]) -> Iterator[str]:
         if row["object_key"] is not None:

@@ -1,6 +1,6 @@
 """Erasures by ingest: names on works, every id of a person, stored files, and records that no reader needs any more."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from services.ingest.store import PersonStore
 from shared.contracts.consonance import ErasureRequested
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
+from shared.contracts.errors import Unavailable
 from shared.contracts.ids import ContactId, EventId, PersonId, WorkId, person_id_of_contact
 from shared.contracts.values import decode
 from shared.contracts.vocabulary import PartyKind, Role
@@ -130,6 +131,42 @@ async def test_the_files_of_an_erased_person_leave_the_store(postgres_database: 
         assert await files.delete_expired(now - timedelta(days=1)) == 0
         assert await files.delete_expired(now + timedelta(days=1)) == 1
         assert not (tmp_path / others).exists()
+
+
+class KeepingStore(FileStore):
+    """A store with objects that it does not delete, as by a lock of the bucket."""
+
+    def __init__(self, url: str, *locked: str) -> None:
+        super().__init__(url)
+        self._locked = locked
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key in self._locked:
+                raise Unavailable("the file store: PermissionDeniedError")
+            await super().delete([key])
+
+
+@pytest.mark.integration
+async def test_a_file_that_the_store_does_not_delete_holds_up_no_other(postgres_database: str, tmp_path: Path) -> None:
+    now = machine_now()
+    names = [f"f{number}" for number in range(6)]
+    store = KeepingStore(tmp_path.as_uri(), *(object_key(TENANT, one, "application/pdf") for one in names[:3]))
+    async with ingest_pool(postgres_database) as pool:
+        for name in names:
+            key = object_key(TENANT, name, "application/pdf")
+            await store.put(key, "application/pdf", bytes_of("%PDF-"))
+            await pool.execute(_FILE, TENANT, name, "p1", 1, "stored", key, now)
+        files = StoredFiles(pool, TENANT, store)
+        with pytest.raises(Unavailable):
+            await files.delete_expired(now + timedelta(days=1))  # the three that are kept come first
+        assert await files.delete_expired(now + timedelta(days=1)) == 3
+        assert [
+            row["file_id"] for row in await pool.fetch("select file_id from media_files order by file_id")
+        ] == names[:3]
+        assert await files.delete_expired(now + timedelta(days=1)) == 0, "those that are kept are tried a day later"
+        await pool.execute(_FILE, TENANT, "g1", "p1", 1, "stored", object_key(TENANT, "g1", "application/pdf"), now)
+        assert await files.erase(PersonId("p1")) == 3
 
 
 @pytest.mark.integration
