@@ -100,9 +100,11 @@ with gone as (
 select count(*) from gone;
 
 -- name: delete_old_parked
--- At most $2 settled parked records older than $1; returns how many.
+-- At most $2 parked records that were settled before $1; returns how many.
 with gone as (
-    delete from parked where id in (select id from parked where state <> 'parked' and parked_at < $1 limit $2) returning 1
+    delete from parked where id in (
+        select id from parked where state <> 'parked' and coalesce(settled_at, parked_at) < $1 limit $2
+    ) returning 1
 )
 select count(*) from gone;
 

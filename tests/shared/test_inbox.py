@@ -12,7 +12,9 @@ INBOX = """
 insert into inbox (tenant, source, id, brief, seen_at)
 select 't', 's', $1 || n, $2 = 'brief', $3 from generate_series(1, $4::int) as n
 """
-PARKED = "insert into parked (topic, value, reason, sentence, state, parked_at) values ('t', '', 'r', 's', $1, $2)"
+PARKED = """
+insert into parked (topic, value, reason, sentence, state, parked_at, settled_at) values ('t', '', 'r', 's', $1, $2, $3)
+"""
 
 
 async def test_ids_of_events_and_settled_parked_records_go_when_they_expire(postgres_database: str) -> None:
@@ -22,8 +24,9 @@ async def test_ids_of_events_and_settled_parked_records_go_when_they_expire(post
         await pool.execute(INBOX, "kept", "long", now - timedelta(days=99), 3)
         await pool.execute(INBOX, "old status", "brief", now - timedelta(days=15), 2)
         await pool.execute(INBOX, "kept status", "brief", now - timedelta(days=13), 1)
-        for state, days in (("discarded", 91), ("replayed", 89), ("parked", 91)):
-            await pool.execute(PARKED, state, now - timedelta(days=days))
+        for state, days in (("discarded", 91), ("replayed", 89), ("parked", None)):
+            settled_at = None if days is None else now - timedelta(days=days)
+            await pool.execute(PARKED, state, now - timedelta(days=99), settled_at)
 
         assert await delete_expired_once(now, inbox_expiries(pool, 100, 90)) == 2_500 + 2 + 1
 
