@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 _PSEUDONYM = (
-    "one row for each person, without a setting: an erased stranger leaves the pseudonym, and a merged one the id, "
-    "so that what names them later is known to be about them (docs/privacy.md)"
+    "one row for each contact, and for each visitor until STET_KEEP_VISITORS_DAYS and then STET_KEEP_INBOX_DAYS have "
+    "passed, which is more than a year; a merged one leaves the id, so that what names it is known (docs/privacy.md)"
 )
 _EVIDENCE = (
     "proof of what was agreed, without a setting: as long as the agreement can be disputed "

@@ -29,7 +29,7 @@ from services.ingest.signatures import SignatureCounts
 from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
 from shared.contracts.errors import Unavailable, Unprocessable
 from shared.runtime.clock import SystemClock
-from shared.runtime.erasure import ErasureWorker, old_erasures
+from shared.runtime.erasure import ErasureWorker
 from shared.runtime.health import IdleCheck, IdleStatus
 from shared.runtime.http.connections import DropReason
 from shared.runtime.http.router import HttpRequest, HttpResponse, RequestHandler, Router, json_response, text_response
@@ -101,7 +101,7 @@ def _start_erasing(parts: _Parts) -> None:
     expiries = (
         Expiry(files.delete_expired, settings.keep_media_days),
         Expiry(parts.erasures.expire_visitors, settings.keep_visitors_days),
-        old_erasures(process.pool, settings.keep_inbox_days),
+        parts.erasures.old_erasures(settings.keep_inbox_days),
         parts.erasures.old_addresses(settings.keep_inbox_days),
     )
     process.task("retention", lambda: delete_expired(process.clock, expiries))

@@ -44,6 +44,8 @@ QUERIES = load_queries(__file__, "erasure.sql")
 _log = get_logger()
 _CONTACT_LIMIT = 2**63
 _VISITORS_AT_ONCE = 20
+_FORGOTTEN_LATER = 30
+"""Days; a service that stood still for longer ignores who writes anew, until it has forgotten them."""
 
 
 # ------------------------------------------------------------------ requests
@@ -130,6 +132,14 @@ class ErasureRequests:
             hashes = [address_hash(self.tenant, key, self.pseudonyms) for key in keys]
             noted = (self.tenant, known.person_id, tx.now, hashes, keys)
             await tx.connection.execute(QUERIES.save_erased_addresses, *noted)
+
+    def old_erasures(self, days: int) -> Expiry:
+        """Records of completed erasures, and the pseudonyms of visitors.
+
+        They are kept longer than by the other services: the states of who writes anew begin with version 1 then, and
+        every service must have forgotten the earlier ones.
+        """
+        return Expiry(deletion(self.pool, QUERIES.delete_old_erasures), days + _FORGOTTEN_LATER)
 
     def old_addresses(self, days: int) -> Expiry:
         """When the hashes of the addresses of erased people expire."""

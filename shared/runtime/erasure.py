@@ -29,7 +29,6 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.redaction import ERASED, PeopleIndex, PersonWords, redact, redact_text
-from shared.runtime.retention import Expiry, deletion
 from shared.runtime.telemetry import get_logger
 
 QUERIES = load_queries(__file__, "erasure.sql")
@@ -524,8 +523,3 @@ def next_pass(requested_at: datetime, passes: int, left_over: LeftOver, now: dat
     if passes + 1 < len(PASSES_AFTER):
         return requested_at + PASSES_AFTER[passes + 1]
     return now + RETRY_AFTER if left_over else None
-
-
-def old_erasures(pool: Pool, days: int) -> Expiry:
-    """Records of completed erasures: kept until nothing of the person can come any more, as the ids of events are."""
-    return Expiry(deletion(pool, QUERIES.delete_completed_erasures), days)

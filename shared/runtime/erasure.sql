@@ -31,15 +31,6 @@ update erasures set
     completed_at = case when $3::timestamptz is null then $5::timestamptz end
 where tenant = $1 and person_id = $2 and passes = $6;
 
--- name: delete_completed_erasures
--- Erasures that were completed long ago: nothing of the person can be on its way any more.
-with gone as (
-    delete from erasures where (tenant, person_id) in (
-        select tenant, person_id from erasures where completed_at < $1 order by completed_at limit $2
-    ) returning person_id
-)
-select count(*) from gone;
-
 -- name: open_erasures
 -- How many erasures are not complete, and since when the oldest was asked for.
 select count(*) as open, min(requested_at) as oldest from erasures where next_at is not null;

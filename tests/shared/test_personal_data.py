@@ -27,14 +27,22 @@ from shared.runtime.erasure import (
     SchemaEraser,
     known_words,
     next_pass,
-    old_erasures,
     redact_value,
 )
-from shared.runtime.postgres import Pool, load_queries, session_settings
+from shared.runtime.postgres import Pool, Queries, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
 from shared.runtime.retention import Expiry, delete_expired_once, deletion
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+_RETENTION = {
+    service: load_queries(str(ROOT / "services" / service / "app.py"), file)
+    for service, file in (
+        ("ingest", "erasure.sql"),
+        ("rules", "retention.sql"),
+        ("dispatcher", "retention.sql"),
+        ("writeback", "retention.sql"),
+    )
+}
 _COLUMNS = """
 select c.table_schema, c.table_name, c.column_name
 from information_schema.columns c
@@ -285,14 +293,34 @@ async def test_an_erasure_that_fails_holds_no_other_up_and_a_round_costs_once(
 
 
 @pytest.mark.integration
-async def test_records_of_completed_erasures_go_and_open_ones_stay(postgres_database: str) -> None:
+@pytest.mark.parametrize(("service", "queries"), _RETENTION.items(), ids=list(_RETENTION))
+async def test_records_of_completed_erasures_go_with_the_pseudonyms_of_visitors_and_open_ones_stay(
+    postgres_database: str, service: str, queries: Queries
+) -> None:
+    """A contact may still be named by Consonance; a visitor who wrote anew is known by the same id."""
     seed = "insert into erasures (tenant, person_id, requested_at, words, next_at, completed_at) values "
-    rows = "('t', 'old', $1, '{}', null, $1), ('t', 'open', $1, '{Ana}', $1, null)"
-    async with service_pool(postgres_database, "dispatcher") as pool:
-        await pool.execute(seed + rows, NOW)
-        assert await delete_expired_once(NOW + timedelta(days=9), [old_erasures(pool, 10)]) == 0
-        assert await delete_expired_once(NOW + timedelta(days=11), [old_erasures(pool, 10)]) == 1
-        assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == ["open"]
+    completed = ", ".join(f"('t', '{person}', $1, '{{}}', null, $1)" for person in ("v-old", "v-anew", "p-old"))
+    async with service_pool(postgres_database, service) as pool:
+        await pool.execute(seed + completed + ", ('t', 'v-open', $1, '{Ana}', $1, null)", NOW)
+        for person in ("v-old", "v-anew", "v-open", "p-old", "v-other"):
+            await pool.execute(_A_PERSON[service].format(person), person not in {"v-anew", "v-other"})
+        old = [Expiry(deletion(pool, queries.delete_old_erasures), 10)]
+        assert await delete_expired_once(NOW + timedelta(days=9), old) == 0
+        assert await delete_expired_once(NOW + timedelta(days=11), old) == 3
+        assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == ["v-open"]
+        left = await pool.fetch("select person_id from people order by person_id")
+        assert [row["person_id"] for row in left] == ["p-old", "v-anew", "v-open", "v-other"]
+
+
+_A_PERSON = {
+    "ingest": "insert into people (tenant, person_id, version, state) "
+    "values ('t', '{}', 2, jsonb_build_object('erased', $1::boolean))",
+    "rules": "insert into people (tenant, person_id, document) "
+    "values ('t', '{}', jsonb_build_object('erased', $1::boolean))",
+    "dispatcher": "insert into people (tenant, person_id, version, phone) "
+    "values ('t', '{}', 2, case when not $1::boolean then '+447700900123' end)",
+    "writeback": "insert into people (tenant, person_id, version, display_name, erased) values ('t', '{}', 2, '', $1)",
+}
 
 
 @pytest.mark.integration
