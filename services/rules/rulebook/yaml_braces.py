@@ -23,11 +23,7 @@ from services.rules.rulebook.yaml_lines import (
     more_follows,
     not_closed,
     read_line,
-    requoted,
     shortened,
-    with_insertion,
-    with_range_in_quotes,
-    with_replacement,
 )
 
 _PARAMETER = re.compile(r"(?P<name>\{[a-z0-9_]+\})(?P<more>[ ]*[^\s,}\]])?")
@@ -51,6 +47,8 @@ class _Braces:
         self.forgotten: tuple[int, int, str] | None = None
         self.no_colon: tuple[int, int, str] | None = None
         self.no_comma: tuple[int, int, str] | None = None
+        self.open_item: tuple[int, int] | None = None
+        self.no_brace: tuple[int, int, str] | None = None
         self._begun: int | None = None
         self._keyed = False
         self.parts: list[tuple[int, int, int]] = []
@@ -78,6 +76,7 @@ class _Braces:
             self._begun = at
             return close + 1
         if character in "{[" and self._opens(number, bare, at):
+            self._look_before(number, bare, at)
             self.unclosed.append((number, at, character))
             self._begun, self._keyed = None, False
         elif character in "}],":
@@ -85,7 +84,7 @@ class _Braces:
             if character != ",":
                 self._close(number, at, character)
                 self._look_behind(number, bare, at + 1)
-        elif self._ends_key(bare, at):
+        elif self._ends_key(number, bare, at):
             self._begun, self._keyed = None, True
         elif not character.isspace() and begun is None:
             self._begun = at
@@ -104,16 +103,29 @@ class _Braces:
             return True
         return False
 
+    def _look_before(self, number: int, bare: str, at: int) -> None:
+        """Notes a brace that is missing before this one: that of the item before, or one before the key of this."""
+        is_item = not self._keyed and [each[2] for each in self.unclosed[-2:]] == ["[", "{"]
+        comma = len(bare[:at].rstrip()) - 1
+        if bare[at] == "{" and is_item and bare[comma] == ",":
+            self.open_item = self.open_item or (number, comma)
+
     def _look_behind(self, number: int, bare: str, at: int) -> None:
         """Notes a comma that is missing behind what was closed there."""
         follows = _FOLLOWS.match(bare, at)
         if self.unclosed and follows is not None:
             self.no_comma = self.no_comma or (number, at, follows["word"])
 
-    def _ends_key(self, bare: str, at: int) -> bool:
-        if bare[at] != ":" or bare[at + 1 : at + 2] not in ("", " ") or self._begun is None or self._keyed:
+    def _ends_key(self, number: int, bare: str, at: int) -> bool:
+        if bare[at] != ":" or bare[at + 1 : at + 2] not in ("", " ") or self._begun is None:
             return False
-        return self._is_key(bare[self._begun : at])
+        word = bare[self._begun : at]
+        if not self._keyed:
+            return self._is_key(word)
+        if _NAME.fullmatch(word) is None or bare[at + 1 :].lstrip()[:1] != "{":
+            return False
+        self.no_brace = self.no_brace or (number, self._begun, word)
+        return True
 
     def _finish(self, number: int, end: int) -> None:
         if self._begun is not None and self._begun < end:
@@ -137,6 +149,7 @@ class _Braces:
             self.end = (number, at)
 
 
+_NAME = re.compile(r"[a-z][\w.]*")
 _FOLLOWS = re.compile(r"[ ]+(?P<word>[\w.]+(?=:[ ])|\{)")
 """Behind a closed brace or bracket, within others: a key or a brace, to which a comma leads."""
 _TWO_COMMAS = re.compile(r",[ ]*(?=,)|(?<=[\[{])[ ]*(?=,)")
@@ -150,16 +163,44 @@ def find_in_braces(text: FileText, lines: list[str], number: int) -> Mistake | N
     if (commas := _TWO_COMMAS.search(line.text, line.start)) is not None and not re.search("[\"']", line.value):
         comma = line.text.index(",", max(commas.end(), commas.start()))
         sentence = "a value is missing before this comma; delete the comma, or write the value"
-        return Mistake(number + 1, comma + 1, sentence, with_replacement(text, number, comma, 1, " "))
+        return Mistake(number + 1, comma + 1, sentence, text.with_replacement(number, comma, 1, " "))
     braces = _Braces(lines, line)
     if braces.no_colon is not None:
         at_line, at, word = braces.no_colon
-        mended = with_insertion(text, at_line, at, ":")
+        mended = text.with_insertion(at_line, at, ":")
         return Mistake(at_line + 1, at + 1, f"a colon is missing behind “{word}”", mended)
     for part in braces.parts:
         if (mistake := _bad_part(text, lines, *part)) is not None:
             return mistake
-    return _missing_sign(text, braces) or _bad_closing(text, lines, braces)
+    return _missing_brace(text, braces) or _missing_sign(text, braces) or _bad_closing(text, lines, braces)
+
+
+def _missing_brace(text: FileText, braces: _Braces) -> Mistake | None:
+    """One that closes an item of a list before the next, or one that begins the keys behind another key."""
+    if braces.open_item is not None:
+        number, comma = braces.open_item
+        sentence = "“}” is missing before this comma: the item before it is not closed"
+        return Mistake(number + 1, comma + 1, sentence, text.with_insertion(number, comma, "}"))
+    if braces.no_brace is None:
+        return None
+    number, at, word = braces.no_brace
+    mended, closed = text.with_insertion(number, at, "{"), _behind_partner(bare_line(braces.lines, number), at)
+    if closed is not None and bare_line(mended.lines(), number).count("{") > bare_line(mended.lines(), number).count(
+        "}"
+    ):
+        mended = mended.with_insertion(number, closed + 1, "}")  # the brace that closes it is missing too
+    sentence = f"“{{” is missing before “{word}”: keys behind another key stand in braces"
+    return Mistake(number + 1, at + 1, sentence, mended)
+
+
+def _behind_partner(bare: str, at: int) -> int | None:
+    """The column behind the brace that closes the first one from ``at`` on; None where it is not on the line."""
+    depth = 0
+    for column in range(bare.index("{", at), len(bare)):
+        depth += (bare[column] == "{") - (bare[column] == "}")
+        if not depth:
+            return column + 1
+    return None
 
 
 def _missing_sign(text: FileText, braces: _Braces) -> Mistake | None:
@@ -167,10 +208,10 @@ def _missing_sign(text: FileText, braces: _Braces) -> Mistake | None:
     if braces.no_comma is not None:
         number, at, word = braces.no_comma
         sentence = f"a comma is missing before “{word}”"
-        return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, at, ","))
+        return Mistake(number + 1, at + 1, sentence, text.with_insertion(number, at, ","))
     if braces.tight is not None:
         number, at = braces.tight
-        return Mistake(number + 1, at + 1, "a space is missing behind the colon", with_insertion(text, number, at, " "))
+        return Mistake(number + 1, at + 1, "a space is missing behind the colon", text.with_insertion(number, at, " "))
     return None
 
 
@@ -191,7 +232,7 @@ def _not_opened(text: FileText, lines: list[str], braces: _Braces, number: int, 
     if found != "]" or part is None or "}" not in bare[at:]:
         return None
     sentence = f"the bracket that this one closes is missing; write [{shortened(bare[part:at])}]"
-    return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, part, "["))
+    return Mistake(number + 1, at + 1, sentence, text.with_insertion(number, part, "["))
 
 
 def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake | None:
@@ -199,14 +240,14 @@ def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake |
         number, at, opened = braces.forgotten
         right = CLOSING[opened]
         sentence = f"“{right}” is missing before this “{braces.wrong[2]}”"
-        return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, at, right))
+        return Mistake(number + 1, at + 1, sentence, text.with_insertion(number, at, right))
     if braces.wrong is not None:
         number, at, found, opened = braces.wrong
         if (mistake := _not_opened(text, lines, braces, number, at, found)) is not None:
             return mistake
         right = CLOSING[opened]
         sentence = f"“{found}” does not close “{opened}”; write “{right}”"
-        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, right))
+        return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, 1, right))
     if braces.unclosed:
         return _comment_within(text, lines, braces) or _unclosed(text, lines, braces)
     return None if braces.end is None else _closed_twice(text, lines, *braces.end)
@@ -216,7 +257,7 @@ def _unclosed(text: FileText, lines: list[str], braces: _Braces) -> Mistake:
     number, at, opened = braces.unclosed[0]
     closers = "".join(CLOSING[each[2]] for each in reversed(braces.unclosed))
     end = len(COMMENT.sub("", bare_line(lines, braces.last)).rstrip())
-    mended = with_insertion(text, braces.last, end, closers) if braces.parts else None
+    mended = text.with_insertion(braces.last, end, closers) if braces.parts else None
     return Mistake(number + 1, at + 1, not_closed(opened), mended)
 
 
@@ -225,7 +266,7 @@ def _closed_twice(text: FileText, lines: list[str], number: int, at: int) -> Mis
     if extra is None:
         return None
     sentence = f"“{extra[1]}” closes nothing; delete it"
-    return Mistake(number + 1, extra.start(1) + 1, sentence, with_replacement(text, number, extra.start(1), 1, " "))
+    return Mistake(number + 1, extra.start(1) + 1, sentence, text.with_replacement(number, extra.start(1), 1, " "))
 
 
 _COMMENT_WITHIN = re.compile(r"(?:(?<=[ \t\[{,])|^)#(?P<rest>.*[}\]].*)$")
@@ -245,11 +286,11 @@ def _comment_within(text: FileText, lines: list[str], braces: _Braces) -> Mistak
         return None  # a comment that a person meant
     if part == at and bare[at + 1 : at + 2].isdecimal():
         sentence = "“#” begins a comment here; delete it"
-        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, " "))
+        return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, 1, " "))
     end = re.compile(r"[,}\]]").search(bare, at)
     stop = len(bare.rstrip()) if end is None else end.start()
     sentence = f'a space and “#” begin a comment; a text with “#” in it stands in quotes: "{bare[part:stop].strip()}"'
-    return Mistake(number + 1, at + 1, sentence, with_range_in_quotes(text, number, part, stop))
+    return Mistake(number + 1, at + 1, sentence, text.with_range_in_quotes(number, part, stop))
 
 
 def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: int) -> Mistake | None:
@@ -271,7 +312,7 @@ def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: in
     if (brace := re.search(r"[{\[]", part)) is not None:
         stop = _end_of_text(bare, end)
         sentence = f"a text with “{brace[0]}” in it stands in quotes where it is between braces"
-        return Mistake(number + 1, begun + brace.start() + 1, sentence, with_range_in_quotes(text, number, begun, stop))
+        return Mistake(number + 1, begun + brace.start() + 1, sentence, text.with_range_in_quotes(number, begun, stop))
     return None
 
 
@@ -280,10 +321,10 @@ def _key_in_part(text: FileText, number: int, begun: int, part: str) -> Mistake 
     if (tight := _KEY_BEFORE_LIST.fullmatch(part)) is not None:
         column = begun + tight.end("key")
         sentence = f"a colon is missing behind “{tight['key']}”"
-        return Mistake(number + 1, column + 1, sentence, with_insertion(text, number, column, ":"))
+        return Mistake(number + 1, column + 1, sentence, text.with_insertion(number, column, ":"))
     if (alone := _KEY_ALONE.fullmatch(part)) is not None:
         sentence = f"a value is missing behind “{alone['key']}”"
-        return Mistake(number + 1, begun + 1, sentence, with_insertion(text, number, begun + len(part), " ~"))
+        return Mistake(number + 1, begun + 1, sentence, text.with_insertion(number, begun + len(part), " ~"))
     return None
 
 
@@ -294,7 +335,7 @@ def _sign_first(text: FileText, number: int, begun: int, part: str) -> Mistake |
     sentence = f'a text that begins with “{part[0]}” stands in quotes: "{shortened(part)}"'
     if (meant := meant_by_sign(part)) is not None:
         sentence = f"“{shortened(part)}” is no comparison; write {meant}"
-    return Mistake(number + 1, begun + 1, sentence, with_range_in_quotes(text, number, begun, begun + len(part)))
+    return Mistake(number + 1, begun + 1, sentence, text.with_range_in_quotes(number, begun, begun + len(part)))
 
 
 def _key_as_elsewhere(text: FileText, number: int, begun: int, bare: str) -> Mistake | None:
@@ -302,19 +343,19 @@ def _key_as_elsewhere(text: FileText, number: int, begun: int, bare: str) -> Mis
     if (found := _KEY_WITH_BRACKETS.match(bare, begun)) is not None:
         key, plain = found["key"], without_brackets(found["key"])
         sentence = f"a key has no brackets; {or_which_fields(plain, f'{plain}: …')}"
-        mended = with_replacement(text, number, begun, len(key), plain.ljust(len(key)))
+        mended = text.with_replacement(number, begun, len(key), plain.ljust(len(key)))
         return Mistake(number + 1, begun + 1, sentence, mended)
     if (found := _KEY_BEHIND_SIGN.match(bare, begun)) is not None:
         written, plain = found["written"], found["key"]
         sentence = f"a key has no “{found['sign']}”; write {plain}: …"
-        mended = with_replacement(text, number, begun, len(written), plain.ljust(len(written)))
+        mended = text.with_replacement(number, begun, len(written), plain.ljust(len(written)))
         return Mistake(number + 1, begun + 1, sentence, mended)
     end = re.compile(r":(?=\s*[,}])").search(bare, begun)
     meant = None if end is None else meant_condition(bare[begun : end.start()])
     if end is None or meant is None or not meant.value:
         return None
     sentence = f"“{bare[begun : end.start()]}” is no field; write {meant.written(meant.value)}"
-    return Mistake(number + 1, begun + 1, sentence, with_insertion(text, number, end.end(), " ~"))
+    return Mistake(number + 1, begun + 1, sentence, text.with_insertion(number, end.end(), " ~"))
 
 
 _KEY_WITH_BRACKETS = re.compile(rf"(?P<key>{BRACKETED_PATH.pattern})[ ]*:(?=\s|$)")
@@ -326,13 +367,14 @@ _KEY_BEFORE_LIST = re.compile(r"(?P<key>[a-z0-9_]+) [\[{][\w ]*")
 def _bad_quoted_part(text: FileText, number: int, bare: str, begun: int, end: int) -> Mistake | None:
     close = closing_quote(bare, begun)
     if close is None:
-        mended = requoted(text, number, begun, end)
+        mended = text.requoted(number, begun, end)
         return Mistake(number + 1, begun + 1, not_closed(bare[begun]), mended)
     if close < end - 1:
-        return Mistake(number + 1, close + 1, more_follows(bare[begun]), requoted(text, number, begun, end))
+        return Mistake(number + 1, close + 1, more_follows(bare[begun]), text.requoted(number, begun, end))
     return None
 
 
+_BEFORE_CONDITION = re.compile(r"(?<![\w.])(?P<key>if|unless|not): +$")
 _LANGUAGE = re.compile("[a-z]{2}(_[A-Z]{2})?")
 
 
@@ -342,9 +384,14 @@ def _colon_in_part(text: FileText, number: int, begun: int, part: str, colon: in
     if word is not None and word.start() > 0 and (word[0] in KEYS or _LANGUAGE.fullmatch(word[0])):
         column = begun + len(part[: word.start()].rstrip())
         sentence = f"a comma is missing before “{word[0]}”"
-        return Mistake(number + 1, column + 1, sentence, with_insertion(text, number, column, ","))
+        return Mistake(number + 1, column + 1, sentence, text.with_insertion(number, column, ","))
+    if (before := _BEFORE_CONDITION.search(bare_line(text.lines(), number)[:begun])) is not None:
+        end = begun + len(part)
+        sentence = f"keys behind another key stand in braces: {before['key']}: {{{shortened(part)}}}"
+        mended = text.with_insertion(number, end, "}").with_insertion(number, begun, "{")
+        return Mistake(number + 1, begun + 1, sentence, mended)
     sentence = f'a text with a colon and a space in it stands in quotes: "{shortened(part)}"'
-    mended = with_range_in_quotes(text, number, begun, begun + len(part))
+    mended = text.with_range_in_quotes(number, begun, begun + len(part))
     return Mistake(number + 1, begun + colon + 1, sentence, mended)
 
 

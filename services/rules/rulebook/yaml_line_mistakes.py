@@ -20,11 +20,7 @@ from services.rules.rulebook.yaml_lines import (
     more_follows,
     not_closed,
     read_line,
-    requoted,
     shortened,
-    with_insertion,
-    with_quotes,
-    with_replacement,
 )
 
 # ------------------------------------------------------------------ of its dash, key and colon
@@ -72,19 +68,19 @@ def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None
     if (found := _STRAY_DASH.match(lines[number])) is not None:
         at = found.start("dash")
         sentence = f"“{found['dash']}” begins no item of a list; write “-”"
-        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, "-"))
+        return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, 1, "-"))
     if (glued := _GLUED_DASH.match(lines[number])) is not None:
         at = glued.start("dash")
         sentence = f"“{glued['dash']}” begins no item of a list; write “- ”, a hyphen and a space"
-        mended = with_insertion(with_replacement(text, number, at, 1, "-"), number, at + 1, " ")
+        mended = text.with_replacement(number, at, 1, "-").with_insertion(number, at + 1, " ")
         return Mistake(number + 1, at + 1, sentence, mended)
     if (double := _TWO_DASHES.match(lines[number])) is not None:
         at = double.end()
         sentence = "one dash begins an item of a list; take the second away"
-        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, " "))
+        return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, 1, " "))
     if (tight := _TIGHT_DASH.match(lines[number])) is not None and ":" in lines[number]:
         sentence = "a space is missing behind the dash: “- ” begins an item of a list"
-        return Mistake(number + 1, tight.end(), sentence, with_insertion(text, number, tight.end(), " "))
+        return Mistake(number + 1, tight.end(), sentence, text.with_insertion(number, tight.end(), " "))
     return None
 
 
@@ -96,7 +92,7 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
         name, rest = tight["key"], shortened(bare[at + 1 :])
         if tight["colon"] == "：":
             return Mistake(number + 1, at + 1, f"“：” is no colon; write {name}: {rest}", _colon(text, number, at, 1))
-        mended = with_insertion(text, number, at + 1, " ")
+        mended = text.with_insertion(number, at + 1, " ")
         return Mistake(number + 1, at + 2, f"a space is missing behind the colon: {name}: {rest}", mended)
     found = _NO_COLON.match(bare)
     if found is None or found["key"] not in KEYS or read_line(lines, number).key is not None:
@@ -109,7 +105,7 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
         sentence = f"“{sign}” does not follow a key; write {name}: {rest}"
         column = bare.index(sign, at)
         return Mistake(number + 1, column + 1, sentence, _colon(text, number, column, len(sign)))
-    mended = with_insertion(text, number, at, ":")
+    mended = text.with_insertion(number, at, ":")
     return Mistake(number + 1, at + 1, f"a colon is missing behind “{name}”: {name}: {rest}".rstrip(), mended)
 
 
@@ -123,13 +119,13 @@ def _no_colon_before_braces(text: FileText, lines: list[str], number: int) -> Mi
         return None
     at = found.end("key")
     sentence = f"a colon is missing behind “{found['key']}”"
-    return Mistake(number + 1, at + 1, sentence, with_insertion(text, number, at, ":"))
+    return Mistake(number + 1, at + 1, sentence, text.with_insertion(number, at, ":"))
 
 
 def _colon(text: FileText, number: int, column: int, length: int) -> FileText:
-    mended = with_replacement(text, number, column, length, ":" + " " * (length - 1))
+    mended = text.with_replacement(number, column, length, ":" + " " * (length - 1))
     following = bare_line(mended.lines(), number)[column + 1 : column + 2]
-    return mended if following in ("", " ") else with_insertion(mended, number, column + 1, " ")
+    return mended if following in ("", " ") else mended.with_insertion(number, column + 1, " ")
 
 
 def _begins_a_line_of_keys(lines: list[str], number: int) -> bool:
@@ -153,7 +149,7 @@ _MISTYPED_BLOCK = re.compile(r"[\"'‘“]?(?:[-=_~]+>[-_]*|>[_=~]+|>-{2,}|\|[_=
 
 def _mistyped_block(text: FileText, line: TextLine) -> Mistake:
     length = len(line.value)
-    mended = with_replacement(text, line.number, line.start, length, ">-".ljust(length)) if length > 1 else None
+    mended = text.with_replacement(line.number, line.start, length, ">-".ljust(length)) if length > 1 else None
     sentence = f"“{line.value}” begins no text; where it stands on the lines below, write {line.key}: >-"
     return Mistake(line.number + 1, line.start + 1, sentence, mended)
 
@@ -167,10 +163,10 @@ def _bad_block_text(text: FileText, lines: list[str], number: int) -> Mistake | 
         return _mistyped_block(text, line)
     if line.key not in KEYS and (meant := meant_by_sign(line.value)) is not None:
         sentence = f"“{shortened(line.value)}” is no comparison; write {line.key}: {meant}"
-        return Mistake(number + 1, line.start + 1, sentence, with_quotes(text, lines, line, line.start))
+        return Mistake(number + 1, line.start + 1, sentence, text.with_quotes(line, line.start))
     sign = line.value[0]
     sentence = f"behind “{sign}” nothing may stand on the line: begin the text on the next one, or put it in quotes"
-    return Mistake(number + 1, line.start + 1, sentence, with_replacement(text, number, line.start, 1, " "))
+    return Mistake(number + 1, line.start + 1, sentence, text.with_replacement(number, line.start, 1, " "))
 
 
 def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | None:
@@ -188,8 +184,8 @@ def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | N
     if first == "-" and line.key and _ONE_WORD.fullmatch(line.value[1:].strip()):
         word = line.value[1:].strip()
         sentence = f"a list begins on the next line; write {line.key}: {word}"
-        return Mistake(number + 1, line.start + 1, sentence, with_replacement(text, number, line.start, 1, " "))
-    return Mistake(number + 1, line.start + 1, _in_quotes(line, first), with_quotes(text, lines, line, line.start))
+        return Mistake(number + 1, line.start + 1, sentence, text.with_replacement(number, line.start, 1, " "))
+    return Mistake(number + 1, line.start + 1, _in_quotes(line, first), text.with_quotes(line, line.start))
 
 
 _ONE_WORD = re.compile(r"[a-z][a-z0-9_.-]*")
@@ -203,7 +199,7 @@ def _bad_colon(text: FileText, lines: list[str], number: int) -> Mistake | None:
     if not line.dashes and line.key not in KEYS and _owner(lines, line) is not None:
         return _bad_continuation(text, lines, line)
     if (colon := COLON.search(line.value)) is not None and (line.key is not None or line.dashes):
-        return _colon_within(text, lines, line, colon.start())
+        return _colon_within(text, line, colon.start())
     return None
 
 
@@ -213,19 +209,23 @@ def _in_quotes(line: TextLine, first: str) -> str:
     return f"a text that begins with “{first}” stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
 
 
+_HOLD_CONDITIONS = frozenset({"if", "unless", "not"})
+_KEY_FIRST = re.compile(r"[a-z][a-z0-9_.]*: ")
 _KEYS_WITHOUT_BRACES = re.compile(r"[a-z_]+: [^,:{}]+(?:, [a-z_]+: [^,:{}]+)+")
 
 
-def _colon_within(text: FileText, lines: list[str], line: TextLine, colon: int) -> Mistake:
+def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
     quote = "'" if '"' in line.value else '"'
     shown = f"{line.key}: " if line.key else "- "
-    if _KEYS_WITHOUT_BRACES.fullmatch(line.value):
+    is_condition = line.key in _HOLD_CONDITIONS and _KEY_FIRST.match(line.value)
+    if is_condition or _KEYS_WITHOUT_BRACES.fullmatch(line.value):
         end = line.start + len(line.value)
-        mended = with_insertion(with_insertion(text, line.number, end, "}"), line.number, line.start, "{")
-        sentence = f"several keys on one line stand in braces: {shown}{{{shortened(line.value)}}}"
+        mended = text.with_insertion(line.number, end, "}").with_insertion(line.number, line.start, "{")
+        several = "keys behind another key" if is_condition else "several keys on one line"
+        sentence = f"{several} stand in braces: {shown}{{{shortened(line.value)}}}"
         return Mistake(line.number + 1, line.start + 1, sentence, mended)
     sentence = f"a text with a colon and a space in it stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
-    return Mistake(line.number + 1, line.start + colon + 1, sentence, with_quotes(text, lines, line, line.start))
+    return Mistake(line.number + 1, line.start + colon + 1, sentence, text.with_quotes(line, line.start))
 
 
 def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:
@@ -233,7 +233,7 @@ def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mista
     owner = _owner(lines, line)
     if owner is None or (colon := COLON.search(line.text)) is None:
         return None
-    mistake = _colon_within(text, lines, owner, 0)
+    mistake = _colon_within(text, owner, 0)
     return Mistake(line.number + 1, colon.start() + 1, mistake.sentence, mistake.mended)
 
 
@@ -265,22 +265,22 @@ def _bad_quotes(text: FileText, lines: list[str], number: int) -> Mistake | None
     if behind.strip() == "," and line.key:
         comma = close + 1 + behind.index(",")
         sentence = "a line does not end with a comma; delete it"
-        return Mistake(number + 1, comma + 1, sentence, with_replacement(text, number, comma, 1, " "))
+        return Mistake(number + 1, comma + 1, sentence, text.with_replacement(number, comma, 1, " "))
     last = max(line.text.rfind(line.text[line.start]), close)
     end = last + 1 if last > close else len(line.text.rstrip())
     sentence = more_follows(line.text[line.start])
-    return Mistake(number + 1, close + 1, sentence, requoted(text, number, line.start, end))
+    return Mistake(number + 1, close + 1, sentence, text.requoted(number, line.start, end))
 
 
 def _open_quote(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:
     bare, start, quote = line.text, line.start, line.text[line.start]
     if (wrong := _closed_by_another(bare, start)) is not None:
         sentence = f"the text begins with {quote} and ends with {bare[wrong]}; use {quote} on both sides"
-        return Mistake(line.number + 1, wrong + 1, sentence, with_replacement(text, line.number, wrong, 1, quote))
+        return Mistake(line.number + 1, wrong + 1, sentence, text.with_replacement(line.number, wrong, 1, quote))
     if _closes_below(lines, line, quote):
         return None
     end = len(COMMENT.sub("", bare).rstrip())
-    return Mistake(line.number + 1, start + 1, not_closed(quote), with_insertion(text, line.number, end, quote))
+    return Mistake(line.number + 1, start + 1, not_closed(quote), text.with_insertion(line.number, end, quote))
 
 
 def _closed_by_another(bare: str, start: int) -> int | None:
@@ -308,7 +308,7 @@ def _text_behind_braces(text: FileText, lines: list[str], number: int) -> Mistak
     if not line.key or _PARAMETER_FIRST.match(line.text, line.start) is None:
         return None
     sentence = BEGINS_WITH_PARAMETER if line.key == "body" else _in_quotes(line, line.value[0])
-    return Mistake(number + 1, line.start + 1, sentence, with_quotes(text, lines, line, line.start))
+    return Mistake(number + 1, line.start + 1, sentence, text.with_quotes(line, line.start))
 
 
 def _mistyped_above(text: FileText, lines: list[str], number: int) -> Mistake | None:

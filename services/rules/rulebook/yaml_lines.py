@@ -26,6 +26,8 @@ class FileText:
         """With their ends."""
         return split_lines(self.text)
 
+    # -------------------------------------------------------------- mended
+
     def with_line(self, number: int, line: str, inserted: tuple[int, ...] = ()) -> "FileText":
         """Line ``number`` replaced by one that has ``inserted`` columns more, and else as many."""
         lines = self.lines()
@@ -37,6 +39,66 @@ class FileText:
                 known = [each + (each >= column) for each in known] + [column]
             shifts[number] = tuple(sorted(known))
         return FileText("".join(lines), shifts)
+
+    def with_insertion(self, number: int, column: int, more: str) -> "FileText":
+        bare = bare_line(self.lines(), number)
+        columns = tuple(range(column, column + len(more)))
+        return self.with_line(number, bare[:column] + more + bare[column:], columns)
+
+    def with_replacement(self, number: int, column: int, length: int, other: str) -> "FileText":
+        """Other characters, as many as before."""
+        bare = bare_line(self.lines(), number)
+        return self.with_line(number, bare[:column] + other + bare[column + length :])
+
+    def quote_value(self, number: int, column: int) -> "FileText | None":
+        """With the value that begins there, to the end of its lines, in quotes."""
+        lines = self.lines()
+        if number >= len(lines):
+            return None
+        found = read_line(lines, number)
+        if column < found.start or (found.value[:1] in ("{", "[") and column > found.start):
+            return None
+        return self.with_quotes(found, column)
+
+    def with_quotes(self, line: "TextLine", start: int) -> "FileText":
+        """The plain text from ``start`` on, with the lines that continue it, between single quotes."""
+        text, lines = self, self.lines()
+        last = last_line_of(lines, line)
+        for number in range(line.number, last + 1):
+            bare = bare_line(lines, number)
+            begin = start if number == line.number else len(bare) - len(bare.lstrip())
+            end = len(COMMENT.sub("", bare).rstrip()) if number in (line.number, last) else len(bare)
+            end = max(end, begin)
+            text = text.with_range_in_quotes(number, begin, end, opens=number == line.number, closes=number == last)
+        return text
+
+    def with_range_in_quotes(
+        self, number: int, begin: int, end: int, *, opens: bool = True, closes: bool = True
+    ) -> "FileText":
+        """Single quotes around a part of a line; those within are doubled."""
+        bare = bare_line(self.lines(), number)
+        inner, inserted, made = bare[begin:end], [], bare[:begin]
+        if opens:
+            inserted.append(len(made))
+            made += "'"
+        for character in inner:
+            made += character
+            if character == "'":
+                inserted.append(len(made))
+                made += "'"
+        if closes:
+            inserted.append(len(made))
+            made += "'"
+        return self.with_line(number, made + bare[end:], tuple(inserted))
+
+    def requoted(self, number: int, begun: int, end: int) -> "FileText":
+        """A part that begins with a quote, and perhaps ends with one, as one text between single quotes."""
+        bare = bare_line(self.lines(), number)
+        part = bare[begun:end]
+        inner = part[1:-1] if len(part) > 1 and part[-1] == part[0] else part[1:]
+        made = f"{bare[:begun]}'{inner.replace(chr(39), chr(39) * 2)}'{bare[end:]}"
+        at = begun + len(inner)
+        return self.with_line(number, made, tuple(range(at, at + max(0, len(made) - len(bare)))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,69 +244,11 @@ def closing_quote(text: str, start: int) -> int | None:
     return None
 
 
-# ------------------------------------------------------------------ mending
-
-
-def quote_value(text: FileText, line: int, column: int) -> FileText | None:
-    """With the value that begins there, to the end of its lines, in quotes."""
-    lines = text.lines()
-    if line >= len(lines):
-        return None
-    found = read_line(lines, line)
-    if column < found.start or (found.value[:1] in ("{", "[") and column > found.start):
-        return None
-    return with_quotes(text, lines, found, column)
-
-
-def with_quotes(text: FileText, lines: list[str], line: TextLine, start: int) -> FileText:
-    """The plain text from ``start`` on, with the lines that continue it, between single quotes."""
-    last = last_line_of(lines, line)
-    for number in range(line.number, last + 1):
-        bare = bare_line(lines, number)
-        begin = start if number == line.number else len(bare) - len(bare.lstrip())
-        end = len(COMMENT.sub("", bare).rstrip()) if number in (line.number, last) else len(bare)
-        end = max(end, begin)
-        text = with_range_in_quotes(text, number, begin, end, opens=number == line.number, closes=number == last)
-    return text
-
-
-def with_range_in_quotes(
-    text: FileText, number: int, begin: int, end: int, *, opens: bool = True, closes: bool = True
-) -> FileText:
-    """Single quotes around a part of a line; those within are doubled."""
-    bare = bare_line(text.lines(), number)
-    inner, inserted, made = bare[begin:end], [], bare[:begin]
-    if opens:
-        inserted.append(len(made))
-        made += "'"
-    for character in inner:
-        made += character
-        if character == "'":
-            inserted.append(len(made))
-            made += "'"
-    if closes:
-        inserted.append(len(made))
-        made += "'"
-    return text.with_line(number, made + bare[end:], tuple(inserted))
-
-
-def with_insertion(text: FileText, number: int, column: int, more: str) -> FileText:
-    bare = bare_line(text.lines(), number)
-    columns = tuple(range(column, column + len(more)))
-    return text.with_line(number, bare[:column] + more + bare[column:], columns)
-
-
-def with_replacement(text: FileText, number: int, column: int, length: int, other: str) -> FileText:
-    """Other characters, as many as before."""
-    bare = bare_line(text.lines(), number)
-    return text.with_line(number, bare[:column] + other + bare[column + length :])
+# ------------------------------------------------------------------ sentences
 
 
 def shortened(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-# ------------------------------------------------------------------ sentences
 
 
 def not_closed(sign: str) -> str:
@@ -258,13 +262,3 @@ BEGINS_WITH_PARAMETER = "the body begins with a parameter; Meta wants a word bef
 def more_follows(quote: str) -> str:
     kind, other = ("quote", "single") if quote == '"' else ("apostrophe", "double")
     return f"the text ends at this {kind}, and more follows; put the whole text in {other} quotes"
-
-
-def requoted(text: FileText, number: int, begun: int, end: int) -> FileText:
-    """A part that begins with a quote, and perhaps ends with one, as one text between single quotes."""
-    bare = bare_line(text.lines(), number)
-    part = bare[begun:end]
-    inner = part[1:-1] if len(part) > 1 and part[-1] == part[0] else part[1:]
-    made = f"{bare[:begun]}'{inner.replace(chr(39), chr(39) * 2)}'{bare[end:]}"
-    at = begun + len(inner)
-    return text.with_line(number, made, tuple(range(at, at + max(0, len(made) - len(bare)))))

@@ -24,8 +24,6 @@ from services.rules.rulebook.yaml_lines import (
     line_above,
     read_line,
     shortened,
-    with_insertion,
-    with_replacement,
 )
 
 # ------------------------------------------------------------------ finding the mistake
@@ -58,7 +56,8 @@ class _Search:
     def find(self) -> Mistake:
         if (mistake := self._plain_case() or _foreign_line(self.text, self.lines)) is not None:
             return mistake
-        if (mistake := self._text_not_indented() or self._key_aside()) is not None:
+        mistake = self._text_not_indented() or self._dash_aside() or self._outermost_key_aside() or self._key_aside()
+        if mistake is not None:
             return self._on_original(mistake)
         for number in self._candidates():
             if (mistake := find_in_line(self.text, self.lines, number)) is not None:
@@ -97,7 +96,7 @@ class _Search:
         if line is None or line.key != "it" or line.dashes or line.indent:
             return None
         sentence = f"a file of stories is a list: begin this one with a dash, “- it: {shortened(line.value)}”"
-        return Mistake(line.number + 1, 1, sentence, with_insertion(self.text, line.number, 0, "- "))
+        return Mistake(line.number + 1, 1, sentence, self.text.with_insertion(line.number, 0, "- "))
 
     def _keyless_item(self) -> Mistake | None:
         """A story begins with words that no key stands before, and has keys below them."""
@@ -114,7 +113,7 @@ class _Search:
         if read_line(self.lines, self.stopped).key not in ("start", "people", "play"):
             return None
         sentence = f"a story begins “- it: {shortened(line.value)}”"
-        mended = with_insertion(self.text, number, line.start, "it: ")
+        mended = self.text.with_insertion(number, line.start, "it: ")
         return Mistake(number + 1, line.start + 1, sentence, mended)
 
     def _belongs_to_block(self, line: TextLine) -> bool:
@@ -123,7 +122,7 @@ class _Search:
         return bool(BLOCK_TEXT.match(above.value)) and line.indent <= above.column
 
     def _comment(self, line: TextLine, sign: str) -> Mistake:
-        mended = with_replacement(self.text, line.number, line.start, len(sign), "#" + " " * (len(sign) - 1))
+        mended = self.text.with_replacement(line.number, line.start, len(sign), "#" + " " * (len(sign) - 1))
         return Mistake(line.number + 1, line.start + 1, f"a comment begins with “#”, not with “{sign}”", mended)
 
     def _no_character(self) -> Mistake:
@@ -138,7 +137,7 @@ class _Search:
         at = self.column if bare[self.column : self.column + 1] == "\\" else self.column - 1
         written = bare[at : at + 2]
         sentence = f"“{written}” means nothing between double quotes; put the text in single quotes"
-        return Mistake(self.stopped + 1, at + 1, sentence, with_insertion(self.text, self.stopped, at, "\\"))
+        return Mistake(self.stopped + 1, at + 1, sentence, self.text.with_insertion(self.stopped, at, "\\"))
 
     def _plain_case(self) -> Mistake | None:
         """The mistake that the parser's own words tell, where no person wrote it."""
@@ -194,9 +193,46 @@ class _Search:
             each = read_line(self.lines, number)
             if self._is_structure(number) and (each.indent < line.indent or each.dashes or each.key in KEYS):
                 break
-            mended = with_insertion(mended, number, 0, " " * by)
+            mended = mended.with_insertion(number, 0, " " * by)
         sentence = f"the text below “{above.value}” begins further right than its key; indent it"
         return Mistake(line.number + 1, line.start + 1 if line.key is None else line.indent + 1, sentence, mended)
+
+    def _dash_aside(self) -> Mistake | None:
+        """The keys of an item are indented as those of the next item, and its own dash is not."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, item = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        other = None if item is None or line.dashes or not item.dashes else self._next_further_left(line)
+        if item is None or other is None or not other.dashes or other.column != line.indent:
+            return None
+        moved, by = self._indented(item, other.indent, f"“- {item.key}”", other), other.indent - item.indent
+        mended = (
+            self.text.with_insertion(item.number, 0, " " * by)
+            if by > 0
+            else self.text.with_line(item.number, bare_line(self.lines, item.number)[-by:])
+        )
+        return Mistake(moved.line, moved.column, moved.sentence, mended) if by else None
+
+    def _next_further_left(self, line: TextLine) -> TextLine | None:
+        """The first line below that begins further left."""
+        below = (number for number in range(line.number + 1, len(self.lines)) if self._is_structure(number))
+        return next(
+            (each for each in (read_line(self.lines, number) for number in below) if each.indent < line.indent), None
+        )
+
+    def _outermost_key_aside(self) -> Mistake | None:
+        """Two keys of the first column, of which the lower is indented."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, above = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        if above is None or above.indent or not line.indent or not self._is_outermost(above, line):
+            return None
+        return self._indented(line, 0, f"“{line.key}”", above)
+
+    def _is_outermost(self, *lines: TextLine) -> bool:
+        """Whether their keys stand in the first column of a file of this kind, and nowhere else."""
+        kinds = {each.partition(":")[0] for each in self.lines} & _OUTERMOST.keys()
+        return any(_OUTERMOST[kind].issuperset(each.key for each in lines) for kind in kinds)
 
     def _key_aside(self) -> Mistake | None:
         """A key with a value of one word, and another key below that is indented more: one of them is moved."""
@@ -334,7 +370,7 @@ class _Search:
             if not bare.strip():
                 continue
             if by > 0:
-                mended = with_insertion(mended, number, 0, " " * by)
+                mended = mended.with_insertion(number, 0, " " * by)
             elif bare[:-by].isspace():
                 mended = mended.with_line(number, bare[-by:])
         return Mistake(line.number + 1, line.indent + 1, sentence, mended)
@@ -389,6 +425,12 @@ class _Search:
 
 _LIST_OF = {"rule": "steps", "inbox": "stands_in", "house": "closed"}
 """A key of each kind of file that has a list in its first column, and the list."""
+_OUTERMOST = {
+    "rule": frozenset({"owner", "why", "severity", "about", "on_repeat", "on_change", "steps", "until"}),
+    "form": frozenset({"welcome", "fields", "confirm", "record", "done", "languages"}),
+    "template": frozenset({"category", "version", "fields", "languages"}),
+}
+"""The keys of each kind of file that stand in its first column alone."""
 _SINGLE_VALUE = re.compile(r"[a-z][a-z0-9_.-]*|[0-9]+|\{.*\}|\[.*\]")
 """A value that no further line continues: one word, a number, or one that is closed on its line."""
 

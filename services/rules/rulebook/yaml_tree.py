@@ -23,7 +23,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
-from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, lines_of_item, quote_value, with_insertion
+from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, lines_of_item
 from services.rules.rulebook.yaml_mistakes import find_mistake
 
 # ------------------------------------------------------------------ the tree
@@ -288,7 +288,7 @@ class _Builder:
             meant = f"did you mean “*{near[0]}”?" if near else "a text that begins with “*” stands in quotes"
             sentence = f"“*{anchor}” repeats what stands behind “&{anchor}” further above, and there is none; {meant}"
             mark = event.start_mark
-            raise _Unreadable(sentence, location, quote_value(self._text, mark.line, mark.column))
+            raise _Unreadable(sentence, location, self._text.quote_value(mark.line, mark.column))
         known = self._anchors[anchor]
         if known is None:
             raise _Unreadable(f"“*{anchor}” stands within itself", location)
@@ -343,7 +343,7 @@ class _Builder:
         word, mark = node.text.partition(" {")[0].rstrip(), event.start_mark
         if _NAME.fullmatch(word):
             place = Location(node.location.file, node.location.line, node.location.column + len(word))
-            mended = with_insertion(self._text, mark.line, mark.column + len(word), ":")
+            mended = self._text.with_insertion(mark.line, mark.column + len(word), ":")
             raise _Unreadable(f"a colon is missing behind “{word}”", place, mended)
 
     def _key_in_signs(self, parent: _Open, node: Node) -> None:

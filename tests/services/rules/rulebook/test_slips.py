@@ -28,12 +28,10 @@ def slips() -> Iterator[tuple[str, str, str]]:
                 yield file, f"line {number + 1} {done}", "\n".join([*before, *instead, *after])
 
 
-def test_nearly_every_slip_is_one_fault_and_none_is_a_flood() -> None:
+def test_a_slip_is_at_most_two_faults() -> None:
     counts = {
         (file, done): len(check_files({**good_files(), file: text}, tested=False).faults)
         for file, done, text in list(slips())[::STEP]
     }
-    many = {slip: count for slip, count in counts.items() if count > 2}
     assert len(counts) > 100
-    assert len(many) <= len(counts) // 100, many
-    assert max(counts.values()) <= 5
+    assert {slip: count for slip, count in counts.items() if count > 2} == {}
