@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from ops.rules.output import counted
@@ -39,6 +39,17 @@ class IdKind(StrEnum):
     EVENT = "event"
 
 
+class Stage(IntEnum):
+    """What comes before what in the life of one message or write, and at one instant."""
+
+    BEGUN = 0
+    QUEUED = 1
+    ATTEMPTED = 2
+    REPORTED = 3
+    ANSWERED = 4
+    ENDED = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """``place`` is a table or a topic. ``private`` may hold a phone number or a text."""
@@ -49,6 +60,7 @@ class Entry:
     detail: str = ""
     about: str = ""
     private: Mapping[str, Any] = field(default_factory=dict)
+    stage: Stage = Stage.BEGUN
 
     def fields(self, *, reveal: bool) -> dict[str, Any]:
         shown = {"at": self.at, "place": self.place, "what": self.what, "detail": self.detail, "about": self.about}
@@ -129,7 +141,22 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
         except Misconfigured as error:  # the tables know enough to go on with in an incident
             unread = str(error)
         read, seconds = scan.read, scan.seconds
-    return Life(kind, known_as, sorted(entries, key=lambda entry: entry.at), read, seconds, unread)
+    return Life(kind, known_as, in_order(entries), read, seconds, unread)
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """By time, and what is reported of a message behind its queuing and its attempts.
+
+    WhatsApp reports whole seconds, so a message that was read at once seems read before it was queued.
+    """
+    tried: dict[str, datetime] = {}
+    timed = []
+    for entry in sorted(entries, key=lambda entry: (entry.stage, entry.at)):
+        at = max(entry.at, tried.get(entry.about, entry.at)) if entry.stage else entry.at
+        timed.append((at, entry.stage, entry))
+        if entry.stage in (Stage.QUEUED, Stage.ATTEMPTED):
+            tried[entry.about] = at
+    return [entry for *_, entry in sorted(timed, key=lambda each: each[:2])]
 
 
 async def _chains(pool: Pool, tenant: str, known_as: str) -> list[tuple[Chain, datetime]]:
@@ -166,7 +193,7 @@ def chain_entries(chain: Chain, changed_at: datetime) -> Iterator[Entry]:
             detail = f"{message.say} to {message.person_id}, {message.delivery}"
             yield Entry(message.held_until, "rules.chains", "message held until", detail, message.message_id)
     if chain.ended is not None:
-        yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about)
+        yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about, stage=Stage.ENDED)
     elif chain.next_due is not None:
         yield Entry(chain.next_due, "rules.chains", "next due", f"state {chain.state}", about)
 
@@ -189,7 +216,8 @@ def _people_entries(chain: Chain) -> Iterator[Entry]:
     for answer in chain.answers:
         what = f"answered {answer.answer}" + ("" if answer.final else ", not final")
         private = {"reply": answer.reply, "wamid": answer.wamid}
-        yield Entry(answer.at, "rules.chains", what, f"by {answer.person_id}", answer.message_id, private)
+        by = f"by {answer.person_id}"
+        yield Entry(answer.at, "rules.chains", what, by, answer.message_id, private, Stage.ANSWERED)
     for offer in chain.handovers:
         yield Entry(offer.at, "rules.chains", "offered to colleagues", ", ".join(offer.people), chain.chain_id)
     if chain.assignment is not None:
@@ -199,12 +227,13 @@ def _people_entries(chain: Chain) -> Iterator[Entry]:
 def _message_entries(row: Any) -> Iterator[Entry]:
     about, place = row["message_id"], "dispatcher.messages"
     detail = f"{row['say']} to {row['person_id']} by {row['line']}, expires {row['expires_at']:%Y-%m-%d %H:%M}Z"
-    yield Entry(row["requested_at"], place, "message queued", detail, about, {"content": row["content"]})
+    yield Entry(row["requested_at"], place, "message queued", detail, about, {"content": row["content"]}, Stage.QUEUED)
     why = f": {row['reason']}" if row["reason"] else ""
     code = f", code {row['failed_code']}" if row["failed_code"] is not None else ""
     until = f", until {row['not_before']:%Y-%m-%d %H:%M:%S}Z" if row["state"] == "waiting" else ""
     aside = f", set aside: {row['set_aside']}" if row["set_aside"] else ""
-    yield Entry(row["changed_at"], place, f"message {row['state']}{why}", f"now{until}{code}{aside}".strip(), about)
+    now = f"now{until}{code}{aside}".strip()
+    yield Entry(row["changed_at"], place, f"message {row['state']}{why}", now, about, stage=Stage.REPORTED)
 
 
 def _attempt_entry(row: Any) -> Entry:
@@ -212,21 +241,26 @@ def _attempt_entry(row: Any) -> Entry:
     ended = f" at {row['ended_at']:%H:%M:%S}Z" if row["ended_at"] else ""
     detail = f"{row['ending'] or 'no answer yet'}{ended}{code}"
     what = f"attempt {row['attempt']} as {row['wording']}"
-    return Entry(row["begun_at"], "dispatcher.attempts", what, detail, row["message_id"])
+    return Entry(row["begun_at"], "dispatcher.attempts", what, detail, row["message_id"], stage=Stage.ATTEMPTED)
 
 
 def _write_entries(row: Any) -> Iterator[Entry]:
     about, place = row["write_id"], "writeback.writes"
-    yield Entry(row["requested_at"], place, f"write queued: {row['operation']}", row["record"], about)
+    queued, tries = f"write queued: {row['operation']}", counted(row["attempts"], "attempt")
+    yield Entry(row["requested_at"], place, queued, row["record"], about, stage=Stage.QUEUED)
     if row["opened_at"] is not None:
         detail = f"task {row['task_id']}: {row['task_reason']}"
-        yield Entry(row["opened_at"], "writeback.tasks", "task opened for a person", detail, about)
+        yield Entry(
+            row["opened_at"], "writeback.tasks", "task opened for a person", detail, about, stage=Stage.ATTEMPTED
+        )
     if row["closed_at"] is not None:
-        yield Entry(row["closed_at"], "writeback.tasks", "task done", f"task {row['task_id']}", about)
+        task = f"task {row['task_id']}"
+        yield Entry(row["closed_at"], "writeback.tasks", "task done", task, about, stage=Stage.REPORTED)
     if row["settled_at"] is not None:
-        yield Entry(row["settled_at"], place, f"write {row['outcome']}", counted(row["attempts"], "attempt"), about)
+        yield Entry(row["settled_at"], place, f"write {row['outcome']}", tries, about, stage=Stage.REPORTED)
     elif row["opened_at"] is None:
-        yield Entry(row["due_at"], place, f"write {row['state']}", f"due, {counted(row['attempts'], 'attempt')}", about)
+        due = f"due, {tries}"
+        yield Entry(row["due_at"], place, f"write {row['state']}", due, about, stage=Stage.REPORTED)
 
 
 async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Sequence[str]) -> list[Entry]:
