@@ -51,10 +51,12 @@ def bundle_command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write: a gzip of JSON lines.")],
     last: Last = "14d",
     stories: Annotated[
-        Path | None, typer.Option("--stories", metavar="FOLDER", help="Record the stories of FOLDER instead.")
+        Path | None, typer.Option("--stories", metavar="FOLDER", help="Record the decisions of FOLDER’s stories instead, for replay.")
     ] = None,
 ) -> None:
     """Write recorded decisions and events into one file without personal data, for replay and diff.
+
+    With --stories it has the decisions of stories alone, for replay: diff plays stories without a bundle.
 
     People outside the rule files get pseudonyms that hold within this file alone; there is no number, no name, no text
     of a person and no text of a message in it. A decision is added only if it comes out the same with them.
@@ -84,6 +86,8 @@ def _bundle_stories(folder: Path, out: Path) -> int:
     if faults:
         return print_error(str(faults[0]), code=ExitCode.CANNOT_RUN)
     found = record_stories(files, stories)
+    left_out = {str(reason): count for reason, count in found.refused.items()}
+    found.bundle.head = found.bundle.head.replace(left_out=left_out)
     return _write(found.bundle, out)
 
 

@@ -58,12 +58,23 @@ def diff_command(
         if last is not None:
             _diff_live(old, new, last, prices, output)
         elif bundle is not None:
-            read = read_bundle(bundle)
+            read = _with_events(read_bundle(bundle), bundle)
             _print(diff_bundle(old, new, read, _words(read)), new, prices, output)
         else:
             _print(diff_stories(old, new), new, prices, output)
     except UnreadableBundle as error:
         raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
+
+
+def _with_events(read: Bundle, path: Path) -> Bundle:
+    """The bundle; one of stories, each with people and works of its own, has no events that could be played."""
+    if read.events or read.head.since is not None:
+        return read
+    sentence = (
+        f"--bundle: {path} has the decisions of stories, for stet rules replay, and no events. Leave --bundle out to "
+        "play the stories of both; stet rules bundle without --stories writes the events of the running system"
+    )
+    raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
 
 
 def _diff_live(old: dict[str, str], new: dict[str, str], last: str, prices: Path | None, output: ReportFormat) -> None:

@@ -142,22 +142,24 @@ def read_prices(path: Path | None = None) -> RateCard:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """``unknown`` counts the messages to countries without a price."""
+    """``unpriced`` counts the messages to each country without a price: they are not in the amount."""
 
     amount: Decimal
-    unknown: int
+    unpriced: Mapping[str, int]
     categories: Mapping[str, int]
 
 
 def cost_of(messages: Iterable[Message], prices: RateCard) -> Cost:
     """A message without a template is priced like one of the utility category: it may come to need one."""
-    amount, unknown, categories = Decimal(0), 0, Counter[str]()
+    amount, unpriced, categories = Decimal(0), Counter[str](), Counter[str]()
     for message in messages:
         category = _MARKETING if message.category == _MARKETING else "utility"
         price = prices.price(message.country, category, message.at.date())
         categories[message.category] += 1
-        amount, unknown = (amount, unknown + 1) if price is None else (amount + price, unknown)
-    return Cost(amount, unknown, categories)
+        if price is None:
+            unpriced[message.country] += 1
+        amount += price or 0
+    return Cost(amount, unpriced, categories)
 
 
 # ------------------------------------------------------------------ the difference of two rulebooks

@@ -222,17 +222,33 @@ def _costs(difference: Difference, prices: RateCard) -> str:
     rows.append(f"| cost, {prices.currency} | {_money(before)} | {_money(after)} |")
     source = f", from {prices.source}" if prices.source else ""
     note = f"Prices of {prices.newest}{source}."
-    if before.unknown or after.unknown:
+    if before.unpriced or after.unpriced:
         note += (
-            f" It has no price for {before.unknown:,} messages before and {after.unknown:,} after, to other countries: "
-            "they are not in the cost."
+            f" They have none for {_unpriced(before, after)}: what goes there is not in the cost. "
+            "Your own rate card has it: `--prices FILE`."
         )
     whose = "Messages of the changed rules" if difference.is_partial else "Messages"
     return f"#### {whose} by category, and what they cost\n\n" + "\n".join(rows) + f"\n\n{note}"
 
 
 def _money(cost: Cost) -> str:
-    return f"{cost.amount:,.2f}"
+    """“Unknown” where no message has a price."""
+    return f"{cost.amount:,.2f}" if cost.amount or not cost.unpriced else "unknown"
+
+
+_MOST_COUNTRIES = 5
+
+
+def _unpriced(before: Cost, after: Cost) -> str:
+    """``GB (70 messages before, 74 after) and FR (2, 2)``: the countries without a price, most messages first."""
+    countries = sorted({*before.unpriced, *after.unpriced}, key=lambda each: (-after.unpriced.get(each, 0), each))
+    listed = [
+        f"{country or 'people whose country is not known'} "
+        f"({before.unpriced.get(country, 0):,} messages before, {after.unpriced.get(country, 0):,} after)"
+        for country in countries[:_MOST_COUNTRIES]
+    ]
+    more = len(countries) - _MOST_COUNTRIES
+    return _listed([*listed, *([f"{more} other countries"] if more > 0 else [])])
 
 
 def _chain_outcomes(difference: Difference) -> str:

@@ -248,9 +248,16 @@ def test_a_country_without_a_price_is_counted_and_not_guessed() -> None:
     cost = cost_of(
         [_message(country="AT"), _message(country="AT", category="marketing"), _message(country="XX")], read_prices()
     )
-    assert cost.unknown == 1
+    assert cost.unpriced == {"XX": 1}
     assert cost.amount == Decimal("0.0763")
     assert cost.categories == {"utility": 2, "marketing": 1}
+
+
+def test_the_countries_without_a_price_are_named() -> None:
+    base, head = _heads()
+    text = markdown_of(diff_bundle(base, head, _bundle(), "2 events", processes=1), read_prices())
+    assert "They have none for GB (" in text
+    assert "| cost, USD | unknown | unknown |" in text
 
 
 def _stories_of(play: str) -> dict[str, str]:
