@@ -51,7 +51,10 @@ def bundle_command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write: a gzip of JSON lines.")],
     last: Last = "14d",
     stories: Annotated[
-        Path | None, typer.Option("--stories", metavar="FOLDER", help="Record the decisions of FOLDER’s stories instead, for replay.")
+        Path | None,
+        typer.Option(
+            "--stories", metavar="FOLDER", help="Record the decisions of FOLDER’s stories instead, for replay."
+        ),
     ] = None,
 ) -> None:
     """Write recorded decisions and events into one file without personal data, for replay and diff.

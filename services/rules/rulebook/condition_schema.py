@@ -228,12 +228,14 @@ _JOINING = ("all", "any", "not")
 
 def _meant_word(key: str, node: Node) -> str | None:
     """The misspelt word that joins the conditions below it; None for a field with its values or comparisons."""
-    if key in _JOINING or isinstance(node, ScalarNode) or not (close := get_close_matches(key, _JOINING, 1)):
+    if key in _JOINING or isinstance(node, ScalarNode):
         return None
     each = node.nodes if isinstance(node, SequenceNode) else (node,)
     below = [mapping.nodes.keys() for mapping in each if isinstance(mapping, MappingNode)]
     is_comparison = any(keys & set(Comparisons.known_keys()) for keys in below)
-    return close[0] if len(below) == len(each) and below and not is_comparison else None
+    if not below or len(below) < len(each) or is_comparison:
+        return None
+    return next(iter(get_close_matches(key, _JOINING, 1)), None)
 
 
 def _close_line(place: Location, report: FaultReport) -> None:

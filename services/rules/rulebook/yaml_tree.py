@@ -250,12 +250,12 @@ class _Builder:
             raise _Unreadable(sentence, self._locate(event.start_mark))
 
     def _locate(self, mark: Any) -> Location:
-        self.last = Location(self._file, mark.line + 1, self._column(mark) + 1)
+        column = self._column(mark) if self._text.shifts else mark.column
+        self.last = Location(self._file, mark.line + 1, column + 1)
         return self.last
 
     def _column(self, mark: Any) -> int:
-        column: int = mark.column
-        return self._text.original_column(mark.line, column) if self._text.shifts else column
+        return self._text.original_column(mark.line, mark.column)
 
     def _begin(self, event: Any, location: Location, *, mapping: bool) -> None:
         if len(self._open) >= DEEPEST:
