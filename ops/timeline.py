@@ -40,7 +40,7 @@ class IdKind(StrEnum):
 
 
 class Stage(IntEnum):
-    """What comes before what in the life of one message or write, and at one instant."""
+    """The order of what happens to one message or write, also within one instant."""
 
     BEGUN = 0
     QUEUED = 1

@@ -56,7 +56,7 @@ def check_team(context: ValidationContext, team: str, location: Location) -> Non
 
 
 def _check_sender(context: ValidationContext, rule: Rule, location: Location, *, answered: bool) -> None:
-    if not answered and set(rule.events) != {MESSAGE_RECEIVED}:
+    if not answered and set(rule.events) != {MESSAGE_RECEIVED} and not context.report.has_fault_on(location):
         context.report.add(location, _no_sender(rule))
 
 
@@ -118,7 +118,7 @@ def _check_basis(context: ValidationContext, name: str, location: Location) -> N
     """People outside the house may be written to for a reason that house.yaml gives their role."""
     basis = context.book.tenant.basis
     is_read = context.reads_whole("house.yaml") and context.reads_whole("people.yaml")
-    if not is_read or name in basis or basis.keys() - context.roles:
+    if not is_read or name in basis or basis.keys() - context.roles or _is_misspelt_in_people(context, name):
         return  # a role of house.yaml that is not known is reported there, and may be this one
     sentence = f"house.yaml has no reason to write to “{name}”; add one under “basis”, like {name}: contract"
     context.report.repeated(location, sentence)

@@ -12,6 +12,7 @@ from functools import reduce
 
 from services.rules.rulebook.catalogue import (
     CHAIN,
+    MESSAGE_RECEIVED,
     RECIPIENT,
     CodeKind,
     FieldSpec,
@@ -39,6 +40,7 @@ from services.rules.rulebook.model import (
     comparisons,
     mentioned_fields,
 )
+from services.rules.rulebook.periods import PERIOD_STARTED
 from services.rules.rulebook.schema import (
     FLAG_WORDS,
     meant_date,
@@ -78,7 +80,14 @@ class FieldScope:
             known = known_paths(self.events, self.started_by)
             known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
             all_lack_it = self.beside and resolve(self.beside, path, self.started_by) is None
-            sentence = f"{' or '.join(self.beside if all_lack_it else self.events)} has no “{path}”"
+            events = " or ".join(self.beside if all_lack_it else self.events)
+            sentence = f"{events} has no “{path}”"
+            if path.startswith("sender.") and MESSAGE_RECEIVED not in self.events:
+                self.report.add(location, f"“{path}” is of the person who wrote, and {events} is no message")
+                return None
+            if path.startswith("open.") and self.events == (PERIOD_STARTED,):
+                self.report.add(location, f"“{path}” is of what “list” brings, which this rule lacks")
+                return None
             self.report.unknown(location, sentence, path, known, several=self.several)
         return found
 
@@ -152,6 +161,7 @@ def _common(found: Iterable[frozenset[str]]) -> frozenset[str]:
 _ORDERED = frozenset({FieldType.NUMBER, FieldType.DATE, FieldType.INSTANT})
 _ORDERINGS = frozenset({Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN})
 _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD})
+_NO_LIST = {True: "a text and no list; say {contains: …}", False: "no list and includes nothing"}
 _TYPE_NAMES = {
     FieldType.TEXT: "a text",
     FieldType.NUMBER: "a number",
@@ -183,7 +193,7 @@ def _operator_fault(operator: Operator, found: FieldSpec) -> str | None:
         return f"“{found.path}” is a {found.type} and can only be asked for with “exists”; name a field of it"
     if (found.type is FieldType.LIST) is not (operator is Operator.INCLUDES):
         is_list = found.type is FieldType.LIST
-        return f"“{found.path}” is {'a list; say {includes: …}' if is_list else 'no list and includes nothing'}"
+        return f"“{found.path}” is {'a list; say {includes: …}' if is_list else _NO_LIST[found.type is FieldType.TEXT]}"
     if operator is Operator.CONTAINS and found.type is not FieldType.TEXT:
         return f"“{found.path}” is {_TYPE_NAMES[found.type]} and contains no words"
     if operator in _ORDERINGS and found.type not in _ORDERED:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
-from services.rules.rulebook.catalogue import EVENTS
+from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED
 from services.rules.rulebook.codes import (
     is_language,
 )
@@ -18,6 +18,7 @@ from services.rules.rulebook.model import (
     FormField,
     Location,
     Rule,
+    Step,
 )
 from services.rules.rulebook.template_validation import check_languages
 from services.rules.rulebook.validation_context import ValidationContext
@@ -57,10 +58,11 @@ def size_notes(context: ValidationContext) -> Iterator[FileFault]:
                 yield FileFault(location, _SIZE_NOTE)
 
 
-def check_defaults(context: ValidationContext, rule: Rule, form: Form) -> None:
+def check_defaults(context: ValidationContext, rule: Rule, step: Step, form: Form) -> None:
     """The defaults of a form are fields of the rule that collects it. An absent default is asked for."""
-    if not EVENTS.keys() >= set(rule.events):
-        return  # the event is not known, which is reported
+    is_of_step = step.form == form.name
+    if not EVENTS.keys() >= set(rule.events) or (is_of_step and MESSAGE_RECEIVED not in rule.events):
+        return  # that the event is not known, or that a form begins with a message, is reported
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     for field in form.fields:
         if field.default is not None:
@@ -172,8 +174,8 @@ def _check_language(context: ValidationContext, form: Form, language: str, texts
     location = context.loaded.location(form.location.file, "languages", language)
     fields, texts = _comparable(context, form, language, texts)
     misspelt = {nearest_word(name, fields) for name in texts.keys() - fields.keys()}
-    for name in fields.keys() - texts.keys() - misspelt:
-        context.report.add(location, f"“{language}” does not ask for “{name}”")
+    if missing := [f"“{name}”" for name in fields if name not in texts and name not in misspelt]:
+        context.report.add(location, f"“{language}” does not ask for {', '.join(missing)}")
     for name, text in texts.items():
         where = context.loaded.location(form.location.file, "languages", language, name)
         if name not in fields and form.location.file in context.report.repeating:

@@ -39,6 +39,7 @@ from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 
 _VERBS = tuple(Verb)
+_OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
 _SEVERAL = 2
 
 
@@ -75,6 +76,8 @@ class StepSection(Section):
         if key == "if":
             sentence = f"{label} has no “if”; “unless” skips it: write the opposite condition there"
             report.add(node.keys[key], sentence)
+        elif key in _OF_ANSWERS:
+            report.add(node.keys[key], f"“{key}” belongs to an answer, and {label} has none; write it below “answers”")
         elif key not in _step_keys():
             right = [each for each in _step_keys() if each not in node.nodes]
             meant = meant_key(key, right)

@@ -518,7 +518,7 @@ def check_fields_known(context: ValidationContext, use: TemplateUse, template: T
         found = scope.find(path, where)
         if found is not None and found.type in (FieldType.RECORD, FieldType.PARTY):
             context.report.repeated(where, f"“{path}” is a {found.type}, and a text says one thing; name a field of it")
-        elif found is not None and name not in template.defaults:
+        elif found is not None and not context.loaded.has(template.location.file, "fields", name, "default"):
             scope.require(path, use.location, f"“{template.name}” says it")
 
 

@@ -256,6 +256,8 @@ def read_after(node: Node) -> model.After:
             duration = parse_duration(" ".join(length))
             _check_clock_unit(duration, written)
             return model.After(duration, parse_clock(clock))
+        case [clock] if _CLOCK.fullmatch(clock):
+            raise InvalidValue(f"“{written}” is a clock time without a day; write “1 working day at {clock}”")
         case [*length, "at", clock, zone] if length and _CLOCK.fullmatch(clock) and zone[0].isupper():
             sentence = f"“{written}” names a zone, and the clock is that of the people who are awaited; write"
             raise InvalidValue(f"{sentence} “{' '.join(length)} at {clock}”")
@@ -280,6 +282,7 @@ def read_at(node: Node) -> model.At:
     """``respond_by``, ``5 working days before new_due``, ``09:00 on the 2nd working day before new_due``."""
     written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    _refuse_no_date(words, written)
     _refuse_other_grammars(words, written)
     match words:
         case [clock] if _looks_like_a_clock(clock):
@@ -299,6 +302,19 @@ def read_at(node: Node) -> model.At:
         case _:
             pass
     return _parse_day(words, written)
+
+
+def _refuse_no_date(words: list[str], written: str) -> None:
+    """A day of the week, and a time that no field is named for. Raises InvalidValue."""
+    match words:
+        case [day] if day.casefold() in _WEEKDAYS:
+            sentence = f"“{written}” is a day of the week, and “at” is a date of the event, like respond_by"
+            raise InvalidValue(f"{sentence}; a rule with “every: {day.casefold()} at 09:00” starts each week")
+        case [number, _] | [number, "working", _] if number.isdecimal() and _is_duration(written):
+            sentence = f"“{written}” is a duration; write it with “after”, or “{written} before FIELD”"
+            raise InvalidValue(sentence)
+        case _:
+            pass
 
 
 def _refuse_other_grammars(words: list[str], written: str) -> None:
@@ -323,6 +339,14 @@ def _refuse_other_grammars(words: list[str], written: str) -> None:
             raise InvalidValue(f"“{written}” has a word too many, “{word}”; write “{field}”")
         case _:
             pass
+
+
+def _is_duration(written: str) -> bool:
+    try:
+        parse_duration(written)
+    except InvalidValue:
+        return False
+    return True
 
 
 def _at_clock(clock: str, day: list[str], written: str) -> model.At:
@@ -396,12 +420,16 @@ def read_every(node: Node) -> model.Every:
     if "and" in words or "," in written:
         raise InvalidValue(f"“{written}” is more than one time; write a rule for each")
     match words:
+        case ["every", *more] if more:
+            raise InvalidValue(f"“{written}” has a word too many; write “{' '.join(more)}”")
         case [*day, "at", clock] if day:
             wall = parse_clock(clock)
             period, kind, place = _parse_period(day, written)
             return model.Every(period, kind, wall, place)
         case [clock, "on", *day] if day and _looks_like_a_clock(clock):
             raise InvalidValue(f"“{written}”: the clock time comes last; write “{' '.join(day)} at {clock}”")
+        case [*day, clock] if day and _CLOCK.fullmatch(clock):
+            raise InvalidValue(f"“{written}” lacks a word; write “{' '.join(day)} at {clock}”")
         case _:
             _parse_period(words, written)
             raise InvalidValue(f"“{written}” needs a clock time; write “{written} at 09:00”")
@@ -436,6 +464,8 @@ def _day_kind(day: str, written: str) -> model.DayKind:
     meant = next(
         (kind for kind in model.DayKind if day.casefold() in {kind, f"{kind}s", kind[:3], f"every {kind}"}), ""
     )
+    if day.casefold() in ("weekday", "weekdays", "workday", "workdays"):
+        meant = model.DayKind.WORKING_DAY
     raise InvalidValue(f"“{written}” is no recurring time, {_LIKE}", meant or day, tuple(model.DayKind))
 
 

@@ -91,7 +91,7 @@ def _check_forms(context: ValidationContext) -> None:
         for step in rule.steps:
             for name in forms_of_step(step):
                 if name in context.book.forms:
-                    check_defaults(context, rule, context.book.forms[name])
+                    check_defaults(context, rule, step, context.book.forms[name])
 
 
 # ------------------------------------------------------------------ the publisher's people and calendar

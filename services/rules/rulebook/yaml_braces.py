@@ -13,7 +13,9 @@ from services.rules.rulebook.yaml_lines import (
     CLOSING,
     COLON,
     COMMENT,
+    HOLD_CONDITIONS,
     KEYS,
+    STANDS_IN_BRACES,
     FileText,
     Mistake,
     TextLine,
@@ -374,7 +376,7 @@ def _bad_quoted_part(text: FileText, number: int, bare: str, begun: int, end: in
     return None
 
 
-_BEFORE_CONDITION = re.compile(r"(?<![\w.])(?P<key>if|unless|not): +$")
+_BEFORE_KEYS = re.compile(r"(?<![\w.])(?P<key>[a-z][\w.]*): +$")
 _LANGUAGE = re.compile("[a-z]{2}(_[A-Z]{2})?")
 
 
@@ -385,7 +387,8 @@ def _colon_in_part(text: FileText, number: int, begun: int, part: str, colon: in
         column = begun + len(part[: word.start()].rstrip())
         sentence = f"a comma is missing before “{word[0]}”"
         return Mistake(number + 1, column + 1, sentence, text.with_insertion(number, column, ","))
-    if (before := _BEFORE_CONDITION.search(bare_line(text.lines(), number)[:begun])) is not None:
+    before = _BEFORE_KEYS.search(bare_line(text.lines(), number)[:begun])
+    if before is not None and (before["key"] in HOLD_CONDITIONS or STANDS_IN_BRACES.match(part)):
         end = begun + len(part)
         sentence = f"keys behind another key stand in braces: {before['key']}: {{{shortened(part)}}}"
         mended = text.with_insertion(number, end, "}").with_insertion(number, begun, "{")

@@ -10,7 +10,10 @@ from services.rules.rulebook.yaml_lines import (
     BLOCK_TEXT,
     COLON,
     COMMENT,
+    HOLD_CONDITIONS,
+    KEY_FIRST,
     KEYS,
+    STANDS_IN_BRACES,
     FileText,
     Mistake,
     TextLine,
@@ -209,15 +212,13 @@ def _in_quotes(line: TextLine, first: str) -> str:
     return f"a text that begins with “{first}” stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
 
 
-_HOLD_CONDITIONS = frozenset({"if", "unless", "not"})
-_KEY_FIRST = re.compile(r"[a-z][a-z0-9_.]*: ")
 _KEYS_WITHOUT_BRACES = re.compile(r"[a-z_]+: [^,:{}]+(?:, [a-z_]+: [^,:{}]+)+")
 
 
 def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
     quote = "'" if '"' in line.value else '"'
     shown = f"{line.key}: " if line.key else "- "
-    is_condition = line.key in _HOLD_CONDITIONS and _KEY_FIRST.match(line.value)
+    is_condition = (line.key in HOLD_CONDITIONS and KEY_FIRST.match(line.value)) or STANDS_IN_BRACES.match(line.value)
     if is_condition or _KEYS_WITHOUT_BRACES.fullmatch(line.value):
         end = line.start + len(line.value)
         mended = text.with_insertion(line.number, end, "}").with_insertion(line.number, line.start, "{")

@@ -156,6 +156,14 @@ KEYS = frozenset(
 )  # fmt: skip
 """Words that are keys where they are followed by a colon, and nearly never within a text."""
 
+HOLD_CONDITIONS = frozenset({"if", "unless", "not"})
+"""Keys behind which further keys stand in braces, or on the lines below."""
+KEY_FIRST = re.compile(r"[a-z][a-z0-9_.]*: ")
+STANDS_IN_BRACES = re.compile(
+    r"(?:team|field|exists|is_not|at_least|at_most|more_than|less_than|includes|contains): [\w.\"'-]+$"
+)
+"""A key with a single value that stands behind another key: in ``{team: rights}`` its braces are missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
