@@ -217,7 +217,10 @@ FACTS: tuple[CatalogueFact, ...] = (
         FactGroup.RIGHTS, "rights.needs_signature", FieldType.FLAG,
         "Whether a yes still needs a signed agreement: exclusive, an assignment, or said so.",
     ),
-    _fact(FactGroup.RIGHTS, "rights.open_requests", FieldType.NUMBER, "How many requests on the record are open: not withdrawn, not decided."),
+    _fact(
+        FactGroup.RIGHTS, "rights.open_requests", FieldType.NUMBER,
+        "How many requests on the record are open: not withdrawn, not decided.",
+    ),
     _fact(FactGroup.MESSAGE, "sender.person_id", FieldType.TEXT, "Who wrote."),
     _fact(FactGroup.MESSAGE, "sender.display_name", FieldType.TEXT, "Their name, as Consonance or WhatsApp has it."),
     _fact(FactGroup.MESSAGE, "sender.known", FieldType.FLAG, "Whether they are a contact, and not a visitor."),

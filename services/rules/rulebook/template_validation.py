@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 
 from services.rules.rulebook.amounts import find_amount
 from services.rules.rulebook.attachments import TemplateUse, check_attachment
@@ -483,6 +484,8 @@ def _check_fallback(context: ValidationContext, template: Template) -> None:
             context.report.add(location, f"“{other.name}” has other buttons in “{language}”, or another order of them")
 
 
+_OF_THE_HOUSE = BUILT_IN_TEMPLATES.keys() | frozenset(TYPED_FIELDS.values())
+_NEARLY = 0.8
 _WORDS_OF_NO_NAME = 2
 """A text of more words is no misspelt name."""
 
@@ -493,13 +496,7 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
         return
     template = context.book.templates.get(use.template)
     if template is None:
-        if use.template in BUILT_IN_TEMPLATES and context.lacks_built_in:
-            return  # all of them are missing, which is one fault
-        if use.template not in context.templates:
-            names, sentence = context.templates, f"there is no template “{use.template}”"
-            if len(use.template.split()) > _WORDS_OF_NO_NAME:
-                sentence += "; “say” has the name of one, and its words stand in its own file"
-            context.report.unknown(use.location, sentence, use.template, names)
+        _report_missing(context, use)
         return
     if template.fallback and template.fallback in context.book.templates and template.fallback != template.name:
         check_fields_known(context, replace(use, template=template.fallback), context.book.templates[template.fallback])
@@ -507,6 +504,20 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
         return  # another template is meant, whose fields are other ones
     check_attachment(context, use, template)
     check_fields_known(context, use, template)
+
+
+def _report_missing(context: ValidationContext, use: TemplateUse) -> None:
+    if use.template in BUILT_IN_TEMPLATES and context.lacks_built_in:
+        return  # all of them are missing, which is one fault
+    if use.template in context.templates:
+        return  # it could not be read, which is reported
+    names, sentence = context.templates, f"there is no template “{use.template}”"
+    if use.template in _OF_THE_HOUSE:
+        names = frozenset(get_close_matches(use.template, names - _OF_THE_HOUSE, 1, _NEARLY))
+        sentence += ", which Stet says by itself; the rules that come with it have one, in rules/house"
+    elif len(use.template.split()) > _WORDS_OF_NO_NAME:
+        sentence += "; “say” has the name of one, and its words stand in its own file"
+    context.report.unknown(use.location, sentence, use.template, names)
 
 
 def check_fields_known(context: ValidationContext, use: TemplateUse, template: Template) -> None:

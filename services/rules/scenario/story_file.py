@@ -378,7 +378,7 @@ class ExpectedEffect(Section):
     """The operation that is asked for."""
     withdraw: StoryContact | None = None
     """The contact whose message is withdrawn before it left."""
-    left_out: Annotated[Mapping[str, Text], mapping("“left_out”")] = Field(default={})
+    left_out: Annotated[Mapping[str, Text], mapping("“left_out”", example="812: opted_out")] = Field(default={})
     """Reasons by contact, or by the role that no person fills."""
     end: Annotated[Ending, word(Ending, Ending.DONE)] | None = None
     """How the chain ended."""

@@ -79,6 +79,17 @@ def test_a_folder_without_the_words_of_the_house_has_one_fault() -> None:
     assert fault.sentence.startswith("the folder has none of the templates that Stet says by itself")
 
 
+def test_a_missing_template_of_the_house_is_not_taken_for_another_one_misspelt() -> None:
+    files = {name: text for name, text in good_files().items() if not name.endswith("/taken.template.yaml")}
+    (fault,) = check_files(files, tested=False).faults
+    assert fault.message.startswith("there is no template “taken”, which Stet says by itself")
+    assert fault.hint is None
+    misspelt = files | {
+        "house/takn.template.yaml": good_files()["house/taken.template.yaml"].replace("taken", "takn", 1)
+    }
+    assert any(fault.hint == "takn" for fault in check_files(misspelt, tested=False).faults)
+
+
 @pytest.mark.parametrize("verb", ["check", "test", "prove", "owners"])
 def test_a_folder_that_holds_no_rules_or_only_a_part_of_them_is_no_finding(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
