@@ -143,6 +143,8 @@ def _print_trials(
 def _trial_state(trial: Mapping[str, Any]) -> str:
     if trial["ended_at"] is None:
         return "open"
+    if trial["result"] == TrialResult.TURNED_BACK:
+        return f"turned back: {trial['cause'].replace('_', '-')}"
     return f"{trial['result']}: {trial['cause']}" if trial["cause"] else str(trial["result"])
 
 
@@ -159,7 +161,7 @@ def _trial_bounds(trial: Mapping[str, Any]) -> str:
     if trial["kind"] == TrialKind.SHADOW:
         return ""
     return ", ".join(
-        f"{trial[name]} of {trial['max_' + name]} {name.replace('_', '-')}"
+        f"{name.replace('_', '-')} {trial[name]} (at most {trial['max_' + name]})"
         for name in ("opt_outs", "failures", "disagreements")
     )
 
@@ -240,6 +242,8 @@ async def _stored_revision(pool: Pool, named: str) -> Mapping[str, Any] | None:
 
 # ------------------------------------------------------------------ trials
 
+_USUAL_SHARE = 5.0
+"""Percent of the works and people."""
 _BOUND = "Turn it back once there are more than so many"
 
 
@@ -261,11 +265,12 @@ def canary_command(
     revision: Stored,
     *,
     share: Annotated[
-        float, typer.Option("--share", metavar="PERCENT", min=0.1, max=100, help="For so much of the works and people.")
-    ] = 5.0,
+        float | None,
+        typer.Option("--share", metavar="PERCENT", min=0.1, max=100, help="For so much of the works and people: 5."),
+    ] = None,
     imprint: Annotated[
         list[int] | None,
-        typer.Option("--imprint", metavar="ID", help="For the works of this imprint alone; repeatable."),
+        typer.Option("--imprint", metavar="ID", help="For all works of this imprint instead; repeatable."),
     ] = None,
     opt_outs: Annotated[
         int, typer.Option("--max-opt-outs", metavar="N", min=0, help=f"{_BOUND} opt-outs of people it wrote to.")
@@ -286,8 +291,11 @@ def canary_command(
     The share is chosen by a hash of the partition key, so that a work or a person stays in it. Chains end as they
     began. It is turned back by itself once a bound is passed. A canary that is open is replaced.
     """
-    bounds = (opt_outs, failures, disagreements)
-    plan = _Plan(TrialKind.CANARY, revision, share=share / 100, imprints=tuple(imprint or ()), bounds=bounds)
+    if share is not None and imprint:
+        sentence = "--share and --imprint are two ways to choose: a canary of an imprint decides for all its works"
+        raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
+    bounds, percent = (opt_outs, failures, disagreements), _USUAL_SHARE if share is None else share
+    plan = _Plan(TrialKind.CANARY, revision, share=percent / 100, imprints=tuple(imprint or ()), bounds=bounds)
     _begin_command(plan, reason, yes=yes, output=output)
 
 
