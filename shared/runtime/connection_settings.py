@@ -366,9 +366,9 @@ class PostgresSettings(Settings):
 
 def check_dsn(dsn: str) -> None:
     """Raises ValueError for a parameter that is misspelt, or that allows no safe connection."""
-    address = urlsplit(dsn)
-    if address.scheme not in {"postgresql", "postgres"}:
+    if not dsn.startswith(("postgresql://", "postgres://")):
         raise ValueError("it must begin with postgresql://")
+    address = urlsplit(dsn)
     query = {name: values[-1] for name, values in parse_qs(address.query).items()}
     for name in query:
         if name not in _DSN_PARAMETERS:
