@@ -97,7 +97,8 @@ def doctor_command(
     """
     environments = _environments(service)
     if not environments:
-        raise typer.Exit(print_error("--service: name the service whose environment this is", code=ExitCode.CANNOT_RUN))
+        problem = "--service: name the service whose environment this is, and run it there, as in a pod of that service"
+        raise typer.Exit(print_error(problem, code=ExitCode.CANNOT_RUN))
 
     async def command() -> int:
         rows = []

@@ -56,7 +56,12 @@ def list_command(output: Format = OutputFormat.TEXT) -> None:
     async def command() -> int:
         async with operator_pool(settings) as pool:
             rows = await find_lines(pool, settings)
-        print_rows(rows, _COLUMNS, output, empty="no line has been used yet")
+        print_rows(
+            rows,
+            _COLUMNS,
+            output,
+            empty="no line has received anything, sent anything in a day, or has anything waiting",
+        )
         held = any(row["throttled_until"] or row["paused_since"] for row in rows)
         return ExitCode.FINDINGS if held else ExitCode.FINE
 
@@ -77,7 +82,7 @@ def show_command(
             queue = await pool.fetch(QUERIES.queue, settings.tenant, line)
         if line not in found:
             known = ", ".join(found) or "none"
-            return print_error(f"no line “{line}” has been used yet; the lines are: {known}")
+            return print_error(f"nothing is known of a line “{line}”; the lines are: {known}")
         print_fields(found[line], output)
         print_rows(queue, _QUEUE_COLUMNS, output, empty="nothing waits on it")
         return ExitCode.FINE
@@ -86,7 +91,7 @@ def show_command(
 
 
 async def find_lines(pool: Pool, settings: TenantSettings) -> list[dict[str, Any]]:
-    """Every line with its queue and what holds it, by name; a line that was never used is not known."""
+    """Every line with its queue and what holds it, by name; a line of which nothing is known is left out."""
     now = settings.clock().now()
     rows = await pool.fetch(QUERIES.lines, settings.tenant, now, now - _RECENT)
     return [dict(row) for row in rows]

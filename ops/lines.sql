@@ -1,14 +1,22 @@
 -- What `stet lines` reads, as the operator.
 
 -- name: lines
--- Every line that has received a message, or that has something queued, throttled or paused; in each a few index reads.
+-- Every line that has received a message, has sent one since $3, or has something queued, throttled or paused.
+-- A refused token, a limit of the account (whose lines are not known here) and a pause of the tenant hold all of them.
 with recursive written as (
     (select line from dispatcher.windows where tenant = $1 order by line limit 1)
     union all
     select (select w.line from dispatcher.windows w where w.tenant = $1 and w.line > written.line order by w.line limit 1)
     from written where written.line is not null
+), sent as (
+    select m.line, max(a.begun_at) as last_send from dispatcher.attempts a
+    join dispatcher.messages m on m.tenant = a.tenant and m.message_id = a.message_id
+    where a.tenant = $1 and a.begun_at > $3
+    group by m.line
 ), known as (
     select line from written where line is not null
+    union
+    select line from sent
     union
     select line from dispatcher.messages where tenant = $1 and state in ('waiting', 'intent', 'uncertain')
     union
@@ -16,7 +24,7 @@ with recursive written as (
     union
     select name from dispatcher.pauses where tenant = $1 and kind = 'line'
 )
-select known.line, queue.waiting, queue.oldest_waiting, queue.in_flight, queue.uncertain, attempts.last_send,
+select known.line, queue.waiting, queue.oldest_waiting, queue.in_flight, queue.uncertain, sent.last_send,
     throttles.throttled_until, throttles.throttled_people, paused.since as paused_since, paused.who as paused_by,
     quality.quality, quality.since as quality_since, quality.throughput
 from known
@@ -28,18 +36,20 @@ cross join lateral (
     from dispatcher.messages m
     where m.tenant = $1 and m.line = known.line and m.state in ('waiting', 'intent', 'uncertain')
 ) as queue
+left join sent on sent.line = known.line
 cross join lateral (
-    select max(a.begun_at) as last_send from dispatcher.attempts a
-    join dispatcher.messages m on m.tenant = a.tenant and m.message_id = a.message_id
-    where a.tenant = $1 and m.line = known.line and a.begun_at > $3
-) as attempts
-cross join lateral (
-    select max(until) filter (where scope = 'number') as throttled_until,
+    select max(until) filter (where scope <> 'pair') as throttled_until,
         count(*) filter (where scope = 'pair') as throttled_people
-    from dispatcher.throttles t where t.tenant = $1 and t.subject = known.line and t.until > $2
+    from dispatcher.throttles t
+    where t.tenant = $1 and t.until > $2
+        and (t.scope = 'account' or t.subject = known.line and t.scope in ('number', 'pair'))
 ) as throttles
 left join dispatcher.line_quality quality on quality.tenant = $1 and quality.line = known.line
-left join dispatcher.pauses paused on paused.tenant = $1 and paused.kind = 'line' and paused.name = known.line
+left join lateral (
+    select p.since, p.who from dispatcher.pauses p
+    where p.tenant = $1 and (p.kind = 'tenant' or p.kind = 'line' and p.name = known.line)
+    order by p.since limit 1
+) as paused on true
 order by known.line;
 
 -- name: queue

@@ -260,8 +260,8 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
                     f"{_throttled(row)} throttled",
                     f"until {row['until']:%Y-%m-%d %H:%M:%S}Z, code {row['code']}",
                 ),
-                wrong=row["needs_operator"],
-                hint="docs/runbook.md, “the token was revoked”" if row["needs_operator"] else "",
+                wrong=row["needs_operator"] or row["scope"] == "template",
+                hint=_throttle_hint(row),
             )
             for row in throttles
         ),
@@ -280,6 +280,13 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
 
 
 _LOW_QUALITY = "docs/operations/runbooks/StetLineQualityLow.md"
+
+
+def _throttle_hint(row: Any) -> str:
+    """A template waits because WhatsApp refused it: it is missing, paused, rejected or against a policy."""
+    if row["scope"] == "template":
+        return f"{_RUNBOOKS}/StetTemplateUnusable.md"
+    return "docs/runbook.md, “the token was revoked”" if row["needs_operator"] else ""
 
 
 def _throttled(row: Any) -> str:
@@ -346,7 +353,7 @@ async def _store_lines(connection: Connection) -> list[StatusLine]:
             StatusLine(
                 *("outbox", service, outbox["count"], outbox["oldest"]),
                 wrong=stuck,
-                hint="is Kafka there? stet doctor" if stuck else "",
+                hint=f"stet topics check, {_RUNBOOKS}/StetOutboxStuck.md" if stuck else "",
             )
         )
     return sorted(lines, key=lambda line: line.area != "parked")
@@ -415,7 +422,14 @@ def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
             _problem("rules", "engines disagree", disagreements, None, "report the rule: second_engine.disagreed")
         )
     refused = [labels.get("secret", "?") for labels, value in replicas.values("stet_secret_refused") if value]
-    lines += [StatusLine("secrets", secret, "refused", wrong=True, hint="stet doctor") for secret in sorted({*refused})]
+    unusable = int(replicas.total("stet_rulebook_refused"))
+    if unusable:
+        lines.append(_problem("rules", "replicas refuse their source", unusable, None, "stet rules rollout status"))
+    blocked = int(replicas.total("stet_outbox_blocked_topics"))
+    if blocked:
+        lines.append(_problem("outbox", "topics that Kafka refuses", blocked, None, "stet topics check"))
+    page = f"{_RUNBOOKS}/StetSecretRefused.md"
+    lines += [StatusLine("secrets", secret, "refused", wrong=True, hint=page) for secret in sorted({*refused})]
     return lines
 
 

@@ -66,11 +66,13 @@ async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
 async def kept_ranges(settings: KafkaSettings) -> Mapping[Position, range]:
     """The offsets of the records that each partition has, of those that some service reads.
 
-    Raises Misconfigured where no broker answers.
+    Raises Misconfigured where no broker answers, or a topic is not there.
     """
-    topics = {topic.name for consumed in CONSUMED.values() for topic in consumed}
+    topics = {settings.topic_prefix + topic.name for consumed in CONSUMED.values() for topic in consumed}
     async with reader(settings) as consumer:
-        partitions = [TopicPartition(settings.topic_prefix + name, p) for name in topics for p in range(PARTITIONS)]
+        partitions = [TopicPartition(name, p) for name in topics for p in range(PARTITIONS)]
+        if absent := topics - await _topics_there(consumer, settings):
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", _absent_topics(absent))
         try:
             async with asyncio.timeout(3 * _ANSWER_SECONDS):
                 firsts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -82,10 +84,24 @@ async def kept_ranges(settings: KafkaSettings) -> Mapping[Position, range]:
     }
 
 
+async def _topics_there(consumer: Any, settings: KafkaSettings) -> set[str]:
+    """Raises Misconfigured where no broker answers."""
+    try:
+        async with asyncio.timeout(3 * _ANSWER_SECONDS):
+            return set(await consumer.topics())
+    except (KafkaError, TimeoutError) as error:
+        raise broker_away(error, settings.kafka_bootstrap) from error
+
+
+def _absent_topics(names: Iterable[str]) -> str:
+    return f"the broker has no topic {', '.join(sorted(names))}, or does not show it; see stet topics check"
+
+
 class TopicScan:
     """Looks through topics for records that hold one of some texts. ``read`` counts what was looked at.
 
-    ``missing`` says what could not be read, where the broker stopped answering on the way; else it is empty.
+    ``missing`` says what could not be read: a topic that is not there, or what was left where the broker stopped
+    answering on the way; else it is empty.
     """
 
     def __init__(self, settings: KafkaSettings, topics: Sequence[Topic]) -> None:
@@ -111,9 +127,12 @@ class TopicScan:
         began = time.monotonic()
         found: list[FoundRecord] = []
         async with reader(self._settings) as consumer:
+            there = self._topics.keys() & await _topics_there(consumer, self._settings)
+            if absent := self._topics.keys() - there:
+                self._miss(_absent_topics(absent))
             try:
                 async with asyncio.timeout(3 * _ANSWER_SECONDS):
-                    left = await self._position(consumer, since_ms)
+                    left = await self._position(consumer, there, since_ms)
             except (KafkaError, TimeoutError) as error:
                 raise broker_away(error, self._settings.kafka_bootstrap) from error
             found += [record async for record in self._records(consumer, left, needles)]
@@ -131,7 +150,7 @@ class TopicScan:
                 batches = await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST_RECORDS)
                 now_at = {place: await consumer.position(place) for place in left}
             except KafkaError as error:
-                self.missing = self._sentence(left, type(error).__name__)
+                self._miss(self._sentence(left, type(error).__name__))
                 return
             for place, records in batches.items():
                 self.read += len(records)
@@ -142,9 +161,14 @@ class TopicScan:
             if now_at != positions:
                 positions, moved = now_at, time.monotonic()
             elif time.monotonic() - moved > _ANSWER_SECONDS:
-                self.missing = self._sentence(left, f"nothing came for {_ANSWER_SECONDS:.0f} s")
+                self._miss(self._sentence(left, f"nothing came for {_ANSWER_SECONDS:.0f} s"))
                 return
             left = {place: end for place, end in left.items() if now_at[place] < end}
+
+    def _miss(self, sentence: str) -> None:
+        """A second look at the same topics misses the same."""
+        if sentence not in self.missing:
+            self.missing = "; ".join(filter(None, (self.missing, sentence)))
 
     def _sentence(self, left: Iterable[TopicPartition], why: str) -> str:
         counts = Counter(self._topics[place.topic].name for place in left)
@@ -153,9 +177,10 @@ class TopicScan:
             f"the broker stopped answering after {counted(self.read, 'record')} ({why}); not read to the end: {listed}"
         )
 
-    async def _position(self, consumer: Any, since_ms: int | None) -> dict[TopicPartition, int]:
-        """Start every partition; returns the ends of those that have anything to read."""
-        places = [TopicPartition(name, partition) for name in self._topics for partition in range(PARTITIONS)]
+    @staticmethod
+    async def _position(consumer: Any, there: Iterable[str], since_ms: int | None) -> dict[TopicPartition, int]:
+        """Start every partition of the topics that are there; returns the ends of those that have anything to read."""
+        places = [TopicPartition(name, partition) for name in there for partition in range(PARTITIONS)]
         consumer.assign(places)
         ends, firsts = await consumer.end_offsets(places), await consumer.beginning_offsets(places)
         if since_ms is not None:

@@ -57,6 +57,47 @@ def test_the_lines_show_their_queue_and_what_holds_them(stet: CliRunner) -> None
     assert (unknown.exit_code, "the lines are: main" in unknown.stderr) == (1, True)
 
 
+_ACCOUNT_THROTTLED = """
+insert into dispatcher.throttles (
+    tenant, clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator,
+    by_status, fixed
+) values (
+    'penrose', 'machine', 'account', '', '', now() + interval '1 hour', interval '1 hour', 1, now(), now(), 190, false,
+    true, false, false
+)
+"""
+
+
+_SENT = """
+update dispatcher.messages set state = 'accepted';
+insert into dispatcher.attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until, ending)
+values ('penrose', 'm1', 1, 'template', now(), now(), now(), 'accepted')
+"""
+
+
+@pytest.mark.usefixtures("message")
+async def test_a_line_that_only_sends_is_listed_when_nothing_waits(stet: CliRunner, postgres_database: str) -> None:
+    await execute(postgres_database, _SENT)
+    shown = await asyncio.to_thread(stet.invoke, app, ["lines", "list", "--format", "json"])
+    (line,) = map(json.loads, shown.stdout.splitlines())
+    assert (shown.exit_code, line["line"], line["waiting"]) == (0, "main", 0)
+    assert line["last_send"] is not None
+
+
+@pytest.mark.usefixtures("message")
+async def test_what_holds_every_line_is_shown_at_each(stet: CliRunner, postgres_database: str) -> None:
+    """A token that WhatsApp refuses, and a pause of the tenant."""
+    await execute(postgres_database, _ACCOUNT_THROTTLED)
+    held = await asyncio.to_thread(stet.invoke, app, ["lines", "list", "--format", "json"])
+    (line,) = map(json.loads, held.stdout.splitlines())
+    assert (held.exit_code, line["throttled_until"] is not None, line["paused_by"]) == (1, True, None)
+    await execute(postgres_database, "delete from dispatcher.throttles")
+    await asyncio.to_thread(stet.invoke, app, ["pause", "tenant", *WHY, "--yes"])
+    paused = await asyncio.to_thread(stet.invoke, app, ["lines", "list", "--format", "json"])
+    (line,) = map(json.loads, paused.stdout.splitlines())
+    assert (paused.exit_code, line["throttled_until"], line["paused_by"]) == (1, None, "ada")
+
+
 @pytest.mark.usefixtures("message")
 @pytest.mark.parametrize(("kind", "name"), [("template", "hello"), ("rule", "greet")])
 def test_a_template_and_a_rule_are_paused_and_resumed(stet: CliRunner, kind: str, name: str) -> None:

@@ -39,6 +39,20 @@ async def test_a_name_that_stands_for_nothing_is_away() -> None:
     assert list(replicas.away) == ["http://health-rules.invalid:9090"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "label", "hint"),
+    [
+        ("stet_outbox_blocked_topics", {"service": "rules"}, "stet topics check"),
+        ("stet_rulebook_refused", {}, "stet rules rollout status"),
+        ("stet_secret_refused", {"secret": "STET_WHATSAPP_TOKEN"}, "docs/operations/runbooks/StetSecretRefused.md"),
+    ],
+)
+def test_what_replicas_report_is_said_with_what_helps(metric: str, label: dict[str, str], hint: str) -> None:
+    (wrong,) = [line for line in replica_lines(ReplicaMetrics(1, [(metric, label, 1.0)])) if line.wrong]
+    assert wrong.hint == hint
+    assert not any(line.wrong for line in replica_lines(ReplicaMetrics(1, [(metric, label, 0.0)])))
+
+
 @asynccontextmanager
 async def _metrics_page(host: str, port: int) -> AsyncIterator[None]:
     app = web.Application()

@@ -85,8 +85,12 @@ def test_the_status_says_what_is_throttled(
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     asyncio.run(execute(postgres_database, THROTTLES))
     rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
-    named = {row["name"] for row in rows if row["area"] == "whatsapp"}
-    assert named == {"line main throttled", "template hello_v1 en throttled", "2 people of line main throttled"}
+    hints = {row["name"]: row["hint"] for row in rows if row["area"] == "whatsapp"}
+    assert hints == {
+        "line main throttled": "",
+        "template hello_v1 en throttled": "docs/operations/runbooks/StetTemplateUnusable.md",
+        "2 people of line main throttled": "",
+    }
 
 
 QUALITIES = """

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from dev.kafka import EmbeddedKafka
 from dev.processes import family_of
 from ops import topic_reader
-from ops.topic_reader import TopicScan
+from ops.topic_reader import TopicScan, kept_ranges
 from shared.contracts.errors import Misconfigured
-from shared.contracts.topics import DECISIONS
+from shared.contracts.topics import CONTACTS, DECISIONS
 from shared.runtime.connection_settings import KafkaSettings
 from tests.infrastructure import declare_topics
 
@@ -79,3 +81,20 @@ async def test_a_scan_of_a_broker_that_answers_is_complete(broker: EmbeddedKafka
     scan = TopicScan(_settings(broker), [DECISIONS])
     assert len(await scan.find_all(["wanted"])) == _RECORDS
     assert scan.missing == ""
+
+
+async def test_a_topic_that_is_not_there_is_named_and_the_others_are_read(broker: EmbeddedKafka) -> None:
+    scan = TopicScan(_settings(broker), [DECISIONS, replace(DECISIONS, name="unmade")])
+    assert len(await scan.find(["wanted"])) == _RECORDS
+    assert scan.missing == "the broker has no topic unmade, or does not show it; see stet topics check"
+
+
+async def test_a_lag_is_not_known_where_a_topic_is_not_there(broker: EmbeddedKafka) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    await admin.delete_topics([CONTACTS.name])
+    while CONTACTS.name in await admin.list_topics():
+        await asyncio.sleep(0.1)
+    await admin.close()
+    with pytest.raises(Misconfigured, match="the broker has no topic contacts"):
+        await kept_ranges(_settings(broker))
