@@ -91,7 +91,7 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
         if context.reads_whole("people.yaml") and not _is_misspelt_in_people(context, name):
             context.report.repeated(location, f"“{name}” is a role without a contact: no team of people.yaml has it")
     elif name in _OUTSIDE_ROLES - (parties & _PERHAPS_STAFF) - context.staffed:
-        _check_basis(context, name, location)
+        _check_outside(context, rule, name, location)
 
 
 _ADDRESS = re.compile(r"\+?[\d ()./-]+|\S+@\S+")
@@ -114,8 +114,12 @@ def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
     return any(nearest_word(role, map(str, Role)) == name for role in given)
 
 
-def _check_basis(context: ValidationContext, name: str, location: Location) -> None:
-    """People outside the house may be written to for a reason that house.yaml gives their role."""
+def _check_outside(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
+    """People outside the house are found by a title, and written to for a reason that house.yaml gives their role."""
+    if rule.every is not None and not context.is_written(rule, "on") and context.reads_whole("people.yaml"):
+        sentence = f"a recurring rule is about no title, so it finds no “{name}”; it writes to roles and teams of"
+        context.report.refuse(location, f"{sentence} people.yaml, or with “each: person” to “awaited”")
+        return
     basis = context.book.tenant.basis
     is_read = context.reads_whole("house.yaml") and context.reads_whole("people.yaml")
     if not is_read or name in basis or basis.keys() - context.roles or _is_misspelt_in_people(context, name):
