@@ -427,8 +427,8 @@ class Chain(Value, rename=_KEPT_AS):
 
     @property
     def active(self) -> bool:
-        """Running or assigned: not yet waiting for its writes only."""
-        return self.ended is None and self.closing is None
+        """Running or assigned: not yet waiting for its writes only, as one that an ``until`` line has ended."""
+        return self.ended is None and self.closing is None and self.deferred_until is None
 
     @property
     def gathers(self) -> bool:

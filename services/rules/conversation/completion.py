@@ -21,8 +21,11 @@ def close_chain(context: DecisionContext, chain: Chain, ending: Ending) -> Chain
 
     It ends at once where no write is pending and no message is held.
     """
-    chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
-    return finish_chain(context, chain.close(ending))
+    return finish_chain(context, _without_unsent(context, chain, ending).close(ending))
+
+
+def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
+    return withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
 
 
 def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
@@ -75,16 +78,14 @@ def end_by_until(context: DecisionContext, chain: Chain, index: int, data: Raw |
     if data is not None:
         chain = chain.replace(end_name=until.event, end=data)
     if any(w.pending and not w.manual_reported for w in chain.writes):
-        return close_chain(context, chain.replace(deferred_until=index), Ending.UNTIL)
-    return close_chain(context, send_until_message(context, chain, index), Ending.UNTIL)
-
-
-def send_until_message(context: DecisionContext, chain: Chain, index: int) -> Chain:
-    until = context.rule_of(chain).until[index]
-    if until.tell is None:
-        return chain
-    draft = MessageDraft(Verb.TELL, until.tell.say, _last_begun(chain), UNTIL_ANSWER, str(chain.steps[0].occurrence))
-    return outbound.send_draft(context, chain, until.tell.who, draft)
+        return context.save_chain(_without_unsent(context, chain.replace(deferred_until=index), Ending.UNTIL))
+    chain = chain.replace(deferred_until=None)
+    if until.tell is not None:
+        draft = MessageDraft(
+            Verb.TELL, until.tell.say, _last_begun(chain), UNTIL_ANSWER, str(chain.steps[0].occurrence)
+        )
+        chain = outbound.send_draft(context, chain, until.tell.who, draft)
+    return close_chain(context, chain, Ending.UNTIL)
 
 
 def _last_begun(chain: Chain) -> int:

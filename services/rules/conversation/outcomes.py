@@ -10,9 +10,8 @@ from services.rules.conversation.chain import (
     ChainMessage,
     ChainWrite,
     DeliveryState,
-    Ending,
 )
-from services.rules.conversation.completion import close_chain, exclude_person, send_until_message
+from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts, close_request
@@ -190,9 +189,8 @@ def _by_hand_already(chain: Chain, write: ChainWrite) -> bool:
 
 def _resume(context: DecisionContext, chain: Chain) -> Chain:
     waiting = any(w.pending and not w.manual_reported for w in chain.writes)
-    if (index := chain.deferred_until) is not None and not waiting:
-        chain = send_until_message(context, chain.replace(deferred_until=None), index)
-        chain = close_chain(context, chain, Ending.UNTIL) if chain.active else chain  # earlier versions left it open
+    if chain.deferred_until is not None and not waiting:
+        chain = end_by_until(context, chain, chain.deferred_until)
     return advance(context, chain)
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.conversation.chain import Ending
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import Story
 from shared.contracts.ids import RuleId
-from tests.services.rules.delayed_dispatcher import DelayedStory, sent_templates
+from tests.services.rules.delayed_dispatcher import DelayedStory
 from tests.services.rules.rulebooks import good_files
 
 FOLDER = Path(__file__).parent / "people"
@@ -41,16 +40,6 @@ def rulebook_of(rule: str) -> Rulebook:
 def test_a_story_about_people_passes(each: Story) -> None:
     faults = [str(fault) for fault in play_story(each, rulebook_of(each.rule))]
     assert not faults, "\n".join(faults)
-
-
-def test_a_chain_that_an_earlier_version_left_open_for_its_write_ends_with_it() -> None:
-    story = DelayedStory(
-        "812: {roles: [author], country: GB}", rule="heirs-approval", book=rulebook_of("heirs-approval")
-    )
-    story.play("event: rights.approval_requested", "reply: {from: 812, button: other}")
-    story.simulation.facts.set_chain(story.chain.replace(deferred_until=0))
-    effects = story.effects_of(["written: {record: rights.record_decision, as: verified}"])
-    assert (sent_templates(effects), story.chain.closing) == (["joint_result"], Ending.UNTIL)
 
 
 def test_a_notice_that_is_read_after_an_outage_means_the_days_as_they_were_when_it_was_written() -> None:
