@@ -1,0 +1,68 @@
+"""Which writes are begun: the first of each ordering key, behind no task of its record, and none of a paused tenant."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.writeback.store import WriteStore, enqueue_writes
+from services.writeback.write_state import WriteState
+from shared.contracts.ids import derive_id
+from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import Pool
+from tests.services.writeback.samples import TENANT, milestone, request
+from tests.services.writeback.writeback_under_test import open_pool
+
+pytestmark = pytest.mark.integration
+WORK, OTHER = "works/1", "works/2"
+
+
+@pytest.fixture
+async def pool(postgres_database: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_database) as pool:
+        yield pool
+
+
+async def due(pool: Pool, *writes: tuple[str, str, WriteState], busy: tuple[str, ...] = ()) -> list[str]:
+    """``writes`` are, in their order, the ordering key, the record and the state of each, named by their place."""
+    names = {derive_id(f"w{place}"): f"w{place}" for place in range(len(writes))}
+    events = [
+        request(milestone(), name, record, None).replace(partitionkey=key)
+        for name, (key, record, _) in zip(names.values(), writes, strict=True)
+    ]
+    async with pool.acquire() as connection:
+        await enqueue_writes(connection, events)
+    for write_id, (_, _, state) in zip(names, writes, strict=True):
+        await pool.execute("update writes set state = $1 where write_id = $2", state, write_id)
+    return [names[one.write_id] for one in await WriteStore(pool, SystemClock()).fetch_due(busy, 10)]
+
+
+QUEUED, INTENT, MANUAL, SETTLED = WriteState.QUEUED, WriteState.INTENT, WriteState.MANUAL, WriteState.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("writes", "expected"),
+    [
+        ([(WORK, "a", QUEUED), (WORK, "b", QUEUED), (OTHER, "c", QUEUED)], ["w0", "w2"]),
+        ([(WORK, "a", INTENT), (WORK, "b", QUEUED)], ["w0"]),
+        ([(WORK, "a", SETTLED), (WORK, "a", QUEUED)], ["w1"]),
+        ([(WORK, "a", MANUAL), (WORK, "a", QUEUED), (WORK, "b", QUEUED)], ["w2"]),  # behind the task of its record
+        ([(WORK, "a", QUEUED), (WORK, "a", MANUAL)], ["w0"]),
+        ([(WORK, "a", MANUAL), (WORK, "a", QUEUED), (WORK, "a", QUEUED)], []),
+    ],
+)
+async def test_the_first_write_of_each_key_is_due_that_no_task_holds(
+    pool: Pool, writes: list[tuple[str, str, WriteState]], expected: list[str]
+) -> None:
+    assert await due(pool, *writes) == expected
+
+
+async def test_the_keys_that_are_busy_are_left_out(pool: Pool) -> None:
+    assert await due(pool, (WORK, "a", QUEUED), (OTHER, "b", QUEUED), busy=(WORK,)) == ["w1"]
+
+
+@pytest.mark.parametrize(("paused", "expected"), [(TENANT, ["w1"]), ("another", ["w0", "w1"])])
+async def test_no_write_of_a_paused_tenant_begins_and_one_under_way_is_finished(
+    pool: Pool, paused: str, expected: list[str]
+) -> None:
+    await pool.execute("insert into pauses values ($1, 'tenant', $1, now(), 'ada', 'a test')", paused)
+    assert await due(pool, (WORK, "a", QUEUED), (OTHER, "b", INTENT)) == expected
