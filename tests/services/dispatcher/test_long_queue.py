@@ -78,6 +78,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "account_store: load_templates": (_TENANT,),
     "account_store: listed_accounts": (_TENANT,),
     "account_store: count_templates": (_TENANT,),
+    "account_store: load_qualities": (_TENANT,),
     "account_store: load_account_limits": (_TENANT,),
     "account_store: covered_span": (_TENANT,),
     "account_store: caught_up_to": (["messages.requested"], 1),
@@ -94,6 +95,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "retention: delete_old_withdrawals": (_NOW, 500),
     "retention: delete_old_windows": (_NOW, 500),
     "retention: delete_old_charge_totals": (_NOW, 500),
+    "retention: delete_old_erasures": (_NOW, 500),
     "audit: unended_attempts": (_NOW, 20),
     "audit: unsettled_sends": (_NOW, 20),
 }  # fmt: skip
@@ -120,7 +122,7 @@ _ON_A_CHANGE = {
     """,
     "account_store": """
         adopt_templates save_template_reports mark_missing_templates save_template_reading
-        save_account_limits people_outside_windows save_coverage save_gap
+        save_quality save_account_limits people_outside_windows save_coverage save_gap
     """,
     "charges": "record_charges unsettled_sends",
     "documents": "request_documents reopen_documents postpone_document settle_document find_upload save_upload",
