@@ -219,6 +219,10 @@ def _check_labels(context: ValidationContext, form: Form, field: FormField, lang
     is_faulty = context.report.has_fault_on(context.loaded.key_location(form.location.file, "fields", field.name))
     if is_faulty or next(_choice_faults(field), None) is not None:
         return  # the options could not be read, or are wrong
+    if text.options and not field.choose:
+        sentence = f"“{field.name}” is no choice, and its question has labels; say “choose: […]” among the fields"
+        context.report.repeated(where, f"{sentence}, or take the labels away")
+        return
     missing = [option for option in dict.fromkeys(field.choose) if option not in text.options]
     for option in text.options.keys() - set(field.choose):
         meant = nearest_word(option, missing)
