@@ -74,6 +74,7 @@ class AccountSettings(SecretUrlSettings):
     whatsapp_token: AccessKey
     whatsapp_business_account: Annotated[str | None, Field(pattern=r"^\d+$")] = None
     whatsapp_accounts: Annotated[dict[str, Annotated[str, Field(pattern=r"^\d+$")]], Field(default_factory=dict)]
+
     @model_validator(mode="after")
     def _check_accounts(self) -> Self:
         if self.whatsapp_business_account is None and not self.whatsapp_accounts:
