@@ -96,7 +96,8 @@ RUN python -m dev.image.runtime_root /build/runtime-base /build/root /opt/stet/v
     && find /build/root/usr/local -name '*.so*' -exec strip --strip-unneeded {} + \
     && strip --strip-unneeded /build/root/usr/local/bin/python3.12
 COPY --from=code /build/stet /opt/stet
-RUN PYTHONPATH=/opt/stet /opt/stet/venv/bin/python -B -m dev.image.bytecode /opt/stet /build/root/usr/local/lib/python3.12
+# without columns, which only the carets of a traceback show
+RUN PYTHONNODEBUGRANGES=1 PYTHONPATH=/opt/stet /opt/stet/venv/bin/python -B -m dev.image.bytecode /opt/stet /build/root/usr/local/lib/python3.12
 
 # ------------------------------------------------------------------ debian: what the images with a shell begin with
 FROM ${BASE} AS debian

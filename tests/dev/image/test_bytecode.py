@@ -33,6 +33,24 @@ def test_bytecode_is_not_compared_with_its_source_and_names_the_place_where_it_w
     assert b"/usr/local/lib/module.py" in content
 
 
+def test_the_bytecode_that_a_process_without_options_loads_keeps_no_docstrings_and_no_asserts(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(
+        '"""Of the module."""\ndef name():\n    """Of the function."""\n    assert False\n'
+    )
+    compile_source(tmp_path / "module.py", tmp_path / "module.py")
+    code = "import module; print(module.__doc__, module.name.__doc__, module.name(), module.__spec__.cached)"
+    ran = subprocess.run(  # noqa: S603 -- this interpreter, with a script of this file
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (compiled,) = tmp_path.rglob("*.pyc")
+    assert ran.stdout.split() == ["None", "None", "None", str(compiled)]
+
+
 def test_a_package_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotCompiled, match=r"has no rich/\*\.py"):
         matching(tmp_path, ["rich/*.py"])
