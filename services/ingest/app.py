@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from services.ingest.address_learning import AddressLearner
 from services.ingest.audit import audit_hops
@@ -14,31 +14,24 @@ from services.ingest.erasure import ErasureRequests, FilesAndTopics, TopicEraser
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.identity_resolver import IdentityResolver
-from services.ingest.media.fetcher import MediaFetcher
-from services.ingest.media.file_store import FileStore, StoredFiles
-from services.ingest.media.provider import MediaClient
-from services.ingest.media.queue import MediaQueue
-from services.ingest.media.scanner import ClamdScanner, NoScanner
+from services.ingest.media.stored_files import StoredFiles
 from services.ingest.metrics import IngestMetrics
-from services.ingest.poll.consonance_reader import ConsonanceReader, connect
-from services.ingest.poll.loop import LEADER_SESSION, PollLoop
-from services.ingest.poll.passes import ContactsPoll, WorksPoll
 from services.ingest.publisher import KafkaPublisher
 from services.ingest.settings import IngestSettings
 from services.ingest.signatures import SignatureCounts
 from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
-from shared.contracts.errors import Unavailable, Unprocessable
 from shared.runtime.clock import SystemClock
 from shared.runtime.erasure import ErasureWorker
 from shared.runtime.health import IdleCheck, IdleStatus
 from shared.runtime.http.connections import DropReason
-from shared.runtime.http.router import HttpRequest, HttpResponse, RequestHandler, Router, json_response, text_response
+from shared.runtime.http.router import Router
 from shared.runtime.http.server import HttpServer, allow_open_files
-from shared.runtime.leader import LeaderLease
-from shared.runtime.postgres import connect as connect_database
 from shared.runtime.retention import Expiry, delete_expired
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
+
+if TYPE_CHECKING:
+    from services.ingest.media.file_store import FileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +68,13 @@ async def start_by_role(parts: _Parts, stack: AsyncExitStack) -> None:
     if settings.ingest_role.receives:
         _start_receiving(parts)
     if settings.keeps_files:
-        _start_fetching_files(parts, await stack.enter_async_context(MediaClient(settings.media_endpoint)))
+        from services.ingest.files import fetch_files  # noqa: PLC0415 -- an HTTP client and the stores, for files alone
+
+        await stack.enter_async_context(fetch_files(parts.process, settings, parts.metrics))
     if settings.ingest_role.polls:
-        endpoint, key = settings.consonance_endpoint, settings.consonance_key.get_secret_value()
-        _start_polling(parts, await stack.enter_async_context(connect(endpoint, key)))
+        from services.ingest.polling import poll  # noqa: PLC0415 -- an HTTP client, which receiving needs not
+
+        await stack.enter_async_context(poll(parts.process, settings, parts.parking, parts.metrics))
 
 
 def _start_receiving(parts: _Parts) -> None:
@@ -94,8 +90,7 @@ def _start_receiving(parts: _Parts) -> None:
 def _start_erasing(parts: _Parts) -> None:
     """Start erasing in the process that also receives files, since it deletes them in the same file store."""
     process, settings = parts.process, parts.settings
-    store = FileStore(settings.media_store, settings.media_link) if settings.keeps_files else None
-    files = StoredFiles(process.pool, settings.tenant, store, settings.media_types)
+    files = StoredFiles(process.pool, settings.tenant, _file_store(settings), settings.media_types)
     others = FilesAndTopics(parts.erasures, files, TopicEraser(settings))
     process.task("erasure", ErasureWorker(process.pool, process.clock, "ingest", others).run)
     expiries = (
@@ -107,18 +102,12 @@ def _start_erasing(parts: _Parts) -> None:
     process.task("retention", lambda: delete_expired(process.clock, expiries))
 
 
-def _start_fetching_files(parts: _Parts, client: MediaClient) -> None:
-    process, settings = parts.process, parts.settings
-    fetcher = MediaFetcher(
-        queue=MediaQueue(process.pool, process.clock, settings.tenant),
-        client=client,
-        store=FileStore(settings.media_store, settings.media_link),
-        scanner=ClamdScanner(settings.media_scanner) if settings.media_scanner else NoScanner(),
-        limits=settings.file_limits,
-        metrics=parts.metrics,
-    )
-    process.task("media", fetcher.run)
-    process.add_idle_check(fetcher.idle)
+def _file_store(settings: IngestSettings) -> "FileStore | None":
+    if not settings.keeps_files:
+        return None
+    from services.ingest.media.file_store import FileStore  # noqa: PLC0415 -- the stores, for files alone
+
+    return FileStore(settings.media_store, settings.media_link)
 
 
 def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
@@ -199,22 +188,6 @@ def _record_dropped(parts: _Parts, reason: DropReason) -> None:
         parts.coverage.record_miss("full")
 
 
-def _start_polling(parts: _Parts, reader: ConsonanceReader) -> None:
-    process, settings = parts.process, parts.settings
-    process.health.details.append(reader.key_detail)
-    pass_settings = (process.pool, process.clock, settings.tenant, settings.vocabulary, parts.parking)
-    contacts = ContactsPoll(reader, *pass_settings)
-    works = WorksPoll(reader, *pass_settings, settings.consonance_polled, settings.consonance_source)
-    loop = PollLoop({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, parts.metrics)
-    if settings.consonance_poll_seconds:
-        parts.metrics.watch_snapshot_age(loop.snapshot_age)
-        session = partial(connect_database, settings.dsn, "ingest", **LEADER_SESSION)
-        lease = LeaderLease(f"stet/ingest/poll/{settings.tenant}", session, task="poll")
-        process.task("polling", lambda: loop.run_as_leader(lease))
-    process.add_idle_check(poll_idle_check(loop))
-    process.health.add_development_route("/development/poll", poll_route(loop))
-
-
 def _start_heartbeat(parts: _Parts) -> None:
     process, settings = parts.process, parts.settings
 
@@ -255,25 +228,3 @@ def address_idle_check(learner: AddressLearner) -> IdleCheck:
         return IdleStatus(("addresses",) if learner.pending else ())
 
     return report
-
-
-def poll_idle_check(loop: PollLoop) -> IdleCheck:
-    """A number that grows with everything polled."""
-
-    async def report() -> IdleStatus:
-        return IdleStatus((), None, loop.events_published)
-
-    return report
-
-
-def poll_route(loop: PollLoop) -> RequestHandler:
-    """POST: a poll that begins now; the response has the number of its events and of all complete polls so far."""
-
-    async def poll(_: HttpRequest) -> HttpResponse:
-        try:
-            events = await loop.run_once()
-        except (Unavailable, Unprocessable) as fault:
-            return text_response(HTTPStatus.SERVICE_UNAVAILABLE, str(fault))
-        return json_response(HTTPStatus.OK, events=events, completed=loop.completed)
-
-    return poll

@@ -15,8 +15,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from services.ingest.cloudevents import PushSettings
-from services.ingest.media.fetcher import FileLimits
-from services.ingest.media.provider import MediaEndpoint
 from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.clients.file_types import ACCEPTED_TYPES
 from shared.clients.object_stores import STORE_URL
@@ -37,7 +35,6 @@ POLLED_KINDS = (
     "product.publishing_status_changed",
     "launch.component_changed",
 )
-_MEGABYTE = 1_000_000
 _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
@@ -357,20 +354,6 @@ class IngestSettings(ServiceSettings):
     def keeps_files(self) -> bool:
         """Whether this process fetches files of inbound messages."""
         return bool(self.media_store) and self.ingest_role.receives
-
-    @property
-    def media_endpoint(self) -> MediaEndpoint:
-        return MediaEndpoint(
-            graph_url=self.whatsapp_graph_url,
-            version=self.whatsapp_graph_version,
-            token=self.whatsapp_token.get_secret_value() if self.whatsapp_token is not None else "",
-            hosts=self.media_hosts,
-            numbers={str(line): number for line, number in self.whatsapp_lines.items()},
-        )
-
-    @property
-    def file_limits(self) -> FileLimits:
-        return FileLimits(self.media_max_mb * _MEGABYTE, self.media_types, self.media_at_once)
 
     @property
     def consonance_endpoint(self) -> str:

@@ -1,12 +1,10 @@
 """The type of a file by its content; its declared type and its name are not trusted.
 
-Pure. The library ``filetype`` knows the signatures of formats. A declared type of a container's content (a DOCX is a
-ZIP) is accepted only where the file is such a container.
+Pure. The library ``filetype`` knows the signatures of formats, and is loaded for the first file. A declared type of a
+container's content (a DOCX is a ZIP) is accepted only where the file is such a container.
 """
 
 from collections.abc import Collection
-
-import filetype
 
 from shared.contracts.whatsapp import MediaRefusal
 
@@ -108,6 +106,8 @@ def plain_type(mime: str | None) -> str:
 
 
 def _seen_type(head: bytes) -> str:
+    import filetype  # noqa: PLC0415 -- most processes see no file
+
     if head.startswith(_OLE_SIGNATURE):
         return "application/x-ole-storage" if filetype.guess_mime(head) is None else _WORD
     seen = plain_type(filetype.guess_mime(head))

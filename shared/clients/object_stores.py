@@ -3,12 +3,13 @@
 Credentials come from the environment, as each provider's own tools read them.
 """
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
-
 from shared.contracts.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 STORE_URL = r"^($|file:///|s3://|gs://|az://|abfss://)"
 """The URLs of stores; empty where there is none. https://docs.rs/object_store/latest/object_store/enum.ObjectStoreScheme.html"""
@@ -19,8 +20,11 @@ _AZURE_ACCOUNT = (
 )
 
 
-def open_object_store(url: str, setting: str) -> ObjectStore:
+def open_object_store(url: str, setting: str) -> "ObjectStore":
     """The store at ``url``; a folder that does not exist is created. Raises Misconfigured, which names ``setting``."""
+    from obstore.exceptions import BaseError  # noqa: PLC0415 -- where a store is set: four providers in native code
+    from obstore.store import from_url  # noqa: PLC0415 -- the same
+
     scheme = urlsplit(url).scheme
     try:
         return from_url(url, mkdir=True) if scheme == "file" else from_url(url)

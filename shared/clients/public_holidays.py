@@ -2,16 +2,19 @@
 
 The library looks for a country's module when the country is asked for; Python first runs the ``__init__`` of their
 package, which imports all 250: 8 MB and 40 ms of CPU of each process, for the one or two countries of a publisher. So
-the package is put in place without its ``__init__`` before the first question.
+the package is put in place without its ``__init__`` before the first question. The library itself, 3 MB with the tables
+of lunar calendars, is loaded by the first question too: ingest seldom asks any.
 """
 
 import sys
 from datetime import date
 from functools import cache, lru_cache
 from importlib.util import find_spec, module_from_spec
+from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
 
-import holidays
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 MONDAY_TO_FRIDAY = frozenset(range(5))
 """Weekdays count from 0, which is Monday."""
@@ -53,7 +56,9 @@ def has_subdivision(country: str | None, subdivision: str | None) -> bool:
 
 def subdivisions(country: str) -> list[str]:
     """The parts of a country that have public holidays of their own, in the library's order."""
-    return holidays.list_supported_countries().get(country, [])
+    from holidays import list_supported_countries  # noqa: PLC0415 -- see above
+
+    return list_supported_countries().get(country, [])
 
 
 @lru_cache(maxsize=512)
@@ -67,9 +72,11 @@ def working_weekdays(country: str | None) -> frozenset[int]:
         return MONDAY_TO_FRIDAY
 
 
-def _of_country(country: str, subdivision: str | None = None, year: int | None = None) -> holidays.HolidayBase:
+def _of_country(country: str, subdivision: str | None = None, year: int | None = None) -> "HolidayBase":
+    from holidays import country_holidays  # noqa: PLC0415 -- see above
+
     _skip_other_countries()
-    return holidays.country_holidays(country, subdiv=subdivision, years=year)
+    return country_holidays(country, subdiv=subdivision, years=year)
 
 
 @cache

@@ -11,6 +11,7 @@ from shared.contracts.topics import SERVICES
 ROOT = Path(__file__).parents[2]
 _OF_THE_COLLECTOR = {"google.protobuf", "opentelemetry.exporter.otlp", "opentelemetry.sdk"}
 _OF_PEOPLE = {"phonenumbers", "babel", "holidays"}
+_OF_FILES = {"filetype", "obstore"}
 
 
 @pytest.mark.parametrize(
@@ -18,8 +19,8 @@ _OF_PEOPLE = {"phonenumbers", "babel", "holidays"}
     [
         ("dispatcher", {*_OF_PEOPLE, "graphql", "ruamel.yaml", "rich", "pygments"}),
         ("writeback", {*_OF_PEOPLE, "rich", "pygments"}),
-        ("ingest", {"ruamel.yaml", "rich", "pygments", "graphql", "faststream"}),
-        ("rules", {"graphql", "rich", "pygments"}),
+        ("ingest", {"ruamel.yaml", "rich", "pygments", "graphql", "faststream", "holidays", *_OF_FILES, "aiohttp"}),
+        ("rules", {"graphql", "rich", "pygments", "filetype", "aiohttp"}),
     ],
 )
 def test_a_service_loads_no_library_that_it_does_not_use(service: str, never: set[str]) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.ingest.media.file_store import FileStore, object_key
+from services.ingest.media.file_store import FileStore
 from services.ingest.media.provider import MediaClient, MediaLink
 from services.ingest.media.queue import WaitingFile, WaitingFiles
 from services.ingest.media.scanner import Scan, Scanner
+from services.ingest.media.stored_files import object_key
 from services.ingest.metrics import FileOutcome, IngestMetrics
 from shared.clients.file_types import HEAD_BYTES, FileRefused, content_type
 from shared.contracts.errors import Unavailable

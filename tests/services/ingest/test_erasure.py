@@ -17,7 +17,8 @@ from services.ingest.erasure import (
     named_contacts,
     without_erased,
 )
-from services.ingest.media.file_store import FileStore, StoredFiles, object_key
+from services.ingest.media.file_store import FileStore
+from services.ingest.media.stored_files import StoredFiles, object_key
 from services.ingest.poll.snapshots import Contributor, WorkSnapshot
 from services.ingest.store import PersonStore
 from shared.contracts.consonance import ErasureRequested

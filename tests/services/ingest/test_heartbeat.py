@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from services.ingest import app
+from services.ingest import app, polling
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
@@ -213,7 +213,7 @@ async def test_a_process_that_gets_no_webhooks_confirms_nothing(
     """The heartbeat is part of receiving."""
     found: list[str] = []
     monkeypatch.setattr(app, "_start_receiving", lambda _: found.append("receiving"))
-    monkeypatch.setattr(app, "_start_polling", lambda *_: found.append("polling"))
+    monkeypatch.setattr(polling, "poll", lambda *_: nullcontext(found.append("polling")))
     settings = IngestSettings.model_construct(
         ingest_role=IngestRole(role), consonance_url="http://127.0.0.1:9", consonance_key=SecretStr("k")
     )
