@@ -1,6 +1,7 @@
 """Puts the dispatcher together: handler, sender, leader, reconciliation and monitor of one process."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -11,11 +12,10 @@ from services.dispatcher.budget import Budget
 from services.dispatcher.charges import BudgetTerms, ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.document_store import DocumentStore
-from services.dispatcher.documents import DocumentPreparer
+from services.dispatcher.documents import DocumentPreparer, Documents, MediaUploads, NoDocuments
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
 from services.dispatcher.line_reader import LineReader
-from services.dispatcher.media_uploads import WhatsAppUploads
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import EVERY_SECONDS, EVERY_SECONDS_ON_VIRTUAL_CLOCK, Reconciler
@@ -115,8 +115,7 @@ async def main() -> None:
     async with (
         service_process(settings, SERVICE) as process,
         WhatsAppClient(settings.endpoint(), settings.sends_in_flight) as whatsapp,
-        WhatsAppUploads(settings.endpoint()) as uploads,
-        settings.document_source() as source,
+        open_document_clients(settings) as (source, uploads),
     ):
         parts = compose(settings, process.pool, process.clock, whatsapp, partial(_fetch_ends, process))
         process.consume(TOPICS, parts.handler)
@@ -166,6 +165,23 @@ async def main() -> None:
         process.add_idle_check(parts.monitor.idle)
         process.health.details.append(parts.monitor.token_problem)
         await process.run_until_stopped()
+
+
+@asynccontextmanager
+async def open_document_clients(settings: DispatcherSettings) -> AsyncIterator[tuple[Documents, MediaUploads]]:
+    """Where documents come from and go to. Raises Misconfigured for a store that cannot be opened."""
+    if not settings.sends_documents:
+        yield NoDocuments(), NoDocuments()
+        return
+    from services.dispatcher.document_source import DocumentSource  # noqa: PLC0415 -- an HTTP client and the stores, for documents alone
+    from services.dispatcher.media_uploads import WhatsAppUploads  # noqa: PLC0415 -- the same
+    from shared.clients.public_hosts import AllowedHosts  # noqa: PLC0415 -- the same
+
+    async with (
+        DocumentSource(AllowedHosts(settings.document_hosts), settings.document_store) as source,
+        WhatsAppUploads(settings.endpoint()) as uploads,
+    ):
+        yield source, uploads
 
 
 async def _fetch_ends(process: Process, places: Iterable[Partition]) -> Mapping[Partition, int]:

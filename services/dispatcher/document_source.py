@@ -5,7 +5,6 @@ The guards are those of files that people send (``shared/clients/public_hosts.py
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 from yarl import URL
 
+from services.dispatcher.documents import DocumentRefused, OpenDocument
 from services.dispatcher.reasons import MessageReason
 from shared.clients.object_stores import open_object_store
 from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_chunks
@@ -26,23 +26,6 @@ _CHUNK_BYTES = 1024 * 1024
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )  # refusals that another attempt may not meet
-
-
-class DocumentRefused(Exception):
-    """The document can never be had at this address."""
-
-    def __init__(self, reason: MessageReason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class OpenDocument:
-    """``mime`` and ``size`` (bytes) as its host names them."""
-
-    mime: str | None
-    size: int | None
-    chunks: AsyncIterator[bytes]
 
 
 class DocumentSource:

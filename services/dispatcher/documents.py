@@ -8,12 +8,12 @@ the reason ``document_pending``.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from services.dispatcher import metrics
-from services.dispatcher.document_source import DocumentRefused, DocumentSource, OpenDocument
 from services.dispatcher.document_store import DocumentStore, WaitingDocument
 from services.dispatcher.handlers import WAKE_CHANNEL
 from services.dispatcher.reasons import MessageReason
@@ -37,6 +37,23 @@ _CLEAN_EVERY = timedelta(hours=1)
 _log = get_logger()
 
 
+class DocumentRefused(Exception):
+    """The document can never be had at this address."""
+
+    def __init__(self, reason: MessageReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDocument:
+    """``mime`` and ``size`` (bytes) as its host names them."""
+
+    mime: str | None
+    size: int | None
+    chunks: AsyncIterator[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedDocument:
     """``sha256`` in hex, ``size`` in bytes, ``mime`` by the content."""
@@ -46,11 +63,28 @@ class CheckedDocument:
     mime: str
 
 
+class Documents(Protocol):
+    """The places of documents; ``DocumentSource`` where a setting names one."""
+
+    def open(self, address: str) -> AbstractAsyncContextManager[OpenDocument]:
+        """Raises DocumentRefused, or Unavailable for whatever may be different at the next attempt."""
+
+
 class MediaUploads(Protocol):
     """WhatsApp's side; ``WhatsAppUploads`` in a running service."""
 
     async def upload(self, line: str, document: CheckedDocument, chunks: AsyncIterator[bytes]) -> str:
         """The file's id. Raises DocumentRefused or Unavailable, and what ``chunks`` raises."""
+
+
+class NoDocuments:
+    """For a process that no setting tells of a place of documents: each is refused, and none is uploaded."""
+
+    def open(self, address: str) -> AbstractAsyncContextManager[OpenDocument]:  # noqa: ARG002 -- as Documents has it
+        raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED)
+
+    async def upload(self, *_: object) -> str:
+        raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED)
 
 
 @dataclass(slots=True)
@@ -60,7 +94,7 @@ class DocumentPreparer:
     pool: Pool
     clock: Clock
     store: DocumentStore
-    source: DocumentSource
+    source: Documents
     uploads: MediaUploads
     most_bytes: int
     settled: int = 0

@@ -4,19 +4,18 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#upload-m
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from services.dispatcher.document_source import DocumentRefused
-from services.dispatcher.documents import CheckedDocument
+from services.dispatcher.documents import CheckedDocument, DocumentRefused
 from services.dispatcher.provider_responses import ErrorAction, error_policy
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
-from shared.clients.graph_api import GraphApiClient, read_answer
+from shared.clients.public_hosts import read_answer
 from shared.contracts.errors import Unavailable
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=60.0)
@@ -39,17 +38,27 @@ class _FilePart(aiohttp.Payload):
             await writer.write(chunk)
 
 
-class WhatsAppUploads(GraphApiClient):
+class WhatsAppUploads:
     """An async context with its own connections; the sends use others."""
 
     def __init__(self, endpoint: WhatsAppEndpoint) -> None:
-        super().__init__(endpoint.token, _TIMEOUT)
         self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        headers = {"Authorization": f"Bearer {self._endpoint.token}"}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
 
     async def upload(self, line: str, document: CheckedDocument, chunks: AsyncIterator[bytes]) -> str:
         """The file's id. Raises DocumentRefused or Unavailable, and what ``chunks`` raises."""
+        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         try:
-            async with self.session.post(
+            async with self._session.post(
                 self._url(line), data=_form(document, chunks), allow_redirects=False
             ) as response:
                 answer = _parse(await read_answer(response.content))

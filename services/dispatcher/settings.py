@@ -7,12 +7,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from services.dispatcher.cost_settings import CostSettings
-from services.dispatcher.document_source import DocumentSource
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from shared.clients.graph_api import TemplateEndpoint
 from shared.clients.object_stores import STORE_URL
-from shared.clients.public_hosts import AllowedHosts
 from shared.contracts.ids import Line
 from shared.runtime.credentials import AccessKey
 from shared.runtime.settings import ServiceSettings
@@ -165,9 +163,10 @@ class DispatcherSettings(ServiceSettings, CostSettings):
             timeout=timedelta(seconds=self.send_timeout_seconds),
         )
 
-    def document_source(self) -> DocumentSource:
-        """Raises Misconfigured for a store that cannot be opened."""
-        return DocumentSource(AllowedHosts(self.document_hosts), self.document_store)
+    @property
+    def sends_documents(self) -> bool:
+        """Whether a setting names a place that they may come from."""
+        return bool(self.document_hosts or self.document_store)
 
     @property
     def most_document_bytes(self) -> int:

@@ -5,7 +5,6 @@ anything but a readable response is uncertain. The body checks its lease in the 
 for a connection. libcurl sends them with less than half the CPU that aiohttp needs (docs/decisions/0104).
 """
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,13 +27,13 @@ from services.dispatcher.provider_responses import (
     parse_response,
 )
 from services.dispatcher.reasons import MessageReason
+from shared.clients.libcurl import request_options
 from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import annotate
 
 log = get_logger()
 
-_CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 15  # shorter than Meta's: a connection closed under a request leaves the request uncertain
 _LONGEST_RESPONSE = 256 * 1024  # bytes; WhatsApp's own have some hundred
 _LONGEST_WAIT = timedelta(days=1)
@@ -235,27 +234,13 @@ def _digits(document: Mapping[str, Any]) -> str:
 
 
 def _options(endpoint: WhatsAppEndpoint) -> dict[int, object]:
-    """The options of all requests: no redirects, no proxy and no credentials of the environment, HTTP/1.1.
+    """The options of all sends: HTTP/1.1, as every request of ours.
 
     Over HTTP/2 a request would share its connection with others, and could not be told from them when that breaks.
     """
-    trusted = ssl.get_default_verify_paths()
     headers = [f"Authorization: Bearer {endpoint.token}", "Content-Type: application/json", "Expect:"]
-    options = {
-        pycurl.POST: 1,
-        pycurl.HTTPHEADER: headers,
-        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
-        pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-        pycurl.FOLLOWLOCATION: 0,
-        pycurl.PROXY: "",
-        pycurl.NOSIGNAL: 1,
-        pycurl.CONNECTTIMEOUT_MS: int(_CONNECT_SECONDS * 1000),
-        pycurl.TIMEOUT_MS: int(endpoint.timeout.total_seconds() * 1000),
-        pycurl.MAXAGE_CONN: _KEEPALIVE_SECONDS,
-        pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
-    }
-    files = {pycurl.CAINFO: trusted.cafile, pycurl.CAPATH: trusted.capath}
-    return options | {option: path for option, path in files.items() if path}
+    own = {pycurl.POST: 1, pycurl.HTTPHEADER: headers, pycurl.MAXAGE_CONN: _KEEPALIVE_SECONDS}
+    return request_options(endpoint.timeout) | own
 
 
 def _read_outcome(exchange: _Exchange) -> SendOutcome:

@@ -1,67 +1,31 @@
-"""Meta's Graph API, for calls other than sends: the session of a client, and the templates of a business account.
+"""Message templates in Meta's Graph API: the list of a business account, and how they are created and edited.
 
-The session carries the account's token, keeps no cookies, and is opened and closed with the client. Templates are
-listed, created and edited by ``GET`` and ``POST /{version}/{business account}/message_templates`` and ``POST
-/{version}/{template id}``. Meta counts these calls apart from sends: 200 an hour, 5,000 for an active account
-(docs/reference/whatsapp.md). The example of a document goes up by the Resumable Upload API:
-https://developers.facebook.com/docs/graph-api/guides/upload
+``GET`` and ``POST /{version}/{business account}/message_templates`` and ``POST /{version}/{template id}``. Meta counts
+these calls apart from sends: 200 an hour, 5,000 for an active account (docs/reference/whatsapp.md). The example of a
+document goes up by the Resumable Upload API: https://developers.facebook.com/docs/graph-api/guides/upload
+libcurl makes the calls, which the dispatcher has loaded for its sends.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from io import BytesIO
 from typing import Any, Self
+from urllib.parse import urlencode
 
-import aiohttp
 import orjson
-from yarl import URL
+import pycurl
 
+from shared.clients.libcurl import request_options
 from shared.contracts.errors import Unavailable
-
-_LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
-
-
-async def read_answer(content: aiohttp.StreamReader) -> bytes:
-    """The body of an answer, in however many parts it arrives; of a very long one the beginning."""
-    answer = bytearray()
-    while (room := _LONGEST_ANSWER - len(answer)) > 0 and (part := await content.read(room)):
-        answer += part
-    return bytes(answer)
-
-
-class GraphApiClient:
-    """An async context; ``session`` may be used within it."""
-
-    def __init__(self, token: str, timeout: aiohttp.ClientTimeout) -> None:
-        self._token = token
-        self._timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        headers = {"Authorization": f"Bearer {self._token}"}
-        self._session = aiohttp.ClientSession(
-            headers=headers, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
-        return self._session
-
-
-# ------------------------------------------------------------------ message templates
 
 _FIELDS = "id,name,language,status,category,previous_category,quality_score,rejected_reason,parameter_format,components"
 _PAGE = 100
 _MOST_PAGES = 200  # 6,000 templates are the most an account may have
 _SESSION = re.compile(r"upload:[^\s/#]+")
-_UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=600, connect=5)
-_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+_UPLOAD_TIMEOUT = timedelta(minutes=10)
+_TIMEOUT = timedelta(seconds=30)
 
 
 class TemplateRefused(Exception):
@@ -82,17 +46,25 @@ class TemplateEndpoint:
     token: str = field(repr=False)
 
     @property
-    def base(self) -> URL:
-        return URL(f"{self.graph_url.rstrip('/')}/{self.version}")
+    def base(self) -> str:
+        return f"{self.graph_url.rstrip('/')}/{self.version}"
 
 
-class TemplateClient(GraphApiClient):
+class TemplateClient:
     """An async context. Every call raises TemplateRefused, or Unavailable where no readable answer came."""
 
     def __init__(self, endpoint: TemplateEndpoint) -> None:
-        super().__init__(endpoint.token, _TIMEOUT)
         self._endpoint = endpoint
-        self._list_url = endpoint.base / endpoint.account / "message_templates"
+        self._list_url = f"{endpoint.base}/{endpoint.account}/message_templates"
+        self._multi: pycurl.AsyncCurlMulti | None = None
+
+    async def __aenter__(self) -> Self:
+        self._multi = pycurl.AsyncCurlMulti()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._multi is not None:
+            await self._multi.aclose()
 
     @property
     def account(self) -> str:
@@ -103,7 +75,7 @@ class TemplateClient(GraphApiClient):
         query = {"fields": _FIELDS, "limit": str(_PAGE)}
         found: list[dict[str, Any]] = []
         for _ in range(_MOST_PAGES):
-            page = await self._call("GET", self._list_url.with_query(query))
+            page = await self._call(f"{self._list_url}?{urlencode(query)}")
             found += [entry for entry in page.get("data", ()) if isinstance(entry, dict)]
             paging = page.get("paging") or {}
             after = (paging.get("cursors") or {}).get("after")
@@ -114,45 +86,67 @@ class TemplateClient(GraphApiClient):
 
     async def create(self, template: Mapping[str, Any]) -> dict[str, Any]:
         """Meta's answer: the new template's ``id``, ``status`` and ``category``."""
-        return await self._call("POST", self._list_url, template)
+        return await self._call(self._list_url, template)
 
     async def edit(self, template_id: str, change: Mapping[str, Any]) -> None:
-        await self._call("POST", self._endpoint.base / template_id, change)
+        await self._call(f"{self._endpoint.base}/{template_id}", change)
 
     async def upload(self, app: str, name: str, mime: str, content: bytes) -> str:
         """Upload a file under the app with this id; returns the handle that an example of a template names."""
-        query = {"file_name": name, "file_length": str(len(content)), "file_type": mime}
-        session = (await self._call("POST", (self._endpoint.base / app / "uploads").with_query(query))).get("id")
+        query = urlencode({"file_name": name, "file_length": len(content), "file_type": mime})
+        session = (await self._request(f"{self._endpoint.base}/{app}/uploads?{query}", self._bearer, b"")).get("id")
         if not isinstance(session, str) or _SESSION.fullmatch(session) is None:
             raise Unavailable("the answer names no upload session")
         # this call takes the token as OAuth alone; the id has a query of its own
         headers = {"Authorization": f"OAuth {self._endpoint.token}", "file_offset": "0", "Content-Type": mime}
-        url = URL(f"{self._endpoint.base}/{session}", encoded=True)
-        handle = (await self._request("POST", url, content, headers, _UPLOAD_TIMEOUT)).get("h")
+        handle = (await self._request(f"{self._endpoint.base}/{session}", headers, content, _UPLOAD_TIMEOUT)).get("h")
         if not isinstance(handle, str) or not handle:
             raise Unavailable("the upload was taken, and no handle came")
         return handle
 
-    async def _call(self, method: str, url: URL, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def _call(self, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """GET, or POST of ``body``."""
         if body is None:
-            return await self._request(method, url, None, {}, _TIMEOUT)
-        return await self._request(method, url, orjson.dumps(body), {"Content-Type": "application/json"}, _TIMEOUT)
+            return await self._request(url, self._bearer)
+        return await self._request(url, {**self._bearer, "Content-Type": "application/json"}, orjson.dumps(body))
+
+    @property
+    def _bearer(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._endpoint.token}"}
 
     async def _request(
-        self, method: str, url: URL, content: bytes | None, headers: Mapping[str, str], within: aiohttp.ClientTimeout
+        self, url: str, headers: Mapping[str, str], content: bytes | None = None, within: timedelta = _TIMEOUT
     ) -> dict[str, Any]:
+        assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
+        received = BytesIO()
+        curl = _prepared(url, headers, content, request_options(within) | {pycurl.WRITEDATA: received})
         try:
-            async with self.session.request(
-                method, url, data=content, headers=headers, timeout=within, allow_redirects=False
-            ) as response:
-                answer = orjson.loads(await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
-            raise Unavailable(f"{type(error).__name__}: no readable answer came") from error
+            await self._multi.perform(curl)
+            answer = orjson.loads(received.getvalue())
+        except (pycurl.error, orjson.JSONDecodeError) as error:
+            name = f"libcurl's error {error.args[0]}" if isinstance(error, pycurl.error) else type(error).__name__
+            raise Unavailable(f"{name}: no readable answer came") from error
         if not isinstance(answer, dict):
             raise Unavailable("the answer is no JSON object")
         if "error" in answer:
             raise _refusal(answer["error"])
         return answer
+
+
+def _prepared(
+    url: str, headers: Mapping[str, str], content: bytes | None, options: Mapping[int, object]
+) -> pycurl.Curl:
+    """A request of GET, or of POST where there is ``content``."""
+    curl = pycurl.Curl()
+    for option, value in options.items():
+        curl.setopt(option, value)
+    curl.setopt(pycurl.URL, url)
+    curl.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in headers.items()), "Expect:"])
+    curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl knows
+    if content is not None:
+        curl.setopt(pycurl.POSTFIELDS, content)
+        curl.setopt(pycurl.FRESH_CONNECT, 1)  # libcurl repeats a request where a kept connection was closed under it
+    return curl
 
 
 def _refusal(error: Any) -> TemplateRefused:

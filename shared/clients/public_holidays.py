@@ -10,11 +10,8 @@ import sys
 from datetime import date
 from functools import cache, lru_cache
 from importlib.util import find_spec, module_from_spec
-from typing import TYPE_CHECKING
+from typing import Any
 from warnings import catch_warnings, simplefilter
-
-if TYPE_CHECKING:
-    from holidays import HolidayBase
 
 MONDAY_TO_FRIDAY = frozenset(range(5))
 """Weekdays count from 0, which is Monday."""
@@ -72,7 +69,7 @@ def working_weekdays(country: str | None) -> frozenset[int]:
         return MONDAY_TO_FRIDAY
 
 
-def _of_country(country: str, subdivision: str | None = None, year: int | None = None) -> "HolidayBase":
+def _of_country(country: str, subdivision: str | None = None, year: int | None = None) -> Any:
     from holidays import country_holidays  # noqa: PLC0415 -- see above
 
     _skip_other_countries()

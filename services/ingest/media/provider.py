@@ -16,8 +16,7 @@ import orjson
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from shared.clients.graph_api import read_answer
-from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_chunks
+from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_answer, read_chunks
 from shared.contracts.errors import Unavailable
 
 

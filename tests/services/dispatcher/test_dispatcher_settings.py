@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from services.dispatcher.app import open_document_clients
+from services.dispatcher.documents import DocumentRefused
+from services.dispatcher.reasons import MessageReason
 from services.dispatcher.settings import DispatcherSettings
 
 
@@ -47,3 +50,12 @@ def test_a_line_belongs_to_the_account_that_settings_name(
 def test_a_misspelt_line_is_named(setting: str) -> None:
     with pytest.raises(ValidationError, match=f"STET_{setting.upper()} names the line “slaes”"):
         _settings(**{setting: {"slaes": "20"}})
+
+
+async def test_a_document_is_refused_where_no_setting_names_a_place_of_documents() -> None:
+    async with open_document_clients(_settings()) as (source, _):
+        with pytest.raises(DocumentRefused) as refused:
+            source.open("https://files.example/proof.pdf")
+    assert refused.value.reason is MessageReason.DOCUMENT_NOT_ALLOWED
+    async with open_document_clients(_settings(document_hosts=("files.example",))) as (source, uploads):
+        assert (type(source).__name__, type(uploads).__name__) == ("DocumentSource", "WhatsAppUploads")

@@ -1,8 +1,8 @@
 """The time that a heartbeat confirms, and the causes of a gap; in a real database."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -213,11 +213,20 @@ async def test_a_process_that_gets_no_webhooks_confirms_nothing(
     """The heartbeat is part of receiving."""
     found: list[str] = []
     monkeypatch.setattr(app, "_start_receiving", lambda _: found.append("receiving"))
-    monkeypatch.setattr(polling, "poll", lambda *_: nullcontext(found.append("polling")))
+
+    @asynccontextmanager
+    async def poll(*_: object) -> AsyncIterator[None]:
+        found.append("polling")
+        yield
+
+    monkeypatch.setattr(polling, "poll", poll)
     settings = IngestSettings.model_construct(
-        ingest_role=IngestRole(role), consonance_url="http://127.0.0.1:9", consonance_key=SecretStr("k")
+        tenant=TenantId("pelican"),
+        ingest_role=IngestRole(role),
+        consonance_url="http://127.0.0.1:9",
+        consonance_key=SecretStr("k"),
     )
-    process: Any = SimpleNamespace()
+    process: Any = SimpleNamespace(pool=None, clock=SystemClock())
     async with AsyncExitStack() as stack:
         await app.start_by_role(app._Parts(process, settings, metrics, CoverageTracker()), stack)
     assert found == started
