@@ -39,7 +39,7 @@ class IdKind(StrEnum):
     EVENT = "event"
 
 
-class Stage(IntEnum):
+class EntryStage(IntEnum):
     """The order of what happens to one message or write, also within one instant."""
 
     BEGUN = 0
@@ -60,7 +60,7 @@ class Entry:
     detail: str = ""
     about: str = ""
     private: Mapping[str, Any] = field(default_factory=dict)
-    stage: Stage = Stage.BEGUN
+    stage: EntryStage = EntryStage.BEGUN
 
     def fields(self, *, reveal: bool) -> dict[str, Any]:
         shown = {"at": self.at, "place": self.place, "what": self.what, "detail": self.detail, "about": self.about}
@@ -154,7 +154,7 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     for entry in sorted(entries, key=lambda entry: (entry.stage, entry.at)):
         at = max(entry.at, tried.get(entry.about, entry.at)) if entry.stage else entry.at
         timed.append((at, entry.stage, entry))
-        if entry.stage in (Stage.QUEUED, Stage.ATTEMPTED):
+        if entry.stage in (EntryStage.QUEUED, EntryStage.ATTEMPTED):
             tried[entry.about] = at
     return [entry for *_, entry in sorted(timed, key=lambda each: each[:2])]
 
@@ -193,7 +193,7 @@ def chain_entries(chain: Chain, changed_at: datetime) -> Iterator[Entry]:
             detail = f"{message.say} to {message.person_id}, {message.delivery}"
             yield Entry(message.held_until, "rules.chains", "message held until", detail, message.message_id)
     if chain.ended is not None:
-        yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about, stage=Stage.ENDED)
+        yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about, stage=EntryStage.ENDED)
     elif chain.next_due is not None:
         yield Entry(chain.next_due, "rules.chains", "next due", f"state {chain.state}", about)
 
@@ -217,7 +217,7 @@ def _people_entries(chain: Chain) -> Iterator[Entry]:
         what = f"answered {answer.answer}" + ("" if answer.final else ", not final")
         private = {"reply": answer.reply, "wamid": answer.wamid}
         by = f"by {answer.person_id}"
-        yield Entry(answer.at, "rules.chains", what, by, answer.message_id, private, Stage.ANSWERED)
+        yield Entry(answer.at, "rules.chains", what, by, answer.message_id, private, EntryStage.ANSWERED)
     for offer in chain.handovers:
         yield Entry(offer.at, "rules.chains", "offered to colleagues", ", ".join(offer.people), chain.chain_id)
     if chain.assignment is not None:
@@ -227,13 +227,15 @@ def _people_entries(chain: Chain) -> Iterator[Entry]:
 def _message_entries(row: Any) -> Iterator[Entry]:
     about, place = row["message_id"], "dispatcher.messages"
     detail = f"{row['say']} to {row['person_id']} by {row['line']}, expires {row['expires_at']:%Y-%m-%d %H:%M}Z"
-    yield Entry(row["requested_at"], place, "message queued", detail, about, {"content": row["content"]}, Stage.QUEUED)
+    yield Entry(
+        row["requested_at"], place, "message queued", detail, about, {"content": row["content"]}, EntryStage.QUEUED
+    )
     why = f": {row['reason']}" if row["reason"] else ""
     code = f", code {row['failed_code']}" if row["failed_code"] is not None else ""
     until = f", until {row['not_before']:%Y-%m-%d %H:%M:%S}Z" if row["state"] == "waiting" else ""
     aside = f", set aside: {row['set_aside']}" if row["set_aside"] else ""
     now = f"now{until}{code}{aside}".strip()
-    yield Entry(row["changed_at"], place, f"message {row['state']}{why}", now, about, stage=Stage.REPORTED)
+    yield Entry(row["changed_at"], place, f"message {row['state']}{why}", now, about, stage=EntryStage.REPORTED)
 
 
 def _attempt_entry(row: Any) -> Entry:
@@ -241,26 +243,26 @@ def _attempt_entry(row: Any) -> Entry:
     ended = f" at {row['ended_at']:%H:%M:%S}Z" if row["ended_at"] else ""
     detail = f"{row['ending'] or 'no answer yet'}{ended}{code}"
     what = f"attempt {row['attempt']} as {row['wording']}"
-    return Entry(row["begun_at"], "dispatcher.attempts", what, detail, row["message_id"], stage=Stage.ATTEMPTED)
+    return Entry(row["begun_at"], "dispatcher.attempts", what, detail, row["message_id"], stage=EntryStage.ATTEMPTED)
 
 
 def _write_entries(row: Any) -> Iterator[Entry]:
     about, place = row["write_id"], "writeback.writes"
     queued, tries = f"write queued: {row['operation']}", counted(row["attempts"], "attempt")
-    yield Entry(row["requested_at"], place, queued, row["record"], about, stage=Stage.QUEUED)
+    yield Entry(row["requested_at"], place, queued, row["record"], about, stage=EntryStage.QUEUED)
     if row["opened_at"] is not None:
         detail = f"task {row['task_id']}: {row['task_reason']}"
         yield Entry(
-            row["opened_at"], "writeback.tasks", "task opened for a person", detail, about, stage=Stage.ATTEMPTED
+            row["opened_at"], "writeback.tasks", "task opened for a person", detail, about, stage=EntryStage.ATTEMPTED
         )
     if row["closed_at"] is not None:
         task = f"task {row['task_id']}"
-        yield Entry(row["closed_at"], "writeback.tasks", "task done", task, about, stage=Stage.REPORTED)
+        yield Entry(row["closed_at"], "writeback.tasks", "task done", task, about, stage=EntryStage.REPORTED)
     if row["settled_at"] is not None:
-        yield Entry(row["settled_at"], place, f"write {row['outcome']}", tries, about, stage=Stage.REPORTED)
+        yield Entry(row["settled_at"], place, f"write {row['outcome']}", tries, about, stage=EntryStage.REPORTED)
     elif row["opened_at"] is None:
         due = f"due, {tries}"
-        yield Entry(row["due_at"], place, f"write {row['state']}", due, about, stage=Stage.REPORTED)
+        yield Entry(row["due_at"], place, f"write {row['state']}", due, about, stage=EntryStage.REPORTED)
 
 
 async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Sequence[str]) -> list[Entry]:

@@ -12,7 +12,7 @@ from services.dispatcher.budget import Budget
 from services.dispatcher.charges import BudgetTerms, ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.document_store import DocumentStore
-from services.dispatcher.documents import DocumentPreparer, Documents, MediaUploads, NoDocuments
+from services.dispatcher.documents import DocumentOpener, DocumentPreparer, MediaUploads, NoDocuments
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
 from services.dispatcher.line_reader import LineReader
@@ -168,7 +168,7 @@ async def main() -> None:
 
 
 @asynccontextmanager
-async def open_document_clients(settings: DispatcherSettings) -> AsyncIterator[tuple[Documents, MediaUploads]]:
+async def open_document_clients(settings: DispatcherSettings) -> AsyncIterator[tuple[DocumentOpener, MediaUploads]]:
     """Where documents come from and go to. Raises Misconfigured for a store that cannot be opened."""
     if not settings.sends_documents:
         yield NoDocuments(), NoDocuments()

@@ -63,7 +63,7 @@ class CheckedDocument:
     mime: str
 
 
-class Documents(Protocol):
+class DocumentOpener(Protocol):
     """The places of documents; ``DocumentSource`` where a setting names one."""
 
     def open(self, address: str) -> AbstractAsyncContextManager[OpenDocument]:
@@ -80,7 +80,7 @@ class MediaUploads(Protocol):
 class NoDocuments:
     """For a process that no setting tells of a place of documents: each is refused, and none is uploaded."""
 
-    def open(self, address: str) -> AbstractAsyncContextManager[OpenDocument]:  # noqa: ARG002 -- as Documents has it
+    def open(self, address: str) -> AbstractAsyncContextManager[OpenDocument]:  # noqa: ARG002 -- as DocumentOpener has it
         raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED)
 
     async def upload(self, *_: object) -> str:
@@ -94,7 +94,7 @@ class DocumentPreparer:
     pool: Pool
     clock: Clock
     store: DocumentStore
-    source: Documents
+    source: DocumentOpener
     uploads: MediaUploads
     most_bytes: int
     settled: int = 0

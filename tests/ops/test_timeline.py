@@ -2,22 +2,22 @@
 
 from datetime import UTC, datetime, timedelta
 
-from ops.timeline import Entry, Stage, in_order
+from ops.timeline import Entry, EntryStage, in_order
 
 NOON = datetime(2027, 3, 3, 12, 0, tzinfo=UTC)
 
 
-def entry(what: str, seconds: float, stage: Stage, about: str = "m1") -> Entry:
+def entry(what: str, seconds: float, stage: EntryStage, about: str = "m1") -> Entry:
     return Entry(NOON + timedelta(seconds=seconds), "dispatcher.messages", what, "", about, stage=stage)
 
 
 def test_a_message_that_whatsapp_reports_as_read_within_the_second_was_queued_and_tried_before() -> None:
     entries = [
-        entry("message queued", 5.2, Stage.QUEUED),
-        entry("message read", 5, Stage.REPORTED),
-        entry("answered approve", 5, Stage.ANSWERED),
-        entry("attempt 1", 5.4, Stage.ATTEMPTED),
-        entry("message queued", 5.3, Stage.QUEUED, "m2"),
+        entry("message queued", 5.2, EntryStage.QUEUED),
+        entry("message read", 5, EntryStage.REPORTED),
+        entry("answered approve", 5, EntryStage.ANSWERED),
+        entry("attempt 1", 5.4, EntryStage.ATTEMPTED),
+        entry("message queued", 5.3, EntryStage.QUEUED, "m2"),
     ]
     ordered = [(each.what, each.about) for each in in_order(entries)]
     assert ordered == [
@@ -31,19 +31,19 @@ def test_a_message_that_whatsapp_reports_as_read_within_the_second_was_queued_an
 
 def test_an_answer_of_before_the_newest_state_stands_before_it() -> None:
     entries = [
-        entry("message read", 9, Stage.REPORTED),
-        entry("answered approve", 7, Stage.ANSWERED),
-        entry("message queued", 1, Stage.QUEUED),
+        entry("message read", 9, EntryStage.REPORTED),
+        entry("answered approve", 7, EntryStage.ANSWERED),
+        entry("message queued", 1, EntryStage.QUEUED),
     ]
     assert [each.what for each in in_order(entries)] == ["message queued", "answered approve", "message read"]
 
 
 def test_what_happens_at_one_instant_stands_in_the_order_of_its_causes() -> None:
     entries = [
-        entry("chain ended: answered", 1, Stage.ENDED, "c1"),
-        entry("answered approve", 1, Stage.ANSWERED),
-        entry("message queued", 1, Stage.QUEUED),
-        entry("chain of permission started", 1, Stage.BEGUN, "c1"),
+        entry("chain ended: answered", 1, EntryStage.ENDED, "c1"),
+        entry("answered approve", 1, EntryStage.ANSWERED),
+        entry("message queued", 1, EntryStage.QUEUED),
+        entry("chain of permission started", 1, EntryStage.BEGUN, "c1"),
     ]
     assert [each.what for each in in_order(entries)] == [
         "chain of permission started",
