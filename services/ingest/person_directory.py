@@ -208,9 +208,11 @@ class PersonDirectory:
 
     def _later_user(self, visitor: PersonObserved, into: PersonObserved) -> tuple[Bsuid | None, datetime | None]:
         mine, theirs = into.addresses.bsuid, visitor.addresses.bsuid
+        since = self.user_since(visitor)
+        if mine is None and LONG_AGO < since < self.user_since(into):
+            return None, into.user_since  # the visitor's has been replaced since, by one that is not known
         if mine is None or theirs is None:
             return mine or theirs, into.user_since
-        since = self.user_since(visitor)
         return (theirs, since) if since > self.user_since(into) else (mine, into.user_since)
 
 

@@ -187,6 +187,14 @@ def test_a_report_without_a_number_of_a_bsuid_that_was_replaced_already_makes_no
         assert world.people.by_bsuid(bsuid, NOW + timedelta(seconds=15)) == state
 
 
+def test_a_bsuid_that_was_replaced_since_does_not_come_with_the_visitor_who_is_the_person() -> None:
+    """The person's last one is not known: at the former number, where it was shown, the next holder may have it."""
+    last, first = Moved(59, None, P, Bsuid("GB.2"), Bsuid("GB.3")), Moved(29, None, Q, Bsuid("GB.0"), Bsuid("GB.1"))
+    state = World().deliver(last, first, Moved(30, P, Q)).people.get(CONTACT)
+    assert state is not None
+    assert state.addresses == Addresses(phone=Q)
+
+
 def test_a_user_shown_at_the_number_after_the_person_left_it_does_not_go_with_the_person() -> None:
     """The next holder wrote before the change was reported."""
     next_holder = Message(30, P, Bsuid("GB.9"))
