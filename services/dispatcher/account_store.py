@@ -32,8 +32,9 @@ class CoverageSpan:
 
 @dataclass(frozen=True, slots=True)
 class AccountStore:
-    """The tables ``account_templates``, ``account_limits``, ``line_quality`` and ``webhook_coverage``, and how far
-    evidence is read.
+    """The accounts and their numbers, the gaps in the webhooks, and how far evidence is read.
+
+    The tables ``account_templates``, ``account_limits``, ``line_quality`` and ``webhook_coverage``.
     """
 
     tenant: str

@@ -49,8 +49,7 @@ class WriteAttempt(NamedTuple):
 
 
 class FailedReads(StrEnum):
-    """How far it goes that a record cannot be read, as those of other writes show: for all records, for those of the
-    operation, or for this one alone.
+    """Which records cannot be read, as those of other writes show: all, those of one operation, or this one alone.
 
     ``unknown``: no other record could be asked for.
     """

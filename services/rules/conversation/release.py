@@ -110,8 +110,8 @@ def _release_gathered(context: DecisionContext, person_id: PersonId, gathered: S
 def _release_portion(context: DecisionContext, person_id: PersonId, items: Sequence[HeldMessage]) -> None:
     """Send one message as it is, several as a digest. Where the person cannot get one now, each is held or dropped."""
     person = context.facts.people.get(person_id)
-    refused = person is None or exclusion_reason(context, person, person_id, "", is_admitted=True) is not None
-    may_go = person is not None and not refused and outbound.is_open(context, person)
+    refused = exclusion_reason(context, person, person_id, "", is_admitted=True)
+    may_go = person is not None and refused is None and outbound.is_open(context, person)
     if len(items) > 1 and person is not None and may_go and caps.has_room(context, person):
         _send_digest(context, person, items)
         return
@@ -146,7 +146,7 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
 def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
     """Send what remains of a digest that was withdrawn for the sake of others of its items.
 
-    It does not wait here for open hours, since a chain that has ended holds nothing: the dispatcher keeps to them.
+    It does not wait here for open hours: the dispatcher, which has just given the digest back, keeps to them.
     """
     person_id = items[0].message.person_id
     person = context.facts.people.get(person_id)
