@@ -22,8 +22,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.evidence.signing import EvidenceSettings, load_signing_key, public_key_of
-from services.writeback.evidence_chain import find_break
-from services.writeback.evidence_store import ChainEntry, fetch_chain, fetch_holds, place_hold, release_hold
+from services.writeback.evidence_store import EvidenceChain, fetch_chain, fetch_holds, place_hold, release_hold
 from services.writeback.store import SERVICE
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool
@@ -42,6 +41,7 @@ _WITHOUT_TYPST = (
     "stet evidence RECORD typesets a PDF, and Typst is not installed here: run the command in the image stet-operator, "
     "or install requirements.operator.lock"
 )
+_BROKEN = "{record}: the chain is broken. {fault}"
 
 
 class _RecordGroup(TyperGroup):
@@ -84,17 +84,17 @@ def export_command(
         key = load_signing_key(settings.evidence_key_file)
         async with operator_pool(settings, SERVICE) as pool, audited(pool, "export evidence", record, reason) as entry:
             chain = await _fetch(pool, settings.tenant, record)
-            if not chain:
+            if not chain.end.length:
                 entry.result = "there was none"
                 return print_error(f"there is no evidence of {record}")
             holds = await fetch_holds(pool, settings.tenant, record)
             files = export.build_files(settings.tenant, record, chain, holds, key, machine_now())
             written = [str(_write(folder / name, content)) for name, content in files.items()]
-        broken = find_break([each.entry for each in chain])
-        if broken is not None:
-            return print_error(f"{record}: the chain is broken. {broken}")
-        fields = {"record": record, "entries": len(chain), "files": written, "public_key": public_key_of(key)}
-        print_result(f"{record}: {len(chain)} entries in {', '.join(written)}", fields, output)
+        if (fault := chain.find_fault()) is not None:
+            return print_error(_BROKEN.format(record=record, fault=fault))
+        number = chain.end.length
+        fields = {"record": record, "entries": number, "files": written, "public_key": public_key_of(key)}
+        print_result(f"{record}: {number} entries in {', '.join(written)}", fields, output)
         return ExitCode.FINE
 
     run(command())
@@ -110,9 +110,9 @@ def _write(path: Path, content: bytes) -> Path:
 
 @app.command("show")
 def show_command(record: Record, *, reason: ReadReason) -> None:
-    """Print the evidence of a record (personal data), one JSON object a line; exit code 1 where there is none.
+    """Print the evidence of a record (personal data), one JSON object a line.
 
-    The audit log says who read it.
+    The audit log says who read it. Exit code 1 where there is none, or where it does not fit together.
     """
     settings = load_command_settings(TenantSettings)
 
@@ -122,11 +122,12 @@ def show_command(record: Record, *, reason: ReadReason) -> None:
             audited(pool, "show evidence", record, reason) as entry,
         ):
             chain = await _fetch(pool, settings.tenant, record)
-            entry.result = "done" if chain else "there was none"
-        if not chain:
+            entry.result = "done" if chain.end.length else "there was none"
+        if not chain.end.length:
             return print_error(f"there is no evidence of {record}")
-        print_json({**each.header, "content": each.document(), "unreadable": each.unreadable} for each in chain)
-        return ExitCode.FINE
+        print_json({**each.header, "content": each.document(), "unreadable": each.unreadable} for each in chain.entries)
+        fault = chain.find_fault()
+        return ExitCode.FINE if fault is None else print_error(_BROKEN.format(record=record, fault=fault))
 
     run(command())
 
@@ -159,12 +160,10 @@ def hold_command(record: Record, *, reason: ReasonOption, yes: Yes = False, outp
             chain = await _fetch(pool, settings.tenant, record)
         if not new:
             return print_error(f"{record} is held already; stet evidence holds shows since when and why")
-        gone = sum(each.content is None for each in chain)
-        sentence = f"{record} is held: {len(chain)} entries" + (
-            f", {gone} of them not readable any more" if gone else ""
-        )
-        print_result(sentence, {"record": record, "entries": len(chain), "unreadable": gone}, output)
-        if not chain:
+        number, gone = chain.end.length, sum(each.content is None for each in chain.entries)
+        sentence = f"{record} is held: {number} entries" + (f", {gone} of them not readable any more" if gone else "")
+        print_result(sentence, {"record": record, "entries": number, "unreadable": gone}, output)
+        if not number:
             print_error(
                 f"there is no evidence of {record} yet; if the name is misspelt: stet evidence release {record}"
             )
@@ -200,6 +199,6 @@ def release_command(
     run(command())
 
 
-async def _fetch(pool: Pool, tenant: str, record: str) -> list[ChainEntry]:
+async def _fetch(pool: Pool, tenant: str, record: str) -> EvidenceChain:
     async with pool.acquire() as connection:
         return await fetch_chain(connection, tenant, record)

@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ops.evidence.pdf import render_pdf
 from ops.evidence.signing import public_key_of
-from services.writeback.evidence_chain import FIRST_PREVIOUS
-from services.writeback.evidence_store import ChainEntry
+from services.writeback.evidence_store import EvidenceChain
 from shared.contracts.values import format_instant
 
 FORMAT = "stet-evidence/1"
@@ -24,26 +23,28 @@ FORMAT = "stet-evidence/1"
 def build_files(
     tenant: str,
     record: str,
-    chain: Sequence[ChainEntry],
+    chain: EvidenceChain,
     holds: Sequence[Mapping[str, Any]],
     key: Ed25519PrivateKey,
     now: datetime,
 ) -> dict[str, bytes]:
-    """The content of each file by its name. ``holds`` are those on the record, released ones included."""
-    last_hash = chain[-1].entry.hash if chain else FIRST_PREVIOUS
-    unreadable = [each.entry.sequence for each in chain if each.content is None]
+    """The content of each file by its name. ``holds`` are those on the record, released ones included.
+
+    The statement says of the chain what it should be, so that verify.py finds what is missing or cannot be read.
+    """
+    unreadable = [each.entry.sequence for each in chain.entries if each.is_erased]
     statement: dict[str, Any] = {
         "format": FORMAT,
         "tenant": tenant,
         "record": record,
-        "entries": len(chain),
-        "last_hash": last_hash,
+        "entries": chain.end.length,
+        "last_hash": chain.end.last_hash,
         "unreadable": unreadable,
         "exported_at": format_instant(now),
         "legal_holds": [_hold(each) for each in holds],
     }
     pdf = render_pdf(
-        f"Evidence of {record}", tenant, _facts(statement, public_key_of(key)), _paragraphs(unreadable), chain
+        f"Evidence of {record}", tenant, _facts(statement, public_key_of(key)), _paragraphs(unreadable), chain.entries
     )
     text = json.dumps({**statement, "pdf_sha256": sha256(pdf).hexdigest()}, ensure_ascii=False)
     document = {
@@ -59,7 +60,7 @@ def build_files(
                 "content": each.content,
                 "unreadable": each.unreadable,
             }
-            for each in chain
+            for each in chain.entries
         ],
     }
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in record)

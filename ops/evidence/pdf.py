@@ -7,7 +7,7 @@ JSON file has the text itself.
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from services.writeback.evidence_store import ChainEntry
 
 _TEMPLATE = Path(__file__).with_name("evidence.typ")
 _WITHOUT_GLYPH = re.compile(r"the text `?\"(?P<text>.+?)\"`? could not be displayed")
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
+"""A character in an error of Typst that is not printable, or a mark."""
+
 _BREAK_AFTER = re.compile(r"(\S{48})(?=\S)")
 _LABELS: dict[str, str] = {
     "rendered": "Text of the question",
@@ -50,14 +53,14 @@ def render_pdf(
         "paragraphs": list(paragraphs),
         "entries": [_entry(each) for each in chain],
     }
-    return _compile(json.dumps(data, ensure_ascii=False))
+    return _compile(data)
 
 
 def _entry(each: ChainEntry) -> dict[str, Any]:
     header = each.header
     facts = [[_LABELS.get(name, name), str(value)] for name, value in header["public"].items()]
     if each.content is None:
-        facts.append(["Content", f"can no longer be read: {each.unreadable}"])
+        facts.append(["Content", f"cannot be read: {each.unreadable}"])
     else:
         content = {name: value for name, value in (each.document() or {}).items() if name != "entry"}
         facts += [[label, value] for label, value in _flat(content) if [label, value] not in facts]
@@ -78,13 +81,14 @@ def _flat(value: Any, label: str = "") -> Iterator[tuple[str, str]]:
         yield label, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _compile(data: str) -> bytes:
+def _compile(data: dict[str, Any]) -> bytes:
     while True:
         try:
-            made = typst.compile(_TEMPLATE.read_bytes(), sys_inputs={"data": data}, pdf_standards=["a-2b"])
+            text = json.dumps(data, ensure_ascii=False)
+            made = typst.compile(_TEMPLATE.read_bytes(), sys_inputs={"data": text}, pdf_standards=["a-2b"])
         except typst.TypstError as error:
             missing = _WITHOUT_GLYPH.search(str(error))
-            spelled = _spell_out(data, missing["text"]) if missing else data
+            spelled = _spell_out(data, _ESCAPED.sub(_unescaped, missing["text"])) if missing else data
             if spelled == data:
                 raise
             data = spelled
@@ -93,11 +97,42 @@ def _compile(data: str) -> bytes:
             return made
 
 
-def _spell_out(data: str, missing: str) -> str:
-    """``data`` with these characters spelled out; with a wide one all wide ones, which a font has or lacks together."""
-    wide = any(unicodedata.east_asian_width(character) in "WF" for character in missing)
-    marks = {c for c in data if c in missing or (wide and unicodedata.east_asian_width(c) in "WF")}
-    return "".join(_spelled(c) if c in marks and ord(c) > 0x7F else c for c in data)
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16))
+
+
+def _spell_out(data: dict[str, Any], missing: str) -> dict[str, Any]:
+    """``data`` with these characters spelled out; with a wide one all wide ones, which a font has or lacks together.
+
+    Where that is nothing, as of a digit that a mark makes an emoji (a keycap), all marks that join; else all but ASCII.
+    """
+    is_wide = any(map(_is_wide, missing))
+    for is_spelled in (lambda c: c in missing or (is_wide and _is_wide(c)), _joins, lambda _: True):
+        spelled: dict[str, Any] = _with_spelled(data, is_spelled)
+        if spelled != data:
+            return spelled
+    return data
+
+
+def _with_spelled(value: Any, is_spelled: Callable[[str], bool]) -> Any:
+    if isinstance(value, str):
+        return "".join(_spelled(c) if not _is_plain(c) and is_spelled(c) else c for c in value)
+    if isinstance(value, dict):
+        return {name: _with_spelled(inner, is_spelled) for name, inner in value.items()}
+    return [_with_spelled(inner, is_spelled) for inner in value]
+
+
+def _is_plain(character: str) -> bool:
+    return character == "\n" or (character.isascii() and character.isprintable())
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"
+
+
+def _joins(character: str) -> bool:
+    """A mark or format character, which is drawn as one with the character before it."""
+    return unicodedata.category(character) in {"Me", "Mn", "Cf"}
 
 
 def _spelled(character: str) -> str:

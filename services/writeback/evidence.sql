@@ -59,6 +59,10 @@ left join evidence_keys k using (key_id)
 where e.tenant = $1 and e.record = $2
 order by e.sequence;
 
+-- name: fetch_end
+-- How many entries the chain of a record was given, and the hash of the last one.
+select length, last_hash from evidence_chains where tenant = $1 and record = $2;
+
 -- name: entries_of_people
 -- The entries that are sealed by the keys of these people, by record; the key is null once it is destroyed.
 select e.record, e.sequence, e.header, e.hash, e.key_id, e.sealed, e.recorded_at, k.key, k.destroyed_at

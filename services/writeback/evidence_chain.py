@@ -120,14 +120,17 @@ def open_content(entry: EvidenceEntry, key: bytes) -> str:
     try:
         content = AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to)
     except InvalidTag:
-        raise SealBroken(f"entry {entry.sequence} does not open with its key") from None
+        raise SealBroken("it does not open with its key") from None
     if sha256(content).hexdigest() != header["content_sha256"]:
-        raise SealBroken(f"entry {entry.sequence} opens to another content than its header names")
+        raise SealBroken("it opens to another content than its header names")
     return content.decode()
 
 
-def find_break(entries: Sequence[EvidenceEntry]) -> str | None:
-    """A sentence about the first entry that does not fit; None for a whole chain."""
+def find_break(entries: Sequence[EvidenceEntry], recorded: ChainEnd) -> str | None:
+    """A sentence about the first entry that does not fit, or about missing last ones; None for a whole chain.
+
+    ``recorded`` is its end as it was kept apart from the entries.
+    """
     end = ChainEnd()
     for entry in entries:
         header = json.loads(entry.header)
@@ -138,6 +141,8 @@ def find_break(entries: Sequence[EvidenceEntry]) -> str | None:
         if _digest(entry.sealed) != header["sealed_sha256"]:
             return f"entry {entry.sequence}: its sealed content was changed or removed"
         end = ChainEnd(end.length + 1, entry.hash)
+    if end != recorded:
+        return f"entry {end.length}: it is not the last one; {recorded.length} were recorded"
     return None
 
 

@@ -19,6 +19,7 @@ from services.writeback.evidence_chain import (
     PersonKey,
     SealBroken,
     append_entry,
+    find_break,
     make_key,
     open_content,
 )
@@ -190,11 +191,15 @@ def _draft_of_older(row: Mapping[str, Any]) -> EvidenceDraft:
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """An entry with its content as JSON text; ``unreadable`` says why there is none."""
+    """An entry with its content as JSON text; ``unreadable`` says why there is none.
+
+    ``is_erased``: because its person was erased. Without a content it is at fault otherwise.
+    """
 
     entry: EvidenceEntry
-    content: str | None
-    unreadable: str | None
+    content: str | None = None
+    unreadable: str | None = None
+    is_erased: bool = False
 
     @property
     def header(self) -> dict[str, Any]:
@@ -208,9 +213,28 @@ class ChainEntry:
         return {name: value for name, value in orjson.loads(self.content).items() if name != "salt"}
 
 
-async def fetch_chain(connection: Connection, tenant: str, record: str) -> list[ChainEntry]:
-    """The chain of a record, oldest first; a content that was changed is unreadable, and says so."""
-    return [_chain_entry(row) for row in await connection.fetch(QUERIES.fetch_entries, tenant, record)]
+@dataclass(frozen=True, slots=True)
+class EvidenceChain:
+    """The chain of a record, oldest entry first. ``end`` is as it was kept apart from the entries."""
+
+    entries: Sequence[ChainEntry]
+    end: ChainEnd
+
+    def find_fault(self) -> str | None:
+        """A sentence about the first entry that does not fit, or cannot be read for another reason than an erasure."""
+        if (broken := find_break([each.entry for each in self.entries], self.end)) is not None:
+            return broken
+        faults = (each for each in self.entries if each.content is None and not each.is_erased)
+        return next((f"entry {each.entry.sequence}: {each.unreadable}" for each in faults), None)
+
+
+async def fetch_chain(connection: Connection, tenant: str, record: str) -> EvidenceChain:
+    """The chain of a record; a content that was changed is unreadable, and says so."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await connection.fetch(QUERIES.fetch_entries, tenant, record)
+        end = await connection.fetchrow(QUERIES.fetch_end, tenant, record)
+    recorded = ChainEnd() if end is None else ChainEnd(end["length"], end["last_hash"])
+    return EvidenceChain([_chain_entry(row) for row in rows], recorded)
 
 
 async def fetch_entries_of(connection: Connection, tenant: str, people: Iterable[str]) -> list[tuple[str, ChainEntry]]:
@@ -228,14 +252,17 @@ def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
         sealed=row["sealed"],
     )
     if entry.sealed is None:
-        return ChainEntry(entry, None, "the person was erased before this entry was made")
+        why = "the person was erased before this entry was made"
+        return ChainEntry(entry, unreadable=why, is_erased=True)
+    if row["destroyed_at"] is not None:
+        why = f"the person was erased on {row['destroyed_at']:%Y-%m-%d}: the key of this entry is destroyed"
+        return ChainEntry(entry, unreadable=why, is_erased=True)
     if row["key"] is None:
-        when = f" on {row['destroyed_at']:%Y-%m-%d}" if row["destroyed_at"] else ""
-        return ChainEntry(entry, None, f"the person was erased{when}: the key of this entry is destroyed")
+        return ChainEntry(entry, unreadable="its key is missing, and was not destroyed by an erasure")
     try:
-        return ChainEntry(entry, open_content(entry, row["key"]), None)
+        return ChainEntry(entry, open_content(entry, row["key"]))
     except SealBroken as error:
-        return ChainEntry(entry, None, str(error))
+        return ChainEntry(entry, unreadable=str(error))
 
 
 # ------------------------------------------------------------------ erasing people

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ops.evidence.export import build_files
 from ops.evidence.signing import load_signing_key, public_key_of
 from services.writeback.evidence_chain import ChainEnd, EvidenceDraft, PersonKey, append_entry, make_key, open_content
-from services.writeback.evidence_store import ChainEntry
+from services.writeback.evidence_store import ChainEntry, EvidenceChain
 from shared.contracts.errors import Misconfigured
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -26,10 +26,10 @@ SIGNING_KEY = Ed25519PrivateKey.generate()
 TEXTS = ("May we use an extract of « Marées »? 可以吗 👍", "J’autorise", "نعم", "A" * 300)
 
 
-def chain() -> list[ChainEntry]:
+def chain(texts: Sequence[str] = TEXTS) -> EvidenceChain:
     """Four entries; the person of the third is erased."""
     end, made = ChainEnd(), []
-    for number, text in enumerate(TEXTS, 1):
+    for number, text in enumerate(texts, 1):
         draft = EvidenceDraft(
             tenant="penrose",
             record="rights/R-9",
@@ -43,10 +43,10 @@ def chain() -> list[ChainEntry]:
         key = make_key()
         entry, end = append_entry(end, draft, PersonKey(key.key_id, key.key))
         made.append(
-            ChainEntry(entry, None, "the person was erased") if number == 3
-            else ChainEntry(entry, open_content(entry, key.key or b""), None)
+            ChainEntry(entry, unreadable="the person was erased", is_erased=True) if number == 3
+            else ChainEntry(entry, open_content(entry, key.key or b""))
         )  # fmt: skip
-    return made
+    return EvidenceChain(made, end)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +189,25 @@ def test_the_pdf_says_that_it_is_pdf_a(exported: Path) -> None:
     assert pdf.startswith(b"%PDF-1.7")
     assert b"<pdfaid:part>2</pdfaid:part>" in pdf
     assert b"<pdfaid:conformance>B</pdfaid:conformance>" in pdf
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ตกลงครับ",
+        "1️⃣ yes",
+        "a\x08b\x1b[0m",
+        "\x9f",
+        "\ufffe \ue000",
+        "\U000f0000 \u0378",
+        "ok \U0001f9d1\u200d\U0001f4bb",
+    ],
+    ids=["thai", "keycap", "control", "c1", "no character", "private", "joined"],
+)
+def test_the_pdf_is_made_whatever_people_write(text: str) -> None:
+    """What no font has is spelled out."""
+    files = build_files("penrose", "rights/R-9", chain([text]), [], SIGNING_KEY, NOW)
+    assert files["rights-R-9.pdf"].startswith(b"%PDF-1.7")
 
 
 def test_a_key_that_cannot_sign_is_named_by_its_setting(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ops.__main__ import app
 from ops.evidence.signing import public_key_of
 from services.writeback.evidence_chain import EvidenceDraft
 from services.writeback.evidence_store import append_evidence
+from tests.ops.rows import execute
 from tests.ops.stet_command import WHY
 from tests.services.writeback.writeback_under_test import open_pool
 
@@ -110,3 +111,34 @@ def test_evidence_without_a_key_to_sign_with_is_not_exported(stet: CliRunner, tm
     found = stet.invoke(app, ["evidence", "export", RECORD, *WHY, "--to", str(tmp_path / "court")])
     assert (found.exit_code, "STET_EVIDENCE_KEY_FILE" in found.stderr) == (2, True)
     assert not (tmp_path / "court").exists()
+
+
+_OTHER_KEY = "update writeback.evidence_keys set key = sha256('another') where person_id = 'p1'"
+
+
+@pytest.mark.usefixtures("evidence", "signing_key")
+@pytest.mark.parametrize(
+    ("tampering", "sentence", "verdict"),
+    [
+        ("delete from writeback.evidence_entries where sequence = 2", "entry 1: it is not the last one", "entry 1"),
+        ("delete from writeback.evidence_entries", "entry 0: it is not the last one", "entry 0"),
+        (_OTHER_KEY, "entry 2: it does not open with its key", "entry 2: its content"),
+        ("delete from writeback.evidence_keys", "entry 1: its key is missing", "entry 1: its content"),
+    ],
+    ids=["cut", "emptied", "key exchanged", "keys deleted"],
+)
+def test_what_an_administrator_removed_or_exchanged_is_not_signed_as_whole(
+    stet: CliRunner, postgres_database: str, tmp_path: Path, tampering: str, sentence: str, verdict: str
+) -> None:
+    """Neither the command nor the script takes a shorter chain for the whole, or a lost key for an erasure."""
+    asyncio.run(
+        execute(postgres_database, "set session_replication_role = replica; " + tampering)
+    )  # no trigger hinders it
+    arguments = ["evidence", "export", RECORD, *WHY, "--to", str(tmp_path)]
+    found = stet.invoke(app, arguments)
+    assert (found.exit_code, sentence in found.stderr) == (1, True), found.output
+    call = [sys.executable, "-I", str(tmp_path / "verify.py"), str(tmp_path / "rights-R-9.json")]
+    verified = subprocess.run(call, capture_output=True, text=True, check=False, timeout=50)  # noqa: S603 -- ours
+    assert (verified.returncode, verified.stderr.startswith(verdict)) == (1, True), verified.stderr
+    shown = stet.invoke(app, ["evidence", "show", RECORD, *WHY])
+    assert (shown.exit_code, sentence in shown.stderr) == (1, True), shown.output

@@ -6,7 +6,7 @@ import asyncpg
 import orjson
 import pytest
 
-from services.writeback.evidence_chain import EvidenceDraft, find_break
+from services.writeback.evidence_chain import EvidenceDraft
 from services.writeback.evidence_store import (
     append_evidence,
     destroy_keys,
@@ -46,8 +46,8 @@ async def append(writeback: WritebackUnderTest, *drafts: EvidenceDraft) -> int:
 async def readable(writeback: WritebackUnderTest, record: str = "rights/R-9") -> list[bool]:
     async with writeback.pool.acquire() as connection:
         chain = await fetch_chain(connection, TENANT, record)
-    assert find_break([each.entry for each in chain]) is None
-    return [each.content is not None for each in chain]
+    assert chain.find_fault() is None
+    return [each.content is not None for each in chain.entries]
 
 
 async def test_evidence_holds_the_request_its_proof_and_the_value_read_back(
@@ -88,7 +88,7 @@ async def test_a_conflict_leaves_evidence(writeback: WritebackUnderTest) -> None
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("conflict")
     async with writeback.pool.acquire() as connection:
-        (entry,) = await fetch_chain(connection, TENANT, "works/61421")
+        (entry,) = (await fetch_chain(connection, TENANT, "works/61421")).entries
     content = entry.document() or {}
     assert (content["outcome"], content["detail"], content["read_back"][0]["read"]) == (
         "conflict",

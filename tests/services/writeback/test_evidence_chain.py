@@ -1,6 +1,7 @@
 """A chain breaks at the entry that was touched; a content opens with its own key alone, and for its own entry."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -39,9 +40,14 @@ def chain(*keys: PersonKey) -> list[EvidenceEntry]:
     return made
 
 
+def end_of(entries: Sequence[EvidenceEntry]) -> ChainEnd:
+    return ChainEnd(len(entries), entries[-1].hash)
+
+
 def test_a_chain_that_was_left_alone_is_whole() -> None:
-    assert find_break(chain()) is None
-    assert find_break([]) is None
+    made = chain()
+    assert find_break(made, end_of(made)) is None
+    assert find_break([], ChainEnd()) is None
 
 
 def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
@@ -63,27 +69,30 @@ def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
         (lambda e: [e[1], e[0], e[2]], "entry 2: it does not follow entry 0"),
         (lambda e: [e[0], replace(e[1], sealed=e[0].sealed), e[2]], "entry 2: its sealed content"),
         (lambda e: [e[0], replace(e[1], sealed=None), e[2]], "entry 2: its sealed content"),
+        (lambda e: e[:2], "entry 2: it is not the last one; 3 were recorded"),
+        (lambda e: e[:0], "entry 0: it is not the last one"),
     ],
-    ids=["changed", "removed", "repeated", "in another order", "sealed again", "unsealed"],
+    ids=["changed", "removed", "repeated", "in another order", "sealed again", "unsealed", "cut", "emptied"],
 )
 def test_a_chain_breaks_at_the_entry_that_was_touched(touched: object, sentence: str) -> None:
     assert callable(touched)
-    assert (find_break(touched(chain())) or "").startswith(sentence)
+    made = chain()
+    assert (find_break(touched(made), end_of(made)) or "").startswith(sentence)
 
 
 def test_an_entry_about_a_person_who_is_gone_has_no_content_and_keeps_its_place() -> None:
     made = chain(KEY, PersonKey("k2", None), KEY)
     assert [each.sealed is None for each in made] == [False, True, False]
-    assert find_break(made) is None
+    assert find_break(made, end_of(made)) is None
     with pytest.raises(ValueError, match="entry 2"):
         open_content(made[1], KEY.key or b"")
 
 
 def test_a_content_does_not_open_with_another_key_or_in_the_place_of_another() -> None:
     first, second, _ = chain()
-    with pytest.raises(SealBroken, match="entry 1"):
+    with pytest.raises(SealBroken, match="does not open"):
         open_content(first, make_key().key or b"")
-    with pytest.raises(SealBroken, match="entry 2"):
+    with pytest.raises(SealBroken, match="does not open"):
         open_content(replace(second, sealed=first.sealed), KEY.key or b"")
 
 

@@ -96,7 +96,7 @@ async def test_a_task_whose_write_is_not_wanted_any_more_is_dropped(
     await documented.wait_for_outcomes("manual", "conflict", "verified", "approved")
     assert (await documented.events())[1]["data"]["detail"] == "dropped"
     async with documented.pool.acquire() as connection:
-        entry = (await fetch_chain(connection, TENANT, "works/61421"))[1].document()
+        entry = (await fetch_chain(connection, TENANT, "works/61421")).entries[1].document()
     assert entry is not None
     assert (entry["outcome"], entry["detail"], entry["note"]) == ("conflict", "dropped", "the work was cancelled")
     assert "closed before" in command(postgres_database, *DONE).stderr
