@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.dispatcher.templates import USABLE_STATUSES
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES
 from services.rules.rulebook.model import PARAMETER, Rulebook, Template, TemplateText
 from shared.contracts.values import JsonObject
@@ -150,25 +151,33 @@ def _plan(wanted: WantedTemplate, entry: Mapping[str, Any] | None) -> PlannedTem
     if entry is None:
         return PlannedTemplate(wanted, TemplateAction.CREATE, "MISSING", "")
     status, category = str(entry.get("status")).upper(), str(entry.get("category")).upper()
+    differences, other_category = _differences(wanted, entry), category_note(wanted, category)
 
-    def planned(action: TemplateAction, note: str = "") -> PlannedTemplate:
+    def planned(action: TemplateAction, *notes: str) -> PlannedTemplate:
+        note = "; ".join(filter(None, (*notes, other_category)))
         return PlannedTemplate(wanted, action, status, category, note, str(entry.get("id", "")))
 
-    differences = _differences(wanted, entry)
     if differences and status in _EDITABLE:
         return planned(TemplateAction.EDIT, differences)
     if status in _IN_REVIEW:
         return planned(TemplateAction.WAIT, f"in review; then: {differences}" if differences else "in review")
-    if differences or status in _UNUSABLE:
-        reason = str(entry.get("rejected_reason") or "NONE")
-        note = _UNUSABLE.get(status, f"it is {status} and takes no edit: raise its version")
-        return planned(TemplateAction.ACT, note if reason == "NONE" else f"{note} (reason: {reason})")
-    if category != wanted.category:
-        return planned(TemplateAction.ACT, _category_note(wanted, category))
-    return planned(TemplateAction.KEEP)
+    if differences or status not in USABLE_STATUSES:
+        return planned(TemplateAction.ACT, _unusable_note(status, str(entry.get("rejected_reason") or "NONE")))
+    return planned(TemplateAction.ACT if other_category else TemplateAction.KEEP)
 
 
-def _category_note(wanted: WantedTemplate, category: str) -> str:
+def _unusable_note(status: str, reason: str) -> str:
+    if status in USABLE_STATUSES:
+        return f"it is {status} and takes no edit: raise its version"
+    other = f"it is {status} at Meta and is not sent: restore it in WhatsApp Manager, or raise its version"
+    note = _UNUSABLE.get(status, other)
+    return note if reason == "NONE" else f"{note} (reason: {reason})"
+
+
+def category_note(wanted: WantedTemplate, category: str) -> str:
+    """Advice where Meta has another category than the file; else nothing."""
+    if category == wanted.category:
+        return ""
     if category == "MARKETING":
         return (
             "Meta moved it to MARKETING: it goes only to people who consented to marketing; say it otherwise under a"
@@ -188,14 +197,14 @@ def _visible(components: Iterable[Mapping[str, Any]]) -> dict[str, object]:
     by_type = {str(each.get("type")).upper(): each for each in components if isinstance(each, Mapping)}
     body, buttons = by_type.get("BODY", {}), by_type.get("BUTTONS", {}).get("buttons") or []
     return {
-        "body": _WHITESPACE.sub(" ", str(body.get("text", ""))).strip(),
+        "body": [_BLANKS.sub(" ", line).strip() for line in str(body.get("text", "")).strip().splitlines()],
         "buttons": [(str(button.get("type")).upper(), button.get("text")) for button in buttons],
         "header": str(by_type.get("HEADER", {}).get("format", "")).upper(),
         "parts": sorted(by_type.keys() - {"BODY", "BUTTONS", "HEADER"}),
     }
 
 
-_WHITESPACE = re.compile(r"\s+")
+_BLANKS = re.compile(r"\s+")
 
 
 def _components(template: Template, text: TemplateText) -> list[JsonObject]:

@@ -29,10 +29,12 @@ from ops.template_plan import (
     PlannedTemplate,
     TemplateAction,
     WantedTemplate,
+    category_note,
     plan_templates,
     rows_of,
     wanted_templates,
 )
+from services.dispatcher.templates import USABLE_STATUSES
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.rule_folder import read_folder
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint, TemplateRefused
@@ -147,7 +149,7 @@ def apply_command(
 
     Meta reviews each within a day. It takes one edit a day of an approved template, and ten in thirty days. Nothing is
     ever deleted. The example of a document, a PDF that the template's file names, is uploaded under the app of
-    STET_WHATSAPP_APP. Exit code 1 where something was refused, or is left for a person.
+    STET_WHATSAPP_APP. Exit code 1 where something was refused, was put into another category, or is left for a person.
     """
     wanted, settings = _wanted(folder), load_command_settings(TemplateSettings)
 
@@ -166,8 +168,8 @@ def apply_command(
         left = [each for each in plan if each.action not in {*_APPLIED, TemplateAction.KEEP}]
         rows = [*done, *rows_of(left)]
         print_rows(rows, _columns(_PLAN_COLUMNS, rows), output, empty="the account has every template as it is written")
-        refused = any(row["action"] == _REFUSED for row in done)
-        return ExitCode.FINDINGS if refused or _needs_a_person(left) else ExitCode.FINE
+        noted = any(row["action"] in {_REFUSED, _CREATED} and row["note"] for row in done)
+        return ExitCode.FINDINGS if noted or _needs_a_person(left) else ExitCode.FINE
 
     run(command())
 
@@ -197,12 +199,11 @@ def status_command(output: Format = OutputFormat.TEXT) -> None:
 
 _SEVERAL = 2
 _APPLIED = frozenset({TemplateAction.CREATE, TemplateAction.EDIT})
-_REFUSED = "refused"
+_REFUSED, _CREATED = "refused", "created"
 _NEVER_READ = (
     "the account's list was never read: STET_WHATSAPP_BUSINESS_ACCOUNT names the account to the dispatcher, and with "
     "STET_WHATSAPP_TEMPLATES_SECONDS at 0 it reads none"
 )
-_USABLE = frozenset({"APPROVED", "USABLE", "FLAGGED", "REINSTATED"})
 
 
 def _wanted(folder: Path) -> list[WantedTemplate]:
@@ -263,7 +264,9 @@ async def _apply(client: TemplateClient, examples: Examples, planned: PlannedTem
         wanted = await examples.attach(planned.wanted)
         if planned.action is TemplateAction.CREATE:
             answer = await client.create(wanted.creation())
-            return {**row, "action": "created", "status": str(answer.get("status", "")), "note": ""}
+            category = str(answer.get("category") or wanted.category).upper()
+            said = {"status": str(answer.get("status", "")), "category": category}
+            return {**row, "action": _CREATED, **said, "note": category_note(wanted, category)}
         await client.edit(planned.template_id, {"components": wanted.components})
     except (UnusableExample, TemplateRefused, Unavailable) as error:
         return {**row, "action": _REFUSED, "note": str(error)}
@@ -293,4 +296,4 @@ def _needs_a_person(left: Iterable[PlannedTemplate]) -> bool:
 
 def _is_held(row: dict[str, Any]) -> bool:
     moved = row["category"] == "MARKETING" and row["moved_from"] not in {None, "", "MARKETING"}
-    return row["status"] not in _USABLE or moved or bool(row["waiting"])
+    return row["status"] not in USABLE_STATUSES or moved or bool(row["waiting"])

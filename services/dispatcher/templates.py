@@ -48,6 +48,8 @@ _STATES: Mapping[str, TemplateState] = {
 KNOWN_STATUSES = tuple(_STATES)
 """Meta's words for the state of a template, and ours for one that is missing."""
 
+USABLE_STATUSES = frozenset(word for word, state in _STATES.items() if state is TemplateState.USABLE)
+
 GONE_STATUSES = tuple(
     word for word, state in _STATES.items() if state in {TemplateState.DISABLED, TemplateState.MISSING}
 )

@@ -1,5 +1,6 @@
 """The plan: what differs between the templates of the rules and those of the account."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ REQUEST = next(each for each in WANTED if each.name == "permission_request_v1" a
 
 def account_entry(**changes: Any) -> dict[str, Any]:
     return {**REQUEST.creation(), "id": "17", "status": "APPROVED", "rejected_reason": "NONE", **changes}
+
+
+def body_with(change: Callable[[str], str]) -> list[dict[str, Any]]:
+    return [
+        {**part, "text": change(part["text"])} if part["type"] == "BODY" else part
+        for part in REQUEST.creation()["components"]
+    ]
 
 
 def planned(*listed: dict[str, Any]) -> PlannedTemplate:
@@ -56,6 +64,12 @@ _CASES: list[tuple[str, dict[str, Any], TemplateAction]] = [
     ("other words after a rejection", {"status": "REJECTED", "components": []}, TemplateAction.EDIT),
     ("paused", {"status": "PAUSED"}, TemplateAction.ACT),
     ("moved to marketing", {"category": "MARKETING"}, TemplateAction.ACT),
+    ("flagged", {"status": "FLAGGED"}, TemplateAction.KEEP),
+    ("archived", {"status": "ARCHIVED"}, TemplateAction.ACT),
+    ("to be deleted", {"status": "PENDING_DELETION"}, TemplateAction.ACT),
+    ("a word that is new", {"status": "SUSPENDED"}, TemplateAction.ACT),
+    ("other paragraphs", {"components": body_with(lambda text: text.replace(": ", ":\n\n"))}, TemplateAction.EDIT),
+    ("blanks at the ends of lines", {"components": body_with(lambda text: f"{text}  \r\n")}, TemplateAction.KEEP),
 ]
 
 
@@ -67,6 +81,12 @@ def test_the_plan_follows_its_table(changes: dict[str, Any], action: TemplateAct
 def test_a_missing_template_is_created_and_others_are_left_alone() -> None:
     assert planned(account_entry(name="somebody_elses")).action is TemplateAction.CREATE
     assert planned(account_entry(language="fr")).action is TemplateAction.CREATE
+
+
+def test_a_category_that_meta_moved_is_said_beside_everything_else() -> None:
+    others: list[dict[str, Any]] = [{"components": []}, {"status": "PENDING"}, {"status": "PAUSED"}]
+    for changes in others:
+        assert "Meta moved it to MARKETING" in planned(account_entry(category="MARKETING", **changes)).note
 
 
 def test_a_rejection_says_its_reason() -> None:

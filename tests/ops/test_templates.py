@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from dev.postgres import login_of
+from dev.whatsapp.template_account import TemplateAccount
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, SimulatorUnderTest, running_simulator
 from tests.ops.stet_command import run_stet
@@ -134,6 +135,19 @@ async def test_a_template_whose_example_cannot_be_uploaded_is_left_to_a_person(
     assert rows["statement_cover_v1"]["action"] == "act"
     assert note in rows["statement_cover_v1"]["note"]
     assert rows["permission_request_v1"]["action"] == "created"
+
+
+@pytest.mark.usefixtures("simulator")
+async def test_a_category_that_meta_chooses_at_once_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the creation has it, and no webhook need follow."""
+    create = TemplateAccount.create
+    monkeypatch.setattr(TemplateAccount, "create", lambda *args: {**create(*args), "category": "MARKETING"})
+    assert await stet("apply", folder, "--yes", "--format", "json") == 1
+    for row in rows_of(capsys):
+        assert (row["action"], row["category"]) == ("created", "MARKETING")
+        assert "Meta moved it to MARKETING" in row["note"]
 
 
 @pytest.mark.usefixtures("simulator")
