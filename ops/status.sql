@@ -32,9 +32,10 @@ cross join lateral (
 where c.tenant = $1 and (c.live or c.next_due is not null);
 
 -- name: set_aside_chains
+-- As rules counts them.
 select count(*) as count, min(s.set_aside_at) as oldest
 from rules.chains_set_aside s join rules.chains c using (chain_id)
-where c.tenant = $1 and c.live and c.next_due is null;
+where c.tenant = $1 and c.next_due is null and c.document ? 'next_due';
 
 -- name: left_out
 -- People that a step of a running chain did not reach.

@@ -347,14 +347,15 @@ on conflict (chain_id) do update
 set due = excluded.due, reason = excluded.reason, sentence = excluded.sentence, set_aside_at = excluded.set_aside_at;
 
 -- name: count_set_aside
--- Chains set aside; one that an event made due again does not count.
-select count(*) from chains_set_aside s join chains c using (chain_id) where c.live and c.next_due is null;
+-- Chains set aside, also ended ones that still had something due. Their document keeps when; one that an event has made
+-- due again, or has left nothing to do, does not count.
+select count(*) from chains_set_aside s join chains c using (chain_id) where c.next_due is null and c.document ? 'next_due';
 
 -- name: find_set_aside
 -- Chains set aside with their reasons, the oldest first.
 select s.chain_id, c.rule, c.subject, s.due, s.reason, s.sentence, s.set_aside_at
 from chains_set_aside s join chains c using (chain_id)
-where c.live and c.next_due is null
+where c.next_due is null and c.document ? 'next_due'
 order by s.set_aside_at;
 
 -- name: retry_set_aside

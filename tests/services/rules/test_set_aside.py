@@ -102,6 +102,23 @@ async def test_chains_are_counted_and_listed_and_each_is_retried_by_itself(
     assert await set_aside() == []
 
 
+async def test_a_chain_that_was_set_aside_after_its_end_is_listed_and_one_that_ends_then_is_not(
+    service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        fails_for(patched, "block_id=BL-1", "block_id=BL-3")
+        await service.pass_time(LATER)
+    assert len(await chains.list_set_aside(service.pool)) == 2
+    await service.receive(
+        golden_event("consonance.work.unblocked.v1", block_id="BL-1", work={"work_id": 61417, "title": "The Salt Road"})
+    )
+    (left,) = await chains.list_set_aside(service.pool)
+    assert left["subject"] == "block_id=BL-3"
+    await service.pool.execute("update chains set active = false, live = false where subject = 'block_id=BL-3'")
+    assert [row["chain_id"] for row in await chains.list_set_aside(service.pool)] == [left["chain_id"]]
+    assert await service.pool.fetchval(QUERIES.count_set_aside) == 1
+
+
 async def unreadable(service: RulesUnderTest, subject: str) -> str:
     query = "update chains set document = document - 'steps' where subject = $1 returning chain_id"
     return str(await service.pool.fetchval(query, subject))
