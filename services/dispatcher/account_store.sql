@@ -88,7 +88,7 @@ from account_templates where tenant = $1 group by 1;
 select reason, count(*) as messages from messages
 where tenant = $1 and state = 'waiting' and reason in (
     'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
-    'template_disabled'
+    'template_disabled', 'template_throttled'
 )
 group by reason;
 

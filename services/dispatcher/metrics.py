@@ -15,7 +15,7 @@ from services.dispatcher.provider_responses import (
     SendUncertain,
     error_class,
 )
-from services.dispatcher.reasons import MessageReason
+from services.dispatcher.reasons import TEMPLATE_WAITS, MessageReason
 from services.dispatcher.store import RequestOrigin
 from services.dispatcher.templates import KNOWN_STATUSES
 from shared.contracts.messages import (
@@ -46,14 +46,6 @@ _OUTCOMES: dict[type[MessageEventData], str] = {
     MessageWithdrawn: "withdrawn",
     MessageTooLate: "too_late",
 }
-TEMPLATE_WAITS = (
-    MessageReason.TEMPLATE_PAUSED,
-    MessageReason.TEMPLATE_PENDING,
-    MessageReason.TEMPLATE_REJECTED,
-    MessageReason.TEMPLATE_MISSING,
-    MessageReason.TEMPLATE_RECATEGORISED,
-    MessageReason.TEMPLATE_DISABLED,
-)
 ACCOUNT_WAITS = (MessageReason.PORTFOLIO_LIMIT, MessageReason.ACCOUNT_RESTRICTED)
 TEMPLATE_STATUSES = (*KNOWN_STATUSES, "OTHER")
 _LANE_DELAYS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)

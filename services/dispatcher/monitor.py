@@ -10,6 +10,7 @@ from services.dispatcher import metrics
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.claimer import Moment
 from services.dispatcher.delivery_evidence import DeliveryEvidence
+from services.dispatcher.reasons import TEMPLATE_WAITS
 from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
 from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
 from shared.contracts.messages import Lane
@@ -129,7 +130,7 @@ class Monitor:
             metrics.TEMPLATES.labels(status).set(statuses.pop(status, 0))
         metrics.TEMPLATES.labels("OTHER").set(sum(statuses.values()))
         metrics.TEMPLATES_RECATEGORISED.set(recategorised)
-        for reason in metrics.TEMPLATE_WAITS:
+        for reason in TEMPLATE_WAITS:
             metrics.MESSAGES_FOR_TEMPLATES.labels(reason.value).set(waiting.get(reason.value, 0))
         limited = await self.account.waiting_for_limits(self.pool)
         for reason in metrics.ACCOUNT_WAITS:

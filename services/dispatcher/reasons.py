@@ -62,7 +62,7 @@ class MessageReason(StrEnum):
     LEASE_ENDED = "lease_ended"
 
 
-_OF_TEMPLATES = (
+TEMPLATE_WAITS = (
     MessageReason.TEMPLATE_PAUSED,
     MessageReason.TEMPLATE_PENDING,
     MessageReason.TEMPLATE_REJECTED,
@@ -73,7 +73,7 @@ _OF_TEMPLATES = (
 )
 
 MAY_BE_PASSED = (
-    *_OF_TEMPLATES,
+    *TEMPLATE_WAITS,
     MessageReason.BUDGET_SPENT,
     MessageReason.QUIET_HOURS,
     MessageReason.PAUSED_BY_OPERATOR,
@@ -82,7 +82,7 @@ MAY_BE_PASSED = (
 """While a message waits for one of these, messages of other chains may pass its chain in their chat."""
 
 WAITS_OUTSIDE_WINDOWS = (
-    *_OF_TEMPLATES,
+    *TEMPLATE_WAITS,
     MessageReason.PORTFOLIO_LIMIT,
     MessageReason.ACCOUNT_RESTRICTED,
     MessageReason.BUDGET_SPENT,

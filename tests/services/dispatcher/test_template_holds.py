@@ -180,6 +180,7 @@ async def test_a_template_that_is_refused_in_answer_waits_until_it_is_reported_u
     await dispatcher.wait_for_reason("template_throttled")
     await dispatcher.handle(send_request("m2", "p2"))
     await dispatcher.wait_for_reason("template_throttled", "m2")
+    assert await dispatcher.parts.handler.account.waiting_for_templates(dispatcher.pool) == {"template_throttled": 2}
     await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(seconds=1)), "APPROVED"))
     await dispatcher.wait_for_state("accepted")
     await dispatcher.wait_for_state("accepted", "m2")
