@@ -66,7 +66,11 @@ async def _check_tenant(pool: Pool, tenant: str) -> None:
     except asyncpg.UndefinedTableError:
         return  # no schema yet; the command says what it lacks
     if known and tenant not in known:
-        raise Misconfigured("STET_TENANT", f"this database knows no tenant {tenant}; it has {', '.join(known)}")
+        advice = (
+            f"this database knows no tenant {tenant}; it has {', '.join(known)}. Correct the name, or let "
+            f"STET_POSTGRES_DSN name the database of {tenant}: each tenant has one of its own"
+        )
+        raise Misconfigured("STET_TENANT", advice)
 
 
 async def _connect(dsn: str, **options: object) -> object:

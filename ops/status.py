@@ -385,13 +385,19 @@ async def lag_by_service(pool: Pool, kept: Mapping[Position, range]) -> dict[str
 
 
 async def _leader_lines(connection: Connection, tenant: str) -> list[StatusLine]:
-    names = {"sender": f"stet/dispatcher/portfolio/{tenant}", **{f"relay of {s}": f"stet/{s}/relay" for s in SERVICES}}
+    """The poll counts where it has run: a publisher whose systems push everything has none."""
+    polls = await connection.fetch(QUERIES.polls, tenant)
+    locks = {
+        "sender": f"stet/dispatcher/portfolio/{tenant}",
+        **({"poll": f"stet/ingest/poll/{tenant}"} if polls else {}),
+        **{f"{task} of {service}": f"stet/{service}/{task}" for task in ("relay", "audit") for service in SERVICES},
+    }
     lines = []
-    for name, lock in names.items():
+    for name, lock in locks.items():
         key = advisory_lock_key(lock) & 0xFFFF_FFFF_FFFF_FFFF
         holders = await connection.fetchval(QUERIES.lock_holders, key >> 32, key & 0xFFFF_FFFF)
         shown = "held" if holders else "not held"
-        hint = "" if holders else "does the service run?"
+        hint = "" if holders else f"{_RUNBOOKS}/StetLeaderCount.md"
         lines.append(StatusLine("leader", name, shown, wrong=not holders, hint=hint))
     return lines
 

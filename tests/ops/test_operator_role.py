@@ -68,6 +68,7 @@ async def test_a_tenant_that_the_database_does_not_know_is_refused(
     result = await asyncio.to_thread(stet.invoke, app, command)
     assert result.exit_code == 2, result.output
     assert "STET_TENANT: this database knows no tenant penrse; it has penrose" in result.stderr
+    assert "Correct the name, or let STET_POSTGRES_DSN name the database of penrse" in result.stderr.replace("\n", " ")
 
 
 async def test_before_the_first_start_of_rules_any_tenant_is_taken(

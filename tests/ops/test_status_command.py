@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from ops.__main__ import app
 from ops.status import lag_by_service
-from shared.runtime.postgres import Pool
+from shared.contracts.topics import SERVICES
+from shared.runtime.postgres import Pool, advisory_lock_key
 from tests.ops.rows import execute
 
 pytestmark = pytest.mark.integration
@@ -113,6 +114,37 @@ def test_the_status_says_which_number_is_rated_low_and_how_many_people_a_day_may
         "people a day, account 10": (2000, False, ""),
         "people a day, account 20": ("unlimited", False, ""),
     }
+
+
+POLLED = """
+insert into ingest.passes (tenant, entity, started_at, after, completed_at, fields)
+values ('penrose', 'works', now(), 0, now(), '{}')
+"""
+LOCKS = {
+    "sender": "stet/dispatcher/portfolio/penrose",
+    "poll": "stet/ingest/poll/penrose",
+    **{f"{task} of {service}": f"stet/{service}/{task}" for task in ("relay", "audit") for service in SERVICES},
+}
+
+
+async def test_the_status_names_every_task_that_no_replica_leads(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    assert "poll" not in await _leaders(stet), "a publisher whose systems push has no poll"
+    await execute(postgres_database, POLLED)
+    connection = await asyncpg.connect(postgres_database)
+    for lock in LOCKS.values():
+        await connection.execute("select pg_advisory_lock($1)", advisory_lock_key(lock))
+    assert await _leaders(stet) == dict.fromkeys(LOCKS, ("held", ""))
+    await connection.close()
+    assert await _leaders(stet) == dict.fromkeys(LOCKS, ("not held", "docs/operations/runbooks/StetLeaderCount.md"))
+
+
+async def _leaders(stet: CliRunner) -> dict[str, tuple[str, str]]:
+    shown = await asyncio.to_thread(stet.invoke, app, ["status", "--format", "json"])
+    rows = map(json.loads, shown.stdout.splitlines())
+    return {row["name"]: (row["value"], row["hint"]) for row in rows if row["area"] == "leader"}
 
 
 async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None:
