@@ -45,6 +45,7 @@ LOAD_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "STET_SEND_TIMEOUT_SECONDS": "4",
         "STET_UNPROVEN_AFTER_SECONDS": "20",
         "STET_WHATSAPP_RATES": '{"main":20,"acquisitions":20}',
+        "STET_WHATSAPP_TEMPLATES_SECONDS": "0",  # those of the run are registered after the start
     },
     "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_MAY_LAND": "4"},
 }

@@ -215,6 +215,7 @@ def test_the_simulators_of_compose_agree_with_the_services() -> None:
     assert whatsapp.app_secret in ingest["STET_WHATSAPP_APP_SECRETS"]
     assert whatsapp.verify_token == ingest["STET_WHATSAPP_VERIFY_TOKEN"]
     assert whatsapp.token == dispatcher["STET_WHATSAPP_TOKEN"]
+    assert {str(whatsapp.business_account)} == {of["STET_WHATSAPP_BUSINESS_ACCOUNT"] for of in (ingest, dispatcher)}
     assert consonance.key == ingest["STET_CONSONANCE_KEY"] == COMPOSE["writeback"]["environment"]["STET_CONSONANCE_KEY"]
     assert consonance.webhook_secret in ingest["STET_CONSONANCE_WEBHOOK_SECRETS"]
 

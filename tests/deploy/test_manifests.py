@@ -74,6 +74,15 @@ def test_an_overlay_sets_every_setting_that_has_no_default(name: str) -> None:
     assert list(policies.required_settings(overlay(name))) == []
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_where_lines_are_set_their_account_is_too(name: str) -> None:
+    """Without it the dispatcher reads no templates, and takes what Meta says of other accounts for its own."""
+    settings = [one["data"] for one in of_kind(overlay(name), "ConfigMap") if "STET_WHATSAPP_LINES" in one["data"]]
+    assert len(settings) == 3
+    assert len({one.get("STET_WHATSAPP_BUSINESS_ACCOUNT") for one in settings} - {None}) == 1
+    assert all("STET_WHATSAPP_BUSINESS_ACCOUNT" in one for one in settings)
+
+
 def test_two_objects_of_a_build_never_have_one_name() -> None:
     for name, built in everything().items():
         names = [(one["apiVersion"], one["kind"], one["metadata"]["name"]) for one in built]

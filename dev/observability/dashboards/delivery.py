@@ -217,6 +217,14 @@ def delivery_dashboard() -> Dashboard:
                         [Query("max by (line) (stet_line_stopped)", "{{line}}")],
                         limits=(1, 1),
                         empty_because="a line appears when WhatsApp has once stopped it",
+                        width=8,
+                    ),
+                    Panel(
+                        "How does WhatsApp rate the number of each line?",
+                        "1 for the quality last read, every ten minutes. YELLOW or RED: people block or report it.",
+                        "short",
+                        [Query("max by (line, quality) (stet_line_quality) > 0", "{{line}}: {{quality}}")],
+                        width=8,
                     ),
                     Panel(
                         "Is the webhook covered?",
@@ -230,6 +238,7 @@ def delivery_dashboard() -> Dashboard:
                             Query("sum(stet_unread_partitions)", "unread partitions"),
                         ],
                         limits=(1, 1),
+                        width=8,
                     ),
                 ],
             ),
