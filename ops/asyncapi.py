@@ -5,12 +5,13 @@ Generated from ``shared.contracts.topics``; docs/asyncapi.yaml is kept equal to 
 
 import inspect
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
+from msgspec import Struct
 from ruamel.yaml import YAML
 
 from shared.contracts.envelope import Attributes, EventData
@@ -19,7 +20,7 @@ from shared.runtime.topic_setup import config_of
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "asyncapi.yaml"
 _KAFKA_BINDING = "0.5.0"
-_SCHEMA = "#/components/schemas/{name}"
+SCHEMA = "#/components/schemas/{name}"
 
 _TRACE = {"traceparent": {"type": "string", "description": "W3C Trace Context of the event."}}
 _PARKED_HEADERS = {
@@ -59,7 +60,7 @@ def document_yaml(document: Mapping[str, Any]) -> str:
 
 def asyncapi_document() -> dict[str, Any]:
     models = {kind: model for topic in ALL_TOPICS for kind, model in topic.kinds.items()}
-    _, schemas = msgspec.json.schema_components((Attributes, *models.values()), ref_template=_SCHEMA)
+    schemas = contract_schemas((Attributes, *models.values()))
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -106,19 +107,28 @@ def _operation(service: str, action: str, topic: Topic) -> tuple[str, dict[str, 
 
 
 def _message(kind: str, model: type[EventData]) -> dict[str, Any]:
-    data = {"type": {"const": kind}, "data": {"$ref": _SCHEMA.format(name=model.__name__)}}
+    data = {"type": {"const": kind}, "data": {"$ref": SCHEMA.format(name=model.__name__)}}
     return {
         "name": kind,
         "title": model.__name__,
-        **_summary(model),
+        **({"summary": summary} if (summary := contract_summary(model)) else {}),
         "headers": {"type": "object", "properties": _TRACE},
-        "payload": {"allOf": [{"$ref": _SCHEMA.format(name="Attributes")}, {"properties": data, "required": ["data"]}]},
+        "payload": {"allOf": [{"$ref": SCHEMA.format(name="Attributes")}, {"properties": data, "required": ["data"]}]},
     }
 
 
-def _summary(model: type[EventData]) -> Mapping[str, str]:
-    own = model.__dict__.get("__doc__")
-    return {"summary": " ".join(inspect.cleandoc(own).split())} if own else {}
+def contract_schemas(models: Iterable[type[Struct]]) -> dict[str, Any]:
+    """The JSON Schemas of contracts and of all that they name, by name; every version of Python gives the same."""
+    _, schemas = msgspec.json.schema_components(models, ref_template=SCHEMA)
+    return {
+        name: schema | {"description": inspect.cleandoc(schema["description"])} if "description" in schema else schema
+        for name, schema in schemas.items()
+    }
+
+
+def contract_summary(model: type[EventData]) -> str:
+    """The docstring of a contract in one line; empty where it has none of its own."""
+    return " ".join(inspect.cleandoc(model.__dict__.get("__doc__") or "").split())
 
 
 def _parked_message() -> dict[str, Any]:

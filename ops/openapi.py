@@ -3,14 +3,12 @@
 Generated from ``shared.contracts.consonance``; docs/push-api.yaml is kept equal to it by a test.
 """
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from ops.asyncapi import document_yaml
+from ops.asyncapi import SCHEMA, contract_schemas, contract_summary, document_yaml
 from services.ingest.cloudevents import KINDS_WITH_DEADLINE, MAX_EVENTS
 from services.ingest.handlers import EVENTS_PATH
 from services.ingest.records import MAX_NAME_LENGTH
@@ -20,7 +18,6 @@ from shared.contracts.vocabulary import PartyRef
 from shared.runtime.http.router import MAX_BODY_BYTES
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "push-api.yaml"
-_SCHEMA = "#/components/schemas/{name}"
 _ONE, _BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 
 _FILLED_IN = {consonance.MilestoneCompleted.__name__: "done_on", PartyRef.__name__: "person_id"} | {
@@ -65,7 +62,7 @@ def openapi_yaml() -> str:
 
 def openapi_document() -> dict[str, Any]:
     models = list(consonance.KINDS.values())
-    _, schemas = msgspec.json.schema_components(models, ref_template=_SCHEMA)
+    schemas = contract_schemas(models)
     for name, field in _FILLED_IN.items():
         schemas[name]["required"] = [one for one in schemas[name]["required"] if one != field]
     del schemas[PartyRef.__name__]["properties"]["person_id"]
@@ -85,7 +82,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 def _operation() -> dict[str, Any]:
-    any_event = {"oneOf": [{"$ref": _SCHEMA.format(name=_event_name(model))} for model in consonance.KINDS.values()]}
+    any_event = {"oneOf": [{"$ref": SCHEMA.format(name=_event_name(model))} for model in consonance.KINDS.values()]}
     batch = {"type": "array", "maxItems": MAX_EVENTS, "items": any_event}
     return {
         "operationId": "push_events",
@@ -143,13 +140,12 @@ def _event_name(model: type[EventData]) -> str:
 
 
 def _event(model: type[EventData]) -> dict[str, Any]:
-    parts = {"type": {"const": model.kind}, "data": {"$ref": _SCHEMA.format(name=model.__name__)}}
-    own = model.__dict__.get("__doc__")
+    parts = {"type": {"const": model.kind}, "data": {"$ref": SCHEMA.format(name=model.__name__)}}
     return {
         "title": model.kind,
-        **({"description": " ".join(inspect.cleandoc(own).split())} if own else {}),
+        **({"description": summary} if (summary := contract_summary(model)) else {}),
         "allOf": [
-            {"$ref": _SCHEMA.format(name="Attributes")},
+            {"$ref": SCHEMA.format(name="Attributes")},
             {"type": "object", "properties": parts, "required": ["type", "data"]},
         ],
     }
