@@ -107,6 +107,7 @@ def test_many_rules_that_read_alike() -> None:
     assert matcher.disagreements == 0
 
 
+@pytest.mark.skipif(not second_engine.IS_AVAILABLE, reason="durable-rules cannot be imported here")
 def test_a_disagreement_is_counted_and_the_evaluator_decides() -> None:
     matcher = RuleMatcher([rule("a", stage("typesetting"))])
     matcher._starts._indexes = {EVENT: ConditionIndex([(RuleId("a"), ALWAYS)])}
