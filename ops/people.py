@@ -1,7 +1,7 @@
 """``stet erase`` and ``stet export``: what is kept of one person, by the inventory, and its erasure."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -31,12 +31,11 @@ from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import KEPT, TABLES, TOPICS, TableData, TopicErasure
 from shared.contracts.topics import ALL_TOPICS, SERVICES
 from shared.runtime.erasure import QUERIES as ERASURES
-from shared.runtime.erasure import TableSearch, known_words, search_arguments, searches_of, slices
+from shared.runtime.erasure import RowPlace, TableSearch, known_words, searches_of, slices
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.redaction import PersonWords
+from shared.runtime.redaction import PeopleIndex, PersonWords
 
 QUERIES = load_queries(__file__, "people.sql")
-_MOST_ROWS = 10_000
 _STATE_COLUMNS = {
     "service": "service", "person_id": "person", "requested_at": "requested", "passes": "passes",
     "next_at": "next pass", "left_over": "left over", "completed_at": "complete",
@@ -226,12 +225,13 @@ async def places_of(
 ) -> list[PersonPlace]:
     """Every table and topic in which the person is found, by any of their ids, by name, number or WhatsApp id."""
     people = [await words_of(pool, settings.tenant, one) for one in await ids_of(pool, settings.tenant, person_id)]
+    by_id = {one.person_id: one for one in people}
     places = []
     for schema in TABLES:
         async with pool.acquire() as connection:  # which forgets the path when it is released
             await connection.execute(f"set search_path to {schema}")
             for search in await searches_of(connection, schema):
-                places += await _place_of_table(connection, search, settings.tenant, people, with_rows=with_rows)
+                places += await _place_of_table(connection, search, by_id, with_rows=with_rows)
             if schema == "writeback":
                 places += await _place_of_evidence(connection, settings.tenant, people, with_rows=with_rows)
     return places + await _places_in_topics(settings, people)
@@ -247,27 +247,27 @@ async def words_of(pool: Pool, tenant: str, person_id: str) -> PersonWords:
 
 
 async def _place_of_table(
-    connection: Connection, search: TableSearch, tenant: str, people: Sequence[PersonWords], *, with_rows: bool
+    connection: Connection, search: TableSearch, people: Mapping[PersonId, PersonWords], *, with_rows: bool
 ) -> list[PersonPlace]:
     """None where the table does not hold the person; a row that several ids lead to is found once."""
-    columns = ", ".join(["ctid::text as row_place", *_shown_columns(search, with_rows=with_rows)])
-    rows: dict[str, dict[str, Any]] = {}
-    for first, last in await slices(connection, search.full_name):
-        for person in people:
-            arguments = (*search_arguments(tenant, person), first, last)
-            found = await connection.fetch(search.select(columns, f"limit {_MOST_ROWS}"), *arguments)
-            rows.update((row["row_place"], dict(row)) for row in found)
-    for row in rows.values():
-        del row["row_place"]
-    table = search.table
-    shown = list(rows.values()) if with_rows else ()
-    return [PersonPlace.of_table(search.full_name, len(rows), table, shown)] if rows else []
+    index, number, rows = PeopleIndex(people.values()), 0, list[Mapping[str, Any]]()
+    for pages in await slices(connection, search.full_name):
+        found = await search.find(connection, pages, people, index)
+        places = {place for of_person in found.values() for place in of_person}
+        number += len(places)
+        if with_rows:
+            rows += await _rows_at(connection, search, places)
+    return [PersonPlace.of_table(search.full_name, number, search.table, rows)] if number else []
 
 
-def _shown_columns(search: TableSearch, *, with_rows: bool) -> list[str]:
-    """All but the key that seals the evidence, which is no data about the person."""
-    columns = [one for one in search.types.items() if (search.table.name, one[0]) != ("evidence_keys", "key")]
-    return [_column(*one) for one in columns if with_rows]
+async def _rows_at(
+    connection: Connection, search: TableSearch, places: Iterable[RowPlace]
+) -> Sequence[Mapping[str, Any]]:
+    """With all columns but the key that seals the evidence, which is no data about the person."""
+    names = [one for one in search.types.items() if (search.table.name, one[0]) != ("evidence_keys", "key")]
+    columns = ", ".join(_column(*one) for one in names)
+    query = f"select {columns} from {search.full_name} where ctid = any($1::tid[])"  # noqa: S608 -- inventory
+    return [dict(row) for row in await connection.fetch(query, sorted(places))]
 
 
 async def _place_of_evidence(

@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -87,7 +87,7 @@ class OtherStores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TableSearch:
-    """Finds the rows of one table that hold a person. ``schema`` is where it is; ``types`` are those of its columns."""
+    """The rows of one table that may hold people. ``schema`` is where it is; ``types`` are those of its columns."""
 
     schema: str
     table: TableData
@@ -97,64 +97,31 @@ class TableSearch:
     def full_name(self) -> str:
         return f"{self.schema}.{self.table.name}"
 
-    def condition(self) -> str:
-        """$1 tenant, $2 person, $3 patterns for texts, $4 needles for bytes; each is mentioned, for its type."""
-        return self._with_given(self._found())
-
-    def erased(self) -> str:
-        """The condition for the rows that an erasure changes, with the same arguments."""
-        return self._with_given(self.table.swept or self._found())
-
-    def _found(self) -> str:
-        parts = [f"({self.table.rows})"] if self.table.rows else []
-        for name in self.table.documents:
-            if self.types[name] == "bytea":
-                parts.append(f"exists (select from unnest($4::bytea[]) as n where position(n in {name}) > 0)")
-            else:
-                parts.append(f"{name}::text ilike any ($3::text[])")
-        return " or ".join(parts)
-
-    def _with_given(self, condition: str) -> str:
-        given = "($1::text is not null and $2::text is not null and $3::text[] is not null and $4::bytea[] is not null)"
-        return f"{given} and ({condition})"
-
-    def select(self, columns: str, more: str = "") -> str:
-        """Rows within a slice of pages, $5 the first and $6 the one after the last."""
-        return self._select(columns, f"{_slice_of_pages(5)} and {self.condition()} {more}")
-
-    def select_to_erase(self, columns: str, more: str, *, in_slice: bool) -> str:
-        """Rows within a slice of pages, or at the places $5."""
-        where = _slice_of_pages(5) if in_slice else "ctid = any($5::tid[])"
-        return self._select(columns, f"{where} and {self.erased()} {more}")
-
-    def select_all(self) -> str:
-        """Every row of a slice of pages, from $1 to before $2: its place, whom it is about, and its texts."""
+    async def find(
+        self,
+        connection: Connection,
+        pages: range,
+        people: Container[PersonId],
+        index: PeopleIndex,
+        *,
+        in_texts: bool = True,
+    ) -> dict[PersonId, list[RowPlace]]:
+        """The places of the rows of these pages that are about a person or, ``in_texts``, name one; by person."""
         about = self.table.people if self.table.rows else "null::text[]"
-        texts = () if self.table.swept else self.table.documents
-        columns = ", ".join(["ctid", f"{about} as people", *(_read(self, column) for column in texts)])
-        return self._select(columns, _slice_of_pages(1))
+        texts = self.table.documents if in_texts else ()
+        columns = ", ".join(["ctid", f"{about} as people", *map(self.read, texts)])
+        query = f"select {columns} from {self.full_name} where {_slice_of_pages(1)}"  # noqa: S608 -- inventory
+        rows = await connection.fetch(query, pages.start, pages.stop)
+        return await asyncio.to_thread(_places_by_person, rows, people, index)
 
-    def _select(self, columns: str, where: str) -> str:
-        return f"select {columns} from {self.full_name} where {where}"  # noqa: S608 -- every name is from the inventory
+    def read(self, column: str) -> str:
+        """A document as it is read: bytes, or text."""
+        return column if self.types[column] == "bytea" else f"{column}::text as {column}"
 
 
 def _slice_of_pages(first: int) -> str:
     """``first`` is the number of the parameter for the first page."""
     return f"ctid >= format('(%s,0)', ${first}::bigint)::tid and ctid < format('(%s,0)', ${first + 1}::bigint)::tid"
-
-
-def search_arguments(tenant: str, person: PersonWords) -> tuple[str, str, list[str], list[bytes]]:
-    return tenant, person.person_id, *words_to_find(person.needles)
-
-
-def words_to_find(words: Iterable[str]) -> tuple[list[str], list[bytes]]:
-    """Patterns for texts, and needles for bytes."""
-    words = list(words)
-    return [f"%{_escape_like(word)}%" for word in words], [word.encode() for word in words]
-
-
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 async def searches_of(connection: Connection, schema: str) -> list[TableSearch]:
@@ -167,9 +134,10 @@ async def searches_of(connection: Connection, schema: str) -> list[TableSearch]:
     return [one for one in found if one.types]
 
 
-async def slices(connection: Connection, name: str) -> list[tuple[int, int]]:
+async def slices(connection: Connection, name: str) -> list[range]:
+    """The pages of a table, some at a time."""
     pages = await connection.fetchval(QUERIES.table_pages, name)
-    return [(start, start + _PAGES) for start in range(0, pages, _PAGES)]
+    return [range(start, start + _PAGES) for start in range(0, pages, _PAGES)]
 
 
 # ------------------------------------------------------------------ one pass
@@ -190,9 +158,10 @@ class SchemaEraser:
         left_over: dict[PersonId, dict[str, int]] = {person.person_id: {} for person in people}
         async with self.pool.acquire() as connection:
             searches = await searches_of(connection, self.service)
-        index = PeopleIndex(people)
+        index, without_ids = PeopleIndex(people), PeopleIndex(people, with_ids=False)
         for search in searches:
-            for person, count in (await self._erase_in_table(search, tenant, people, index)).items():
+            used = without_ids if search.table.erasure is Erasure.AWAIT else index
+            for person, count in (await self._erase_in_table(search, tenant, people, used)).items():
                 if count:
                     left_over[person][search.table.name] = count
         return left_over
@@ -207,43 +176,38 @@ class SchemaEraser:
         if search.table.swept and people:
             await self._sweep(search, tenant, people[0])
         by_id = {person.person_id: person for person in people}
-        for first, last in await slices(self.pool, search.full_name):
+        for pages in await slices(self.pool, search.full_name):
             began = time.monotonic()
-            rows = await self.pool.fetch(search.select_all(), first, last)
-            found = await asyncio.to_thread(_places_by_person, rows, by_id, index)
+            found = await search.find(self.pool, pages, by_id, index, in_texts=not search.table.swept)
             await asyncio.sleep(time.monotonic() - began)  # the service's own work has half of the time
             for person_id, places in found.items():
-                left_over[person_id] += await self._erase_places(search, tenant, by_id[person_id], places)
+                left_over[person_id] += await self._erase_places(search, tenant, by_id[person_id], places, index)
         for person in people:
             left_over[person.person_id] += await self._count_pending(search, tenant, person)
         return left_over
 
     async def _sweep(self, search: TableSearch, tenant: str, person: PersonWords) -> None:
-        for first, last in await slices(self.pool, search.full_name):
+        for pages in await slices(self.pool, search.full_name):
             async with self.pool.acquire() as connection, connection.transaction():
-                arguments = (*search_arguments(tenant, person), first, last)
-                _ERASED_ROWS.inc(await _erase_rows(connection, search, person, arguments, in_slice=True))
+                where, arguments = _slice_of_pages(3), (tenant, person.person_id, pages.start, pages.stop)
+                rows = await _lock_rows(connection, search, where, arguments)
+                _ERASED_ROWS.inc(await _erase_rows(connection, search, person, rows))
 
     async def _erase_places(
-        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace]
+        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace], index: PeopleIndex
     ) -> int:
         """Rows that were written anew meanwhile, and so are at another place: a later pass finds them."""
         if search.table.erasure is Erasure.AWAIT:
-            return await self._count_named(search, tenant, person, places)
+            return len(places)
         name = search.full_name
         async with self.pool.acquire() as connection, connection.transaction():
             lock = f"select ctid from {name} where ctid = any($1::tid[]) for update"  # noqa: S608 -- inventory
             there = await connection.fetch(lock, places)
-            arguments = (*search_arguments(tenant, person), places)
-            _ERASED_ROWS.inc(await _erase_rows(connection, search, person, arguments, in_slice=False))
+            rows = await _lock_rows(connection, search, "ctid = any($3::tid[])", (tenant, person.person_id, places))
+            if not search.table.swept:
+                rows = [row for row in rows if row["is_about"] or _names(search, row, person, index)]
+            _ERASED_ROWS.inc(await _erase_rows(connection, search, person, rows))
         return len(places) - len(there)
-
-    async def _count_named(
-        self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace]
-    ) -> int:
-        """Rows with a name or an address of the person; the pseudonym alone does not count."""
-        arguments = (tenant, person.person_id, *words_to_find(person.spellings), places)
-        return len(await self.pool.fetch(search.select_to_erase("1 as one", "", in_slice=False), *arguments))
 
     async def _count_pending(self, search: TableSearch, tenant: str, person: PersonWords) -> int:
         if search.table.pending is None:
@@ -267,16 +231,31 @@ def _places_by_person(
     return found
 
 
+def _names(search: TableSearch, row: Mapping[str, Any], person: PersonWords, index: PeopleIndex) -> bool:
+    """Another row may stand at the place by now."""
+    return person.person_id in index.named_in(*(row[name] for name in search.table.documents))
+
+
+async def _lock_rows(
+    connection: Connection, search: TableSearch, where: str, arguments: Sequence[Any]
+) -> Sequence[Mapping[str, Any]]:
+    """The rows that may be erased by now, with whether each is about the person: $1 the tenant, $2 the person."""
+    table = search.table
+    about = f"coalesce(({table.rows}), false)" if table.rows else "false"
+    columns = ", ".join(["ctid", f"{about} as is_about", *map(search.read, table.documents)])
+    conditions = [where, "$1::text is not null and $2::text is not null"]
+    conditions += [f"({table.swept})"] if table.swept else []
+    conditions += [f"not ({table.pending})"] if table.pending else []
+    query = f"select {columns} from {search.full_name} where {' and '.join(conditions)} for update"  # noqa: S608
+    rows: Sequence[Mapping[str, Any]] = await connection.fetch(query, *arguments)
+    return rows
+
+
 async def _erase_rows(
-    connection: Connection, search: TableSearch, person: PersonWords, arguments: Sequence[Any], *, in_slice: bool
+    connection: Connection, search: TableSearch, person: PersonWords, rows: Sequence[Mapping[str, Any]]
 ) -> int:
     """Rows changed."""
     table, name = search.table, search.full_name
-    about = f"coalesce(({table.rows}), false)" if table.rows else "false"
-    columns = ", ".join(["ctid", f"{about} as is_about", *(_read(search, column) for column in table.documents)])
-    kept = f"and not ({table.pending})" if table.pending else ""
-    query = search.select_to_erase(columns, f"{kept} for update", in_slice=in_slice)
-    rows = await connection.fetch(query, *arguments)
     match table.erasure:
         case Erasure.DELETE:
             places = [(row["ctid"],) for row in rows]
@@ -290,10 +269,6 @@ async def _erase_rows(
             return sum([await _redact_row(connection, search, person, row) for row in rows])
         case Erasure.REPLACE | Erasure.FILES | Erasure.AWAIT | Erasure.NONE:
             return 0
-
-
-def _read(search: TableSearch, column: str) -> str:
-    return column if search.types[column] == "bytea" else f"{column}::text as {column}"
 
 
 async def _redact_row(connection: Connection, search: TableSearch, person: PersonWords, row: Mapping[str, Any]) -> int:

@@ -93,7 +93,7 @@ def is_distinctive(word: str) -> bool:
 
 def _pattern_of(words: Iterable[str]) -> re.Pattern[str] | None:
     spelled = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-    return re.compile(rf"(?<!\w)\+?(?:{spelled})(?!\w)", re.IGNORECASE) if spelled else None
+    return re.compile(rf"(?<!\w)(?:\+|00)?(?:{spelled})(?!\w)", re.IGNORECASE) if spelled else None
 
 
 def base64_fragments(raw: bytes) -> tuple[str, ...]:
@@ -199,7 +199,8 @@ class PeopleIndex:
     whose anchor is among them are searched for by themselves.
     """
 
-    def __init__(self, people: Iterable[PersonWords]) -> None:
+    def __init__(self, people: Iterable[PersonWords], *, with_ids: bool = True) -> None:
+        """``with_ids``: the pseudonym counts as a spelling, too."""
         self._spellings: dict[PersonId, tuple[str, ...]] = {}
         self._words: dict[str, set[PersonId]] = defaultdict(set)
         self._numbers: dict[str, set[PersonId]] = defaultdict(set)
@@ -207,7 +208,7 @@ class PeopleIndex:
         self._hex: dict[str, set[PersonId]] = defaultdict(set)
         self._without_anchor: set[PersonId] = set()
         for person in people:
-            self._add(person)
+            self._add(person, person.needles if with_ids else person.spellings)
         self._number_lengths = sorted({len(number) for number in self._numbers})
 
     def named_in(self, *texts: str | bytes | None) -> set[PersonId]:
@@ -227,15 +228,14 @@ class PeopleIndex:
             possible |= self._hex[anchor]
         return {person for person in possible if any(word in lower for word in self._spellings[person])}
 
-    def _add(self, person: PersonWords) -> None:
-        spellings = tuple(dict.fromkeys(word.lower() for word in person.needles))
-        self._spellings[person.person_id] = spellings
+    def _add(self, person: PersonWords, needles: Iterable[str]) -> None:
+        self._spellings[person.person_id] = tuple(dict.fromkeys(word.lower() for word in needles))
         for number in person.numbers:
             self._numbers[number].add(person.person_id)
         for word in person.everywhere:
             self._add_codes(person, word)
         coded = _codes_of(person)
-        for spelling in person.needles:
+        for spelling in needles:
             if spelling in coded or spelling.lstrip("+") in person.numbers:
                 continue
             parts = _WORD.findall(spelling.lower())

@@ -14,6 +14,7 @@ import pytest
 from dev.layout import ROOT
 from dev.postgres import login_of
 from dev.privacy_page import PATH, privacy_page
+from ops.migrate import migrate
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import PersonId
@@ -32,6 +33,8 @@ from shared.runtime.erasure import (
 from shared.runtime.postgres import Pool, Queries, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
 from shared.runtime.retention import Expiry, delete_expired_once, deletion
+from tests.infrastructure import at_database
+from tests.ops.rows import execute
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 _RETENTION = {
@@ -218,6 +221,34 @@ async def test_many_people_are_erased_in_one_reading_of_the_tables(postgres_data
         assert await pool.fetchval("select count(*) from unasked") == 60 - 25
         holders = await pool.fetch("select document ->> 'holder' as holder from rights_records order by holder")
         assert [row["holder"] for row in holders] == ["Ana LoeweZ and Bo Berg"] + ["erased person and Bo Berg"] * 25
+
+
+_PARKED = "insert into parked (topic, value, reason, sentence, parked_at) values ('x', $1, 'r', 's', $2)"
+
+
+@pytest.mark.integration
+async def test_a_person_is_erased_in_any_case_of_letters_and_any_locale(
+    postgres_database: str, unique_suffix: str
+) -> None:
+    """A database of the locale C, as CloudNativePG makes it, knows no capitals but those of ASCII."""
+    name = f"plain_{unique_suffix}"
+    await execute(postgres_database, f"create database {name} template template0 encoding 'UTF8' locale 'C'")
+    plain = at_database(postgres_database, name)
+    await migrate(plain)
+    ana = PersonWords(PersonId("p1"), ("Hélène Loewe", "+447700900123"))
+    texts = ("for HÉLÈNE LOEWE", "by hélène loewe", "ask at 00447700900123", "or +447700900123")
+    async with service_pool(plain, "rules") as pool:
+        for number, text in enumerate(texts):
+            await pool.execute(_PARKED, text.encode(), NOW)
+            document = json.dumps({"note": text})
+            await pool.execute("insert into rights_records values ('t', $1, '{}', $2)", f"r{number}", document)
+        await SchemaEraser(pool, "rules").erase("t", [ana])
+        assert await pool.fetchval("select array_agg(value) from parked") == [b""] * len(texts)
+        notes = await pool.fetch("select document ->> 'note' as note from rights_records order by record_id")
+    assert [row["note"] for row in notes] == [
+        "for erased person", "by erased person", "ask at erased person", "or erased person",
+    ]  # fmt: skip
+    await execute(postgres_database, f"drop database {name} with (force)")
 
 
 @pytest.mark.integration
