@@ -18,9 +18,9 @@ from ops.command_line import broker_away
 from ops.rules.output import counted
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
+from shared.runtime.aiokafka_faults import mend_consumers
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.kafka import client_options, connection_fault
-from shared.runtime.kafka_header_names import read_any_header_name
 
 _FETCH_MS = 500
 _MOST_RECORDS = 4000
@@ -43,7 +43,7 @@ class FoundRecord:
 @asynccontextmanager
 async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
     """A consumer without a group. Raises Misconfigured where no broker takes it or answers."""
-    read_any_header_name()
+    mend_consumers()
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         client_id="stet-operator",

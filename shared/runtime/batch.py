@@ -19,9 +19,9 @@ from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Malformed, Unprocessable
 from shared.contracts.ids import derive_id
 from shared.contracts.topics import CONSUMED, PARTITIONS, WHATSAPP_STATUSES, Topic
+from shared.runtime.aiokafka_faults import has_unreadable_name
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import FailureKind, classify_failure, describe_failure, parking_reason
-from shared.runtime.kafka_header_names import has_unreadable_name
 from shared.runtime.metrics import TOPIC, Metrics, current_exemplar
 from shared.runtime.outbox import RECORDS_PARKED, Headers, RecordOrigin, Transaction
 from shared.runtime.postgres import Connection, Pool, acquire_locks, load_queries

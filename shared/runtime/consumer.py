@@ -21,11 +21,11 @@ from faststream.kafka.message import FAKE_CONSUMER
 from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
 
 from shared.contracts.errors import Throttled
+from shared.runtime.aiokafka_faults import mend_consumers
 from shared.runtime.batch import BatchProcessor
 from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
 from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
 from shared.runtime.kafka import READ_BACKOFF_MS, client_options, discard_consumer
-from shared.runtime.kafka_header_names import read_any_header_name
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
 from shared.runtime.retry import Backoff, until_available
@@ -109,7 +109,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         )  # fmt: skip
         subscriber(self._on_batch)
         subscriber.get_msg = self._next_records
-        read_any_header_name()
+        mend_consumers()
         return broker, subscriber
 
     async def _start(self) -> None:

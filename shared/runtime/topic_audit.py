@@ -14,9 +14,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.contracts.topics import PARTITIONS, Topic
+from shared.runtime.aiokafka_faults import mend_consumers
 from shared.runtime.audit import CONTROL, MAX_GAPS, ControlMissed, Gap, GapReason, HopResult, HopState
 from shared.runtime.kafka import client_options
-from shared.runtime.kafka_header_names import read_any_header_name
 from shared.runtime.postgres import Connection
 from shared.runtime.settings import ServiceSettings
 
@@ -72,7 +72,7 @@ class TopicReader:
             await consumer.stop()
 
     async def _connect(self, since: datetime) -> Any:
-        read_any_header_name()
+        mend_consumers()
         consumer = AIOKafkaConsumer(
             **client_options(self._settings), enable_auto_commit=False, auto_offset_reset="earliest",
         )  # fmt: skip

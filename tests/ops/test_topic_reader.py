@@ -24,9 +24,8 @@ _SIZE = 900_000  # so that no fetch holds many of them
 
 
 @pytest.fixture
-async def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedKafka]:
+async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
     """A broker of its own, since it is frozen, with records that take several fetches."""
-    monkeypatch.setattr(topic_reader, "_ANSWER_SECONDS", 1.5)
     kafka = EmbeddedKafka(tmp_path / "data", tmp_path)
     await kafka.start()
     await declare_topics(kafka.bootstrap, "")
@@ -43,16 +42,20 @@ def _settings(kafka: EmbeddedKafka) -> KafkaSettings:
     return KafkaSettings(kafka_bootstrap=kafka.bootstrap)
 
 
-async def _freeze_once_it_reads(kafka: EmbeddedKafka, scan: TopicScan) -> None:
+async def _freeze_once_it_reads(kafka: EmbeddedKafka, scan: TopicScan, patched: pytest.MonkeyPatch) -> None:
+    """From then on the scan gives up sooner; before, a busy machine has the time that a command has."""
     while not scan.read:
         await asyncio.sleep(0)
     for process in family_of(kafka.child.pid):
         process.suspend()
+    patched.setattr(topic_reader, "_ANSWER_SECONDS", 1.5)
 
 
-async def test_a_broker_that_freezes_leaves_what_was_read_and_a_sentence_about_the_rest(broker: EmbeddedKafka) -> None:
+async def test_a_broker_that_freezes_leaves_what_was_read_and_a_sentence_about_the_rest(
+    broker: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scan = TopicScan(_settings(broker), [DECISIONS])
-    freezing = asyncio.create_task(_freeze_once_it_reads(broker, scan))
+    freezing = asyncio.create_task(_freeze_once_it_reads(broker, scan, monkeypatch))
     try:
         async with asyncio.timeout(30):
             found = await scan.find(["wanted"])
@@ -65,9 +68,11 @@ async def test_a_broker_that_freezes_leaves_what_was_read_and_a_sentence_about_t
     assert "not read to the end: decisions (" in scan.missing
 
 
-async def test_a_scan_that_needs_everything_says_that_it_is_not_there(broker: EmbeddedKafka) -> None:
+async def test_a_scan_that_needs_everything_says_that_it_is_not_there(
+    broker: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scan = TopicScan(_settings(broker), [DECISIONS])
-    freezing = asyncio.create_task(_freeze_once_it_reads(broker, scan))
+    freezing = asyncio.create_task(_freeze_once_it_reads(broker, scan, monkeypatch))
     try:
         with pytest.raises(Misconfigured, match="not read to the end: decisions"):
             await scan.find_all(["wanted"])
