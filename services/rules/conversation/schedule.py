@@ -99,16 +99,13 @@ def _is_due_at(context: DecisionContext, chain: Chain, step: Step) -> bool:
 
 
 def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
-    """The first pending step after completed ones; a step without a time needs only that the one before began."""
+    """The first pending step after completed ones; a step without a time needs only that those before it have begun."""
+    is_one_running = False
     for step in steps:
-        state = chain.steps[step.index]
-        if state.status is StepStatus.PENDING:
-            return step
-        if state.status is StepStatus.RUNNING:
-            follower = steps[step.index + 1] if step.index + 1 < len(steps) else None
-            begun = follower is not None and follower.timing is None
-            if not begun or follower is None:
-                return None
+        status = chain.steps[step.index].status
+        if status is StepStatus.PENDING:
+            return step if step.timing is None or not is_one_running else None
+        is_one_running = is_one_running or status is StepStatus.RUNNING
     return None
 
 
