@@ -12,6 +12,7 @@ from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.handover import OFFER_BUTTONS, go_on_without_takers, repeat_withdrawn_offers
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
+from services.rules.conversation.question_lookup import has_answered
 from services.rules.conversation.recipients import (
     Cover,
     Recipient,
@@ -49,6 +50,16 @@ def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, st
     return {one.person_id: one.display_name for one in known if one is not None and one.person_id != person}
 
 
+def is_news(context: DecisionContext, message: MessageReceived, notice: AbsenceText) -> bool:
+    """Whether a notice says something that is not kept yet; “away till Monday” may be written each day until then."""
+    if not isinstance(notice, Leave):
+        return notice == "back"
+    written = context.facts.absences.get(context.facts.current_id(message.person_id))
+    known = written.from_day(context.today) if written is not None else ()
+    same = (one for one in known if (one.last, one.covered_by) == (notice.last, notice.cover))
+    return all(notice.first < one.first for one in same)
+
+
 def apply_notice(context: DecisionContext, message: MessageReceived, notice: AbsenceText, *, answer: bool) -> None:
     """Keep what was understood and tell the person so; their running chains move to the stand-in."""
     person, facts = context.facts.current_id(message.person_id), context.facts
@@ -66,7 +77,7 @@ def apply_notice(context: DecisionContext, message: MessageReceived, notice: Abs
         _reply(context, message, "absence_unclear", {}, answer=answer)
         return
     absence = _absence(notice, known, message.message_id)
-    facts.set_absence(person, absence if known is None else _both(known, absence, context.today))
+    facts.set_absence(person, absence if known is None else _with_others(absence, known, context.today))
     cover = facts.people.get(notice.cover) if notice.cover is not None else None
     days: dict[str, object] = {"first_day": notice.first, "last_day": notice.last}
     if cover is None:
@@ -84,11 +95,13 @@ def _absence(notice: Leave, known: Absence | None, evidence: Wamid) -> Absence:
     )
 
 
-def _both(known: Absence, new: Absence, today: date) -> Absence:
-    """The earlier of two with the later one following; the new one alone where the other is over, or meets it."""
-    first, second = sorted((known.replace(following=None), new), key=lambda one: one.first)
-    are_apart = known.stands and today <= known.last and first.last < second.first
-    return first.replace(following=second) if are_apart else new
+def _with_others(new: Absence, known: Absence, today: date) -> Absence:
+    """The new leave among those known that are not over, and that it does not meet."""
+    others = [one for one in known.from_day(today) if one.last < new.first or new.last < one.first]
+    *before, last = sorted((*others, new), key=lambda one: one.first)
+    for one in reversed(before):
+        last = one.replace(following=last)
+    return last
 
 
 def _reply(
@@ -129,10 +142,9 @@ def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
 
     A matter that a person has taken is not offered to others.
     """
-    answered = {given.person_id for given in chain.answers if given.final}
     declined = {(offer.step, person) for offer in chain.handovers for person in offer.declined}
     for message in chain.messages:
-        if message.person_id in answered or message.reply or message.closed or message.role in _WITHOUT_STAND_IN:
+        if has_answered(chain, message) or message.reply or message.closed or message.role in _WITHOUT_STAND_IN:
             continue
         if message.verb is Verb.HAND_OVER and chain.assignment is not None:
             continue
@@ -176,8 +188,11 @@ def _close(context: DecisionContext, chain: Chain, message: ChainMessage) -> Cha
 
 
 def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage, cover: Cover) -> tuple[Chain, bool]:
-    """Send the same to the stand-in, or let the message they have stand for both. False where no person is reached."""
-    if cover.person_id is None:
+    """Send the same to the stand-in, or let the message they have stand for both. False where no person is reached.
+
+    Who has answered already gives no second answer for another: the answers of the others, or the next step, must do.
+    """
+    if cover.person_id is None or has_answered(chain, message.replace(person_id=cover.person_id)):
         return chain, False
     person = context.facts.people.get(cover.person_id)
     reason = exclusion_reason(context, person, cover.person_id, message.role or "")

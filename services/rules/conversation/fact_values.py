@@ -230,7 +230,7 @@ class Absence(Value):
     """A member of staff wrote that they are away from ``first`` to ``last``, both inclusive.
 
     ``covered_by`` gets what comes for them. ``returned_on`` is the day on which they wrote that they are back, which
-    also ends what people.yaml says of that time. ``following`` is a later one that is announced already.
+    also ends what people.yaml says of that time. ``following`` is the next one that is announced already.
     """
 
     first: date
@@ -242,15 +242,18 @@ class Absence(Value):
 
     def on(self, today: date) -> "Absence":
         """The one that counts: the following one from the day on which this one is over."""
-        return self.following if self.following is not None and self.last < today else self
+        return self.following.on(today) if self.following is not None and self.last < today else self
 
     def from_day(self, today: date) -> Iterator["Absence"]:
-        """Those that last until this day or longer, and have not been ended by a return."""
-        known = (self, self.following) if self.following is not None else (self,)
-        return (one for one in known if today <= one.last and one.stands)
+        """Those that last until this day or longer, and have not been ended by a return; each by itself."""
+        if today <= self.last and self.stands:
+            yield self.replace(following=None)
+        if self.following is not None:
+            yield from self.following.from_day(today)
 
     def returned(self, today: date, evidence: Wamid) -> "Absence":
-        following = self.following and self.following.replace(returned_on=today)
+        """Those that follow stand, since the return is before them."""
+        following = self.following and self.following.returned(today, self.following.evidence or evidence)
         return self.replace(returned_on=today, evidence=evidence, following=following)
 
     @property

@@ -26,6 +26,7 @@ from services.rules.conversation.question_lookup import (
     find_question,
     is_button_tap,
 )
+from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.release import show_digest
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
 from services.rules.conversation.steps import advance
@@ -91,9 +92,10 @@ def _apply_absence(
 ) -> None:
     """Keep it, move the person's running chains, and let the team of who covers read it.
 
-    A machine that repeats itself is answered once.
+    A machine that repeats itself is answered once. What was not known yet is always answered.
     """
     is_limited = exceeded_limit(context, message, UnclearQuestion.NOTHING) is not None
+    is_limited = is_limited and not absence.is_news(context, message, notice)
     absence.apply_notice(context, message, notice, answer=not is_limited)
     for chain in context.facts.chains_of(context.facts.current_id(message.person_id)):
         if chain.active:
@@ -112,7 +114,7 @@ def _is_of_wrong_person(
     if message.shared_with:
         return False
     if isinstance(found, FoundQuestion):
-        return found.question.verb is not Verb.HAND_OVER
+        return not is_of_handover(found.question)
     person = context.facts.people.get(message.person_id)
     if person is None or is_staff(context.rulebook, person):
         return False
@@ -269,7 +271,7 @@ def _answer(context: DecisionContext, found: FoundQuestion, message: MessageRece
     if found.answer is not None:
         context.save_chain(apply_button_answer(context, chain, found.question, found.answer, message))
         return
-    if chain.active and found.question.verb is Verb.COLLECT and chain.form is not None and not chain.form.over:
+    if fills_form(found):
         context.add_reason(Reason.FORM, chain)
         context.save_chain(advance(context, forms.fill_form(context, chain, message, None)))
     elif not chain.active:
@@ -300,8 +302,12 @@ def relay_to_team(
 
 
 def _start_built_in(context: DecisionContext, trigger: RuleTrigger, prefix: str, team: str) -> Chain:
-    """Start the built-in rule of a team; the event itself is its subject."""
-    return start_chain(context, trigger, context.rulebook.rules[RuleId(prefix + team)], f"event={trigger.event.id}")
+    """Start the built-in rule of a team; the event itself is its subject.
+
+    The team that owns the rule of a chain may be one of an earlier rulebook only: then it is the inbox team.
+    """
+    known = team if team in context.rulebook.people.teams else context.rulebook.people.inbox
+    return start_chain(context, trigger, context.rulebook.rules[RuleId(prefix + known)], f"event={trigger.event.id}")
 
 
 def _team_of(context: DecisionContext, person: PersonId) -> str:

@@ -211,7 +211,9 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     Where the person's hours are over by now, as after an outage, it waits for the next ones.
     """
     person = context.facts.people.get(chain_message.person_id)
-    reason = exclusion_reason(context, person, chain_message.person_id, "", is_admitted=True)
+    reason = exclusion_reason(
+        context, person, chain_message.person_id, "", is_admitted=True, is_reply=chain_message.reply
+    )
     if person is None or reason is not None:
         return drop_message(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
     if template_calls.lacks_document(context, chain, chain_message):
@@ -397,8 +399,10 @@ def send_notice(
     ``after_opt_out``: also to a person who has just opted out. ``words`` are further values for the template.
     """
     person = context.facts.current_person(message.person_id)
-    refused = exclusion_reason(context, person, person.person_id, "", is_admitted=True) if person else None
-    if person is None or refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
+    if person is None:
+        return
+    refused = exclusion_reason(context, person, person.person_id, "", is_admitted=True, is_reply=True)
+    if refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
         return
     values = {**_notice_values(context, person, rule), **(words or {})}
     template = context.rulebook.templates[say]

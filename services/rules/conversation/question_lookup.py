@@ -20,6 +20,7 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import MESSAGE_RECEIVED
+from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.model import AnswerAction, Step, Verb, answer_path
 from shared.contracts.ids import MessageId, PersonId
@@ -82,13 +83,19 @@ def awaits_answer(found: FoundQuestion | UnclearQuestion, message: MessageReceiv
 
 
 def _waits_for_answer(chain: Chain, question: ChainMessage) -> bool:
-    return chain.active and question.open and chain.final_answer_of(question.person_id) is None
+    return chain.active and question.open and not has_answered(chain, question)
+
+
+def has_answered(chain: Chain, question: ChainMessage) -> bool:
+    """Whether the person of a question has answered it finally. An offer to the same person is another matter."""
+    is_answer_awaited = question.is_question and not is_of_handover(question)
+    return is_answer_awaited and chain.final_answer_of(question.person_id) is not None
 
 
 def accepts_tap(found: FoundQuestion) -> bool:
     """Whether a tap on this question still counts."""
     chain, question = found.chain, found.question
-    return chain.active and not question.closed and chain.final_answer_of(question.person_id) is None
+    return chain.active and not question.closed and not has_answered(chain, question)
 
 
 def fills_form(found: FoundQuestion | UnclearQuestion) -> TypeGuard[FoundQuestion]:

@@ -188,7 +188,7 @@ def _add_candidate(
     is_admitted: bool,
 ) -> None:
     cover = None if is_admitted else find_cover(context, meant.person_id, meant.contact_id, meant.role)
-    if cover is not None and cover.absent:
+    if cover is not None and (cover.absent or cover.person_id is None):
         resolved.left_out[meant.person_id] = ExclusionReason.ABSENT
     if cover is not None and cover.person_id is None:
         return
@@ -197,7 +197,8 @@ def _add_candidate(
     if person is not None and excepted is not None and excepted(person, meant.role):
         resolved.add_excepted(person_id)
         return
-    reason = exclusion_reason(context, person, person_id, meant.role, is_admitted=is_admitted)
+    is_reply = is_admitted and meant.role == "sender"
+    reason = exclusion_reason(context, person, person_id, meant.role, is_admitted=is_admitted, is_reply=is_reply)
     if reason is not None or person is None:
         resolved.left_out[person_id] = reason or ExclusionReason.UNKNOWN_PERSON
         return
@@ -253,7 +254,7 @@ def skips_everyone(chain: Chain, step: int) -> bool:
 
 
 class Cover(Struct, frozen=True):
-    """``person_id``: the stand-in; None where there is none. ``absent``: the other is away for some days only."""
+    """``person_id``: the stand-in; None where there is none now. ``absent``: the other is away for some days only."""
 
     person_id: PersonId | None
     absent: bool
@@ -330,9 +331,18 @@ def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
 
 
 def exclusion_reason(
-    context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, is_admitted: bool = False
+    context: DecisionContext,
+    person: PersonFacts | None,
+    person_id: PersonId,
+    role: str,
+    *,
+    is_admitted: bool = False,
+    is_reply: bool = False,
 ) -> ExclusionReason | None:
-    """Why this person may not be written to now, or None. ``is_admitted``: no ground is needed any more."""
+    """Why this person may not be written to now, or None. ``is_admitted``: no ground is needed any more.
+
+    ``is_reply``: it answers what was written from the address, also where that is another person's.
+    """
     if person is None:
         return ExclusionReason.UNKNOWN_PERSON
     if person.erased:
@@ -341,6 +351,8 @@ def exclusion_reason(
         return ExclusionReason.NO_ADDRESS
     if context.facts.opted_out(person_id):
         return ExclusionReason.OPTED_OUT
+    if not is_reply and context.facts.is_wrong_person(person_id):
+        return ExclusionReason.WRONG_PERSON
     return None if is_admitted else _consent_missing(context, person, person_id, role)
 
 
@@ -394,14 +406,15 @@ def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
 
     A reminder of a hand-over is no question of the chain: its buttons are those of the hand-over.
     """
-    asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open and not _is_of_handover(m))
+    asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open and not is_of_handover(m))
     people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
     if chain.form is not None and not chain.form.over:
         people[chain.form.person_id] = None
     return tuple(people)
 
 
-def _is_of_handover(message: ChainMessage) -> bool:
+def is_of_handover(message: ChainMessage) -> bool:
+    """Whether a message offers a matter, or is for the person who has it, also as a reminder."""
     return set(message.buttons) in ({*TAKE}, {*FINISH})
 
 

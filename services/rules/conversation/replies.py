@@ -22,7 +22,6 @@ from services.rules.conversation.completion import (
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
 from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
-    OFFER_BUTTONS,
     HandoverDraft,
     decline_offer,
     is_offer,
@@ -30,9 +29,15 @@ from services.rules.conversation.handover import (
     repeat_withdrawn_offers,
     report_unclaimed,
 )
-from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
+from services.rules.conversation.outbound import (
+    AWAITED_FOR,
+    MessageDraft,
+    notice_draft,
+    send_to_person,
+    withdraw_messages,
+)
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import awaited_people, owner_team
+from services.rules.conversation.recipients import awaited_people, is_of_handover, owner_team
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
@@ -46,7 +51,7 @@ def apply_button_answer(
     chain = _mark_sent(chain, question)
     if question.verb is Verb.COLLECT:
         return _apply_to_form(context, chain, question, name, message)
-    if set(question.buttons) in ({*OFFER_BUTTONS}, {*ASSIGNEE_BUTTONS}):
+    if is_of_handover(question):
         return (
             _HANDOVER_ANSWERS[name](context, chain, question, message)
             if chain.active
@@ -60,11 +65,29 @@ def apply_button_answer(
     given = GivenAnswer.of(question, message, name, final=answer.final, path=answer.path)
     if answer.final and (asked_at := chain.asked_since().get(message.person_id)) is not None:
         context.observations.append(AnsweredQuestion(chain.rule, message.at - asked_at))
+    is_repeated = _is_repeated(chain, given)
     chain = chain.replace(answers=(*chain.answers, given))
     if not answer.final:
         context.add_reason(Reason.ANSWERED, chain, str(step.index))
-        return advance(context, _apply_intermediate_answer(context, chain, step, answer, message))
+        apply = _say_again if is_repeated and answer.form is None else _apply_intermediate_answer
+        return advance(context, apply(context, chain, step, answer, message))
     return advance(context, _apply_final_answer(context, chain, step, answer, given))
+
+
+def _is_repeated(chain: Chain, given: GivenAnswer) -> bool:
+    """Whether the person has tapped the same button a moment ago, as they do where no reply has come yet."""
+    same = (g for g in chain.answers if (g.message_id, g.person_id) == (given.message_id, given.person_id))
+    return any(g.answer == given.answer and abs(given.at - g.at) < AWAITED_FOR for g in same)
+
+
+def _say_again(
+    context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, message: MessageReceived
+) -> Chain:
+    """Reply to a repeated tap; nothing is recorded, asked or handed over twice, and no other person hears of it."""
+    if answer.tell is not None and answer.tell.who == ("sender",):
+        return send_answer_message(context, chain, step, answer, message.person_id)
+    say = "noted" if answer.hand_over is None else "handed_over"
+    return send_to_person(context, chain, message.person_id, notice_draft(say, step.index, message))
 
 
 def _mark_sent(chain: Chain, question: ChainMessage) -> Chain:

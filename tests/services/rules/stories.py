@@ -1,11 +1,13 @@
 """Short stories for the rule files of this repository, for tests that need several of them or a table."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
-from services.rules.rulebook.rule_folder import read_folder
+from services.rules.rulebook.rule_folder import RULE, STORIES, read_folder
+from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import Story, read_stories
 
@@ -33,6 +35,25 @@ def story(people: str, *steps: str, rule: str = "rights-approval") -> Story:
     stories, faults = read_stories({f"{rule}.test.yaml": text})
     assert not faults, faults
     return stories[0]
+
+
+def faults_of_rule(rule: str, templates: Mapping[str, str], people: str, *steps: str) -> list[str]:
+    """The faults of a story for a rule beside the house of this repository; ``templates`` are texts by name."""
+    files = {name: text for name, text in read_folder(FOLDER).items() if not name.endswith((RULE, STORIES))}
+    name = rule.partition("\n")[0].removeprefix("rule: ")
+    lines = "\n".join(f"    {line}" for line in people.splitlines())
+    files[f"{name}{RULE}"] = rule
+    files.update({f"{each}.template.yaml": text for each, text in templates.items()})
+    files[f"{name}{STORIES}"] = HEAD.format(people=lines, play="\n".join(f"    - {step}" for step in steps))
+    checked = check_files(files)
+    assert [str(fault) for fault in checked.faults] == []
+    return [fault.sentence for one in checked.stories for fault in play_story(one, checked.rulebook)]
+
+
+def template_text(name: str, body: str, buttons: str | None = None, fields: str = "title: work.title") -> str:
+    shown = f"    buttons: {{{buttons}}}\n" if buttons else ""
+    head = f"template: {name}\ncategory: utility\nversion: 1\nfields: {{{fields}}}\n"
+    return f"{head}languages:\n  en:\n    body: {body}\n{shown}"
 
 
 def story_faults(people: str, *steps: str) -> list[str]:

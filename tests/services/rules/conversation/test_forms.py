@@ -481,3 +481,19 @@ def test_a_form_that_is_begun_by_a_button_is_not_begun_again_while_it_is_filled(
 
 def test_beside_the_person_who_fills_a_form_the_others_are_reminded_of_the_question() -> None:
     assert offered("wait: 3 days", "expect: [{remind: 801}, {remind: 802}]") == []
+
+
+def test_words_to_a_form_that_its_person_gave_up_are_no_answer_in_the_form_of_another() -> None:
+    moves = (
+        "reply: {from: 801, text: STOP}",
+        "reply: {from: 801, text: STOP}",
+        "wait: 1 minute",
+        "reply: {from: 801, text: START}",
+        "reply: {from: 802, button: another}",
+        "expect: [{collect: 801}, {tell: 801}, {tell: 801}, {collect: 802}, {collect: 802, say: offer.title}]",
+        "reply: {from: 801, text: Is it too late for mine?, to: offer.pitch}",
+        "expect: [{hand_over: 11, text: too late for mine}, {tell: 801, say: handed_over}]",
+        "reply: {from: 802, text: Night Ferry}",
+        "expect: [{collect: 802, say: offer.pitch}]",
+    )
+    assert offered(*moves) == []

@@ -277,3 +277,20 @@ def test_a_pinned_chain_asks_for_the_fallback_of_now_with_its_next_message() -> 
     assert sent.template is not None
     assert sent.fallback is not None
     assert (sent.template.name, sent.fallback.name) == ("rights_reminder_v1", "rights_request_v1")
+
+
+@pytest.mark.parametrize("said", ["When will you decide?", "wrong number"])
+def test_words_to_a_chain_whose_owner_team_is_gone_are_read_by_the_inbox_team(said: str) -> None:
+    player, old, chain = started(OnChange.PIN)
+    ended = chain.replace(closing=Ending.DONE, ended=Ending.DONE) if said.startswith("When") else chain
+    player.simulation.facts.set_chain(ended)
+    teams = {"production" if name == "rights" else name: team for name, team in old.people.teams.items()}
+    people = replace(
+        old.people, teams=teams | {"inbox": {"inbox_manager": old.people.teams["rights"]["rights_manager"]}}
+    )
+    new = replace(old, revision=NEW, people=replace(people, inbox="inbox"))
+    player.simulation.decider = decider_of(old, new)
+    (step,) = story(PEOPLE, f"reply: {{from: 812, text: '{said}', to: rights_request}}").steps
+    player.play(step)
+    told = [effect.send.say for effect in player.simulation.effects if isinstance(effect, RequestedMessage)]
+    assert {"to_read", "address_disputed"} & set(told)

@@ -2,10 +2,8 @@
 
 import pytest
 
-from services.rules.rulebook.rule_folder import read_folder
-from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
-from tests.services.rules.stories import FOLDER, HEAD, own_rulebook, story, story_faults
+from tests.services.rules.stories import faults_of_rule, own_rulebook, story, story_faults, template_text
 
 RULE = """\
 rule: expiring
@@ -16,20 +14,11 @@ about: rights_record_id
 steps:
 """
 TEMPLATES = {
-    "expiring_take": "{take: Take it, not_me: Not me}",
-    "expiring_ask": "{yes: We do, other: Ask somebody}",
-    "expiring_second": "{fine: All right}",
+    "expiring_take": "take: Take it, not_me: Not me",
+    "expiring_ask": "yes: We do, other: Ask somebody",
+    "expiring_second": "fine: All right",
     "expiring_told": None,
 }
-TEXT = """\
-template: {name}
-category: utility
-version: 1
-fields: {{title: work.title}}
-languages:
-  en:
-    body: Rights in “{{title}}” run out soon.
-"""
 TAKE = "  - {hand_over: rights_manager, say: expiring_take}\n"
 TO_FINANCE = "  - {hand_over: finance, say: expiring_take}\n"
 LATER_TAKE = "  - {after: 2 working days, hand_over: rights_manager, say: expiring_take}\n"
@@ -56,17 +45,8 @@ HAPPENS = "event: rights.expiring"
 
 
 def told(steps: str, people: list[str], *moves: str) -> list[str]:
-    files = {
-        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
-    }
-    files["expiring.rule.yaml"] = RULE + steps
-    for name, buttons in TEMPLATES.items():
-        files[f"{name}.template.yaml"] = TEXT.format(name=name) + (f"    buttons: {buttons}\n" if buttons else "")
-    cast, play_ = "\n".join(f"    {one}" for one in people), "\n".join(f"    - {move}" for move in moves)
-    files["expiring.test.yaml"] = HEAD.format(people=cast, play=play_)
-    proof = check_files(files)
-    assert [str(fault) for fault in proof.faults] == []
-    return [fault.sentence for story in proof.stories for fault in play_story(story, proof.rulebook)]
+    texts = {name: template_text(name, "Rights in “{title}” run out soon.", of) for name, of in TEMPLATES.items()}
+    return faults_of_rule(RULE + steps, texts, "\n".join(people), *moves)
 
 
 @pytest.mark.parametrize(
@@ -203,3 +183,93 @@ def test_a_reminder_of_a_hand_over_is_no_question_that_waits_for_an_answer() -> 
         rule="royalty-document",
     )
     assert play_story(played, own_rulebook()) == []
+
+
+def test_not_me_in_words_to_the_reminder_of_an_offer_means_the_offer_alone() -> None:
+    moves = (
+        HAPPENS,
+        "wait: 8 working days",
+        "expect: [{hand_over: 40, say: expiring_take}, {remind: 40, say: expiring_take}]",
+        "reply: {from: 40, text: Not me}",
+        "expect: [{hand_over: 40, say: to_take}, {tell: 40, say: handed_over}]",
+        "{event: rights.expiring, with: {rights_record_id: RR-2}}",
+        "expect: [{hand_over: 40, say: expiring_take}]",
+    )
+    assert told(TAKE, [MANAGER], *moves) == []
+
+
+def test_a_step_waits_for_all_before_it_also_where_one_between_has_gone() -> None:
+    """The question is held over the weekend, and the notice after it has gone on Friday."""
+    later = (REMIND + LATER_TAKE).replace("2 working days", "1 day")
+    steps = ASK + "  - {tell: finance, say: expiring_told}\n" + later
+    in_new_york = ACCOUNTANT.replace("GB", "US, zone: America/New_York")
+    moves = (
+        "wait until: 2027-03-05T20:00:00Z",
+        HAPPENS,
+        "expect: [{tell: 61, say: expiring_told}]",
+        "wait until: 2027-03-08T11:00:00Z",
+        "expect: [{ask: 53}]",
+        "wait: 1 day",
+        "expect: [{remind: 53}]",
+        "wait until: 2027-03-12T11:00:00Z",  # after the fair
+        "expect: [{hand_over: 40}]",
+    )
+    assert told(steps, [MANAGER, SELLER, in_new_york], *moves) == []
+
+
+def test_a_second_tap_on_an_answer_that_hands_over_or_asks_makes_no_second_offer_or_question() -> None:
+    moves = (
+        HAPPENS,
+        "reply: {from: 53, button: other}",
+        "expect: [{ask: 53}, {hand_over: 61, say: to_take}, {tell: 53, say: handed_over}]",
+        "reply: {from: 53, button: other}",
+        "expect: [{tell: 53, say: handed_over}]",
+        "wait: 2 hours",
+        "reply: {from: 53, button: other}",
+        "expect: [{hand_over: 61, say: to_take}, {tell: 53, say: handed_over}]",
+    )
+    assert told(ASK + LATER, [MANAGER, SELLER, ACCOUNTANT], *moves) == []
+
+
+ASK_ALL = """\
+  - ask: sales
+    say: expiring_ask
+    answers: {yes: {quorum: all, tell: rights_manager, say: expiring_told}, other: {hand_over: sales}}
+"""
+
+
+def test_an_offer_to_a_person_who_has_answered_can_be_taken_however_much_they_wrote() -> None:
+    written = [f"reply: {{from: 53, text: '{text}'}}" for text in "abcdef"]
+    moves = (
+        HAPPENS,
+        "reply: {from: 53, button: 'yes'}",
+        "reply: {from: 54, button: other}",
+        "expect: [{ask: 53}, {ask: 54}, {tell: 53, say: noted}, {hand_over: 53}, {hand_over: 54}, {tell: 54}]",
+        *written,
+        f"expect: [{'{hand_over: 40}, {tell: 53, say: handed_over}, ' * 5}{{tell: 40, say: answers_paused}}]",
+        "reply: {from: 53, button: take, to: to_take}",
+        "expect: [{tell: 53, say: taken}]",
+    )
+    assert told(ASK_ALL + LATER, [MANAGER, SELLER, SELLER.replace("53", "54")], *moves) == []
+
+
+def test_a_person_whose_number_is_another_s_is_told_nothing_more_that_others_are_told() -> None:
+    steps = ASK + "  - {after: 2 working days, tell: told, say: expiring_told}\n"
+    moves = (
+        HAPPENS,
+        "reply: {from: 53, text: wrong number}",
+        "expect: [{ask: 53}, {ask: 54}, {tell: 53}, {tell: 40, say: address_disputed}, {left_out: {53: wrong_person}}]",
+        "wait: 2 working days",
+        "expect: [{left_out: {53: wrong_person}}, {tell: 54, say: expiring_told}, {end: done}]",
+    )
+    assert told(steps, [MANAGER, SELLER, SELLER.replace("53", "54")], *moves) == []
+
+
+def test_a_person_is_left_out_whose_lasting_stand_in_is_on_leave() -> None:
+    cover = "54: {name: Ann Bold, roles: [editor], stands_in_for: 53, country: GB}"
+    moves = (
+        "reply: {from: 54, text: away till Monday}",
+        HAPPENS,
+        "expect: [{tell: 54, say: absence_uncovered}, {left_out: {53: absent}}, {hand_over: 40, say: expiring_take}]",
+    )
+    assert told(ASK + LATER_TAKE, [MANAGER, SELLER, cover], *moves) == []
