@@ -190,7 +190,7 @@ def _close(context: DecisionContext, chain: Chain, message: ChainMessage) -> Cha
 def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage, cover: Cover) -> tuple[Chain, bool]:
     """Send the same to the stand-in, or let the message they have stand for both. False where no person is reached.
 
-    Who has answered already gives no second answer for another: the answers of the others, or the next step, must do.
+    A stand-in who has answered already gives no second answer: those of the others, or the next step, must do.
     """
     if cover.person_id is None or has_answered(chain, message.replace(person_id=cover.person_id)):
         return chain, False

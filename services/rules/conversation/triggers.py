@@ -12,12 +12,13 @@ from services.rules.conversation.document import Document, item_id, newest_data,
 from services.rules.conversation.event_rules import End, rules_of_event, start_key, subject_of, tags_of, tags_of_ends
 from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.question_lookup import answer_of, answers_to_steps
+from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
 from services.rules.rulebook.model import At, OnRepeat, Rule, Verb
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, EventId, Line, PersonId, derive_id
+from shared.contracts.ids import ChainId, EventId, Line, MessageId, derive_id
 from shared.contracts.values import encode
 
 
@@ -210,35 +211,39 @@ def _repeat_step(context: DecisionContext, chain: Chain, index: int) -> Chain:
     if chain.steps[index].status is StepStatus.PENDING:
         return chain
     chain = outbound.withdraw_messages(context, chain, "replaced", lambda m: m.step == index and m.answer is None)
-    chain = chain.replace(handovers=tuple(h for h in chain.handovers if h.step != index))
+    others = (offer for offer in chain.handovers if offer.step != index or offer.answer is not None)
+    chain = chain.replace(handovers=tuple(others))
     return chain.reopen_answers(answers_to_steps(context, chain, [index])).repeat_step(index)
 
 
-def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[PersonId, tuple[object, ...]]:
+def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[MessageId, tuple[object, ...]]:
     """The values of each open question as its template would show them now, and what its answers would write."""
-    document, found = context.document(chain), dict[PersonId, tuple[object, ...]]()
+    document, found = context.document(chain), dict[MessageId, tuple[object, ...]]()
     for message in chain.messages:
-        if message.open and message.answer is None:
+        if message.open and message.verb in {Verb.ASK, Verb.REMIND} and not is_of_handover(message):
             shown = (str(document.get(path)) for path in template_of(context, chain, message.say).fields.values())
             answers = (answer_of(context, chain, message, name)[1] for name in message.buttons)
             records = (record for answer in answers for record in writes.write_actions(answer))
-            found[message.person_id] = (*shown, *(writes.planned_input(context, chain, one) for one in records))
+            found[message.message_id] = (*shown, *(writes.planned_input(context, chain, one) for one in records))
     return found
 
 
 def _ask_again(context: DecisionContext, chain: Chain) -> Chain:
-    """Close the questions, and ask them again at once unless their step has a time of its own.
+    """Close the questions, and ask them again at once, unless the time of their step lies ahead again.
 
-    What waits of other steps, such as a notice held for the morning, stays: it is filled in when it goes.
+    What waits of other steps, such as a notice held for the morning, stays: it is filled in when it goes. So does what
+    an answer has handed over, since its person was told that a colleague looks after it.
     """
     asking = {step.index for step in context.rule_of(chain).steps if step.answers}
 
     def is_replaced(message: ChainMessage) -> bool:
-        return message.step in asking or (message.verb is Verb.REMIND and message.answer is None)
+        is_asked = message.step in asking or (message.verb is Verb.REMIND and message.answer is None)
+        return is_asked and not is_of_handover(message)
 
     chain = outbound.withdraw_messages(context, chain, "replaced", is_replaced)
     chain = chain.close_questions(is_replaced).reopen_answers(chain.answers)
     for step in context.rule_of(chain).steps:
-        if step.index in asking and chain.steps[step.index].over and not isinstance(step.timing, At):
+        was_past = isinstance(step.timing, At) and chain.steps[step.index].status is StepStatus.SKIPPED
+        if step.index in asking and not was_past:
             chain = _repeat_step(context, chain, step.index)
     return chain
