@@ -46,7 +46,8 @@ from shared.runtime.clock import machine_now
 from shared.runtime.postgres import MIN_VERSION, Connection, connect, missing_migrations
 from shared.runtime.setting_names import PREFIX
 from shared.runtime.settings import ServiceSettings, load_settings
-from shared.runtime.topic_setup import topic_differences, topic_problems
+from shared.runtime.topic_rights import missing_rights
+from shared.runtime.topic_setup import UNREADABLE, topic_differences, topic_problems
 
 _SETTINGS: Mapping[Service, type[ServiceSettings]] = {
     Service.INGEST: IngestSettings,
@@ -56,6 +57,7 @@ _SETTINGS: Mapping[Service, type[ServiceSettings]] = {
 }
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _MOST_SKEW = timedelta(seconds=2)
+_RIGHTS_PAGE = "docs/operations/install.md"
 _STYLES = {"fine": "green", "warning": "yellow", "wrong": "bold red"}
 
 
@@ -230,14 +232,18 @@ async def _check_broker(settings: ServiceSettings, service: Service) -> Sequence
     topics = (*CONSUMED[service], *PRODUCED[service])
     async with admin_client(settings) as admin:
         problems = await topic_problems(admin, settings.topic_prefix, topics)
-        differences = await topic_differences(admin, settings.topic_prefix)
+        differences = await topic_differences(admin, settings.topic_prefix, topics)
+        rights = await missing_rights(admin, settings.topic_prefix, service) if not problems else []
     findings = [fine("broker", f"{settings.kafka_bootstrap} answers ({settings.kafka_security_protocol})")]
     findings += [
         wrong("topics", f"{name}: {lack}; run stet topics create, or let this login use it")
         for name, lack in problems.items()
     ]
-    findings += [warning("topics", sentence) for sentence in differences if not problems]
-    return findings if len(findings) > 1 else [*findings, fine("topics", f"all {len(topics)} that it uses are there")]
+    findings += [wrong("topics", f"{sentence}; see {_RIGHTS_PAGE}") for sentence in rights]
+    differs = [sentence for sentence in differences if UNREADABLE not in sentence]  # a service need not read it
+    findings += [warning("topics", sentence) for sentence in differs if not problems]
+    enough = fine("topics", f"all {len(topics)} that it uses are there, and this login has its rights on them")
+    return findings if len(findings) > 1 else [*findings, enough]
 
 
 # ------------------------------------------------------------------ the database

@@ -1,25 +1,21 @@
 """Strimzi's resources for Kafka, from what the code declares: a KafkaTopic per topic, a KafkaUser per login.
 
-A service reads what it consumes and writes what it produces. It may also write what it consumes, since it sends a
-parked record to its topic again, and its conservation audit reads some of what it writes. Ingest deletes records of
-people who are erased, up to where every reader has committed.
+The rights of a service are those of ``shared.runtime.topic_rights``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shared.contracts.personal_data import DELETED_TOPICS
 from shared.contracts.topics import (
     ALL_TOPICS,
     CONSUMED,
     CONTACTS,
     PARTITIONS,
-    PRODUCED,
-    READ_BACK,
     SERVICES,
     TRACED,
     Topic,
 )
+from shared.runtime.topic_rights import KafkaRight, group_rights, topic_rights
 from shared.runtime.topic_setup import config_of
 
 Resource = dict[str, Any]
@@ -40,19 +36,13 @@ def kafka_users() -> list[Resource]:
 
 
 def service_user(service: str) -> Resource:
-    operations: dict[str, list[str]] = {}
-    read = (*CONSUMED[service], *READ_BACK.get(service, ()))
-    for operation, topics in (("Read", read), ("Write", (*CONSUMED[service], *PRODUCED[service]))):
-        for topic in topics:
-            operations.setdefault(topic.name, []).append(operation)
-    for name in DELETED_TOPICS if service == "ingest" else ():
-        operations.setdefault(name, []).append("Delete")
-    rules = [_allow("topic", name, *allowed, "Describe") for name, allowed in sorted(operations.items())]
-    if CONSUMED[service]:
-        rules.append(_allow("group", f"stet.{service}", "Read", "Describe"))
-    if service == "ingest":  # an erasure deletes what every reader has committed
-        rules += [_allow("group", f"stet.{reader}", "Describe") for reader, topics in CONSUMED.items() if topics]
+    rules = [_allow("topic", name, *_words(rights)) for name, rights in sorted(topic_rights(service).items())]
+    rules += [_allow("group", name, *_words(rights)) for name, rights in group_rights(service).items()]
     return _kafka_user(f"kafka-{service}", rules)
+
+
+def _words(rights: Iterable[KafkaRight]) -> list[str]:
+    return [right.name.title() for right in sorted(rights)]
 
 
 def lag_reader() -> Resource:

@@ -25,6 +25,7 @@ _RETRY_SECONDS = 1.0
 _MAX_TRIES = 30
 _REQUEST_MS = 5000  # aiokafka's own 40 seconds would pass before a broker that does not answer is named
 MISSING, NOT_ALLOWED = "missing", "this login may not see it"
+UNREADABLE = "its configuration cannot be read"
 
 
 def config_of(topic: Topic) -> dict[str, str]:
@@ -35,10 +36,10 @@ def config_of(topic: Topic) -> dict[str, str]:
     return {**kept, "max.message.bytes": str(topic.max_message_bytes)}
 
 
-async def topic_differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
+async def topic_differences(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic] = ALL_TOPICS) -> list[str]:
     """A line for each topic that is missing on the broker or differs from its declaration."""
-    found = await topic_problems(admin, prefix, ALL_TOPICS)
-    there = [topic for topic in ALL_TOPICS if topic.name not in found]
+    found = await topic_problems(admin, prefix, topics)
+    there = [topic for topic in topics if topic.name not in found]
     lines = [f"{prefix}{name}: {lack}" for name, lack in found.items()]
     return lines + await _config_differences(admin, prefix, there)
 
@@ -66,7 +67,7 @@ async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: S
     for response in await admin.describe_configs(resources) if resources else ():
         for error, _, _, name, entries in response.resources:
             if error:
-                found.append(f"{name}: its configuration cannot be read: {for_code(error).__name__}")
+                found.append(f"{name}: {UNREADABLE}: {for_code(error).__name__}")
                 continue
             there = {entry[0]: entry[1] for entry in entries}
             found += [

@@ -1,6 +1,7 @@
 """Topics on a broker with access control lists: a service sees what it uses, and what it may not see is not missing."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,20 +12,24 @@ from pydantic import SecretStr
 
 from dev.deploy.kafka_resources import operator_user
 from dev.kafka import EmbeddedKafka
+from ops import doctor
+from ops.command_line import Service
 from ops.topic_reader import TopicScan, kept_ranges
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
-from shared.contracts.topics import ALL_TOPICS, CONSUMED, CONTACTS, PRODUCED, TRACED, Topic
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, CONTACTS, DECISIONS, PRODUCED, READ_BACK, TRACED, Topic
 from shared.runtime import topic_setup as topics_check
 from shared.runtime.connection_settings import SaslMechanism, SecurityProtocol
 from shared.runtime.kafka import client_options
 from shared.runtime.settings import ServiceSettings
+from shared.runtime.topic_rights import group_rights, missing_rights, topic_rights
 from shared.runtime.topic_setup import NOT_ALLOWED, create_topics, topic_differences, topic_problems, wait_for_topics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 _USERS = {"rules": "password-of-rules", "operator": "password-of-people", "stranger": "password-of-a-stranger"}
-_TOPIC, _LITERAL, _ALLOW = 2, 3, 3
+_TOPIC, _GROUP, _LITERAL, _ALLOW = 2, 3, 3, 3
 _READ, _WRITE = 3, 4
+_APPLIED_SECONDS = 30
 _OPERATIONS = {"Read": _READ, "Describe": 8, "DescribeConfigs": 10}
 
 
@@ -38,6 +43,7 @@ async def broker(run_folder: Path) -> AsyncIterator[EmbeddedKafka]:
             await create_topics(admin, "", None)
             await allow(admin, "rules", CONSUMED["rules"], _READ)
             await allow(admin, "rules", PRODUCED["rules"], _WRITE)
+        await until_seen(kafka, "rules", PRODUCED["rules"])
         yield kafka
     finally:
         await kafka.stop()
@@ -63,6 +69,19 @@ async def allow(admin: AIOKafkaAdminClient, user: str, topics: Iterable[Topic], 
         request = CreateAclsRequest(_TOPIC, topic.name, _LITERAL, f"User:{user}", "*", operation, _ALLOW)
         response = await admin._send_to_controller(request)
         assert [error for error, _ in response.creation_responses] == [0]
+
+
+async def allow_group(admin: AIOKafkaAdminClient, user: str, group: str) -> None:
+    request = CreateAclsRequest(_GROUP, group, _LITERAL, f"User:{user}", "*", _READ, _ALLOW)
+    response = await admin._send_to_controller(request)
+    assert [error for error, _ in response.creation_responses] == [0]
+
+
+async def until_seen(kafka: EmbeddedKafka, user: str, topics: Sequence[Topic]) -> None:
+    """The broker applies a list some moments after it took it."""
+    async with asyncio.timeout(_APPLIED_SECONDS), connected(client(kafka, user)) as admin:
+        while await topic_problems(admin, "", topics):
+            await asyncio.sleep(0.1)
 
 
 def login(kafka: EmbeddedKafka, user: str) -> ServiceSettings:
@@ -93,12 +112,36 @@ async def test_rights_on_its_own_topics_are_enough_for_a_service(
         await wait_for_topics(login(broker, "stranger"), "rules")
 
 
+async def test_a_login_that_lacks_a_right_is_told_which(broker: EmbeddedKafka) -> None:
+    """It may describe all that it reads or writes, so every topic is there."""
+    async with administrator(broker) as admin, connected(client(broker, "rules")) as rules:
+        assert await missing_rights(admin, "", "ingest") == []
+        lacks = await missing_rights(rules, "", "rules")
+        assert "stet.rules: this login has no right to READ, DESCRIBE on the consumer group" in lacks
+        assert f"{CONTACTS.name}: this login has no right to WRITE on the topic" in lacks
+        assert f"{DECISIONS.name}: this login has no right to READ on the topic" in lacks
+        assert len(lacks) == len(CONSUMED["rules"]) + 2
+        await allow(admin, "rules", CONSUMED["rules"], _WRITE)
+        await allow_group(admin, "rules", "stet.rules")
+        await allow(admin, "rules", READ_BACK["rules"], _READ)
+        async with asyncio.timeout(_APPLIED_SECONDS):
+            while await missing_rights(rules, "", "rules"):
+                await asyncio.sleep(0.2)
+    findings = await doctor._check_broker(login(broker, "rules"), Service.RULES)
+    assert [(each.check, each.result) for each in findings] == [("broker", "fine"), ("topics", "fine")], findings
+    async with connected(client(broker, "stranger")) as admin:
+        assert len(await missing_rights(admin, "", "ingest")) == len(
+            {**topic_rights("ingest"), **group_rights("ingest")}
+        )
+
+
 async def test_the_login_of_people_is_enough_for_the_lag_a_trace_and_a_comparison(broker: EmbeddedKafka) -> None:
     topics = {topic.name: topic for topic in ALL_TOPICS}
     async with administrator(broker) as admin:
         for rule in operator_user()["spec"]["authorization"]["acls"]:
             for operation in rule["operations"]:
                 await allow(admin, "operator", [topics[rule["resource"]["name"]]], _OPERATIONS[operation])
+    await until_seen(broker, "operator", ALL_TOPICS)
     settings = login(broker, "operator")
     assert {name for name, _ in await kept_ranges(settings)} == {t.name for read in CONSUMED.values() for t in read}
     scan = TopicScan(settings, (*TRACED, CONTACTS))
