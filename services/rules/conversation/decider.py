@@ -136,7 +136,8 @@ class Decider:
         )
 
     def _match_rules(self, trigger: RuleTrigger) -> list[Rule]:
-        return [self.rulebook.rules[name] for name in self.matcher.match_rules(trigger.name, trigger.document)]
+        """By name, so that every process starts the chains of an event in the same order."""
+        return [self.rulebook.rules[name] for name in sorted(self.matcher.match_rules(trigger.name, trigger.document))]
 
     def _until_holds(self, chain: Chain, index: int, name: str, document: Document) -> bool:
         """The second engine knows the rulebook in force only: a chain of an earlier one is evaluated without it."""

@@ -1,8 +1,12 @@
 """Chains beside one another and over time, in tables."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.services.rules.stories import story_faults
+from services.rules.scenario.player import StoryPlayer
+from shared.contracts.ids import RuleId
+from tests.services.rules.stories import own_rulebook, story, story_faults
 
 PRESS = "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], country: GB}"
 NEAR = "{tell: 830, say: deadline_near}, {tell: 22, say: deadline_near}"
@@ -106,6 +110,18 @@ def test_one_subject_has_one_live_chain_and_another_after_its_end() -> None:
         "expect: [{end: until}, {hand_over: 22}]",
     )
     assert story_faults(cast, *moves) == []
+
+
+def test_the_rules_of_an_event_start_in_the_order_of_their_names() -> None:
+    """In every process alike: the order of a set of names is another in each."""
+    blocked = own_rulebook().rules[RuleId("blocked-title")]
+    names = [RuleId(f"blocked-{letter}") for letter in "hcgaedbf"]
+    rules = {name: replace(blocked, name=name) for name in names}
+    blocked_once = story("22: {roles: [production_coordinator], country: GB}", "event: work.blocked")
+    player = StoryPlayer.of(blocked_once, replace(own_rulebook(), rules=rules))
+    for step in blocked_once.steps:
+        player.play(step)
+    assert [chain.rule for chain in player.simulation.facts.chains.values()] == sorted(names)
 
 
 def test_a_matter_taken_twice_is_reminded_of_twice() -> None:
