@@ -31,6 +31,7 @@ def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> C
 def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """Replies, and the messages of the answer, the step or the ``until`` line that ends the chain now.
 
+    So do those of a ``tell`` that goes with the step that ends it, like one before a ``give_up`` without a time.
     Reports of a write, or of a person's changed answer, stay true after the end.
     """
     if message.is_question:
@@ -38,6 +39,9 @@ def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMes
     last = message.step == len(chain.steps) - 1 and message.verb is Verb.GIVE_UP
     if message.reply or last:
         return True
+    if message.answer is None and message.message_id in context.drafted:
+        step, *then = context.rule_of(chain).steps[message.step : _last_begun(chain) + 1]
+        return step.verb is Verb.TELL and all(each.timing is None for each in then)
     return message.answer is not None and (message.message_id in context.drafted or _stays_true(chain, message))
 
 

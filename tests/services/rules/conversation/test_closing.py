@@ -1,5 +1,6 @@
 """No message leaves after its reason is gone: a chain that ends withdraws its unsent messages."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending
-from services.rules.rulebook.model import Verb
+from services.rules.conversation.context import RequestedMessage
+from services.rules.rulebook.model import NOWHERE, After, At, Step, Verb
+from services.rules.scenario.player import StoryPlayer
+from shared.clients.working_calendar import Duration, TimeUnit
+from shared.contracts.ids import RuleId
 from tests.services.rules.delayed_dispatcher import DelayedStory, sent_templates, unsent_messages, withdrawn
+from tests.services.rules.stories import own_rulebook, story
 
 RIGHTS = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
 ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-03-19}}"
@@ -134,6 +140,27 @@ def test_a_message_that_falls_due_with_the_end_is_not_requested() -> None:
     story.simulation._run_due(story.chain)
     assert "rights_reminder" not in sent_templates(story.simulation.effects[before:])
     assert story.chain.closing is Ending.GAVE_UP
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (Step(1, Verb.GIVE_UP, NOWHERE, reason="none"), ["rights_request"]),
+        (Step(1, Verb.ASK, NOWHERE, ("translator",), "rights_request"), ["rights_request", "left_with_owner"]),
+        (Step(1, Verb.GIVE_UP, NOWHERE, reason="none", timing=At("respond_by")), []),  # late: only the end speaks
+    ],
+)
+def test_what_is_told_with_the_step_that_ends_the_chain_goes(end: Step, said: list[str]) -> None:
+    rule = own_rulebook().rules[RuleId("rights-approval")]
+    tell = Step(0, Verb.TELL, NOWHERE, ("rights_holder",), "rights_request", timing=After(Duration(1, TimeUnit.DAYS)))
+    book = replace(own_rulebook(), rules={rule.name: replace(rule, steps=(tell, end), until=())})
+    told = story(RIGHTS, ASKED)
+    player = StoryPlayer.of(told, book)
+    player.play(told.steps[0])
+    player.simulation.now += timedelta(days=40)
+    (chain,) = player.simulation.facts.chains.values()
+    player.simulation._run_due(chain)
+    assert [effect.send.say for effect in player.simulation.effects if isinstance(effect, RequestedMessage)] == said
 
 
 def test_a_person_who_has_answered_is_not_reminded() -> None:
