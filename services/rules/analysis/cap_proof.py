@@ -6,37 +6,34 @@ instant, and no answer comes. Replies to a person's own message are free, so rul
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from services.rules.analysis.opening import (
+    EVENT_STEP,
     START,
     UNPLAYABLE,
     Opening,
     alone,
-    flow,
     next_wait,
     play_opening,
     played_story,
     read_step,
+    repeated,
 )
 from services.rules.conversation.caps import period_start
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import is_staff, working_hours
-from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, FieldType, resolve
 from services.rules.rulebook.model import Cap, Field, Rule, Rulebook
 from services.rules.scenario.player import StoryPlayer
-from services.rules.scenario.story_file import EventStep
 from shared.contracts.ids import PersonId, RuleId
 
 MOST_EVENTS = 60
 """Of each rule in a mix; a larger cap is not played."""
 _MOST_WAITS = 100
 _HORIZON = timedelta(days=120)
-_FIRST_NUMBER = 7001
-_EVENT = "{event: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class Mix:
 
     @property
     def events(self) -> int:
-        return sum(step.startswith(_EVENT) for step in self.opening.steps)
+        return sum(step.startswith(EVENT_STEP) for step in self.opening.steps)
 
     def story(self, book: Rulebook, sentence: str) -> str:
         """The story file of the mix, which expects what happens now."""
@@ -71,7 +68,7 @@ def mixes_of_one(book: Rulebook, openings: Mapping[RuleId, Opening]) -> Iterator
     """For each rule whose own messages exceed a cap: the mix of its events that shows it."""
     for name, opening in openings.items():
         rule, times = book.rules[name], (smallest_cap(book) or 0) + 1
-        mix = _play(book, (rule,), _repeated(rule, opening, times))
+        mix = _play(book, (rule,), repeated(rule, opening, times))
         if mix is not None:
             yield mix
 
@@ -80,7 +77,7 @@ def mix_of_all(book: Rulebook, openings: Mapping[RuleId, Opening]) -> Mix | None
     """The events of all these rules together, where they exceed a cap."""
     rules, merged = tuple(book.rules[name] for name in openings), None
     for rule in rules:
-        opening = _repeated(rule, openings[rule.name], (smallest_cap(book) or 0) + 1)
+        opening = repeated(rule, openings[rule.name], (smallest_cap(book) or 0) + 1)
         if opening is not None and merged is not None:
             merged = replace(
                 merged,
@@ -89,46 +86,6 @@ def mix_of_all(book: Rulebook, openings: Mapping[RuleId, Opening]) -> Mix | None
             )
         merged = merged or opening
     return _play(book, rules, merged)
-
-
-def _repeated(rule: Rule, opening: Opening, times: int) -> Opening | None:
-    """The opening with so many events, each about something else; fewer where there are no more things.
-
-    None for a rule that a message starts.
-    """
-    *before, last = opening.steps
-    step = read_step(last)
-    if not isinstance(step, EventStep) or step.event == MESSAGE_RECEIVED:
-        return None
-    changes = _different_subjects(rule, step.event, times)
-    events = (f"{_EVENT}{step.event}, with: {flow({**step.values, **change})}}}" for change in changes)
-    return replace(opening, steps=(*before, *events))
-
-
-def _different_subjects(rule: Rule, event: str, times: int) -> Sequence[Mapping[str, object]]:
-    """Values of one field of ``about``; nothing has to change where the event itself is the subject."""
-    if not rule.about:
-        return ({},) * times
-    for name in rule.about:
-        spec = resolve((event,), name)
-        values = _different_values(spec, times) if spec is not None else ()
-        if len(values) > 1:
-            return [{name: value} for value in values]
-    return ({},)
-
-
-def _different_values(spec: FieldSpec, times: int) -> Sequence[object]:
-    if spec.values:
-        return spec.values[:times]
-    if spec.path.endswith("person_id"):  # another person's messages are none of this one's
-        return ()
-    match spec.type:
-        case FieldType.NUMBER:
-            return range(_FIRST_NUMBER, _FIRST_NUMBER + times)
-        case FieldType.TEXT if spec.code is None:
-            return [f"mix-{number}" for number in range(1, times + 1)]
-        case _:
-            return ()
 
 
 def _play(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> Mix | None:

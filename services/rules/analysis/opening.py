@@ -6,39 +6,44 @@ find out whether the rule starts in it, and written as a story file with what fo
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from services.rules.conversation.recurrence import next_occurrence
 from services.rules.matching.satisfiability import PRESENT, SampleValues, solutions
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import (
     MESSAGE_RECEIVED,
     RECIPIENT,
     STAFF_ROLES,
+    FieldSpec,
     FieldType,
     party_fields,
     resolve,
 )
-from services.rules.rulebook.model import At, Condition, Rule, Rulebook, Team
+from services.rules.rulebook.model import At, Condition, Every, Listing, Rule, Rulebook, Team
+from services.rules.rulebook.periods import PERIODS
 from services.rules.scenario.comparison import ObservedEffect
 from services.rules.scenario.player import StoryPlayer
-from services.rules.scenario.story_file import EffectKind, Story, StoryStep, read_stories
+from services.rules.scenario.story_file import EffectKind, EventStep, Story, StoryStep, read_stories
 from services.rules.scenario.story_world import golden_data
 from shared.clients.public_holidays import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.errors import StetError
+from shared.contracts.ids import RuleId
 from shared.contracts.vocabulary import Role, WorkRef
 
 START = datetime(2027, 3, 3, 10, tzinfo=UTC)
 """A Wednesday morning, in no holidays."""
 _AHEAD = date(2027, 5, 5)
 """The date in every field that a step is timed by."""
+_SOON, _BEFORE_A_PERIOD = timedelta(days=7), timedelta(days=3)
 _SENDER, _FIRST_STRANGER = 555, 9001
-_ANY_PERSON = frozenset({"sender", "unanswered", "told"})
+_ANY_PERSON = frozenset({"sender", "unanswered", "told", "awaited"})
 _SET_BY_FACTS = frozenset({"launch", "days_to", "rights", "sender"})
 _FIELD_OF_EVENT = {("rights.approval_requested", "rights.needs_signature"): "requires_signature"}
 """Facts that an event itself says."""
@@ -47,11 +52,15 @@ _WORK_STATE = frozenset({"work.stage_key", "work.cancelled", "work.embargo_until
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """``people`` as a story writes them, by contact id; ``steps`` are the first ones, as a story writes them."""
+    """``people`` as a story writes them, by contact id; ``steps`` are the first ones, as a story writes them.
+
+    ``beside`` are the rules whose open chains a recurring rule lists: they are played with it.
+    """
 
     rule: str
     people: Mapping[int, Mapping[str, object]]
     steps: tuple[str, ...]
+    beside: tuple[RuleId, ...] = ()
 
     def without(self, *, staff: bool) -> "Opening":
         """The same where the people outside the publisher have opted out, with ``staff`` the staff, too."""
@@ -127,7 +136,10 @@ def _is_staff(person: Mapping[str, Any]) -> bool:
 def opening_of(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> Opening:
     """The opening at an event with these values; times of the rule lie ahead."""
     is_message = event == MESSAGE_RECEIVED
-    steps = _message_steps(book, values) if is_message else event_steps(rule, event, values)
+    if rule.every is not None:
+        steps = _period_steps(book, rule.every)
+    else:
+        steps = _message_steps(book, values) if is_message else event_steps(rule, event, values)
     people = {number: _placed(each, values) for number, each in _people(book, rule, event, values).items()}
     return Opening(rule.name, people, steps)
 
@@ -154,7 +166,7 @@ def event_steps(rule: Rule, event: str, values: SampleValues) -> tuple[str, ...]
         path = _FIELD_OF_EVENT.get((event, named), named)
         (facts if _is_fact(event, path) else of_event)[path] = list(value) if isinstance(value, tuple) else value
     with_ = f", with: {flow(of_event)}" if of_event else ""
-    return (*([f"facts: {flow(facts)}"] if facts else []), f"{{event: {event}{with_}}}")
+    return (*([f"facts: {flow(facts)}"] if facts else []), f"{EVENT_STEP}{event}{with_}}}")
 
 
 def _is_fact(event: str, path: str) -> bool:
@@ -173,6 +185,15 @@ def _times_ahead(rule: Rule, event: str) -> dict[str, object]:
             if spec.type in {FieldType.DATE, FieldType.INSTANT}:
                 found[spec.path] = noon if spec.type is FieldType.INSTANT else _AHEAD
     return found
+
+
+def _period_steps(book: Rulebook, every: Every) -> tuple[str, ...]:
+    """Nothing but time starts a recurring rule. The last wait is one of days, before which what it lists may begin."""
+    start = next_occurrence(every, book.calendar.office, START)
+    if start is None:
+        return ()
+    days = (start.at - _BEFORE_A_PERIOD, start.at) if start.at - START > _SOON else (start.at,)
+    return tuple(f"wait until: {flow(day)}" for day in days)
 
 
 def _message_steps(book: Rulebook, values: SampleValues) -> tuple[str, ...]:
@@ -214,7 +235,7 @@ def _people(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> dic
 
 def _parties(event: str, people: dict[int, dict[str, object]]) -> frozenset[str]:
     """Adds the parties of the golden event; the names by which a rule may address them."""
-    if event == MESSAGE_RECEIVED:
+    if event == MESSAGE_RECEIVED or event in PERIODS:
         return frozenset()
     data, named = golden_data(consonance.kind_of(event)), set[str]()
     for name in party_fields(event):
@@ -262,6 +283,53 @@ def addressed(part: object) -> Iterator[str | Team]:
                 yield from addressed(value)
 
 
+# ------------------------------------------------------------------ one opening several times
+
+EVENT_STEP = "{event: "
+"""The beginning of a step that is an event."""
+_FIRST_NUMBER = 7001
+
+
+def repeated(rule: Rule, opening: Opening, times: int) -> Opening | None:
+    """The opening with so many events, each about something else; fewer where there are no more things.
+
+    None for a rule that a message starts.
+    """
+    *before, last = opening.steps
+    step = read_step(last)
+    if not isinstance(step, EventStep) or step.event == MESSAGE_RECEIVED:
+        return None
+    changes = _different_subjects(rule, step.event, times)
+    events = (f"{EVENT_STEP}{step.event}, with: {flow({**step.values, **change})}}}" for change in changes)
+    return replace(opening, steps=(*before, *events))
+
+
+def _different_subjects(rule: Rule, event: str, times: int) -> Sequence[Mapping[str, object]]:
+    """Values of one field of ``about``; nothing has to change where the event itself is the subject."""
+    if not rule.about:
+        return ({},) * times
+    for name in rule.about:
+        spec = resolve((event,), name)
+        values = _different_values(spec, times) if spec is not None else ()
+        if len(values) > 1:
+            return [{name: value} for value in values]
+    return ({},)
+
+
+def _different_values(spec: FieldSpec, times: int) -> Sequence[object]:
+    if spec.values:
+        return spec.values[:times]
+    if spec.path.endswith("person_id"):  # another person's messages are none of this one's
+        return ()
+    match spec.type:
+        case FieldType.NUMBER:
+            return range(_FIRST_NUMBER, _FIRST_NUMBER + times)
+        case FieldType.TEXT if spec.code is None:
+            return [f"mix-{number}" for number in range(1, times + 1)]
+        case _:
+            return ()
+
+
 def own_rules(book: Rulebook) -> list[Rule]:
     """The rules of the publisher, without those of the service itself."""
     return [rule for name, rule in book.rules.items() if not name.startswith(RESERVED_PREFIX)]
@@ -298,14 +366,40 @@ def next_wait(player: StoryPlayer, due: datetime) -> str:
 
 
 def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
-    """The first opening in which the rule starts, and how many were tried."""
-    small, tried = alone(book, rule), 0
+    """The first opening in which the rule starts, and how many sets of values were tried."""
+    tried = 0
     for values in islice(solutions(condition, event), MOST_WITNESSES):
         tried += 1
-        opening = opening_of(book, rule, event, values)
-        if _starts(small, rule, opening):
-            return opening, tried
+        for opening in _openings_with(book, rule, event, values):
+            if _starts(world_of(book, rule, opening), rule, opening):
+                return opening, tried
     return None, tried
+
+
+def _openings_with(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> Iterator[Opening]:
+    """The opening with these values; of a rule with a list one for each rule whose chains it may list."""
+    opening = opening_of(book, rule, event, values)
+    count = values.get("open.count", 1)
+    if rule.listing is not None and opening.steps and isinstance(count, int) and count > 0:
+        yield from _with_open_chains(book, rule.listing, opening, count)
+    yield opening
+
+
+def _with_open_chains(book: Rulebook, listing: Listing, opening: Opening, count: int) -> Iterator[Opening]:
+    listed = (
+        rule for rule in own_rules(book) if rule.every is None and (not listing.rules or rule.name in listing.rules)
+    )
+    for rule in islice(listed, MOST_WITNESSES):
+        before, _ = find_start(book, rule, rule.events[0], rule.condition)
+        if before is not None and (before := repeated(rule, before, count) or before):
+            people = {**opening.people, **before.people}
+            *waits, start = opening.steps
+            yield replace(opening, people=people, steps=(*waits, *before.steps, start), beside=(rule.name,))
+
+
+def world_of(book: Rulebook, rule: Rule, opening: Opening) -> Rulebook:
+    """The rulebook with the rule and those that are played beside it."""
+    return alone(book, rule, *(book.rules[name] for name in opening.beside))
 
 
 def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:

@@ -4,7 +4,8 @@ docs/rules/language.md lists which proofs are exhaustive and which are bounded. 
 what happens now, so it passes as long as the fault is there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice, product
@@ -22,13 +23,14 @@ from services.rules.analysis.opening import (
     own_rules,
     play_opening,
     played_story,
+    world_of,
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage
 from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
 from services.rules.matching.self_starts import find_circles, operations_of, with_further
-from services.rules.rulebook.built_in import FINISH, TAKE
+from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, FINISH, STAFF_TEMPLATES, TAKE, TYPED_FIELDS
 from services.rules.rulebook.catalogue import RECIPIENT, STAFF_ROLES
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import (
@@ -47,6 +49,7 @@ from services.rules.rulebook.model import (
     answers_of,
     questions_of,
 )
+from services.rules.rulebook.periods import PERIODS
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import RequestWrite, WriteOperation
 
@@ -89,6 +92,8 @@ class Proof:
 
 _MOST_STATES, _AT_MOST, _FEWEST_STATES = 900, 80, 8
 """Over all rules with one opening each; of each opening of a rule, and the fewest of it."""
+_MOST_PATHS = 4
+"""Ways to a write of each of two rules that are tried together, the shortest ones."""
 
 
 def prove(book: Rulebook) -> Iterator[Proof]:
@@ -104,12 +109,14 @@ def prove(book: Rulebook) -> Iterator[Proof]:
             if opening is not None:
                 openings.setdefault(rule.name, opening)
         if rule.name in openings:
-            proof.found += _missing_languages(book, rule, openings[rule.name])
-            if (shape := _shape(rule)) not in shapes:
+            proof.found += _missing_languages(book, rule, openings[rule.name], most)
+            found = _openings(book, rule)
+            if (shape := _shape(rule, found)) not in shapes:
                 shapes.add(shape)
-                _prove_course(book, rule, most, proof)
+                _prove_course(book, rule, found, most, proof)
         yield proof
-    proof.found += _races(book, rules, openings)
+    _races(book, rules, openings, most, proof)
+    proof.found += _house_languages(book, openings, most)
     proof.found += _loops(book, openings)
     _prove_caps(book, openings, proof)
     yield proof
@@ -139,59 +146,64 @@ def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Openin
 # ------------------------------------------------------------------ the course of a chain
 
 
-def _shape(rule: Rule) -> object:
-    """Rules alike in this take the same courses: templates, texts and what starts them do not matter."""
+def _shape(rule: Rule, openings: Iterable[Opening | None]) -> object:
+    """Rules alike in this take the same courses: templates and texts do not matter.
+
+    What starts them matters by the people it brings, and by which ``unless`` it lets be true, and false.
+    """
 
     def of(step: Step) -> object:
         answers = tuple((name, _bare(answer)) for name, answer in step.answers.items())
         written = (step.record, step.tell.who if step.tell else None)
-        return (step.verb, step.who, step.timing, step.unless, answers, step.form, written)
+        return (step.verb, step.who, step.timing, step.unless, answers, step.form, written, step.attach)
 
-    return repr((rule.owner, rule.events, tuple(map(of, rule.steps)), [until.event for until in rule.until]))
+    people = [None if opening is None else (opening.people, opening.beside) for opening in openings]
+    return repr((rule.owner, rule.events, rule.listing, tuple(map(of, rule.steps)), people))
 
 
 def _bare(answer: AnswerAction) -> object:
     return (replace(answer, tell=None), answer.tell.who if answer.tell else None)
 
 
-def _prove_course(book: Rulebook, rule: Rule, most: int, proof: Proof) -> None:
-    small, found = alone(book, rule), dict[Property, Counterexample]()
-    for opening in _openings(book, rule):
-        course = explore(small, rule, opening, most)
+def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[Opening | None], most: int, proof: Proof) -> None:
+    found = dict[Property, Counterexample]()
+    different = {repr(opening): opening for opening in openings if opening is not None}
+    for opening in different.values():
+        world = world_of(book, rule, opening)
+        course = explore(world, rule, opening, most)
         proof.states += course.states
         proof.moves += len(course.transitions)
         if not course.complete:
             proof.bounded[rule.name] = most
-        for example in _broken(small, rule, opening, course):
+        for example in _broken(world, rule, opening, course):
             known = found.get(example.broken)
             if known is None or len(example.story) < len(known.story):
                 found[example.broken] = example
     proof.found += found.values()
 
 
-def _openings(book: Rulebook, rule: Rule) -> Iterator[Opening]:
-    """All people reachable, with each ``unless`` true and false; then those outside gone, then all of them.
+def _openings(book: Rulebook, rule: Rule) -> list[Opening | None]:
+    """By each event all people reachable, with each ``unless`` true and false; then those outside gone, then all.
 
-    One that names ``recipient`` is true for all people, for none, and for every second one.
+    None where no values were found. An ``unless`` that names ``recipient`` is true for all people, for none, and for
+    every second one.
     """
-    first: Opening | None = None
-    yielded: set[str] = set()
-    for_each: list[Opening] = []
-    for event, condition in product(rule.events[:1], (ALWAYS, *_unlesses(rule))):
-        try:
-            opening, _ = find_start(book, rule, event, both(rule.condition, condition))
-        except TooManyValuesError:
-            continue
-        if opening is not None and repr(opening) not in yielded:
-            yielded.add(repr(opening))
-            first = first or opening
-            for_each += [opening] if names_recipient(condition) else []
-            yield opening
+    conditions = (ALWAYS, *_unlesses(rule))
+    found = [_opening_where(book, rule, event, condition) for event, condition in product(rule.events, conditions)]
+    by_condition = zip(found, product(rule.events, conditions), strict=True)
+    for_each = [opening for opening, (_, condition) in by_condition if opening and names_recipient(condition)]
     if len(for_each) > 1:
-        yield for_each[0].shared_with(for_each[-1])
+        found.append(for_each[0].shared_with(for_each[-1]))
+    first = next((opening for opening in found if opening is not None), None)
     if first is not None:
-        yield first.without(staff=False)
-        yield first.without(staff=True)
+        found += [first.without(staff=False), first.without(staff=True)]
+    return found
+
+
+def _opening_where(book: Rulebook, rule: Rule, event: str, condition: Condition) -> Opening | None:
+    with suppress(TooManyValuesError):
+        return find_start(book, rule, event, both(rule.condition, condition))[0]
+    return None
 
 
 def _unlesses(rule: Rule) -> Iterator[Condition]:
@@ -268,7 +280,8 @@ def _messages(state: State, rule: Rule) -> set[tuple[str, str, int]]:
 def _example(
     book: Rulebook, rule: Rule, opening: Opening, broken: Property, state: State, sentence: str
 ) -> Counterexample:
-    more = () if state.failed or _is_over(state, rule) else (LONG_WAIT,)
+    over = state.failed or _is_over(state, rule) or rule.every is not None  # which would start again and again
+    more = () if over else (LONG_WAIT,)
     path = state.path[:-1] if state.failed else state.path
     location = rule.steps[0].location if rule.steps else rule.location
     return Counterexample(
@@ -288,42 +301,82 @@ def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str
 # ------------------------------------------------------------------ languages
 
 
-def _missing_languages(book: Rulebook, rule: Rule, opening: Opening) -> Iterator[Counterexample]:
+def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Iterator[Counterexample]:
     """For each country of house.yaml with another language: the rule is played with people who live there."""
-    small = alone(book, rule)
+    world = world_of(book, rule, opening)
     for country, language in book.tenant.languages.items():
-        templates = _outside_templates(rule, country, language)
-        lacking = sorted(name for name in templates if not _has(book, name, language))
+        said = _said_outside(book, rule, country, language)
+        lacking = sorted(name for name in said if not _has(book, name, language))
         if language == book.tenant.language or not lacking:
             continue
-        sentence = f"“{rule.name}” can write to people whose language is “{language}”, which {', '.join(lacking)} lacks"
-        location = book.templates[lacking[0]].location
-        story = story_of(small, opening.in_country(country), (), str(Property.LANGUAGE))
-        yield Counterexample(Property.LANGUAGE, rule.name, FileFault(location, sentence), story)
+        listed = ", ".join(name if name in book.templates else f"the form {name}" for name in lacking)
+        sentence = f"“{rule.name}” can write to people whose language is “{language}”, which {listed} lacks"
+        first = book.templates.get(lacking[0]) or book.forms[lacking[0]]
+        there = opening.in_country(country)
+        path = _path_to_words(world, rule, there, lacking, most)
+        story = story_of(world, there, path or (), str(Property.LANGUAGE))
+        yield Counterexample(Property.LANGUAGE, rule.name, FileFault(first.location, sentence), story)
         return
 
 
-def _has(book: Rulebook, template: str, language: str) -> bool:
-    found = book.templates.get(template)
+def _house_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most: int) -> Iterator[Counterexample]:
+    """The same of what the service itself says to people outside the publisher, whatever the rules are."""
+    for country, language in book.tenant.languages.items():
+        names = (name for name in (*BUILT_IN_TEMPLATES, *TYPED_FIELDS.values()) if name not in STAFF_TEMPLATES)
+        lacking = sorted(name for name in names if not _has(book, name, language))
+        if language == book.tenant.language or not lacking:
+            continue
+        sentence = f"people whose language is “{language}” can be written to, which {', '.join(lacking)} lacks"
+        rule, story = "house", ""
+        for name, opening in openings.items():
+            world, there = world_of(book, book.rules[name], opening), opening.in_country(country)
+            path = _path_to_words(world, book.rules[name], there, lacking, most)
+            if path is not None:
+                rule, story = name, story_of(world, there, path, str(Property.LANGUAGE))
+                break
+        yield Counterexample(Property.LANGUAGE, rule, FileFault(book.templates[lacking[0]].location, sentence), story)
+        return
+
+
+def _path_to_words(
+    book: Rulebook, rule: Rule, opening: Opening, lacking: Collection[str], most: int
+) -> tuple[str, ...] | None:
+    """The moves after which a person outside gets one of these templates, or a question of one of these forms."""
+    for _, _, state in explore(book, rule, opening, most).transitions:
+        for effect in state.effects:
+            if isinstance(effect, RequestedMessage) and effect.send.say.partition(".")[0] in lacking:
+                return state.path
+    return None
+
+
+def _has(book: Rulebook, name: str, language: str) -> bool:
+    found = book.templates.get(name) or book.forms.get(name)
     return found is None or language in found.languages or language.partition("_")[0] in found.languages
 
 
-def _outside_templates(rule: Rule, country: str, language: str) -> set[str]:
-    """The templates that people outside the publisher, in this country, can get.
+def _said_outside(book: Rulebook, rule: Rule, country: str, language: str) -> set[str]:
+    """The templates and forms that people outside the publisher, in this country, can get.
 
     They are those of steps that neither address staff alone nor leave all people of the country out.
     """
-    found = set[str]()
+    found, forms = set[str](), set[str]()
+    before: tuple[str | Team, ...] = ()
     for step in rule.steps:
-        reached = not _staff_only(step.who) and _may_reach(rule, step, country, language)
+        questions = tuple(questions_of(step))
+        inner = tuple(question for question in questions if question.within)
+        before += (*step.who, *(who for question in inner for who in question.who))
+        reached = _is_outside(step.who, before) and _may_reach(rule, step, country, language)
         if step.say and reached:
             found.add(step.say)
-        inner = (question for question in questions_of(step) if question.within)
-        found |= {question.say for question in inner if not _staff_only(question.who)}
+        found |= {question.say for question in inner if _is_outside(question.who, before)}
+        asked = [(step.form, step.who), *((a.form, q.who) for q in questions for a in q.answers.values())]
+        forms |= {form for form, who in asked if form is not None and _is_outside(who, before)}
         tells = [step.tell, *(answer.tell for answer in answers_of(step))]
-        found |= {tell.say for tell in tells if tell is not None and not _staff_only(tell.who)}
+        found |= {tell.say for tell in tells if tell is not None and _is_outside(tell.who, before)}
+    for form in map(book.forms.__getitem__, forms):
+        found |= {form.name, *(say for say in (form.welcome, form.confirm, form.done) if say)}
     return found | {
-        until.tell.say for until in rule.until if until.tell is not None and not _staff_only(until.tell.who)
+        until.tell.say for until in rule.until if until.tell is not None and _is_outside(until.tell.who, before)
     }
 
 
@@ -340,43 +393,56 @@ def _may_reach(rule: Rule, step: Step, country: str, language: str) -> bool:
         return True
 
 
-def _staff_only(who: Iterable[object]) -> bool:
-    return all(isinstance(each, Team) or each in STAFF_ROLES for each in who)
+_ADDRESSED_BEFORE = frozenset({"unanswered", "told"})
+
+
+def _is_outside(who: Iterable[str | Team], before: Iterable[str | Team]) -> bool:
+    """Whether it may name a person outside; ``before`` are all whom the rule has addressed by then."""
+    named = set(who)
+    if named & _ADDRESSED_BEFORE:
+        named = (named - _ADDRESSED_BEFORE) | (set(before) - _ADDRESSED_BEFORE)
+    return not all(isinstance(each, Team) or each in STAFF_ROLES for each in named)
 
 
 # ------------------------------------------------------------------ races
 
 
-def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
+def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening], most: int, proof: Proof) -> None:
     """Two rules that start by one event and both ask for the same operation on its record are played together."""
     writing = [
         (rule, operation) for rule in rules if rule.name in openings for operation in sorted(operations_of(rule, book))
     ]
     for index, (rule, operation) in enumerate(writing):
         for other, same in writing[index + 1 :]:
-            if same is not operation or other.name == rule.name or not set(rule.events) & set(other.events):
+            shared = set(rule.events) & set(other.events) - PERIODS.keys()  # a period is of one rule
+            if same is not operation or other.name == rule.name or not shared:
                 continue
-            example = _race(book, rule, other, operation)
+            try:
+                example = _race(book, (rule, other), operation, most)
+            except TooManyValuesError:
+                sentence = (
+                    f"whether one event can start both “{rule.name}” and “{other.name}” is too large to be decided"
+                )
+                proof.undecided.append(FileFault(rule.location, sentence))
+                continue
             if example is not None:
-                yield example
+                proof.found.append(example)
 
 
-def _race(book: Rulebook, rule: Rule, other: Rule, operation: WriteOperation) -> Counterexample | None:
-    event = next(event for event in rule.events if event in other.events)
+def _race(book: Rulebook, rules: tuple[Rule, Rule], operation: WriteOperation, most: int) -> Counterexample | None:
+    """The race by the first event of both that shows it. Raises TooManyValuesError."""
+    rule, other = rules
     both_rules = alone(book, rule, other)
-    try:
-        found = list(islice(solutions(both(rule.condition, other.condition), event), MOST_WITNESSES))
-    except TooManyValuesError:
-        return None
-    for values in found:
-        opening = _merged(opening_of(book, rule, event, values), opening_of(book, other, event, values))
-        path = _path_to_writes(both_rules, opening, (rule, other), operation)
-        if path is not None:
-            sentence = (
-                f"“{rule.name}” and “{other.name}” can both ask for {operation} of one record, by the same {event}"
-            )
-            story = story_of(both_rules, opening, path, str(Property.RACE))
-            return Counterexample(Property.RACE, rule.name, FileFault(rule.location, sentence), story)
+    for event in (event for event in rule.events if event in other.events):
+        for values in islice(solutions(both(rule.condition, other.condition), event), MOST_WITNESSES):
+            opening = _merged(opening_of(book, rule, event, values), opening_of(book, other, event, values))
+            path = _path_to_writes(both_rules, opening, rules, operation, most)
+            if path is not None:
+                sentence = (
+                    f"“{rule.name}” and “{other.name}” can both ask for {operation} of one record, by the same {event}"
+                )
+                story = story_of(both_rules, opening, path, str(Property.RACE))
+                return Counterexample(Property.RACE, rule.name, FileFault(rule.location, sentence), story)
     return None
 
 
@@ -385,12 +451,16 @@ def _merged(one: Opening, other: Opening) -> Opening:
 
 
 def _path_to_writes(
-    book: Rulebook, opening: Opening, rules: tuple[Rule, Rule], operation: WriteOperation
+    book: Rulebook, opening: Opening, rules: tuple[Rule, Rule], operation: WriteOperation, most: int
 ) -> tuple[str, ...] | None:
-    """Moves after which both rules have asked for the operation on the same record; each tries its own answers."""
-    course = [explore(book, rule, opening, _FEWEST_STATES) for rule in rules]
+    """Moves after which both rules have asked for the operation on the same record.
+
+    Each tries its own moves, and the other one then has its answers at the same instant.
+    """
+    course = [explore(book, rule, opening, most) for rule in rules]
     paths = [[state.path for _, _, state in each.transitions if _asked_for(state, operation)] for each in course]
-    for first, second in product(paths[0][:4], paths[1][:4]):
+    pairs = list(product(*(sorted(each, key=len)[:_MOST_PATHS] for each in paths)))
+    for first, second in (*pairs, *(pair[::-1] for pair in pairs)):
         path = (*first, *(step for step in second if not step.startswith("wait until")))
         if _both_ask(book, opening, path, rules, operation):
             return path

@@ -101,6 +101,14 @@ TYPED_FIELDS: Mapping[FieldKind, str] = {
 FIELD_REFUSED = BuiltInTemplate(words=frozenset({"example"}))
 """``example`` is a value that would fit, as the person would write it."""
 
+STAFF_TEMPLATES = frozenset(
+    {
+        "to_take", "taken", "late_answer", "left_with_owner", "copy", "to_read", "answers_paused", "cover_announced",
+        "absence_noted", "absence_uncovered", "absence_unclear", "absence_over", "address_disputed",
+    }
+)  # fmt: skip
+"""The templates that go to people of the house alone."""
+
 _BUILT_IN = Location("house", 0, 0)
 _WHY = {
     "en": "Somebody wrote to the house, and your team looks after them.",

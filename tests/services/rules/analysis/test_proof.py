@@ -1,5 +1,7 @@
 """Each property of a rulebook: a small one in which it does not hold, with a story that shows it."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.rules.analysis import cap_proof
@@ -9,6 +11,7 @@ from services.rules.conversation import caps
 from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
+from shared.contracts.ids import RuleId
 from tests.services.rules.rulebooks import good_files
 
 HEAD = """\
@@ -111,6 +114,41 @@ def test_two_rules_that_ask_the_same_question_race_too() -> None:
     assert example.story.count("record: rights.record_decision") == 2
 
 
+BY_ITSELF = """\
+steps:
+  - ask: rights_holder
+    say: asked_too
+    answers:
+      approve: {continue: true}
+  - after: 1 day
+    record: rights.record_decision
+    with: {decision: declined}
+  - give_up: no answer
+"""
+DEEP = """\
+steps:
+  - ask: rights_holder
+    say: asked_too
+    answers:
+      approve:
+        ask: rights_manager
+        say: asked
+        answers:
+          approve: {record: rights.record_decision, with: {decision: declined}}
+  - {after: 1 day, remind: unanswered, say: asked_too}
+  - {after: 1 day, remind: unanswered, say: asked_too}
+  - {after: 1 day, remind: unanswered, say: asked_too}
+  - {after: 1 day, remind: unanswered, say: asked_too}
+  - {after: 1 day, give_up: no answer}
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [(GOOD, BY_ITSELF), (BY_ITSELF, GOOD), (GOOD, DEEP), (DEEP, GOOD)])
+def test_a_write_that_comes_by_time_or_after_several_answers_races_too(first: str, second: str) -> None:
+    example = the_one(proof_of(first=first, second=second), Property.RACE)
+    assert example.story.count("record: rights.record_decision") == 2
+
+
 def test_two_rules_that_no_event_starts_both_do_not_race() -> None:
     proof = proof_of(first=f"if: {{kind: permission}}\n{GOOD}", second=f"if: {{kind: licence}}\n{GOOD}")
     assert [example for example in proof.found if example.broken is Property.RACE] == []
@@ -138,6 +176,147 @@ def test_a_language_is_not_missed_where_a_step_leaves_its_people_out() -> None:
         files["good.rule.yaml"] = HEAD.format(name="good") + tell + f"    unless: {{{condition}}}\n"
         *_, proof = prove(check_files(files, tested=False).rulebook)
         assert proof.found == []
+
+
+def english_only(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("  fr:"))
+
+
+def test_a_form_is_proved_in_each_language_and_so_is_what_it_says() -> None:
+    files = {n: text for n, text in good_files().items() if not n.endswith(".rule.yaml") or "/pitch." in n}
+    for name in ("pitch.form", "pitch_welcome.template"):
+        files[f"pitch/{name}.yaml"] = files[f"pitch/{name}.yaml"].partition("  fr:")[0]
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    example = the_one(proof, Property.LANGUAGE)
+    assert "whose language is “fr”, which the form pitch, pitch_welcome lacks" in example.fault.sentence
+
+
+def test_a_reminder_of_staff_alone_is_not_missed_in_another_language() -> None:
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files["asked.template.yaml"] = english_only(ASKED)
+    reminds = "  - after: 1 day\n    remind: unanswered\n    say: asked\n"
+    gives_up = "  - after: 1 day\n    give_up: no answer\n"
+    ask = ASK.replace("rights_holder", "rights_manager")
+    files["good.rule.yaml"] = f"{HEAD.format(name='good')}steps:\n{ask}{reminds}{gives_up}"
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    assert proof.found == []
+
+
+def test_what_the_service_says_by_itself_is_proved_in_each_language() -> None:
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"asked.template.yaml": ASKED, "good.rule.yaml": HEAD.format(name="good") + GOOD}
+    files["house/noted.template.yaml"] = english_only(files["house/noted.template.yaml"]).partition("  fr:")[0]
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    example = the_one(proof, Property.LANGUAGE)
+    assert example.fault.sentence == "people whose language is “fr” can be written to, which noted lacks"
+    assert "say: noted, language: en" in example.story
+
+
+def test_the_story_of_a_missing_language_goes_on_to_the_words_that_lack_it() -> None:
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"asked.template.yaml": ASKED, "english.template.yaml": english_only(TOLD).replace("told", "english")}
+    late = GOOD.replace("give_up: no answer", "tell: rights_holder\n    say: english\n  - give_up: no answer")
+    files["good.rule.yaml"] = HEAD.format(name="good") + late
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    assert "{tell: 812, say: english, language: en}" in the_one(proof, Property.LANGUAGE).story
+
+
+UNTIL_TAKEN = f"""\
+steps:
+{ASK}  - after: 2 days
+    hand_over: rights_manager
+    say: taken_over
+    unless: {{kind: licence}}
+  - after: 2 days
+    tell: rights_manager
+    say: told
+"""
+
+
+def test_rules_alike_but_for_their_condition_are_both_played() -> None:
+    """The step that one of them may skip saves the other, whose condition excludes that."""
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"told.template.yaml": TOLD, "asked.template.yaml": ASKED}
+    files["taken_over.template.yaml"] = (
+        TOLD.replace("told", "taken_over")
+        .replace("happened.}", "happened., buttons: {take: Take it, not_me: Not me}}")
+        .replace("chose.}", "chose., buttons: {take: Je prends, not_me: Pas moi}}")
+    )
+    files["aa.rule.yaml"] = f"{HEAD.format(name='aa')}if: {{kind: permission}}\n{UNTIL_TAKEN}"
+    files["bb.rule.yaml"] = f"{HEAD.format(name='bb')}{UNTIL_TAKEN}"
+    checked = check_files(files, tested=False)
+    *_, proof = prove(checked.rulebook)
+    assert [example.rule for example in proof.found if example.broken is Property.ENDS] == ["bb"]
+
+
+def test_the_course_after_each_event_of_a_rule_is_played() -> None:
+    head = HEAD.replace("rights.approval_requested", "[work.blocked, work.stage_changed]").replace(
+        "request_id", "work.work_id"
+    )
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"told.template.yaml": TOLD, "asked.template.yaml": ASKED}
+    ask = ASK.replace("rights_holder", "author").partition("      approve:")[0] + "      approve: {continue: true}\n"
+    skipped = "  - after: 1 day\n    tell: author\n    say: told\n    unless: {recipient.country: NL}\n"
+    files["good.rule.yaml"] = f"{head.format(name='good')}steps:\n{ask}{skipped}  - {{after: 1 day, give_up: none}}\n"
+    checked = check_files(files, tested=False)
+    assert checked.faults == ()
+    by_first = replace(checked.rulebook.rules[RuleId("good")], events=("work.blocked",))
+    *_, of_both = prove(checked.rulebook)
+    *_, of_first = prove(replace(checked.rulebook, rules={by_first.name: by_first}))
+    assert of_both.states > of_first.states
+
+
+LONG = GOOD.replace("2 days", "2 weeks")
+RECURRING = """\
+rule: {name}
+owner: rights
+why: {{en: You look after these., fr: Vous vous occupez de ceci.}}
+every: monday at 09:00
+{more}steps:
+  - tell: rights_manager
+    say: told
+"""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "list: {waits_for: rights_holder}\n",
+        "list: {waits_for: rights_holder, rules: good}\nif: {open.count: {at_least: 3}}\n",
+        "list: {waits_for: rights_holder}\nif: {open.count: 0}\n",
+    ],
+)
+def test_a_recurring_rule_is_played_with_what_it_lists(more: str) -> None:
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {
+        "told.template.yaml": TOLD,
+        "asked.template.yaml": ASKED,
+        "good.rule.yaml": HEAD.format(name="good") + LONG,
+    }
+    files["weekly.rule.yaml"] = RECURRING.format(name="weekly", more=more)
+    checked = check_files(files, tested=False)
+    assert checked.faults == ()
+    *_, proof = prove(checked.rulebook)
+    assert (proof.found, proof.undecided) == ([], [])
+
+
+def test_the_story_of_a_recurring_rule_runs() -> None:
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"asked.template.yaml": ASKED, "asked_too.template.yaml": ASKED.replace("asked", "asked_too")}
+    files |= {"told.template.yaml": TOLD, "good.rule.yaml": HEAD.format(name="good") + LONG}
+    weekly = RECURRING.format(name="weekly", more="list: {waits_for: rights_holder}\nif: {open.count: 1}\n")
+    asks = weekly.replace("tell: rights_manager", "ask: rights_manager").replace("say: told", "say: asked_too")
+    files["weekly.rule.yaml"] = (
+        f"{asks}    answers: {{approve: {{continue: true}}}}\n"
+        "  - after: 1 day\n    tell: rights_manager\n    say: told\n"
+    )
+    checked = check_files(files, tested=False)
+    assert checked.faults == ()
+    *_, proof = prove(checked.rulebook)
+    example = the_one(proof, Property.ENDS)
+    assert example.rule == "weekly"
+    assert play_story(read_story("weekly", example.story), checked.rulebook) == []
 
 
 def test_a_course_is_played_for_people_left_out_and_others() -> None:
