@@ -1,4 +1,4 @@
-"""What is mended of aiokafka; names of headers are in promise/test_invalid_records.py."""
+"""Faults of aiokafka that are mended; that of header names is in promise/test_invalid_records.py."""
 
 import asyncio
 import logging
