@@ -115,8 +115,12 @@ class DispatcherHandler:
 
     async def _amend(self, tx: Transaction, amendments: Sequence[AmendMessage]) -> None:
         """The message keeps its row and its place, so it goes once, as one template or the other."""
-        fallbacks = {amendment.message_id: amendment.fallback for amendment in amendments}
-        await self.store.set_fallbacks(tx.connection, fallbacks, tx.now)
+        fallbacks = {one.message_id: one.fallback for one in amendments if one.fallback is not None}
+        if fallbacks:
+            await self.store.set_fallbacks(tx.connection, fallbacks, tx.now)
+        hours = {one.message_id: one.open_hours for one in amendments if one.open_hours is not None}
+        if hours:
+            await self.store.set_open_hours(tx.connection, hours, tx.now)
         await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
     async def _withdraw(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:

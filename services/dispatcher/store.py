@@ -144,6 +144,14 @@ class MessageStore:
         changed = {row["message_id"]: _with_fallback(row["content"], fallbacks[row["message_id"]]) for row in rows}
         await connection.execute(QUERIES.save_contents, self.tenant, now, list(changed), list(changed.values()))
 
+    async def set_open_hours(
+        self, connection: Connection, hours: Mapping[MessageId, Sequence[OpenSpan]], now: datetime
+    ) -> None:
+        """Other hours of messages that have not gone; those that wait for their hours are planned anew."""
+        message_ids = sorted(hours)
+        columns = message_ids, [_encode_hours(hours[message_id]) for message_id in message_ids]
+        await connection.execute(QUERIES.save_open_hours, self.tenant, now, *columns)
+
     async def add_early_withdrawals(
         self, connection: Connection, reasons: Mapping[MessageId, str], now: datetime
     ) -> None:

@@ -53,6 +53,22 @@ set content = c.content,
 from unnest($3::text[], $4::json[]) as c (message_id, content)
 where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = c.message_id;
 
+-- name: save_open_hours
+-- The hours of those of these messages that may still go, locked in one order; one that waits for its hours is planned anew.
+with locked as materialized (
+    select message_id from messages
+    where tenant = $1 and message_id = any ($3::text[]) and (state in ('waiting', 'intent', 'uncertain')) is true
+        and set_aside is null
+    order by message_id
+    for no key update
+)
+update messages m
+set open_hours = h.open_hours::timestamptz[],
+    not_before = case when m.state = 'waiting' and m.reason = 'quiet_hours' then $2 else m.not_before end,
+    reason = case when m.state = 'waiting' and m.reason = 'quiet_hours' then null else m.reason end
+from unnest($3::text[], $4::text[]) as h (message_id, open_hours)
+where m.tenant = $1 and m.message_id = any (array(select message_id from locked)) and m.message_id = h.message_id;
+
 -- name: add_early_withdrawals
 -- Withdrawals that came before their message; they keep it out of the queue.
 insert into withdrawals (tenant, message_id, reason, at)

@@ -305,7 +305,7 @@ class RulesHandlers:
         facts = await store.load(tx.connection, self.tenant, required)
         tx.read_clock()
         await self.rollout.engines.registry.load_earlier(
-            tx.connection, (chain.revision for chain in facts.chains.values())
+            tx.connection, {one for c in facts.chains.values() for one in (c.revision, c.reviewed) if one is not None}
         )
         return facts
 

@@ -103,6 +103,7 @@ async def load(connection: Connection, tenant: TenantId, required: RequiredFacts
     """
     facts = Facts(tenant)
     required.senders |= await _same_people(connection, tenant, required.senders)
+    required.unsent_of |= await _same_people(connection, tenant, required.unsent_of)
     await _load_progress(connection, facts)
     await _load_wamids(connection, facts, required)
     await _load_chains(connection, facts, required)
@@ -151,7 +152,7 @@ async def _load_wamids(connection: Connection, facts: Facts, required: RequiredF
 
 
 async def _load_chains(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
-    stopping = required.senders if required.stops else set()
+    unsent_of = required.unsent_of | required.senders if required.stops else required.unsent_of
     asked = (
         required.messages,
         required.wamids,
@@ -159,15 +160,15 @@ async def _load_chains(connection: Connection, facts: Facts, required: RequiredF
         required.tags,
         required.senders,
         required.chains,
-        stopping,
+        unsent_of,
         required.written_works,
     )
     if not any(asked):
         return
     rows = await connection.fetch(QUERIES.find_chains, facts.tenant, *([*ids] for ids in asked))
     unreadable = []
-    if stopping:
-        loose = await connection.fetch(QUERIES.find_notices, list(stopping))
+    if unsent_of:
+        loose = await connection.fetch(QUERIES.find_notices, list(unsent_of))
         facts.notices.update((MessageId(row["message_id"]), PersonId(row["person_id"])) for row in loose)
     for row in rows:
         try:

@@ -103,12 +103,16 @@ class SendMessage(EventData):
 
 
 class AmendMessage(EventData):
-    """Another ``fallback`` for a message that may still wait; one that was sent, dropped or withdrawn stays."""
+    """Another ``fallback``, or other ``open_hours``, for a message that may still wait; what is None stays as it is.
+
+    A message that was sent, dropped or withdrawn stays.
+    """
 
     kind: ClassVar[str] = "messages.amendment.requested.v1"
     message_id: MessageId
     person_id: PersonId
-    fallback: TemplateCall
+    fallback: TemplateCall | None = None
+    open_hours: tuple[OpenSpan, ...] | None = None
 
 
 class WithdrawMessage(EventData):

@@ -205,7 +205,7 @@ def test_the_pdf_says_that_it_is_pdf_a(exported: Path) -> None:
     ids=["thai", "keycap", "control", "c1", "no character", "private", "joined"],
 )
 def test_the_pdf_is_made_whatever_people_write(text: str) -> None:
-    """What no font has is spelled out."""
+    """A character that no font has is spelled out."""
     files = build_files("penrose", "rights/R-9", chain([text]), [], SIGNING_KEY, NOW)
     assert files["rights-R-9.pdf"].startswith(b"%PDF-1.7")
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from services.rules.conversation import consent, inbound, merges, outcomes, unless
+from services.rules.conversation import amendments, consent, inbound, merges, outcomes, unless
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
@@ -151,6 +151,7 @@ class Decider:
             context.add_reason(Reason.STALE)
             return
         context.add_reason(Reason.FACTS_KEPT)
+        before = context.facts.current_person(seen.person_id)
         consent.apply_separation(context, known)
         person = PersonFacts.of(seen, self.zone_of(seen))
         consent.apply_changed_address(context, known, person)
@@ -160,6 +161,7 @@ class Decider:
         merges.follow_merge(context, known, seen.person_id)
         consent.apply_merge(context, seen.person_id)
         consent.apply_erasure(context, known, seen.person_id)
+        amendments.follow_person(context, seen.person_id, before)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
@@ -303,7 +305,8 @@ def _verdict(context: DecisionContext, given: GivenReason) -> RuleVerdict:
         if isinstance(effect, RequestedMessage) and (effect.send.chain_id == mine or effect.send.message_id in digests):
             messages.append(effect.send.message_id)
         elif isinstance(effect, AmendMessage) and given.reason is Reason.AMENDED:
-            messages.append(effect.message_id)
+            if state is None or state.messages_sent_as(effect.message_id):
+                messages.append(effect.message_id)
         elif isinstance(effect, WithdrawMessage) and chain is not None:
             withdrawn.append(effect.message_id)
         elif isinstance(effect, RequestWrite) and effect.evidence.chain_id == mine:

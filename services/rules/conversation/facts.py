@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage
+from services.rules.conversation.chain import IN_DISPATCHER, MAY_GO, Chain, ChainMessage
 from services.rules.conversation.fact_values import (
     Absence,
     Consent,
@@ -322,6 +322,12 @@ class Facts:
         """Ended chains that have messages to this person that may still go."""
         ended = (c for c in self._chains_by([("person", person)]) if not c.live)
         return [c for c in ended if any(m.person_id == person and m.delivery in MAY_GO for m in c.messages)]
+
+    def chains_with_unsent(self, people: Collection[PersonId]) -> list[Chain]:
+        """Chains, also ended ones, with messages to these people that the dispatcher has or may have, oldest first."""
+        found = self._chains_by(("person", person) for person in sorted(people))
+        waiting = (c for c in found if any(m.person_id in people and m.delivery in IN_DISPATCHER for m in c.messages))
+        return sorted(waiting, key=lambda c: (c.started_at, c.chain_id))
 
     def add_notice(self, message: MessageId, person: PersonId) -> None:
         self.notices[message] = person

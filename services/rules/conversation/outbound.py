@@ -5,8 +5,7 @@ and rendered with the facts of that moment.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
@@ -20,12 +19,22 @@ from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
 from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
 from services.rules.conversation.schedule import moment_of
+from services.rules.conversation.send_hours import (
+    expiry,
+    goes_at_any_hour,
+    hours_of_message,
+    hours_until,
+    is_open,
+    opening,
+    passes_quiet_hours,
+    reply_hours,
+    written_at,
+)
 from services.rules.conversation.template_calls import fallback_call, render_call, template_of, template_values
 from services.rules.rulebook.built_in import DIGEST, SHOW
 from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb, mentioned_fields
-from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
-from shared.contracts.messages import Button, Lane, OpenSpan, Resend, SendMessage, TemplateCall, WithdrawMessage
+from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 
 BODY_VALUE = "body"
@@ -33,12 +42,6 @@ BODY_VALUE = "body"
 
 BUTTON_TITLE_PREFIX = "button."
 """The prefix of the keys in ``words`` for button titles."""
-
-_MOST_OPEN_HOURS = 40
-"""Days whose hours a message names; one that waits longer stays until it expires."""
-
-AWAITED_FOR = timedelta(hours=1)
-"""How long a person waits for the answer to what they wrote or tapped: it may come at any hour. Later it is news."""
 
 _UNASKED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND})
 
@@ -139,9 +142,9 @@ def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, d
     step = context.rule_of(chain).steps[draft.step]
     due = _own_due(context, chain, step, person) if draft.answer is None else None
     earliest = context.now if due is None else max(due, context.now)
-    if _passes_quiet_hours(context, chain, person):
+    if passes_quiet_hours(context, chain, context.rulebook, person):
         return None if earliest == context.now else earliest
-    return _opening(working_hours(context.rulebook, person), earliest)
+    return opening(working_hours(context.rulebook, person), earliest)
 
 
 def _own_due(context: DecisionContext, chain: Chain, step: Step, person: PersonFacts) -> datetime | None:
@@ -151,58 +154,6 @@ def _own_due(context: DecisionContext, chain: Chain, step: Step, person: PersonF
     return moment_of(
         context.document(chain).get(step.timing.field), step.timing, working_hours(context.rulebook, person)
     )
-
-
-@lru_cache(maxsize=4096)
-def _opening(of: WorkingCalendar, now: datetime) -> datetime:
-    """All messages of a batch are decided at one instant, so the result is asked for again and again."""
-    return of.next_open(now)
-
-
-@lru_cache(maxsize=4096)
-def _expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
-    return of.add(now, within)
-
-
-@lru_cache(maxsize=4096)
-def _open_hours(of: WorkingCalendar, now: datetime, until: datetime) -> tuple[OpenSpan, ...]:
-    return tuple(OpenSpan(opens=opens, closes=closes) for opens, closes in of.open_hours(now, until, _MOST_OPEN_HOURS))
-
-
-def _hours_of(
-    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, until: datetime
-) -> tuple[OpenSpan, ...]:
-    """The hours in which a message may leave until it expires. None where it may leave at any hour."""
-    if _passes_quiet_hours(context, chain, person):
-        return ()
-    of = working_hours(context.rulebook, person)
-    return _reply_hours(context, of, until) if message.reply else _open_hours(of, context.now, until)
-
-
-def _reply_hours(context: DecisionContext, of: WorkingCalendar, until: datetime) -> tuple[OpenSpan, ...]:
-    """Any hour while the person waits for the reply, then their own hours."""
-    written = context.now if context.written_at is None else min(context.written_at, context.now)
-    awaited = OpenSpan(opens=written, closes=written + AWAITED_FOR)
-    if awaited.closes <= context.now:
-        return _open_hours(of, context.now, until)
-    later = _open_hours(of, awaited.closes, until)
-    if later and later[0].opens == awaited.closes:
-        return (OpenSpan(opens=written, closes=later[0].closes), *later[1:])
-    return (awaited, *later)
-
-
-def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFacts) -> bool:
-    return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context.rulebook, person)
-
-
-def goes_at_any_hour(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> bool:
-    """A reply does, and a message to staff that is severe enough; neither counts for a cap."""
-    return message.reply or _passes_quiet_hours(context, chain, person)
-
-
-def is_open(context: DecisionContext, person: PersonFacts) -> bool:
-    """Whether it is now within the hours in which the person may be written to."""
-    return _opening(working_hours(context.rulebook, person), context.now) <= context.now
 
 
 def request_message(context: DecisionContext, chain: Chain, chain_message: ChainMessage) -> Chain:
@@ -220,8 +171,8 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
         return drop_message(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
     is_free = goes_at_any_hour(context, chain, chain_message, person)
     if not is_free and not is_open(context, person):
-        opening = _opening(working_hours(context.rulebook, person), context.now)
-        return chain.with_message(chain_message.replace(held_until=opening))
+        opens = opening(working_hours(context.rulebook, person), context.now)
+        return chain.with_message(chain_message.replace(held_until=opens))
     if context.rulebook.tenant.caps and not is_free:
         if not caps.has_room(context, person):
             return _hold_for_room(context, chain, chain_message, person)
@@ -271,17 +222,10 @@ def drop_message(context: DecisionContext, chain: Chain, message: ChainMessage, 
 def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
     """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
     since, until = message.waits_since or context.now, caps.next_room(context, person)
-    if until > _expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
+    if until > expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
         return drop_message(context, chain, message, ExclusionReason.CAPPED)
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))
     return chain.with_message(message.replace(held_until=until, waits_since=since))
-
-
-def expiry_of(context: DecisionContext, message: ChainMessage) -> datetime:
-    """When the dispatcher gives up a message that was requested."""
-    person = context.facts.people.get(message.person_id)
-    calendar = context.rulebook.calendar.office if person is None else working_hours(context.rulebook, person)
-    return _expiry(calendar, message.requested_at or context.now, context.rulebook.tenant.send_within)
 
 
 def is_copy(message: ChainMessage) -> bool:
@@ -296,7 +240,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
     if document is None and template is not None and template.header is not None:
         template, fallback = fallback, None  # its header cannot go empty
     calendar, within = working_hours(context.rulebook, person), context.rulebook.tenant.send_within
-    expires_at = _expiry(calendar, context.now, within)
+    expires_at = expiry(calendar, context.now, within)
     return SendMessage(
         message_id=message.message_id,
         person_id=person.person_id,
@@ -312,7 +256,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=expires_at,
-        open_hours=_hours_of(context, chain, message, person, expires_at),
+        open_hours=hours_of_message(context, chain, message, person, expires_at),
         marketing_consent=context.facts.allows_marketing(person.person_id),
         document=document,
     )
@@ -345,7 +289,7 @@ def build_digest(
         button_id=button_ids.sign_button_id(context.signing_keys, message_id, SHOW), title=titles.get(SHOW, SHOW)
     )
     calendar = working_hours(context.rulebook, person)
-    expires_at = _expiry(calendar, context.now, tenant.send_within)
+    expires_at = expiry(calendar, context.now, tenant.send_within)
     return SendMessage(
         message_id=message_id,
         person_id=person.person_id,
@@ -359,7 +303,7 @@ def build_digest(
         template=call,
         resend=Resend.IF_UNPROVEN,
         expires_at=expires_at,
-        open_hours=_open_hours(calendar, context.now, expires_at),
+        open_hours=hours_until(calendar, context.now, expires_at),
     )
 
 
@@ -408,7 +352,7 @@ def send_notice(
     template = context.rulebook.templates[say]
     rendered, call = render_call(context, template, language_of(context.rulebook, person), values)
     calendar = working_hours(context.rulebook, person)
-    expires_at = _expiry(calendar, context.now, context.rulebook.tenant.send_within)
+    expires_at = expiry(calendar, context.now, context.rulebook.tenant.send_within)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
@@ -419,7 +363,7 @@ def send_notice(
         template=call,
         resend=Resend.IF_UNPROVEN,
         expires_at=expires_at,
-        open_hours=_reply_hours(context, calendar, expires_at),
+        open_hours=reply_hours(calendar, written_at(context), context.now, expires_at),
         mandatory=after_opt_out,
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL))

@@ -15,9 +15,10 @@ from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts, close_request
-from services.rules.conversation.outbound import AWAITED_FOR, MessageDraft, send_to_person
+from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
+from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.built_in import NOT_WANTED
 from services.rules.rulebook.model import Notification, Verb, WriteAction

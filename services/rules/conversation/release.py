@@ -8,7 +8,7 @@ caps hold the others that they leave no room for.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.rules.conversation import button_ids, caps, outbound, template_calls, unless
+from services.rules.conversation import button_ids, caps, outbound, send_hours, template_calls, unless
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason, RequestedMessage, is_due
@@ -111,7 +111,7 @@ def _release_portion(context: DecisionContext, person_id: PersonId, items: Seque
     """Send one message as it is, several as a digest. Where the person cannot get one now, each is held or dropped."""
     person = context.facts.people.get(person_id)
     refused = exclusion_reason(context, person, person_id, "", is_admitted=True)
-    may_go = person is not None and refused is None and outbound.is_open(context, person)
+    may_go = person is not None and refused is None and send_hours.is_open(context, person)
     if len(items) > 1 and person is not None and may_go and caps.has_room(context, person):
         _send_digest(context, person, items)
         return

@@ -49,6 +49,7 @@ class RequiredFacts:
     ``stops``: some of them opt out, are erased or turn out to be one who has, so unsent messages of ended chains are
     needed too. ``strangers``: how many chains strangers have started. ``idle`` events need nothing: they start no rule,
     end no chain and change no fact. They are kept by id, with their names and documents.
+    ``unsent_of`` are people whose messages in the dispatcher are needed, also those of ended chains.
     ``starts`` are keys by which chains are counted, ``files`` those of messages whose files may have been reported on.
     ``written_works`` are works whose metadata changed: chains that wrote to it are needed, ended ones too.
     """
@@ -56,6 +57,7 @@ class RequiredFacts:
     works: set[WorkId] = field(default_factory=set)
     people: set[PersonId] = field(default_factory=set)
     senders: set[PersonId] = field(default_factory=set)
+    unsent_of: set[PersonId] = field(default_factory=set)
     records: set[str] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
     tags: set[str] = field(default_factory=set)
@@ -84,6 +86,7 @@ _MERGED = (
     "works",
     "people",
     "senders",
+    "unsent_of",
     "records",
     "requests",
     "tags",
@@ -174,11 +177,16 @@ def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None
 
 
 def _of_person(required: RequiredFacts, event: Event, _: _Basis) -> None:
-    """A visitor may be merged, or be a person of their own again: then all of the two is needed."""
+    """A visitor may be merged, or be a person of their own again: then all of the two is needed.
+
+    What waits for a person may get other hours.
+    """
     data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)
     if isinstance(data, (IdentityChanged, PreferenceChanged)):
         required.people.update(data.shared_with)
+    if isinstance(data, PersonObserved):
+        required.unsent_of.add(data.person_id)
     if isinstance(data, PersonObserved) and data.contact_id is None:
         concerned = [person for person in (data.person_id, data.merged_into) if person is not None]
         required.people.update(concerned)

@@ -2,7 +2,7 @@
 
 ``on_change`` of the rule in force decides; for a rule that is gone, that of the rule the chain began with. People, the
 calendar and the limits are never pinned, and neither is the fallback of a template: a message that was requested and
-has not gone gets the one that the rules name now.
+has not gone gets the fallback that the rules name now, and the hours of the calendar of now.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,16 @@ from difflib import SequenceMatcher
 from typing import assert_never
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepState, StepStatus
+from services.rules.conversation.amendments import amend, amend_hours
+from services.rules.conversation.chain import (
+    IN_DISPATCHER,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+    Ending,
+    StepState,
+    StepStatus,
+)
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
@@ -20,7 +29,7 @@ from services.rules.conversation.question_lookup import answers_to_steps
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call
-from services.rules.rulebook.model import OnChange, Rule, Step
+from services.rules.rulebook.model import OnChange, Rule, Rulebook, Step
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 
@@ -30,8 +39,11 @@ def review_chain(context: DecisionContext, chain: Chain) -> Chain:
 
     Of a chain that has ended only the messages that have not gone yet are concerned.
     """
+    earlier = context.rulebook_at(chain.reviewed or chain.revision)
     calls = {m.message_id: call for m in chain.messages if (call := _other_fallback(context, chain, m)) is not None}
-    return _amend_messages(context, _apply_change(context, chain), calls)
+    changed = _amend_fallbacks(context, _apply_change(context, chain), calls)
+    _amend_hours(context, changed, earlier)
+    return changed
 
 
 def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessage) -> TemplateCall | None:
@@ -44,17 +56,25 @@ def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessag
     return None if call is None or call.name == message.fallback else call
 
 
-def _amend_messages(context: DecisionContext, chain: Chain, calls: Mapping[MessageId, TemplateCall]) -> Chain:
+def _amend_fallbacks(context: DecisionContext, chain: Chain, calls: Mapping[MessageId, TemplateCall]) -> Chain:
     """Give messages that may still wait for their template another fallback, unless the change withdrew them."""
     withdrawn = {e.message_id for e in context.effects if isinstance(e, WithdrawMessage)}
     for message in chain.messages:
         call = calls.get(message.message_id)
         if call is None or message.closed or message.unwanted is not None or message.message_id in withdrawn:
             continue
-        context.effects.append(AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call))
-        context.add_reason(Reason.AMENDED, chain, str(message.step))
+        amendment = AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call)
+        amend(context, amendment, chain, message.step)
         chain = chain.with_message(message.replace(fallback=call.name))
     return context.save_chain(chain)
+
+
+def _amend_hours(context: DecisionContext, chain: Chain, earlier: Rulebook) -> None:
+    """Give messages that wait for people whose hours were others by the earlier rulebook those of now."""
+    receivers = {m.person_id for m in chain.messages if m.delivery in IN_DISPATCHER}
+    for receiver in sorted(map(context.facts.current_id, receivers)):
+        if (person := context.facts.people.get(receiver)) is not None:
+            amend_hours(context, chain, person, earlier, person)
 
 
 def _apply_change(context: DecisionContext, chain: Chain) -> Chain:

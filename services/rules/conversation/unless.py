@@ -17,6 +17,7 @@ from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import changes_by_day
 from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.recipients import is_excepted, judged_for_each
+from services.rules.conversation.send_hours import expiry_of
 from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.model import Condition, Verb, mentioned_fields
 from shared.contracts.messages import WithdrawMessage
@@ -120,7 +121,7 @@ def _changes_by_day(condition: Condition) -> bool:
 def _turn_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> datetime | None:
     """None where the ``unless`` will not hold before the message expires."""
     office = context.rulebook.calendar.office
-    day, last = context.today, office.local_date(outbound.expiry_of(context, message))
+    day, last = context.today, office.local_date(expiry_of(context, message))
     while day < last:
         day += timedelta(days=1)
         midnight = office.start_of_day(day)

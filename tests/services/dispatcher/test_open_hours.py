@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.dispatcher.open_hours import next_opening, open_time
-from shared.contracts.ids import Wamid
-from shared.contracts.messages import OpenSpan
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import AmendMessage, OpenSpan
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from tests.services.dispatcher.builders import NOON
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -130,3 +130,44 @@ async def test_of_messages_that_are_planned_together_each_waits_for_its_own_hour
         await dispatcher.wait_for_reason("quiet_hours", f"m{place}")
     rows = await dispatcher.pool.fetch("select not_before from messages order by message_id")
     assert [row["not_before"] for row in rows] == opens
+
+
+@pytest.mark.integration
+async def test_other_hours_let_a_message_go_that_waits_for_its_hours(dispatcher: DispatcherUnderTest) -> None:
+    now = dispatcher.clock.now()
+    await dispatcher.handle(person_observed(), send_request(open_hours=_hours(dispatcher)[1:]))
+    await dispatcher.wait_for_reason("quiet_hours")
+    await dispatcher.handle(_amendment(OpenSpan(opens=now, closes=now + _HOUR)))
+    await dispatcher.wait_for_state("accepted")
+
+
+@pytest.mark.integration
+async def test_other_hours_hold_a_message_that_waited_for_its_template(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(
+        template_update(dispatcher.clock.now(), "REJECTED"),
+        person_observed(),
+        send_request(open_hours=_hours(dispatcher)),
+    )
+    await dispatcher.wait_for_reason("template_rejected")
+    opens = dispatcher.clock.now() + 5 * _HOUR
+    await dispatcher.handle(_amendment(OpenSpan(opens=opens, closes=opens + _HOUR)))
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(minutes=1)), "APPROVED"))
+    await dispatcher.wait_for_reason("quiet_hours")
+    assert await dispatcher.pool.fetchval("select not_before from messages") == opens
+    dispatcher.clock.set(opens)
+    await dispatcher.wait_for_state("accepted")
+
+
+@pytest.mark.integration
+async def test_other_hours_of_a_message_that_was_sent_or_is_not_known_change_nothing(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_for_state("accepted")
+    later = OpenSpan(opens=dispatcher.clock.now() + _HOUR, closes=dispatcher.clock.now() + 2 * _HOUR)
+    await dispatcher.handle(_amendment(later), _amendment(later, "unknown"))
+    assert [row["open_hours"] for row in await dispatcher.pool.fetch("select open_hours from messages")] == [None]
+
+
+def _amendment(hours: OpenSpan, message_id: str = "m1") -> AmendMessage:
+    return AmendMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), open_hours=(hours,))

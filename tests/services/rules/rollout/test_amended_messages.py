@@ -58,7 +58,7 @@ async def amended(service: RulesUnderTest) -> list[tuple[str, str, str]]:
     """(person, partition key, fallback) of each amendment, as the dispatcher would read it."""
     events = [parse_event(orjson.dumps(one), REQUEST_KINDS) for one in await service.published("messages.requested")]
     return [
-        (event.data.person_id, event.partitionkey, event.data.fallback.name)
+        (event.data.person_id, event.partitionkey, event.data.fallback.name if event.data.fallback else "")
         for event in events
         if isinstance(event.data, AmendMessage)
     ]
@@ -91,3 +91,13 @@ async def test_a_notice_of_a_chain_that_is_over_is_amended_and_its_question_is_n
     assert [message.say for message in chain.messages][1:] == ["permission_void"]
     await name_a_fallback(service, folder, "permission_void")
     assert [fallback for _, _, fallback in await amended(service)] == ["permission_void_plain_v1"]
+
+
+async def test_what_waits_for_a_person_who_has_moved_is_amended_also_after_the_end_of_its_chain(
+    service: RulesUnderTest,
+) -> None:
+    (question,) = (await service.chains())[0].messages
+    await service.receive(message_accepted(question.message_id, question.person_id, NOW))
+    await service.receive(golden_event(CHANGED, new_terms_hash="other"))
+    await service.receive(person_observed(AGENT, version=2, zone="America/Los_Angeles"))
+    assert await amended(service) == [(person_of(AGENT), f"penrose/persons/{person_of(AGENT)}", "")]

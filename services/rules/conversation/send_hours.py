@@ -1,0 +1,111 @@
+"""The hours in which a message may be requested and may leave, and when it expires: those of its person's calendar."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.context import DecisionContext
+from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.people import is_staff, working_hours
+from services.rules.rulebook.model import Rulebook
+from shared.clients.working_calendar import Duration, WorkingCalendar
+from shared.contracts.messages import OpenSpan
+
+_MOST_OPEN_HOURS = 40
+"""Days whose hours a message names; one that waits longer stays until it expires."""
+
+AWAITED_FOR = timedelta(hours=1)
+"""How long a person waits for the answer to what they wrote or tapped: it may come at any hour. Later it is news."""
+
+OpenSpans = tuple[OpenSpan, ...]
+"""The spans in which a message may leave, the earliest first; without any, it may leave at any hour."""
+
+
+@lru_cache(maxsize=4096)
+def opening(of: WorkingCalendar, now: datetime) -> datetime:
+    """``now`` in open hours, else the next opening. A batch is decided at one instant, so it is asked for again."""
+    return of.next_open(now)
+
+
+@lru_cache(maxsize=4096)
+def expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
+    return of.add(now, within)
+
+
+@lru_cache(maxsize=4096)
+def hours_until(of: WorkingCalendar, now: datetime, until: datetime) -> OpenSpans:
+    return tuple(OpenSpan(opens=opens, closes=closes) for opens, closes in of.open_hours(now, until, _MOST_OPEN_HOURS))
+
+
+def reply_hours(of: WorkingCalendar, written: datetime, now: datetime, until: datetime) -> OpenSpans:
+    """Any hour while a person waits for the reply to what they have ``written``, then their own hours."""
+    awaited = OpenSpan(opens=written, closes=written + AWAITED_FOR)
+    if awaited.closes <= now:
+        return hours_until(of, now, until)
+    later = hours_until(of, awaited.closes, until)
+    if later and later[0].opens == awaited.closes:
+        return (OpenSpan(opens=written, closes=later[0].closes), *later[1:])
+    return (awaited, *later)
+
+
+def written_at(context: DecisionContext) -> datetime:
+    """When the person wrote what is replied to; never later than now."""
+    return context.now if context.written_at is None else min(context.written_at, context.now)
+
+
+def passes_quiet_hours(context: DecisionContext, chain: Chain, book: Rulebook, person: PersonFacts) -> bool:
+    """Whether by this rulebook what the chain says is severe enough for the person, who is of the staff."""
+    return book.tenant.staff_pass is context.severity(chain) and is_staff(book, person)
+
+
+def goes_at_any_hour(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> bool:
+    """A reply does, and a message to staff that is severe enough; neither counts for a cap."""
+    return message.reply or passes_quiet_hours(context, chain, context.rulebook, person)
+
+
+def is_open(context: DecisionContext, person: PersonFacts) -> bool:
+    """Whether it is now within the hours in which the person may be written to."""
+    return opening(working_hours(context.rulebook, person), context.now) <= context.now
+
+
+def hours_of_message(
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, until: datetime
+) -> OpenSpans:
+    """The hours of a message that is requested now and expires at ``until``."""
+    if passes_quiet_hours(context, chain, context.rulebook, person):
+        return ()
+    of = working_hours(context.rulebook, person)
+    if message.reply:
+        return reply_hours(of, written_at(context), context.now, until)
+    return hours_until(of, context.now, until)
+
+
+def hours_of_waiting(
+    context: DecisionContext, chain: Chain, message: ChainMessage, book: Rulebook, person: PersonFacts
+) -> OpenSpans:
+    """The hours from now on of a message that was requested before, by a rulebook and what is known of its person."""
+    if message.digest is None and passes_quiet_hours(context, chain, book, person):
+        return ()
+    of, now = working_hours(book, person), context.now
+    until = _end_of_waiting(of, now, book)
+    if message.reply and message.requested_at is not None:
+        return reply_hours(of, message.requested_at, now, until)
+    return hours_until(of, now, until)
+
+
+def hours_of_waiting_notice(context: DecisionContext, person: PersonFacts) -> OpenSpans:
+    """The hours from now on of a message that belongs to no chain."""
+    of = working_hours(context.rulebook, person)
+    return hours_until(of, context.now, _end_of_waiting(of, context.now, context.rulebook))
+
+
+def _end_of_waiting(of: WorkingCalendar, now: datetime, book: Rulebook) -> datetime:
+    """After the message's expiry, and after the next opening: without any hours it could leave at any."""
+    return max(expiry(of, now, book.tenant.send_within), opening(of, now) + timedelta(minutes=1))
+
+
+def expiry_of(context: DecisionContext, message: ChainMessage) -> datetime:
+    """When the dispatcher gives up a message that was requested."""
+    person = context.facts.people.get(message.person_id)
+    calendar = context.rulebook.calendar.office if person is None else working_hours(context.rulebook, person)
+    return expiry(calendar, message.requested_at or context.now, context.rulebook.tenant.send_within)

@@ -1,0 +1,149 @@
+"""Messages that wait in the dispatcher get the hours that their person has now."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from services.rules.conversation.chain import DeliveryState
+from services.rules.conversation.context import Decision, Effect, Reason
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.model import Rulebook
+from shared.clients.working_calendar import Closure
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.ids import ContactId, Revision
+from shared.contracts.messages import AmendMessage, OpenSpan
+from tests.services.rules.conversation.test_rule_changes import decider_of
+from tests.services.rules.delayed_dispatcher import DelayedStory, at, sent_templates
+from tests.services.rules.stories import own_rulebook
+
+PEOPLE = """\
+812: {roles: [rights_holder], country: GB}
+900: {roles: [author], country: US}
+5001: {visitor: true, country: GB}
+40: {roles: [rights_manager], country: GB}
+"""
+ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812}}"
+NEW = Revision("a newer one")
+HOUR = timedelta(hours=1)
+
+
+def asked() -> DelayedStory:
+    """A question that the dispatcher has had since ten o'clock in London, and has not sent."""
+    story = DelayedStory(PEOPLE)
+    assert sent_templates(story.effects_of([ASKED])) == ["rights_request"]
+    return story
+
+
+def observe(story: DelayedStory, contact: int, **changes: Any) -> list[Effect]:
+    """The effects of a newer state of a person, who is like before but for ``changes``."""
+    simulation, person = story.simulation, story.person(contact)
+    known = simulation.facts.people[person]
+    state = {
+        "contact_id": None if contact > 5000 else ContactId(contact), "display_name": known.display_name,
+        "country": known.country, "zone": known.zone, "roles": known.roles, **changes,
+    }  # fmt: skip
+    before = len(simulation.effects)
+    simulation.publish_of(
+        person, PersonObserved(person_id=person, observed_at=simulation.now, version=known.version + 1, **state)
+    )
+    return simulation.effects[before:]
+
+
+def hours_of(effects: list[Effect]) -> list[OpenSpan]:
+    """The first hours of each amendment; there is nothing else."""
+    amendments = [effect for effect in effects if isinstance(effect, AmendMessage)]
+    assert len(amendments) == len(effects)
+    assert all(amendment.fallback is None for amendment in amendments)
+    return [amendment.open_hours[0] for amendment in amendments if amendment.open_hours]
+
+
+def test_a_question_that_waits_for_a_person_who_has_moved_leaves_in_the_hours_of_that_place() -> None:
+    story = asked()
+    effects = observe(story, 812, country="US", zone="America/Los_Angeles")
+    assert hours_of(effects) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]  # nine to six o'clock there
+    (amendment,) = effects
+    (question,) = story.chain.messages
+    assert isinstance(amendment, AmendMessage)
+    assert (amendment.message_id, amendment.person_id) == (question.message_id, question.person_id)
+
+
+@pytest.mark.parametrize("changes", [{"display_name": "Another name"}, {"language": "de"}, {"roles": ("translator",)}])
+def test_a_person_with_the_hours_of_before_changes_no_message(changes: dict[str, Any]) -> None:
+    assert observe(asked(), 812, **changes) == []
+
+
+@pytest.mark.parametrize("delivery", [DeliveryState.ACCEPTED, DeliveryState.WITHDRAWN, DeliveryState.HELD])
+def test_a_message_that_the_dispatcher_does_not_have_any_more_keeps_its_hours(delivery: DeliveryState) -> None:
+    story = asked()
+    (question,) = story.chain.messages
+    story.simulation.facts.set_chain(story.chain.with_message(question.replace(delivery=delivery)))
+    assert observe(story, 812, zone="America/Los_Angeles") == []
+
+
+def test_an_uncertain_message_gets_other_hours_since_it_may_go_again() -> None:
+    story = asked()
+    story.simulation.report_uncertain(0)
+    assert len(hours_of(observe(story, 812, zone="America/Los_Angeles"))) == 1
+
+
+def test_a_reply_leaves_at_any_hour_while_it_is_awaited_and_then_in_the_hours_of_now() -> None:
+    story = asked()
+    story.simulation.report_all()
+    story.play("reply: {from: 812, button: approve}")
+    story.pass_time(timedelta(minutes=30))
+    (hours,) = hours_of(observe(story, 812, zone="America/Los_Angeles"))
+    assert hours == OpenSpan(opens=at(3), closes=at(3, 11))
+    story.pass_time(HOUR)
+    (hours,) = hours_of(observe(story, 812, zone="Europe/London"))
+    assert hours.opens == story.simulation.now
+
+
+def test_what_waits_for_a_visitor_leaves_in_the_hours_of_the_contact_they_turn_out_to_be() -> None:
+    story = DelayedStory(PEOPLE, rule="pitch-intake")
+    story.play("reply: {from: 5001, line: acquisitions, text: I have written a book}")
+    story.pass_time(2 * HOUR)
+    effects = observe(story, 5001, merged_into=story.person(900))
+    amendments = {effect.message_id: effect.open_hours for effect in effects if isinstance(effect, AmendMessage)}
+    waiting = [m.message_id for c in story.simulation.facts.chains.values() for m in c.messages]
+    assert amendments.keys() == set(waiting)
+    assert {hours[0].opens for hours in amendments.values() if hours} == {at(3, 14)}  # nine o'clock in New York
+
+
+def test_hours_that_have_no_opening_before_the_expiry_name_the_next_one() -> None:
+    book = own_rulebook()
+    book = replace(book, tenant=replace(book.tenant, send_within=replace(book.tenant.send_within, count=0)))
+    story = DelayedStory(PEOPLE, book=book)
+    story.play(ASKED)
+    assert hours_of(observe(story, 812, zone="America/Los_Angeles")) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]
+
+
+# ------------------------------------------------------------------ another calendar
+
+
+def with_fair(book: Rulebook, *roles: str) -> Rulebook:
+    """A later revision in which people of these roles are at a fair for the rest of the week."""
+    fair = Closure(date(2027, 3, 3), date(2027, 3, 5), "fair", frozenset(roles))
+    return add_built_in_rules(replace(book, revision=NEW, calendar=replace(book.calendar, fairs=(fair,))))
+
+
+def review(story: DelayedStory, old: Rulebook, new: Rulebook) -> Decision:
+    return decider_of(old, new).decide_change(story.chain, story.simulation.facts, story.simulation.now)
+
+
+def test_a_calendar_of_a_later_revision_counts_for_what_waits() -> None:
+    story = asked()
+    old = story.simulation.decider.rulebook
+    decision = review(story, old, with_fair(old, "rights_holder"))
+    assert hours_of([*decision.effects]) == [OpenSpan(opens=at(8, 9), closes=at(8, 18))]
+    assert decision.record is not None
+    assert [v.messages for v in decision.record.verdicts if v.reason is Reason.AMENDED] == [
+        (story.chain.messages[0].message_id,)
+    ]
+
+
+def test_a_revision_with_the_same_hours_for_a_person_changes_none() -> None:
+    story = asked()
+    old = story.simulation.decider.rulebook
+    assert review(story, old, with_fair(old, "author")).effects == ()
