@@ -18,9 +18,9 @@ from dev.year.run import KEPT, play
 from dev.year.verdict import faults, judge
 from shared.contracts.errors import StetError
 
-_EARLY = 5
+_EARLY = 6
 """By then every retention of the run has passed, also where one begins when another ends: a stranger is erased after 60
-days, and what is known of the erasure goes 60 days later; settled parked records go after 90."""
+days, what is known of the erasure goes 60 days later, and each sweep is the one at the end of a month."""
 
 
 def main(

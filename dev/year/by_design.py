@@ -18,5 +18,9 @@ BY_DESIGN: Mapping[str, str] = {
         "the state of each rights record, without a setting: while Consonance shows it, and no event says when it no "
         "longer does"
     ),
-    "rules.consent_ledger": "every STOP and START with the message that proves it, while the person is known",
+    "rules.consent": (
+        "what each id of a person has agreed to or ended, while the person is known: where another account of WhatsApp "
+        "shows at their number, each of their ids notes that what was agreed before has lapsed"
+    ),
+    "rules.consent_ledger": "every change of the former, with the message that proves a STOP or a START, as long",
 }

@@ -26,7 +26,7 @@ order by n.nspname, c.relname;
 with inbox_aged as (
     update inbox set seen_at = seen_at - $1::interval
 ), parked_aged as (
-    update parked set parked_at = parked_at - $1::interval
+    update parked set parked_at = parked_at - $1::interval, settled_at = settled_at - $1::interval
 ), gaps_aged as (
     update audit_gaps set closed_at = closed_at - $1::interval where closed_at is not null
 )
