@@ -27,10 +27,11 @@ from services.rules.analysis.opening import (
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage
+from services.rules.conversation.recipients import is_of_handover
 from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
 from services.rules.matching.self_starts import find_circles, operations_of, with_further
-from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, FINISH, STAFF_TEMPLATES, TAKE, TYPED_FIELDS
+from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, STAFF_TEMPLATES, TYPED_FIELDS
 from services.rules.rulebook.catalogue import RECIPIENT, STAFF_ROLES
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import (
@@ -252,7 +253,7 @@ def _answer_fault(move: Move, before: State, after: State, rule: Rule) -> str | 
         return None
     question, name = move.tapped
     declared = [a for s in reversed(rule.steps[: question.step + 1]) for a in answers_of(s) if a.name == name]
-    if set(question.buttons) in ({*TAKE}, {*FINISH}) or not declared or declared[0].continues:
+    if is_of_handover(question) or not declared or declared[0].continues:
         return None
     return None if _comes_to_something(question, before, after, rule) else _idle_answer(name, rule)
 

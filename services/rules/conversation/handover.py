@@ -6,7 +6,13 @@ from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
-from services.rules.conversation.recipients import Recipient, owner_team, resolve_recipients, skips_everyone
+from services.rules.conversation.recipients import (
+    Recipient,
+    is_of_handover,
+    owner_team,
+    resolve_recipients,
+    skips_everyone,
+)
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
@@ -85,7 +91,7 @@ def _inbox_team(context: DecisionContext) -> Addressees:
 
 def is_offer(message: ChainMessage) -> bool:
     """Whether a message offers the matter: a hand-over, or the reminder of one."""
-    return OFFER_BUTTONS[0] in message.buttons
+    return is_of_handover(message) and OFFER_BUTTONS[0] in message.buttons
 
 
 def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:

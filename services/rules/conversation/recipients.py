@@ -414,8 +414,12 @@ def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
 
 
 def is_of_handover(message: ChainMessage) -> bool:
-    """Whether a message offers a matter, or is for the person who has it, also as a reminder."""
-    return set(message.buttons) in ({*TAKE}, {*FINISH})
+    """Whether a message offers a matter, or is for the person who has it, also as a reminder.
+
+    A question of a rule, whose answers may be named alike, is none, nor is its reminder.
+    """
+    is_of_question = message.verb is Verb.ASK or (message.verb is Verb.REMIND and message.answer is None)
+    return not is_of_question and set(message.buttons) in ({*TAKE}, {*FINISH})
 
 
 def people_in(data: EventData) -> Iterator[PersonId]:

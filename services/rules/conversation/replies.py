@@ -324,7 +324,7 @@ def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> 
 
 def _without_assignee(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
     chain = decline_offer(chain.give_back(context.now), question.step, question.person_id)
-    return withdraw_messages(context, chain, "given_back", lambda m: ASSIGNEE_BUTTONS[0] in m.buttons)
+    return withdraw_messages(context, chain, "given_back", lambda m: is_of_handover(m) and not is_offer(m))
 
 
 def _offer_again(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:

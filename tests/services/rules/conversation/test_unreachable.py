@@ -17,6 +17,8 @@ TEMPLATES = {
     "expiring_take": "take: Take it, not_me: Not me",
     "expiring_ask": "yes: We do, other: Ask somebody",
     "expiring_second": "fine: All right",
+    "expiring_done": "done: It is done, help: I need help",
+    "expiring_given": "take: We take it, not_me: Ask others",
     "expiring_told": None,
 }
 TAKE = "  - {hand_over: rights_manager, say: expiring_take}\n"
@@ -273,3 +275,37 @@ def test_a_person_is_left_out_whose_lasting_stand_in_is_on_leave() -> None:
         "expect: [{tell: 54, say: absence_uncovered}, {left_out: {53: absent}}, {hand_over: 40, say: expiring_take}]",
     )
     assert told(ASK + LATER_TAKE, [MANAGER, SELLER, cover], *moves) == []
+
+
+ASK_DONE = """\
+  - ask: sales
+    say: expiring_done
+    answers: {done: {tell: rights_manager, say: expiring_told}, help: {hand_over: finance}}
+"""
+
+
+def test_a_matter_that_is_given_back_takes_no_question_with_it_whose_answer_is_named_done() -> None:
+    in_tokyo = "54: {roles: [sales], country: JP, zone: Asia/Tokyo}"
+    moves = (
+        HAPPENS,
+        "reply: {from: 53, button: help}",
+        "reply: {from: 61, button: take}",
+        "reply: {from: 61, button: give_back}",
+        "expect: [{ask: 53}, {hand_over: 61}, {tell: 53}, {tell: 61, say: taken}, {tell: 61}, {tell: 40}]",
+        "wait until: 2027-03-04T08:00:00Z",
+        "expect: [{ask: 54, say: expiring_done}]",
+    )
+    assert told(ASK_DONE + LATER, [MANAGER, SELLER, in_tokyo, ACCOUNTANT], *moves) == []
+
+
+def test_a_question_whose_answers_are_named_like_those_of_an_offer_is_answered() -> None:
+    steps = ASK_DONE.replace("expiring_done", "expiring_given").replace("done:", "take:").replace("help:", "not_me:")
+    moves = (
+        HAPPENS,
+        "wait: 2 working days",
+        "expect: [{ask: 53}, {remind: 53}]",
+        "reply: {from: 53, button: take}",
+        "expect: [{tell: 53, say: noted}, {tell: 40, say: expiring_told}, {end: answered}]",
+    )
+    reminded = REMIND.replace("expiring_ask", "expiring_given")
+    assert told(steps + reminded + LATER, [MANAGER, SELLER, ACCOUNTANT], *moves) == []
