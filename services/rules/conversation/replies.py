@@ -30,7 +30,6 @@ from services.rules.conversation.handover import (
     report_unclaimed,
 )
 from services.rules.conversation.outbound import (
-    AWAITED_FOR,
     MessageDraft,
     notice_draft,
     send_to_person,
@@ -38,6 +37,7 @@ from services.rules.conversation.outbound import (
 )
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import awaited_people, is_of_handover, owner_team
+from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
