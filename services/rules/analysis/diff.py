@@ -3,8 +3,9 @@
 A message is gained, lost, moved to another time, said in other words, or goes with another document.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,20 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from services.rules.analysis.bundle import Bundle, LiveChain, UnreadableBundle
-from services.rules.analysis.virtual_run import EndedCase, Message, RunResult, VirtualRun, held_messages, message_of
+from services.rules.analysis.virtual_run import (
+    HOUSE,
+    EndedCase,
+    Message,
+    RunResult,
+    VirtualRun,
+    held_messages,
+    message_of,
+)
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.event_rules import OWN_SUBJECT
-from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.built_in import RESERVED_PREFIX, add_built_in_rules
 from services.rules.rulebook.loader import load
-from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.rulebook.rule_folder import FORM, RULE, STORIES, TEMPLATE, stem
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep, read_stories
@@ -35,6 +44,7 @@ _SAME_TIME = timedelta(minutes=1)
 _PROCESSES = 2
 _MARKETING = "marketing"
 _PEOPLE = "people.yaml"
+_RECURRING = re.compile(r"^every:", re.MULTILINE)
 
 # ------------------------------------------------------------------ changes
 
@@ -232,11 +242,25 @@ def changed_rules(base: Files, head: Files) -> frozenset[str] | None:
 
 
 def restricted(files: Files, rules: frozenset[str] | None) -> Rulebook:
-    """The rulebook with these rules alone: the others send the same before and after."""
+    """The rulebook with these rules, and those that they list: the others send the same before and after."""
     book = _load(files, "the rules")
     if rules is not None and not _has_caps(files):
-        book = replace(book, rules={name: rule for name, rule in book.rules.items() if name in rules})
+        played = rules.union(*(_listed(rule, book) for name, rule in book.rules.items() if name in rules))
+        book = replace(book, rules={name: rule for name, rule in book.rules.items() if name in played})
     return add_built_in_rules(book)
+
+
+def _listed(rule: Rule, book: Rulebook) -> Collection[str]:
+    """The rules whose open chains a recurring rule lists."""
+    return () if rule.listing is None else rule.listing.rules or book.rules.keys()
+
+
+def _with_lists(rules: frozenset[str] | None, *books: Rulebook) -> frozenset[str] | None:
+    """Also the recurring rules that list open chains of these."""
+    if not rules:
+        return rules
+    each = ((name, _listed(rule, book)) for book in books for name, rule in book.rules.items())
+    return rules.union(name for name, listed in each if not rules.isdisjoint(listed))
 
 
 def _has_caps(files: Files) -> bool:
@@ -252,12 +276,24 @@ def run_bundle(files: Files, rules: frozenset[str] | None, bundle: Bundle) -> Ru
     if bundle.head.since is not None:
         run.opt_out(bundle.head.opted_out, bundle.head.since)
     run.expect_reactions(bundle.reactions)
-    return run.run(bundle.events)
+    run.start_recurring(_begin_of(bundle))
+    result = run.run(bundle.events)
+    if rules is not None and not _has_caps(files):
+        own = rules | {rule for rule in run.book.rules if rule.startswith(RESERVED_PREFIX)} | {HOUSE}
+        result.messages = [message for message in result.messages if message.rule in own]
+        result.endings = [ending for ending in result.endings if ending.rule in own]
+    return result
+
+
+def _begin_of(bundle: Bundle) -> datetime:
+    return bundle.head.since or (bundle.events[0].recordedtime if bundle.events else bundle.head.written_at)
 
 
 def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, processes: int = _PROCESSES) -> Difference:
     """Run both rulebooks over the events of a bundle, each in its own process."""
     rules = changed_rules(base, head)
+    if any(_RECURRING.search(text) for files in (base, head) for name, text in files.items() if name.endswith(RULE)):
+        rules = _with_lists(rules, _load(base, "the old rules"), _load(head, "the new rules"))
     before, after = _run_both(partial(run_bundle, rules=rules, bundle=bundle), base, head, processes)
     return Difference(
         source=source,

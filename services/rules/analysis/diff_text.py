@@ -8,7 +8,7 @@ from itertools import islice, zip_longest
 
 from services.rules.analysis.diff import ChainOutcome, Change, ChangeKind, Cost, Difference, cost_of
 from services.rules.analysis.pseudonyms import is_person_id, short_pseudonym
-from services.rules.analysis.virtual_run import Message
+from services.rules.analysis.virtual_run import HOUSE, Message
 from services.rules.conversation.event_rules import OWN_SUBJECT
 from services.rules.rulebook.built_in import (
     ABSENCE_RULE_PREFIX,
@@ -170,7 +170,7 @@ def _rule_name(rule: str) -> str:
     for prefix, words in _BUILT_IN.items():
         if rule.startswith(prefix):
             return words.format(rule.removeprefix(prefix))
-    return "what Stet says by itself" if rule == "house" else rule
+    return "what Stet says by itself" if rule == HOUSE else rule
 
 
 def _by_person(difference: Difference) -> str:

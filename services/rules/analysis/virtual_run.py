@@ -2,7 +2,7 @@
 
 Every message is at once accepted, unless its delivery really failed. An answer that was really given is given again to
 the same question of the same rule about the same subject: at its own time, or a minute after the question where that is
-now asked later. A write has the outcome it really had, else it is verified.
+now asked later. A write has the outcome it really had, else it is verified. Recurring rules start by the calendar.
 """
 
 import heapq
@@ -23,10 +23,11 @@ from services.rules.conversation.document import newest_data
 from services.rules.conversation.fact_values import Consent, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.people import staff_roles
+from services.rules.conversation.recurrence import latest_occurrence, next_occurrence, period_events
 from services.rules.conversation.required_facts import find_required_facts
-from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.model import Every, Rulebook
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import ChainId, EventId, Line, PersonId, TenantId, Wamid, derive_id, partition_key
+from shared.contracts.ids import ChainId, EventId, Line, PersonId, RuleId, TenantId, Wamid, derive_id, partition_key
 from shared.contracts.messages import MessageFailed, SendMessage
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from shared.contracts.writes import EVENT_KINDS, RequestWrite, WriteEventData, WriteOutcome
@@ -34,6 +35,8 @@ from shared.contracts.writes import EVENT_KINDS, RequestWrite, WriteEventData, W
 _AFTER_A_QUESTION = timedelta(minutes=1)
 _EVENT_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, WriteEventData)}
 _MOST_STEPS_AT_ONE_INSTANT = 100
+HOUSE = "house"
+"""In place of a rule, for what the service says by itself."""
 
 
 class Message(NamedTuple):
@@ -84,7 +87,7 @@ def message_of(case: str, book: Rulebook, facts: Facts, effect: RequestedMessage
     template = book.templates.get(send.say)
     return Message(
         case=case,
-        rule=str(send.rule or "house"),
+        rule=str(send.rule or HOUSE),
         subject=chain.subject if chain else "",
         title=_title(chain),
         person=send.person_id,
@@ -152,6 +155,7 @@ class VirtualRun:
     _due: list[tuple[datetime, ChainId]] = field(default_factory=list)
     _answers: list[tuple[datetime, int, Reaction, ChainId]] = field(default_factory=list)
     _reactions: dict[tuple[str, str], list[Reaction]] = field(default_factory=lambda: defaultdict(list))
+    _periods: list[tuple[datetime, RuleId]] = field(default_factory=list)
     _count: int = 0
 
     def __post_init__(self) -> None:
@@ -166,6 +170,12 @@ class VirtualRun:
     def opt_out(self, people: Iterable[PersonId], at: datetime) -> None:
         for person in people:
             self.facts.consent[person] = Consent(opted_out_at=at)
+
+    def start_recurring(self, after: datetime) -> None:
+        """Let recurring rules start in every period that begins after this instant."""
+        for rule in self.book.rules.values():
+            if rule.every is not None:
+                self._plan_period(rule.name, rule.every, after)
 
     def run(self, events: Iterable[Event]) -> RunResult:
         for event in events:
@@ -183,16 +193,34 @@ class VirtualRun:
         while True:
             due = self._due[0][0] if self._due else None
             answered = self._answers[0][0] if self._answers else None
-            if answered is not None and answered <= until and (due is None or answered <= due):
-                at, _, reaction, chain_id = heapq.heappop(self._answers)
-                self.now = max(self.now, at)
-                self._tap(reaction, chain_id)
-            elif due is not None and due <= until:
-                _, chain_id = heapq.heappop(self._due)
-                self.now = max(self.now, due)
-                self._run_due(chain_id, due)
-            else:
+            period = self._periods[0][0] if self._periods else None
+            first = min((at for at in (due, answered, period) if at is not None), default=None)
+            if first is None or first > until:
                 return
+            self.now = max(self.now, first)
+            if answered == first:
+                _, _, reaction, chain_id = heapq.heappop(self._answers)
+                self._tap(reaction, chain_id)
+            elif period == first:
+                self._start_period(heapq.heappop(self._periods)[1])
+            else:
+                self._run_due(heapq.heappop(self._due)[1], first)
+
+    def _plan_period(self, rule: RuleId, every: Every, after: datetime) -> None:
+        occurrence = next_occurrence(every, self.book.calendar.office, after)
+        if occurrence is not None:
+            heapq.heappush(self._periods, (occurrence.at, rule))
+
+    def _start_period(self, name: RuleId) -> None:
+        rule = self.book.rules[name]
+        if rule.every is None:
+            return
+        occurrence = latest_occurrence(rule.every, self.book.calendar.office, self.now)
+        if occurrence is not None:
+            chains = tuple(self.facts.chains.values())
+            for event in period_events(self.book, rule, occurrence, self.facts, chains, self.now):
+                self._decide(event)
+        self._plan_period(name, rule.every, self.now)
 
     def _run_due(self, chain_id: ChainId, due: datetime) -> None:
         for _ in range(_MOST_STEPS_AT_ONE_INSTANT):

@@ -1,6 +1,7 @@
 """The differences of two rulebooks about the same events: messages gained, lost, moved and reworded."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,7 +30,16 @@ from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import EventStep
 from services.rules.scenario.story_world import TENANT, event_data, make_people
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, EventId, PersonId, Revision, RuleId, partition_key
+from shared.contracts.ids import (
+    ChainId,
+    ContactId,
+    EventId,
+    PersonId,
+    Revision,
+    RuleId,
+    partition_key,
+    person_id_of_contact,
+)
 from tests.services.rules.stories import FOLDER, own_rulebook, story
 
 START = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -129,6 +139,62 @@ def test_an_answer_that_came_before_the_reminders_makes_no_difference() -> None:
     found = _difference(answered)
     assert not [change for change in found.changes if change.message.verb == "remind"]
     assert any(message.say == "rights_declined" for message in found.after) or found.before
+
+
+WEEKLY = """\
+rule: weekly
+owner: rights
+why: {en: You look after these., fr: Vous vous occupez de ceci.}
+every: monday at 09:00
+list: {waits_for: rights_holder}
+if: {open.count: {at_least: 1}}
+steps:
+  - tell: rights_manager
+    say: open_list
+"""
+OPEN_LIST = """\
+template: open_list
+category: utility
+version: 1
+fields: {number: open.count}
+languages:
+  en: {body: "Open this Monday: {number} in all."}
+  fr: {body: "Ouvert ce lundi : {number} en tout."}
+"""
+
+
+def _with_weekly(every: str, base: dict[str, str]) -> dict[str, str]:
+    return {**base, "weekly.rule.yaml": WEEKLY.replace("monday at 09:00", every), "open_list.template.yaml": OPEN_LIST}
+
+
+@pytest.mark.parametrize(
+    ("every", "kinds"),
+    [
+        ("monday at 09:00", {}),
+        ("monday at 10:30", {ChangeKind.MOVED: 2}),
+        ("1st monday of the month at 09:00", {ChangeKind.LOST: 2}),
+    ],
+)
+def test_recurring_rules_start_in_each_period_of_what_is_played(every: str, kinds: dict[ChangeKind, int]) -> None:
+    """Two Mondays pass before the question is answered. Without caps the other rules are played for the list alone."""
+    base = _heads()[0] | {"limits.yaml": "taken_for: 5 working days\n"}
+    answered = Reaction(
+        rule=RuleId("rights-approval"), subject="request_id=R-9", at=START + timedelta(days=13, hours=3),
+        person_id=person_id_of_contact(TENANT, ContactId(820)), answer="approve",
+    )  # fmt: skip
+    old, new = _with_weekly("monday at 09:00", base), _with_weekly(every, base)
+    found = diff_bundle(old, new, _bundle(answered), "", processes=1)
+    assert Counter(change.kind for change in found.changes) == kinds
+    assert {change.message.rule for change in found.changes} <= {"weekly"}
+    assert {message.rule for message in found.before} <= {"weekly"}
+
+
+def test_a_list_of_what_is_open_changes_with_the_rules_that_it_lists() -> None:
+    base = _heads()[0] | {"limits.yaml": "taken_for: 5 working days\n"}
+    gives_up = {name: text.replace("at: respond_by", "after: 2 days") for name, text in base.items() if name == RULE}
+    old, new = (_with_weekly("monday at 09:00", files) for files in (base, base | gives_up))
+    found = diff_bundle(old, new, _bundle(), "")
+    assert {change.message.rule for change in found.changes if change.kind is ChangeKind.LOST} >= {"weekly"}
 
 
 def test_only_rules_whose_files_or_templates_differ_are_played() -> None:
