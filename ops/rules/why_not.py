@@ -89,7 +89,8 @@ async def _why_not(
 ) -> list[WhyNot]:
     key, tags = as_key(settings.tenant, subject)
     rows = await history.pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
-    chains = [chain for chain, _ in readable_chains(rows) if chain.rule == rule_id and _is_near(chain.started_at, at)]
+    readable = ((chain, changed_at) for chain, changed_at in readable_chains(rows) if chain.rule == rule_id)
+    chains = [chain for chain, changed_at in readable if ran_near(chain, changed_at, at)]
     if chains:
         return [why_not_by_chain(chain, _rule_of(history, chain), person) for chain in chains]
     scan = TopicScan(settings, [CONSONANCE_EVENTS])
@@ -155,6 +156,13 @@ def _rule_of(history: History, chain: Chain) -> Rule | None:
 def _unknown_rule(history: History, rule: str) -> str:
     near = nearest_word(rule, sorted(_rules_of(history)))
     return f"there is no rule “{rule}”{f'; did you mean “{near}”?' if near else ''}"
+
+
+def ran_near(chain: Chain, changed_at: datetime, at: datetime | None) -> bool:
+    """Whether the chain ran about then. It may have begun long before; its newest change is not before its end."""
+    if at is None:
+        return True
+    return chain.started_at <= at + _AROUND and (chain.live or changed_at >= at - _AROUND)
 
 
 def _is_near(instant: datetime, at: datetime | None) -> bool:
