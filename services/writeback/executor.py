@@ -4,8 +4,9 @@
 finds the truth.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, assert_never
 
@@ -45,7 +46,7 @@ from shared.clients.consonance_graphql import (
     UnusableAnswer,
 )
 from shared.contracts.errors import Throttled, Unavailable
-from shared.contracts.writes import WriteOutcome
+from shared.contracts.writes import WriteOperation, WriteOutcome
 from shared.runtime.clock import machine_now
 from shared.runtime.retry import Backoff
 from shared.runtime.telemetry import get_logger
@@ -53,6 +54,9 @@ from shared.runtime.telemetry import get_logger
 _BACKOFF = Backoff(first=0.5, longest=30.0)
 _MAX_INTENT_AGE = timedelta(seconds=5)
 """How old an intent may be when its request leaves: a process frozen for longer may have lost its lock meanwhile."""
+
+_NOT_ASKED_AGAIN_FOR = timedelta(seconds=5)
+"""So long a record that was not shown counts as such, however many other writes cannot be read meanwhile."""
 
 _WRONG_SHAPE = (AttributeError, LookupError, TypeError, ValueError)
 """The errors of a comparison where a text is a list, or a list a number."""
@@ -74,6 +78,28 @@ class _Mutation(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class _UnreadableRecords:
+    """The records that were not shown lately. ``lock`` is held while others are asked for: one write at a time."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _seen: dict[tuple[str, str, WriteOperation], datetime] = field(default_factory=dict)
+
+    def add(self, stored: StoredWrite) -> None:
+        now = machine_now()
+        for key in [key for key, at in self._seen.items() if now - at > _NOT_ASKED_AGAIN_FOR]:
+            del self._seen[key]
+        self._seen[_record_key(stored)] = now
+
+    def __contains__(self, stored: StoredWrite) -> bool:
+        at = self._seen.get(_record_key(stored))
+        return at is not None and machine_now() - at <= _NOT_ASKED_AGAIN_FOR
+
+
+def _record_key(stored: StoredWrite) -> tuple[str, str, WriteOperation]:
+    return stored.tenant, stored.write.record, stored.write.input.operation
+
+
+@dataclass(frozen=True, slots=True)
 class WriteExecutor:
     """``may_land``: how long after the end of a request its mutation could still take effect (machine time)."""
 
@@ -81,12 +107,19 @@ class WriteExecutor:
     client: ConsonanceClient
     capabilities: Capabilities
     may_land: timedelta
+    _unreadable: _UnreadableRecords = field(default_factory=_UnreadableRecords)
 
-    async def execute(self, stored: StoredWrite) -> None:
-        """Until the write is at rest or has to wait. Raises Unavailable where no write could go on now."""
+    async def execute(self, stored: StoredWrite) -> bool:
+        """Until the write is at rest or has to wait. Raises Unavailable where no write could go on now.
+
+        Returns whether Consonance was asked for a record: it is not for a write that waits for its files, or that no
+        query can read.
+        """
         current = await self._with_files(stored)
+        is_asked = current is not None and any(each.support and each.support.read for each in self._plan(current))
         while current is not None:
             current = await self._read_and_step(current)
+        return is_asked
 
     async def _with_files(self, stored: StoredWrite) -> StoredWrite | None:
         """The write with the links of its files; None where it waits for one."""
@@ -186,21 +219,31 @@ class WriteExecutor:
     async def _find_scope(self, stored: StoredWrite) -> FailedReads:
         """Ask for the records of some other writes. Raises Unavailable where Consonance is away or asks for a pause."""
         try:
-            others = [
-                (one.write.input.operation, await self._is_readable(one))
-                for one in await self.store.fetch_others(stored)
-            ]
+            async with self._unreadable.lock:
+                self._unreadable.add(stored)
+                asked = await self._ask_for_others(stored)
         except Unavailable:
             await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
             raise
-        asked = [(operation, is_readable) for operation, is_readable in others if is_readable is not None]
         return failed_reads_of(stored.write.input.operation, asked)
+
+    async def _ask_for_others(self, stored: StoredWrite) -> list[tuple[WriteOperation, bool]]:
+        """Up to the first that is shown: those of the same operation come first."""
+        asked = []
+        for other in await self.store.fetch_others(stored):
+            is_readable = other not in self._unreadable and await self._is_readable(other)
+            if is_readable is not None:
+                asked.append((other.write.input.operation, is_readable))
+            if is_readable:
+                break
+        return asked
 
     async def _is_readable(self, stored: StoredWrite) -> bool | None:
         """Whether the record of a write is shown; None where this Consonance has no query for it."""
         try:
             answers = [await self._read(each) for each in self._plan(stored)[:1]]
         except (QueryFailed, UnusableAnswer):
+            self._unreadable.add(stored)
             return False
         return None if None in answers else True
 

@@ -83,7 +83,7 @@ class WriteStore:
         return None if row is None else _stored_write(row)
 
     async def fetch_others(self, stored: StoredWrite) -> list[StoredWrite]:
-        """A few of the last writes about other records, whatever became of them; none that cannot be decoded."""
+        """Some of the last writes about other records, those of its operation first; none that cannot be decoded."""
         write, others = stored.write, list[StoredWrite]()
         for row in await self._pool.fetch(QUERIES.fetch_others, stored.tenant, write.record, write.input.operation):
             with suppress(*DECODE_ERRORS):

@@ -99,14 +99,22 @@ from writes
 where tenant = $1 and write_id = $2 and state in ('queued', 'intent');
 
 -- name: fetch_others
--- Some of the last writes about other records, those of the same operation ($3) first: whether their records can be read
--- shows whether it is one record that cannot.
+-- Some of the last writes about other records, one of each, those of the same operation ($3) first: whether their records
+-- can be read shows whether it is one record that cannot, all of an operation, or all.
 select sequence, tenant, write_id, ordering_key, record, operation, idempotency_key, request, event_id, correlation_id,
     traceparent, attempts, answer, asked_at, reads, failed_reads, is_unknown_published, before
-from (select * from writes order by sequence desc limit 1000) as latest
-where tenant = $1 and record <> $2
-order by operation = $3 desc, sequence desc
-limit 4;
+from (
+    select *, row_number() over (partition by operation = $3 order by sequence desc) as place
+    from (
+        select distinct on (record, operation = $3) * from (
+            select * from writes order by sequence desc limit 1000
+        ) as latest
+        where tenant = $1 and record <> $2
+        order by record, operation = $3, sequence desc
+    ) as records
+) as others
+where place <= case when operation = $3 then 4 else 2 end
+order by operation = $3 desc, sequence desc;
 
 -- name: fetch_value_by_hand
 -- The value that a person entered by hand under an idempotency key.

@@ -120,8 +120,9 @@ class WriteWorker:
             if stored is not None:
                 attributes = {"stet.operation": stored.write.input.operation.value, "stet.attempts": stored.attempts}
                 with effect_span("consonance.write", stored.traceparent, attributes, SpanKind.INTERNAL) as parent:
-                    await self._executor.execute(replace(stored, traceparent=parent))
-                self._resume()
+                    is_answered = await self._executor.execute(replace(stored, traceparent=parent))
+                if is_answered:
+                    self._resume()
         except Unavailable as error:
             self._pause(error)
         except (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES) as error:

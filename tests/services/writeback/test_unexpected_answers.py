@@ -14,6 +14,7 @@ from services.writeback.circuit_breaker import PauseReason
 from services.writeback.protocol import MAX_ATTEMPTS, MAX_FAILED_READS, MAX_UNUSABLE_ANSWERS
 from services.writeback.store import enqueue_writes
 from shared.contracts.envelope import Event
+from shared.contracts.writes import Attachment
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection
 from tests.dev.consonance.simulator_under_test import running_simulator
@@ -203,6 +204,41 @@ async def test_while_no_record_of_an_operation_can_be_read_its_writes_wait_and_o
     assert await tasks(writeback) == []
 
 
+async def test_many_writes_of_an_operation_that_cannot_be_read_pause_no_other_and_ask_once(
+    proxied: tuple[WritebackUnderTest, FaultyProxy],
+) -> None:
+    """Each asks for its own record, and for those of others only where no write has found them missing lately."""
+    writeback, proxy = proxied
+    proxy.replacement, proxy.status = ("query ReadWorkSubtitle", b"<html>Down</html>"), 500
+    await writeback.enqueue(request(pitch(), "p1", "acquisitions/PITCH-7", None))
+    await writeback.wait_for_outcomes("verified")
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        await enqueue_writes(connection, list(map(written, MANY)))
+        await connection.execute("update writes set reads = $1 where outcome is null", MAX_UNUSABLE_ANSWERS)
+    await writeback.wait_until(lambda: are_paused_or_wait(writeback, len(MANY)))
+    assert writeback.breaker.pause_reason is None
+    assert await tasks(writeback) == []
+    assert {row["failed_reads"] for row in await writeback.pool.fetch("select failed_reads from writes")} == {0}
+    assert proxy.replaced <= len(MANY) + 4
+
+
+async def test_a_write_that_waits_for_its_file_does_not_end_a_pause_in_which_no_record_is_shown(
+    proxied: tuple[WritebackUnderTest, FaultyProxy],
+) -> None:
+    writeback, proxy = proxied
+    proxy.replacement, proxy.status = ("query Read", b"<html>Down</html>"), 500
+    await writeback.enqueue(written(61418), written(61420))
+    await writeback.wait_until(lambda: paused_as_unreadable(writeback, proxy))
+    await writeback.wait_until(lambda: has_waited(writeback, "works/61418"))
+    await writeback.pool.execute("update writes set due_at = 'infinity'")
+    file = Attachment(media_id="m1", file_id="f1")
+    await writeback.enqueue(request(pitch(attachments=(file,)), "p1", "acquisitions/PITCH-7", None))
+    await skip_pause(writeback)
+    await writeback.wait_until(lambda: has_waited(writeback, "acquisitions/PITCH-7"))
+    assert writeback.breaker.pause_reason is PauseReason.UNREADABLE
+
+
+MANY = range(70000, 70012)
 UNREADABLE = 61421
 
 
@@ -219,6 +255,17 @@ async def read_now(writeback: WritebackUnderTest) -> None:
     await writeback.pool.execute("update writes set due_at = now()")
 
 
+async def are_paused_or_wait(writeback: WritebackUnderTest, count: int) -> bool:
+    """Each was read in vain, and waits for half a minute."""
+    waiting = "select count(*) = $1 from writes where outcome is null and due_at > now()"
+    return writeback.breaker.pause_reason is not None or bool(await writeback.pool.fetchval(waiting, count))
+
+
+async def has_waited(writeback: WritebackUnderTest, record: str) -> bool:
+    running = writeback.worker._running
+    return not running and bool(await writeback.pool.fetchval("select reads > 0 from writes where record = $1", record))
+
+
 async def has_settled(writeback: WritebackUnderTest, count: int) -> bool:
     return bool(await writeback.pool.fetchval("select count(outcome) = $1 from writes", count))
 
@@ -228,7 +275,7 @@ async def tasks(writeback: WritebackUnderTest) -> list[Record]:
 
 
 async def paused_as_unreadable(writeback: WritebackUnderTest, proxy: FaultyProxy) -> bool:
-    return proxy.replaced > 1 and writeback.breaker.pause_reason is PauseReason.UNREADABLE
+    return proxy.replaced > 0 and writeback.breaker.pause_reason is PauseReason.UNREADABLE
 
 
 async def skip_pause(writeback: WritebackUnderTest) -> None:
