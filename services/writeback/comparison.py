@@ -73,10 +73,11 @@ class EarlierWrites:
 
 @dataclass(frozen=True, slots=True)
 class ChangeComparison:
-    """``value``: the value to write, or written already; ``current``: the value in Consonance before.
+    """``value``: the value to write, or written already; in a conflict, the one that a person may have to enter.
 
-    ``detail`` is set where the value is not the requested one; ``reference`` is the record's own. Where a text is
-    replaced by a new one, ``stale`` holds the ids to remove, and ``create`` is false when the new one exists already.
+    ``current``: the value in Consonance before. ``detail`` is set where the value is not the requested one;
+    ``reference`` is the record's own. Where a text is replaced by a new one, ``stale`` holds the ids to remove, and
+    ``create`` is false when the new one exists already.
     """
 
     status: ComparisonStatus
@@ -175,20 +176,20 @@ def compare_decision(
     request: RecordDecision, read: ReadResult | None, earlier: EarlierWrites, expected_from: AbstractSet[str]
 ) -> ChangeComparison:
     """One final decision per request, on the terms that were shown; a word that we do not know may be one."""
+    decision = decision_to_record(request, read)
     if read is not None and not read.found:
-        return _conflict(WriteReason.RECORD_MISSING)
+        return _conflict(WriteReason.RECORD_MISSING, value=decision)
     values = read.values if read is not None else {}
     if values.get("terms_hash") not in {None, request.terms_hash}:
-        return _conflict(WriteReason.TERMS_CHANGED)
-    decision = decision_to_record(request, read)
+        return _conflict(WriteReason.TERMS_CHANGED, value=decision)
     recorded = values.get("decision") or earlier.value_by_hand
     detail = decision.value if decision is not request.decision else None
     if recorded == decision:
         return ChangeComparison(ComparisonStatus.APPLIED, value=decision, current=recorded, detail=detail)
     if recorded and recorded not in _OPEN_DECISIONS | expected_from:
-        return _conflict(WriteReason.DECIDED_OTHERWISE, recorded)
+        return _conflict(WriteReason.DECIDED_OTHERWISE, recorded, value=decision)
     if expected_from and values.get("status") not in {None, *expected_from}:
-        return _conflict(WriteReason.STATE_NOT_EXPECTED, values.get("status"))
+        return _conflict(WriteReason.STATE_NOT_EXPECTED, values.get("status"), value=decision)
     return ChangeComparison(ComparisonStatus.CLEAR, value=decision, current=recorded, detail=detail)
 
 
@@ -218,16 +219,16 @@ def compare_stage(
 ) -> ChangeComparison:
     """A card moves only after the final decision about its request."""
     if read is not None and not read.found:
-        return _conflict(WriteReason.RECORD_MISSING)
+        return _conflict(WriteReason.RECORD_MISSING, value=request.to_stage)
     current = read.values.get("stage") if read is not None else earlier.value_by_hand
     if current == request.to_stage:
         return ChangeComparison(ComparisonStatus.APPLIED, value=request.to_stage, current=current)
     if earlier.decision not in FINAL_DECISIONS:
-        return _conflict(WriteReason.DECISION_MISSING, current)
+        return _conflict(WriteReason.DECISION_MISSING, current, value=request.to_stage)
     if earlier.decision == RightsDecision.APPROVED_SUBJECT_TO_SIGNATURE:
-        return _conflict(WriteReason.AWAITS_SIGNATURE, current)
+        return _conflict(WriteReason.AWAITS_SIGNATURE, current, value=request.to_stage)
     if expected_from and current not in {None, *expected_from}:
-        return _conflict(WriteReason.STATE_NOT_EXPECTED, current)
+        return _conflict(WriteReason.STATE_NOT_EXPECTED, current, value=request.to_stage)
     return ChangeComparison(ComparisonStatus.CLEAR, value=request.to_stage, current=current)
 
 
@@ -263,9 +264,9 @@ def _compare_acknowledgement(request: RecordAcknowledgement, read: ReadResult | 
     if not current:
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
     if current not in _RANK:
-        return _conflict(WriteReason.STATE_NOT_EXPECTED, current)
+        return _conflict(WriteReason.STATE_NOT_EXPECTED, current, value=requested)
     if current == AcknowledgementKind.DISPUTED and requested == AcknowledgementKind.ACKNOWLEDGED:
-        return _conflict(WriteReason.DISPUTED, current)
+        return _conflict(WriteReason.DISPUTED, current, value=requested)
     if _RANK[current] >= _RANK[requested]:
         return _applied_instead(current, requested)
     return ChangeComparison(ComparisonStatus.CLEAR, value=requested, current=current)
@@ -276,7 +277,7 @@ def _compare_milestone(request: CompleteMilestone, read: ReadResult | None) -> C
     if read is None:
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
     if not read.found:
-        return _conflict(WriteReason.RECORD_MISSING)
+        return _conflict(WriteReason.RECORD_MISSING, value=requested)
     done_on = read.values.get("done_on")
     if not done_on:
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
@@ -289,6 +290,6 @@ def _applied_instead(current: str, requested: str) -> ChangeComparison:
     return ChangeComparison(ComparisonStatus.APPLIED, value=current, current=current, detail=detail)
 
 
-def _conflict(reason: WriteReason, current: Any = None) -> ChangeComparison:
+def _conflict(reason: WriteReason, current: Any = None, *, value: str | None = None) -> ChangeComparison:
     text = None if current is None else str(current)
-    return ChangeComparison(ComparisonStatus.CONFLICT, current=text, reason=reason)
+    return ChangeComparison(ComparisonStatus.CONFLICT, value=value, current=text, reason=reason)

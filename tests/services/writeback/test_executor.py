@@ -4,9 +4,12 @@ from typing import NamedTuple
 
 import pytest
 
+from services.writeback.store import close_task, enqueue_writes, fetch_task
 from shared.contracts.consonance import Level, MetadataField
 from shared.contracts.envelope import Event
+from shared.contracts.ids import derive_id
 from shared.contracts.writes import AcknowledgementKind, RecordAcknowledgement, RightsDecision
+from shared.runtime.clock import SystemClock
 from tests.services.writeback.samples import (
     NEW_SUBTITLE,
     NOW,
@@ -128,6 +131,24 @@ async def test_a_second_final_decision_is_a_conflict(writeback: WritebackUnderTe
         licensed.decided("w1"), licensed.decided("w2"), licensed.decided("w3", RightsDecision.DECLINED)
     )
     await writeback.wait_for_outcomes("verified", "already_applied", "conflict")
+
+
+async def test_a_decision_that_a_person_recorded_after_a_mutation_that_did_something_else_is_in_force(
+    writeback: WritebackUnderTest,
+) -> None:
+    licensed = await licence(writeback)
+    await writeback.enqueue(licensed.decided("w1", RightsDecision.DECLINED))
+    await writeback.wait_for_outcomes("verified")
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        await enqueue_writes(connection, [licensed.decided("w2"), licensed.advanced("w3")])
+        sent = "state = 'intent', attempts = 1, answer = 'failed', asked_at = now()"
+        await connection.execute(f"update writes set {sent} where write_id = $1", derive_id("w2"))  # noqa: S608
+    await writeback.wait_for_outcomes("verified", "manual")
+    task = await fetch_task(writeback.pool, 1)
+    assert task is not None
+    assert (task.reason, task.changes[0]["asked"]) == ("read_back_differs", "approved")
+    await close_task(writeback.pool, SystemClock(), task, "entered by hand")
+    await writeback.wait_for_outcomes("verified", "manual", "done_by_hand", "verified")
 
 
 async def test_a_pitch_is_created_once_and_a_message_appended_once(writeback: WritebackUnderTest) -> None:
