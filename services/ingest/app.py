@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from services.ingest.address_learning import AddressLearner
 from services.ingest.audit import audit_hops
 from services.ingest.coverage import CoverageTracker
-from services.ingest.erasure import ErasureRequests, FilesAndTopics, TopicEraser
+from services.ingest.erasure import CompletedErasures, ErasureRequests, FilesAndTopics, TopicEraser
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.identity_resolver import IdentityResolver
@@ -81,13 +81,13 @@ def _start_receiving(parts: _Parts) -> None:
     process = parts.process
     publisher = KafkaPublisher(process.producer, parts.settings.topic_prefix)
     _start_heartbeat(parts)
-    _start_erasing(parts)
+    _start_erasing(parts, publisher)
     router = _start_server(parts, publisher)
     process.add_readiness_check("broker", publisher.is_reachable)
     process.add_idle_check(request_idle_check(router, parts.metrics))
 
 
-def _start_erasing(parts: _Parts) -> None:
+def _start_erasing(parts: _Parts, publisher: KafkaPublisher) -> None:
     """Start erasing in the process that also receives files, since it deletes them in the same file store."""
     process, settings = parts.process, parts.settings
     files = StoredFiles(process.pool, settings.tenant, _file_store(settings), settings.media_types)
@@ -96,7 +96,7 @@ def _start_erasing(parts: _Parts) -> None:
     expiries = (
         Expiry(files.delete_expired, settings.keep_media_days),
         Expiry(parts.erasures.expire_visitors, settings.keep_visitors_days),
-        parts.erasures.old_erasures(settings.keep_inbox_days),
+        CompletedErasures(process.pool, process.clock, publisher).expiry(settings.keep_inbox_days),
         parts.erasures.old_addresses(settings.keep_inbox_days),
     )
     process.task("retention", lambda: delete_expired(process.clock, expiries))

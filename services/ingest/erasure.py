@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -24,9 +24,9 @@ from shared.contracts.consonance import ErasureRequested
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unavailable
-from shared.contracts.ids import ContactId, PersonId, TenantId, person_id_of_contact
+from shared.contracts.ids import ContactId, PersonId, TenantId, partition_key, person_id_of_contact
 from shared.contracts.personal_data import DELETED_TOPICS
-from shared.contracts.topics import CONSUMED, CONTACTS, PARTITIONS
+from shared.contracts.topics import CONSUMED, CONTACTS, PARTITIONS, Topic
 from shared.contracts.values import decode, encode
 from shared.runtime.clock import Clock
 from shared.runtime.credentials import Pseudonymizer
@@ -44,6 +44,8 @@ QUERIES = load_queries(__file__, "erasure.sql")
 _log = get_logger()
 _CONTACT_LIMIT = 2**63
 _VISITORS_AT_ONCE = 20
+_ERASURES_AT_ONCE = 200
+_TOMBSTONE_SECONDS = 10.0
 _FORGOTTEN_LATER = 30
 """Days; a service that stood still for longer ignores who writes anew, until it has forgotten them."""
 
@@ -93,8 +95,12 @@ class ErasureRequests:
             await begin_erasure(tx.connection, tx, self.tenant, person_id)
 
     async def expire_visitors(self, before: datetime) -> int:
-        """Begin the erasure of some people who never became contacts, and wrote last before then; returns how many."""
-        text = before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        """Begin the erasure of some people who never became contacts, and wrote last before then; returns how many.
+
+        Those of one day (UTC) expire together, at its end: each pass of an erasure shortens the topics, and empties the
+        texts of all messages that have ended, whether it is for one person or for many.
+        """
+        text = before.astimezone(UTC).strftime("%Y-%m-%dT00:00:00")
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
             rows = await tx.connection.fetch(QUERIES.expired_visitors, self.tenant, text, _VISITORS_AT_ONCE)
             for row in rows:
@@ -133,17 +139,43 @@ class ErasureRequests:
             noted = (self.tenant, known.person_id, tx.now, hashes, keys)
             await tx.connection.execute(QUERIES.save_erased_addresses, *noted)
 
-    def old_erasures(self, days: int) -> Expiry:
-        """Records of completed erasures, and the pseudonyms of visitors.
-
-        They are kept longer than by the other services: the states of who writes anew begin with version 1 then, and
-        every service must have forgotten the earlier ones.
-        """
-        return Expiry(deletion(self.pool, QUERIES.delete_old_erasures), days + _FORGOTTEN_LATER)
-
     def old_addresses(self, days: int) -> Expiry:
         """When the hashes of the addresses of erased people expire."""
         return Expiry(deletion(self.pool, QUERIES.delete_old_erased_addresses), days)
+
+
+class Tombstones(Protocol):
+    async def forget(self, topic: Topic, keys: Sequence[str]) -> None:
+        """Return when the broker has a tombstone for each of these keys. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedErasures:
+    """Records of completed erasures, and the pseudonyms of visitors, which leave ``contacts`` with them.
+
+    They are kept longer than by the other services: the states of who writes anew begin with version 1 then, and every
+    service must have forgotten the earlier ones.
+    """
+
+    pool: Pool
+    clock: Clock
+    tombstones: Tombstones
+
+    def expiry(self, days: int) -> Expiry:
+        return Expiry(self.delete, days + _FORGOTTEN_LATER)
+
+    async def delete(self, before: datetime) -> int:
+        """Delete some that were completed before that instant; returns how many. Raises Unavailable.
+
+        The tombstones go while the rows are locked, so that the state of a visitor who writes anew follows them.
+        """
+        async with write_transaction(self.pool, self.clock) as tx:
+            rows = await tx.connection.fetch(QUERIES.delete_old_erasures, before, _ERASURES_AT_ONCE)
+            keys = [partition_key(row["tenant"], "persons", row["person_id"]) for row in rows if row["is_forgotten"]]
+            if keys:
+                async with asyncio.timeout(_TOMBSTONE_SECONDS):
+                    await self.tombstones.forget(CONTACTS, keys)
+        return len(rows)
 
 
 async def begin_erasure(connection: Connection, tx: Transaction, tenant: str, person_id: str) -> None:

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 
 from services.ingest.records import KafkaRecord
 from shared.contracts.errors import Unavailable
+from shared.contracts.topics import Topic
 from shared.runtime.kafka import OutgoingRecord, Producer
 from shared.runtime.tracing import is_recorded_here, publish_span, traceparent_in
 
@@ -27,8 +28,18 @@ class KafkaPublisher:
             with _publish_span(records):
                 await self._publish(records)
 
+    async def forget(self, topic: Topic, keys: Sequence[str]) -> None:
+        """Return when the broker has a tombstone for each of these keys: a compacted topic drops both in time.
+
+        Raises Unavailable.
+        """
+        await self._send([OutgoingRecord(self._prefix + topic.name, key.encode(), None, []) for key in keys])
+
     async def _publish(self, records: Sequence[KafkaRecord]) -> None:
-        outgoing = [OutgoingRecord(self._prefix + one.topic.name, one.key, one.value, one.headers) for one in records]
+        name = self._prefix
+        await self._send([OutgoingRecord(name + one.topic.name, one.key, one.value, one.headers) for one in records])
+
+    async def _send(self, outgoing: Sequence[OutgoingRecord]) -> None:
         try:
             acknowledged = await self._producer.send_together(outgoing)
             if len(acknowledged) == 1:

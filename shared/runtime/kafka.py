@@ -158,11 +158,11 @@ def _login_fault(settings: KafkaSettings, error: BaseException) -> Misconfigured
 
 
 class OutgoingRecord(NamedTuple):
-    """A record for Kafka; ``topic`` has the installation's prefix."""
+    """A record for Kafka; ``topic`` has the installation's prefix. Without a value it is a tombstone of its key."""
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: HeaderList
 
 
@@ -274,7 +274,7 @@ class Producer:
 
 
 def _append(
-    batch: Any, key: bytes | None, value: bytes, headers: HeaderList, futures: dict[Any, asyncio.Future[Any]]
+    batch: Any, key: bytes | None, value: bytes | None, headers: HeaderList, futures: dict[Any, asyncio.Future[Any]]
 ) -> bool:
     """Whether the batch had room for the record; a failed one has none. Adds a future where ``futures`` has none."""
     if batch in futures:

@@ -15,11 +15,12 @@ from dev.layout import ROOT
 from dev.postgres import login_of
 from dev.privacy_page import PATH, privacy_page
 from ops.migrate import migrate
+from services.ingest.erasure import CompletedErasures
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, TOPICS
-from shared.contracts.topics import ALL_TOPICS, SERVICES
+from shared.contracts.topics import ALL_TOPICS, CONTACTS, SERVICES, Topic
 from shared.runtime.erasure import (
     PASSES_AFTER,
     QUERIES,
@@ -30,22 +31,13 @@ from shared.runtime.erasure import (
     next_pass,
     redact_value,
 )
-from shared.runtime.postgres import Pool, Queries, load_queries, session_settings
+from shared.runtime.postgres import Pool, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
-from shared.runtime.retention import Expiry, delete_expired_once, deletion
+from shared.runtime.retention import Delete, Expiry, delete_expired_once, deletion
 from tests.infrastructure import at_database
 from tests.ops.rows import execute
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-_RETENTION = {
-    service: load_queries(str(ROOT / "services" / service / "app.py"), file)
-    for service, file in (
-        ("ingest", "erasure.sql"),
-        ("rules", "retention.sql"),
-        ("dispatcher", "retention.sql"),
-        ("writeback", "retention.sql"),
-    )
-}
 _COLUMNS = """
 select c.table_schema, c.table_name, c.column_name
 from information_schema.columns c
@@ -324,9 +316,9 @@ async def test_an_erasure_that_fails_holds_no_other_up_and_a_round_costs_once(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(("service", "queries"), _RETENTION.items(), ids=list(_RETENTION))
+@pytest.mark.parametrize("service", sorted(SERVICES))
 async def test_records_of_completed_erasures_go_with_the_pseudonyms_of_visitors_and_open_ones_stay(
-    postgres_database: str, service: str, queries: Queries
+    postgres_database: str, service: str
 ) -> None:
     """A contact may still be named by Consonance; a visitor who wrote anew is known by the same id."""
     seed = "insert into erasures (tenant, person_id, requested_at, words, next_at, completed_at) values "
@@ -335,12 +327,30 @@ async def test_records_of_completed_erasures_go_with_the_pseudonyms_of_visitors_
         await pool.execute(seed + completed + ", ('t', 'v-open', $1, '{Ana}', $1, null)", NOW)
         for person in ("v-old", "v-anew", "v-open", "p-old", "v-other"):
             await pool.execute(_A_PERSON[service].format(person), person not in {"v-anew", "v-other"})
-        old = [Expiry(deletion(pool, queries.delete_old_erasures), 10)]
+        tombstones = TombstonesUnderTest()
+        old = [Expiry(_deletes_erasures(service, pool, tombstones), 10)]
         assert await delete_expired_once(NOW + timedelta(days=9), old) == 0
         assert await delete_expired_once(NOW + timedelta(days=11), old) == 3
         assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == ["v-open"]
         left = await pool.fetch("select person_id from people order by person_id")
         assert [row["person_id"] for row in left] == ["p-old", "v-anew", "v-open", "v-other"]
+        assert tombstones.keys == (["t/persons/v-old"] if service == "ingest" else [])
+
+
+@dataclass
+class TombstonesUnderTest:
+    keys: list[str] = field(default_factory=list)
+
+    async def forget(self, topic: Topic, keys: Sequence[str]) -> None:
+        assert topic is CONTACTS
+        self.keys += keys
+
+
+def _deletes_erasures(service: str, pool: Pool, tombstones: TombstonesUnderTest) -> Delete:
+    if service == "ingest":
+        return CompletedErasures(pool, StoppedClock(), tombstones).delete
+    queries = load_queries(str(ROOT / "services" / service / "app.py"), "retention.sql")
+    return deletion(pool, queries.delete_old_erasures)
 
 
 _A_PERSON = {

@@ -1,6 +1,6 @@
 """Erasures by ingest: names on works, every id of a person, stored files, and records that no reader needs any more."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 
 from dev.postgres import login_of
 from services.ingest.erasure import (
+    CompletedErasures,
     ErasureRequests,
     deletable_offset,
     erase_names,
@@ -26,6 +27,7 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import ContactId, EventId, PersonId, WorkId, person_id_of_contact
+from shared.contracts.topics import CONTACTS, Topic
 from shared.contracts.values import decode
 from shared.contracts.vocabulary import PartyKind, Role
 from shared.runtime.clock import SystemClock, machine_now
@@ -204,6 +206,49 @@ async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> 
         assert words == {person: [f"Name of {person}"] for person in (contact, "v1", "v2")}
         assert await requests.expire_visitors(NOW + timedelta(days=1)) == 1
         assert await requests.expire_visitors(NOW + timedelta(days=1)) == 0, "its erasure is under way"
+
+
+@pytest.mark.integration
+async def test_a_pseudonym_stays_until_its_tombstone_is_with_the_broker(postgres_database: str) -> None:
+    done = "insert into erasures (tenant, person_id, requested_at, words, completed_at) values ($1, 'v1', $2, '{}', $2)"
+    erased = PersonObserved(person_id=PersonId("v1"), erased=True, observed_at=NOW, version=2)
+    async with ingest_pool(postgres_database) as pool:
+        await PersonStore(TENANT).save(pool, [erased])
+        await pool.execute(done, TENANT, NOW)
+        broker = BrokerUnderTest()
+        completed = CompletedErasures(pool, SystemClock(), broker)
+        with pytest.raises(Unavailable):
+            await completed.delete(NOW + timedelta(days=1))
+        assert await pool.fetchval("select count(*) from people join erasures using (tenant, person_id)") == 1
+        broker.is_away = False
+        assert await completed.delete(NOW + timedelta(days=1)) == 1
+        assert await pool.fetchval("select count(*) from people") == 0
+        assert await completed.delete(NOW + timedelta(days=1)) == 0
+
+
+class BrokerUnderTest:
+    is_away = True
+
+    async def forget(self, topic: Topic, keys: Sequence[str]) -> None:
+        assert (topic, keys) == (CONTACTS, [f"{TENANT}/persons/v1"])
+        if self.is_away:
+            raise Unavailable("Kafka: away")
+
+
+@pytest.mark.integration
+async def test_visitors_of_one_day_expire_together_at_its_end(postgres_database: str) -> None:
+    """So each day costs one erasure, whether one visitor expires or many: it empties texts, and shortens topics."""
+    midnight = NOW.replace(hour=0)
+    wrote = [midnight + timedelta(seconds=1), NOW, midnight + timedelta(hours=23, minutes=59), midnight + timedelta(1)]
+    known = [
+        PersonObserved(person_id=PersonId(f"v{number}"), observed_at=at, version=1) for number, at in enumerate(wrote)
+    ]
+    async with ingest_pool(postgres_database) as pool:
+        await PersonStore(TENANT).save(pool, known)
+        requests = ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS)
+        assert await requests.expire_visitors(midnight + timedelta(hours=23, minutes=59)) == 0
+        assert await requests.expire_visitors(midnight + timedelta(days=1)) == 3
+        assert await requests.expire_visitors(midnight + timedelta(days=1, hours=23)) == 0
 
 
 def erasure_request(contact: ContactId) -> Event:

@@ -9,6 +9,8 @@ from aiokafka.errors import KafkaError
 
 from dev.kafka import EmbeddedKafka
 from shared.contracts.ids import TenantId
+from shared.contracts.topics import CONTACTS
+from shared.runtime.batch import Tombstone, parse_record
 from shared.runtime.kafka import BATCH_BYTES, OutgoingRecord, Producer
 from shared.runtime.settings import ServiceSettings
 from tests.frozen_processes import frozen
@@ -58,7 +60,25 @@ async def test_records_sent_together_arrive_in_order_also_where_they_need_severa
         await producer.stop()
     arrived = await read_values(own_kafka, len(sent), partitions=3)
     for key in keys:
-        assert arrived[key] == [record.value[:4] for record in sent if record.key == key]
+        assert arrived[key] == [(record.value or b"")[:4] for record in sent if record.key == key]
+
+
+@pytest.mark.timeout(60)
+async def test_a_record_without_a_value_is_a_tombstone(own_kafka: EmbeddedKafka) -> None:
+    await create_topic(own_kafka)
+    producer = Producer(settings_for(own_kafka))
+    await producer.start()
+    try:
+        await asyncio.gather(
+            *await producer.send_together([OutgoingRecord(TOPIC, b"key", value, []) for value in (b"value", None)])
+        )
+    finally:
+        await producer.stop()
+    async with AIOKafkaConsumer(bootstrap_servers=own_kafka.bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(TOPIC, 0)])
+        records = [await consumer.getone() for _ in range(2)]
+    assert [(record.key, record.value) for record in records] == [(b"key", b"value"), (b"key", None)]
+    assert isinstance(parse_record(CONTACTS, records[1]), Tombstone)
 
 
 @pytest.mark.timeout(60)
