@@ -51,6 +51,12 @@ class Retention(StrEnum):
     """As long as Consonance shows the record."""
     PERSON = "person"
     """As long as the person is known."""
+    WINDOWS = "windows"
+    """As long after a person's last message as messages are kept."""
+    STATUSES = "statuses"
+    """As long as the ids of statuses."""
+    THROTTLES = "throttles"
+    """A week after they have ended."""
     CONFIGURATION = "configuration"
     """Settings, rules and state of the machinery: no data of people."""
     EVIDENCE = "evidence"
@@ -69,6 +75,9 @@ KEPT = {
     Retention.COSTS: "`STET_KEEP_COST_DAYS`",
     Retention.SOURCE: "until Consonance shows it without them, or an erasure",
     Retention.PERSON: "while the person is known",
+    Retention.WINDOWS: "`STET_KEEP_MESSAGES_DAYS` after they last wrote",
+    Retention.STATUSES: "14 days",
+    Retention.THROTTLES: "7 days after its end",
     Retention.CONFIGURATION: "until it is replaced",
     Retention.EVIDENCE: "while the agreement can be disputed",
 }
@@ -327,7 +336,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             rows=_BY_PERSON,
             documents=("phone", "bsuid"),
         ),
-        TableData("windows", "when a person last wrote to a number", Erasure.DELETE, Retention.PERSON, _BY_PERSON),
+        TableData("windows", "when a person last wrote to a number", Erasure.DELETE, Retention.WINDOWS, _BY_PERSON),
         TableData("templates", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("account_templates", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("account_limits", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
@@ -374,7 +383,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             "early_statuses",
             "statuses whose message is not known yet, by WhatsApp's id of it",
             Erasure.DELETE,
-            Retention.MESSAGES,
+            Retention.STATUSES,
             documents=("wamid", "callback"),
         ),
         TableData("webhook_coverage", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
@@ -382,7 +391,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             "throttles",
             "how long not to write to a person, and why",
             Erasure.DELETE,
-            Retention.PERSON,
+            Retention.THROTTLES,
             rows="tenant = $1 and $2 in (subject, detail)",
             people="array[subject, detail]",
         ),
