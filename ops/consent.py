@@ -145,21 +145,29 @@ def import_command(
             confirm(f"Record {sum(each.entry is not None for each in planned)} opt-ins?", yes=yes)
             async with audited(pool, "import consent", file.name, reason) as entry:
                 planned = await _apply(pool, settings.tenant, rows, now)
-                entry.result = f"recorded {sum(each.entry is not None for each in planned)} of {len(planned)}"
-        _print_plan(planned, output, applied=True)
-        return ExitCode.FINE
+                faulty = any(each.is_fault for each in planned)
+                recorded = 0 if faulty else sum(each.entry is not None for each in planned)
+                entry.result = f"recorded {recorded} of {len(planned)}"
+        _print_plan(planned, output, applied=not faulty)
+        return ExitCode.FINDINGS if faulty else ExitCode.FINE
 
     run(command())
 
 
 async def _apply(pool: Pool, tenant: TenantId, rows: Sequence[ConsentRow], now: datetime) -> list[PlannedRow]:
-    """Plan again under the locks of the people, whose consent may have changed since the preview, and save it."""
+    """Plan again under the locks of the people, whose consent may have changed since the preview, and save it.
+
+    Nothing is saved where a row is at fault by now. The locks are those of every id of a person: a STOP comes by the
+    one that is theirs now.
+    """
     async with pool.acquire() as connection, connection.transaction():
         people = await _people_named(connection, tenant, rows)
-        await acquire_locks(connection, _SCHEMA, exclusive_locks_of(_ids(people)))
+        same = await connection.fetch(RULES.find_same_people, tenant, _ids(people))
+        await acquire_locks(connection, _SCHEMA, exclusive_locks_of(PersonId(row["person_id"]) for row in same))
         facts = await load_facts(connection, tenant, _ids(people))
         planned = plan_import(rows, people, facts, now)
-        await save_consent(connection, facts, now)
+        if not any(each.is_fault for each in planned):
+            await save_consent(connection, facts, now)
         return planned
 
 

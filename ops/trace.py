@@ -29,7 +29,7 @@ from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool
 
 _WIDE = 140  # columns, from which on the time line is a table
-_NUMBER_OR_WAMID = re.compile(r"\+?[\d ()-]{7,}|wamid\..*", re.DOTALL)
+_ADDRESS_OR_WAMID = re.compile(r"\+?[\d ()-]{7,}|[A-Z]{2}\.[\w.]+|wamid\..*", re.DOTALL)
 
 
 def trace_command(
@@ -82,10 +82,10 @@ def trace_command(
 
 
 async def _logged_id(pool: Pool, tenant: str, thing: str) -> str:
-    """The id as the audit log has it, which keeps no phone number and no wamid (it holds one)."""
+    """The id as the audit log has it, which keeps no phone number, no BSUID and no wamid (it holds a number)."""
     kind, known_as = await kind_of(pool, tenant, thing)
-    is_private = kind is IdKind.EVENT and _NUMBER_OR_WAMID.fullmatch(thing)
-    return "a phone number or a wamid" if is_private else known_as
+    is_private = kind is IdKind.EVENT and _ADDRESS_OR_WAMID.fullmatch(thing)
+    return "a phone number, a BSUID or a wamid" if is_private else known_as
 
 
 def _not_found(life: Life, *, topics: bool) -> str:

@@ -97,9 +97,14 @@ DEVELOPMENT_HOSTS = frozenset({"dev-broker", "dev-database", "dev-whatsapp", "de
 
 
 class Settings(BaseSettings):
-    """Read from ``STET_…`` variables, or from files of the same name in STET_SECRETS_DIR."""
+    """Read from ``STET_…`` variables, or from files of the same name in STET_SECRETS_DIR.
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+    Blanks and line breaks around a value are no part of it, as ``echo`` and editors add them.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, str_strip_whitespace=True
+    )
 
 
 # ------------------------------------------------------------------ URLs with which a secret is sent

@@ -40,9 +40,11 @@ def _of_length(least: int, most: int) -> Callable[[SecretStr], SecretStr]:
 
 
 def _check_visible(text: str) -> None:
-    """A blank or a line break comes from copying or from a file, and is part of no secret."""
+    """A blank or a line break within it comes from copying, and quotes from a file of variables: no secret has them."""
     if not text:
         raise ValueError("it is empty")
+    if text[0] in "\"'" and text[-1] == text[0]:
+        raise ValueError("it is in quotes, which belong to no secret")
     if not all("!" <= character <= "~" for character in text):
         raise ValueError("it must be visible ASCII characters without blanks")
 

@@ -158,14 +158,16 @@ def test_a_command_that_shows_personal_data_needs_a_reason_and_stands_in_the_aud
     ]
 
 
-@pytest.mark.parametrize("thing", ["+447700900806", "44 7700 900806", "wamid.HBgMNDQ3NzAwOTAwODA2"])
-def test_the_audit_log_keeps_no_number_that_was_looked_for(
+@pytest.mark.parametrize(
+    "thing", ["+447700900806", "44 7700 900806", "GB.13491208655302741918", "wamid.HBgMNDQ3NzAwOTAwODA2"]
+)
+def test_the_audit_log_keeps_no_address_that_was_looked_for(
     stet: CliRunner, monkeypatch: pytest.MonkeyPatch, thing: str
 ) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     assert stet.invoke(app, ["trace", thing, "--no-topics", "--reveal", *WHY]).exit_code == 1
     (entry,) = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
-    assert (entry["target"], entry["result"]) == ("a phone number or a wamid", "there was none")
+    assert (entry["target"], entry["result"]) == ("a phone number, a BSUID or a wamid", "there was none")
 
 
 def test_a_schema_of_another_version_is_named_with_what_to_do(stet: CliRunner, postgres_database: str) -> None:

@@ -48,7 +48,7 @@ def test_good_secrets_are_taken(settings: type[BaseSettings]) -> None:
 
 
 @pytest.mark.parametrize(
-    "held", ["", " ", "sh0rt", "7" * 31 + "\u00e9", " " + "77e1" * 8, "77e1" * 8 + "\n", "77e1 " * 8]
+    "held", ["", " ", "sh0rt", "7" * 31 + "\u00e9", "77e1 " * 8, "77e1\n" * 8, "'" + "77e1" * 8 + "'"]
 )
 def test_an_app_secret_that_cannot_be_one_is_refused(held: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refuses(IngestSettings, "STET_WHATSAPP_APP_SECRETS", ["0c9d" * 8, held], monkeypatch)
@@ -57,7 +57,7 @@ def test_an_app_secret_that_cannot_be_one_is_refused(held: str, monkeypatch: pyt
 @pytest.mark.parametrize(
     "held",
     ["", whsec(23), whsec(65), whsec(32).removeprefix("whsec_"), "whsec_", "whsec_not base64", whsec(32)[:-1] + "!",
-     whsec(32) + "\n", "sk_" + "x" * 40],
+     f'"{whsec(32)}"', "sk_" + "x" * 40],
 )  # fmt: skip
 def test_a_webhook_secret_that_cannot_be_one_is_refused(held: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refuses(IngestSettings, "STET_CONSONANCE_WEBHOOK_SECRETS", [whsec(32), held], monkeypatch)
@@ -77,13 +77,27 @@ def test_a_signing_key_that_cannot_be_one_is_refused(held: str, monkeypatch: pyt
         (IngestSettings, "STET_CONSONANCE_KEY", "given-by-support\r\nX-More: 1"),
         (WritebackSettings, "STET_CONSONANCE_KEY", "given by support"),
         (DispatcherSettings, "STET_WHATSAPP_TOKEN", "Bearer EAAG" + "x" * 190),
-        (DispatcherSettings, "STET_WHATSAPP_TOKEN", "EAAG" + "x" * 190 + "\n"),
+        (DispatcherSettings, "STET_WHATSAPP_TOKEN", '"EAAG' + "x" * 190 + '"'),
     ],
 )
 def test_a_credential_that_cannot_be_one_is_refused(
     settings: type[BaseSettings], name: str, held: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuses(settings, name, held, monkeypatch)
+
+
+def test_blanks_and_line_breaks_around_a_value_are_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a Secret that was made with echo, which a pod gets as a variable."""
+    token, secrets = GOOD["STET_WHATSAPP_TOKEN"], ["new-key-of-ours!\n"]
+    monkeypatch.setenv("STET_WHATSAPP_TOKEN", f"{token}\n")
+    monkeypatch.setenv("STET_WHATSAPP_GRAPH_URL", "https://graph.facebook.com\r\n")
+    monkeypatch.setenv("STET_POSTGRES_PASSWORD", " a word\n")
+    monkeypatch.setenv("STET_SIGNING_KEYS", json.dumps(secrets))
+    settings = load_settings(DispatcherSettings)
+    assert settings.whatsapp_token.get_secret_value() == token
+    assert settings.endpoint().graph_url == "https://graph.facebook.com"
+    assert settings.dsn.endswith("?password=a%20word")
+    assert load_settings(RulesSettings).signing_keys[0].get_secret_value() == "new-key-of-ours!"
 
 
 @pytest.mark.parametrize("name", ["STET_WHATSAPP_APP_SECRETS", "STET_CONSONANCE_WEBHOOK_SECRETS"])
