@@ -46,6 +46,7 @@ from services.rules.rulebook.schema import (
     meant_date,
 )
 
+_DAYS_TO = "days_to"
 _WHERE_RECIPIENT = (
     f"“{RECIPIENT}” is each person that a message goes to, and can be named only in the “unless” of a step that tells, "
     "asks, reminds or hands over"
@@ -87,6 +88,10 @@ class FieldScope:
                 return None
             if path.startswith("open.") and self.events == (PERIOD_STARTED,):
                 self.report.add(location, f"“{path}” is of what “list” brings, which this rule lacks")
+                return None
+            counted = f"{_DAYS_TO}.{path.rpartition('.')[2]}"
+            if counted in known and path not in known and nearest_word(path, known) != counted:
+                self.report.add(location, f"{sentence}; “{counted}” is known, the working days until it")
                 return None
             self.report.unknown(location, sentence, path, known, several=self.several)
         return found

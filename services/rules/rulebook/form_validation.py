@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
-from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED
+from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED, resolve
 from services.rules.rulebook.codes import (
     is_language,
 )
@@ -63,10 +63,17 @@ def check_defaults(context: ValidationContext, rule: Rule, step: Step, form: For
     is_of_step = step.form == form.name
     if not EVENTS.keys() >= set(rule.events) or (is_of_step and MESSAGE_RECEIVED not in rule.events):
         return  # that the event is not known, or that a form begins with a message, is reported
+    defaults = [field.default for field in form.fields if field.default is not None]
+    of_messages = [each.name for each in defaults if resolve((MESSAGE_RECEIVED,), each.name) is not None]
+    lacking = [name for name in of_messages if resolve(rule.events, name) is None]
+    if lacking and MESSAGE_RECEIVED not in rule.events:
+        names, events = ", ".join(f"“{name}”" for name in lacking), " and ".join(rule.events)
+        sentence = f"the form “{form.name}” has defaults of a person’s message ({names}), and {events} is none"
+        context.report.add(step.location, f"{sentence}; let an answer begin a form without them")
+        return
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
-    for field in form.fields:
-        if field.default is not None:
-            scope.find(field.default.name, field.default.location)
+    for default in defaults:
+        scope.find(default.name, default.location)
 
 
 def _check_record(context: ValidationContext, form: Form) -> None:

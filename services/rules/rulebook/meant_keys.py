@@ -10,7 +10,7 @@ from typing import Any
 
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.other_languages import keys_in_other_languages
-from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node
+from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode
 
 # ------------------------------------------------------------------ by another word
 
@@ -119,6 +119,19 @@ def with_keys_back(node: MappingNode, above: str, lacking: Collection[str], repo
     left = MappingNode(inner.location, own, inner.places[: len(own)])
     nodes = {**node.nodes, above: left, **{key: inner.nodes[key] for key in back}}
     return MappingNode(node.location, nodes, (*node.places, *inner.places[len(own) :]), node.in_braces)
+
+
+def with_swallowed_keys(node: MappingNode, lacking: Collection[str], report: FaultReport) -> MappingNode:
+    """Reports keys that are ``lacking`` where nothing else stands below a key without a value, and takes them out."""
+    for above, inner in node.nodes.items():
+        is_swallowed = isinstance(inner, MappingNode) and not inner.in_braces and inner.nodes.keys() <= {*lacking}
+        if isinstance(inner, MappingNode) and is_swallowed and inner.nodes:
+            first = next(iter(inner.nodes))
+            sentence = f"“{first}” is indented too far; begin it in the column of “{above}”, which needs a value"
+            report.add(inner.keys[first], sentence)
+            nodes = {**node.nodes, above: ScalarNode(inner.location, "", Faulty("")), **inner.nodes}
+            return MappingNode(node.location, nodes, (*node.places, *inner.places), node.in_braces)
+    return node
 
 
 def with_keys_under(node: MappingNode, key: str, missing: str, aside: Collection[str]) -> MappingNode:

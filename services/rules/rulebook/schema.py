@@ -35,7 +35,7 @@ from pydantic_core import CoreSchema, core_schema
 from services.rules.rulebook import model
 from services.rules.rulebook.codes import check_country, check_language, check_zone
 from services.rules.rulebook.faults import FaultReport, InvalidValue
-from services.rules.rulebook.meant_keys import NEARLY_A_KEY, nearest_key, with_keys_back
+from services.rules.rulebook.meant_keys import NEARLY_A_KEY, nearest_key, with_keys_back, with_swallowed_keys
 from services.rules.rulebook.model import NOWHERE, Location
 from services.rules.rulebook.yaml_tree import ABSENT, Absent, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 
@@ -132,6 +132,8 @@ class Section(BaseModel):
         if isinstance(node, MappingNode):
             if cls.open_key is not None and not (needed := _keys_of(cls).absent.keys()) <= node.nodes.keys():
                 node = with_keys_back(node, cls.open_key, needed - node.nodes.keys(), report)
+            if not (needed := _keys_of(cls).absent.keys()) <= node.nodes.keys():
+                node = with_swallowed_keys(node, needed - node.nodes.keys(), report)
             node = cls._with_meant_keys(node, label, report)
         section = handler(cls.read_keys(node, label, report))
         object.__setattr__(section, "__pydantic_fields_set__", _NO_FIELDS)

@@ -215,10 +215,15 @@ class StoryValidation:
             self._report.add(location, f"no rule says “{name}”, so it is never sent")
 
     def _check_language(self, effect: ExpectedEffect) -> None:
-        template = self._book.templates.get(effect.template or "")
-        if template is None or TEMPLATE in self._faulty or not effect.language:
+        if TEMPLATE in self._faulty or not effect.language:
             return
-        if effect.language not in template.languages:
+        template = self._book.templates.get(effect.template or "")
+        if template is None:
+            known = {language for each in self._book.templates.values() for language in each.languages}
+            if not effect.template and effect.language not in known:
+                sentence = f"no template has a text in “{effect.language}”"
+                self._report.unknown(effect.value_location("language"), sentence, effect.language, known, listed=True)
+        elif effect.language not in template.languages:
             sentence = f"the template “{template.name}” has no text in “{effect.language}”"
             languages = template.languages
             self._report.unknown(effect.value_location("language"), sentence, effect.language, languages, listed=True)
