@@ -115,9 +115,8 @@ class DispatcherHandler:
 
     async def _amend(self, tx: Transaction, amendments: Sequence[AmendMessage]) -> None:
         """The message keeps its row and its place, so it goes once, as one template or the other."""
-        fallbacks = {one.message_id: one.fallback for one in amendments if one.fallback is not None}
-        if fallbacks:
-            await self.store.set_fallbacks(tx.connection, fallbacks, tx.now)
+        if calls := [one for one in amendments if (one.fallback, one.marketing_consent) != (None, None)]:
+            await self.store.amend_templates(tx.connection, calls, tx.now)
         hours = {one.message_id: one.open_hours for one in amendments if one.open_hours is not None}
         if hours:
             await self.store.set_open_hours(tx.connection, hours, tx.now)

@@ -17,7 +17,7 @@ from services.dispatcher.templates import TemplateState, known_state
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
-from shared.contracts.messages import Lane, MessageForm, OpenSpan, SendMessage, TemplateCall
+from shared.contracts.messages import AmendMessage, Lane, MessageForm, OpenSpan, SendMessage
 from shared.contracts.values import to_builtins
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.postgres import Connection, load_queries
@@ -136,13 +136,16 @@ class MessageStore:
         ids = [message.message_id for message in messages]
         await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane, now)
 
-    async def set_fallbacks(
-        self, connection: Connection, fallbacks: Mapping[MessageId, TemplateCall], now: datetime
-    ) -> None:
-        """Other fallbacks of messages that have not gone; those that wait for their template are planned anew."""
-        rows = await connection.fetch(QUERIES.lock_templates_of_open, self.tenant, sorted(fallbacks))
-        changed = {row["message_id"]: _with_fallback(row["content"], fallbacks[row["message_id"]]) for row in rows}
-        await connection.execute(QUERIES.save_contents, self.tenant, now, list(changed), list(changed.values()))
+    async def amend_templates(self, connection: Connection, amendments: Sequence[AmendMessage], now: datetime) -> None:
+        """Another fallback or consent of messages that have not gone; what waits for its template is planned anew."""
+        message_ids = sorted({amendment.message_id for amendment in amendments})
+        rows = await connection.fetch(QUERIES.lock_templates_of_open, self.tenant, message_ids)
+        contents: dict[str, dict[str, Any]] = {row["message_id"]: orjson.loads(row["content"]) for row in rows}
+        for amendment in amendments:
+            if (content := contents.get(amendment.message_id)) is not None:
+                content["template"] |= _amended(amendment)
+        texts = [orjson.dumps(content).decode() for content in contents.values()]
+        await connection.execute(QUERIES.save_contents, self.tenant, now, list(contents), texts)
 
     async def set_open_hours(
         self, connection: Connection, hours: Mapping[MessageId, Sequence[OpenSpan]], now: datetime
@@ -414,9 +417,11 @@ def _encode_template(message: SendMessage) -> dict[str, Any] | None:
     return {**call, "marketing_consent": True} if message.marketing_consent else call
 
 
-def _with_fallback(content: str, fallback: TemplateCall) -> str:
-    read: dict[str, Any] = orjson.loads(content)
-    return orjson.dumps({**read, "template": {**read["template"], "fallback": to_builtins(fallback)}}).decode()
+def _amended(amendment: AmendMessage) -> dict[str, Any]:
+    """The part of a template call that an amendment changes."""
+    fallback = {} if amendment.fallback is None else {"fallback": to_builtins(amendment.fallback)}
+    consent = amendment.marketing_consent
+    return fallback if consent is None else {**fallback, "marketing_consent": consent}
 
 
 def _read_due(row: Any) -> DueMessage | UnreadableMessage:

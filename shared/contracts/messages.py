@@ -103,8 +103,9 @@ class SendMessage(EventData):
 
 
 class AmendMessage(EventData):
-    """Another ``fallback``, or other ``open_hours``, for a message that may still wait; what is None stays as it is.
+    """Another ``fallback``, other ``open_hours`` or another ``marketing_consent`` for a message that may still wait.
 
+    What is None stays as it is.
     A message that was sent, dropped or withdrawn stays.
     """
 
@@ -113,6 +114,7 @@ class AmendMessage(EventData):
     person_id: PersonId
     fallback: TemplateCall | None = None
     open_hours: tuple[OpenSpan, ...] | None = None
+    marketing_consent: bool | None = None
 
 
 class WithdrawMessage(EventData):

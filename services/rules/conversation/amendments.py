@@ -1,10 +1,15 @@
-"""Amends messages that were requested and have not gone: in which hours they may leave, and what goes in their place.
+"""Amends messages that were requested and have not gone: in which hours they may leave, as what, and in whose place.
 
 A message may wait in the dispatcher for days, as for its template or for the month's budget. Meanwhile its person may
-have moved or turn out to be another, and the publisher's calendar or the fallback of its template may be others.
+have moved, turn out to be another, or take offers no more; the publisher's calendar or the fallback of its template may
+be others.
 """
 
-from services.rules.conversation.chain import IN_DISPATCHER, Chain
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import working_hours
@@ -14,18 +19,53 @@ from shared.contracts.ids import PersonId
 from shared.contracts.messages import AmendMessage, WithdrawMessage
 
 
-def follow_person(context: DecisionContext, person: PersonId, before: PersonFacts | None) -> None:
-    """Give what waits for a person the hours of now, where they were others while the person was as ``before`` says."""
-    facts, book = context.facts, context.rulebook
-    known = facts.current_person(person)
-    if before is None or known is None or known.erased or working_hours(book, before) is working_hours(book, known):
+class KnownBefore(Struct, frozen=True):
+    """A person as known before an event was applied, and whether offers might go to them."""
+
+    person: PersonFacts
+    allows_marketing: bool
+
+
+def known_before(context: DecisionContext, people: Iterable[PersonId | None]) -> Mapping[PersonId, KnownBefore]:
+    """The people whom an event is about, as far as they are known."""
+    facts = context.facts
+    known = ((person, facts.current_person(person)) for person in people if person is not None)
+    return {person: KnownBefore(one, facts.allows_marketing(person)) for person, one in known if one is not None}
+
+
+def amend_waiting(context: DecisionContext, before: Mapping[PersonId, KnownBefore]) -> None:
+    """Give what waits for these people the hours and the consent of now, where they were others before the event."""
+    for person, known in before.items():
+        now = context.facts.current_person(person)
+        if now is not None and not now.erased:
+            _follow_consent(context, person, known)
+            _follow_hours(context, now, known.person)
+
+
+def _follow_consent(context: DecisionContext, person: PersonId, before: KnownBefore) -> None:
+    allows = context.facts.allows_marketing(person)
+    if allows is before.allows_marketing:
         return
-    ids = facts.ids_of_person(person)
+    ids = context.facts.ids_of_person(person)
+    for chain in context.facts.chains_with_unsent(ids):
+        for message in chain.messages:
+            if message.person_id in ids and message.digest is None and _may_still_go(message):
+                amendment = AmendMessage(
+                    message_id=message.message_id, person_id=message.person_id, marketing_consent=allows
+                )
+                amend(context, amendment, chain, message.step)
+
+
+def _follow_hours(context: DecisionContext, person: PersonFacts, before: PersonFacts) -> None:
+    facts, book = context.facts, context.rulebook
+    if working_hours(book, before) is working_hours(book, person):
+        return
+    ids = facts.ids_of_person(person.person_id)
     for chain in facts.chains_with_unsent(ids):
-        amend_hours(context, chain, known, book, before)
+        amend_hours(context, chain, person, book, before)
     for message, receiver in facts.notices.items():
         if receiver in ids and message not in context.drafted:
-            hours = hours_of_waiting_notice(context, known)
+            hours = hours_of_waiting_notice(context, person)
             amend(context, AmendMessage(message_id=message, person_id=receiver, open_hours=hours))
 
 
@@ -38,13 +78,17 @@ def amend_hours(
     """
     ids = context.facts.ids_of_person(person.person_id)
     for message in chain.messages:
-        if message.person_id not in ids or message.delivery not in IN_DISPATCHER or message.unwanted is not None:
+        if message.person_id not in ids or not _may_still_go(message):
             continue
         hours = hours_of_waiting(context, chain, message, context.rulebook, person)
         if hours != hours_of_waiting(context, chain, message, book, before):
             sent_as = message.digest or message.message_id
             amendment = AmendMessage(message_id=sent_as, person_id=message.person_id, open_hours=hours)
             amend(context, amendment, chain, message.step)
+
+
+def _may_still_go(message: ChainMessage) -> bool:
+    return message.delivery in IN_DISPATCHER and message.unwanted is None
 
 
 def amend(
@@ -55,10 +99,11 @@ def amend(
         if isinstance(effect, WithdrawMessage) and effect.message_id == amendment.message_id:
             return
         if isinstance(effect, AmendMessage) and effect.message_id == amendment.message_id:
-            context.effects[place] = effect.replace(
-                fallback=amendment.fallback or effect.fallback,
-                open_hours=effect.open_hours if amendment.open_hours is None else amendment.open_hours,
-            )
+            given = {name: getattr(amendment, name) for name in _AMENDED if getattr(amendment, name) is not None}
+            context.effects[place] = effect.replace(**given)
             return
     context.effects.append(amendment)
     context.add_reason(Reason.AMENDED, chain, None if step is None else str(step))
+
+
+_AMENDED = ("fallback", "open_hours", "marketing_consent")

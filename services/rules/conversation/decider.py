@@ -151,7 +151,8 @@ class Decider:
             context.add_reason(Reason.STALE)
             return
         context.add_reason(Reason.FACTS_KEPT)
-        before = context.facts.current_person(seen.person_id)
+        merged = (seen.merged_into, known.merged_into if known is not None else None)
+        before = amendments.known_before(context, (seen.person_id, *merged))
         consent.apply_separation(context, known)
         person = PersonFacts.of(seen, self.zone_of(seen))
         consent.apply_changed_address(context, known, person)
@@ -161,7 +162,7 @@ class Decider:
         merges.follow_merge(context, known, seen.person_id)
         consent.apply_merge(context, seen.person_id)
         consent.apply_erasure(context, known, seen.person_id)
-        amendments.follow_person(context, seen.person_id, before)
+        amendments.amend_waiting(context, before)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
@@ -224,19 +225,24 @@ def _with_message(event: Event, message: MessageReceived) -> Event:
 def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
     outcomes.apply_delivery(context, data)
     if isinstance(data, MessageFailed) and refuses_marketing(data):
+        before = amendments.known_before(context, (data.person_id,))
         consent.apply_marketing_refusal(context, data)
+        amendments.amend_waiting(context, before)
 
 
 def _apply_report_on_person(
     context: DecisionContext, data: IdentityChanged | PreferenceChanged | MediaStored | MediaRefused
 ) -> None:
     """Apply what WhatsApp says of a person, or ingest of a file of theirs."""
+    if isinstance(data, (MediaStored, MediaRefused)):
+        outcomes.apply_file_report(context, data)
+        return
+    before = amendments.known_before(context, (data.person_id, *data.shared_with))
     if isinstance(data, IdentityChanged):
         consent.apply_identity_change(context, data)
-    elif isinstance(data, PreferenceChanged):
-        consent.apply_preference(context, data)
     else:
-        outcomes.apply_file_report(context, data)
+        consent.apply_preference(context, data)
+    amendments.amend_waiting(context, before)
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:

@@ -179,18 +179,19 @@ def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None
 def _of_person(required: RequiredFacts, event: Event, _: _Basis) -> None:
     """A visitor may be merged, or be a person of their own again: then all of the two is needed.
 
-    What waits for a person may get other hours.
+    What waits for a person may get other hours, or be no offer that they take.
     """
     data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)
+    required.unsent_of.add(data.person_id)
     if isinstance(data, (IdentityChanged, PreferenceChanged)):
         required.people.update(data.shared_with)
-    if isinstance(data, PersonObserved):
-        required.unsent_of.add(data.person_id)
+        required.unsent_of.update(data.shared_with)
     if isinstance(data, PersonObserved) and data.contact_id is None:
         concerned = [person for person in (data.person_id, data.merged_into) if person is not None]
         required.people.update(concerned)
         required.senders.update(concerned)
+        required.unsent_of.update(concerned)
         required.tags.update(subjects_of(*concerned))
         required.stops |= data.erased or data.merged_into is not None
 
@@ -200,6 +201,8 @@ def _of_delivery(required: RequiredFacts, event: Event, _: _Basis) -> None:
     required.messages.add(data.message_id)
     if refuses_marketing(data) or isinstance(data, messages.MessageResolved):
         required.people.add(data.person_id)
+    if refuses_marketing(data):
+        required.unsent_of.add(data.person_id)
 
 
 def _of_write(required: RequiredFacts, event: Event, _: _Basis) -> None:

@@ -327,3 +327,19 @@ async def test_a_withdrawal_beside_an_amendment_counts(dispatcher: DispatcherUnd
     await dispatcher.handle(amendment(), withdrawal)
     await dispatcher.wait_until_idle()
     assert (await dispatcher.state(), await dispatcher.sent()) == ("withdrawn", [])
+
+
+async def test_what_waits_goes_as_an_offer_only_with_the_consent_of_now(dispatcher: DispatcherUnderTest) -> None:
+    message, person = MessageId("m1"), PersonId("p1")
+    consents = [AmendMessage(message_id=message, person_id=person, marketing_consent=one) for one in (False, True)]
+    await dispatcher.handle(
+        template_update(dispatcher.clock.now(), "REJECTED"), person_observed(), send_request(marketing_consent=True)
+    )
+    await wait_for_template(dispatcher)
+    await dispatcher.handle(consents[0])
+    await dispatcher.handle(_moved(dispatcher.advance_clock(timedelta(minutes=1)), "MARKETING"))
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(minutes=1)), "APPROVED"))
+    await dispatcher.wait_for_reason("template_recategorised")
+    assert await dispatcher.sent() == []
+    await dispatcher.handle(consents[1])
+    await dispatcher.wait_for_state("accepted")

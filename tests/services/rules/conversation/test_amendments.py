@@ -12,8 +12,10 @@ from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.model import Rulebook
 from shared.clients.working_calendar import Closure
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.ids import ContactId, Revision
-from shared.contracts.messages import AmendMessage, OpenSpan
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import ContactId, MessageId, Revision
+from shared.contracts.messages import AmendMessage, MessageFailed, OpenSpan
+from shared.contracts.whatsapp import IdentityChange, IdentityChanged, Preference, PreferenceChanged
 from tests.services.rules.conversation.test_rule_changes import decider_of
 from tests.services.rules.delayed_dispatcher import DelayedStory, at, sent_templates
 from tests.services.rules.stories import own_rulebook
@@ -117,6 +119,53 @@ def test_hours_that_have_no_opening_before_the_expiry_name_the_next_one() -> Non
     story = DelayedStory(PEOPLE, book=book)
     story.play(ASKED)
     assert hours_of(observe(story, 812, zone="America/Los_Angeles")) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]
+
+
+# ------------------------------------------------------------------ consent to offers
+
+
+def consents_of(story: DelayedStory, data: EventData) -> list[tuple[str, bool | None]]:
+    """(template, consent) of each message that an event about the rights holder amends; nothing else follows."""
+    before = len(story.simulation.effects)
+    story.simulation.publish_of(story.person(812), data)
+    effects = story.simulation.effects[before:]
+    says = {message.message_id: message.say for message in story.chain.messages}
+    amendments = [effect for effect in effects if isinstance(effect, AmendMessage)]
+    assert len(amendments) == len(effects)
+    assert {each.open_hours for each in amendments} <= {None}
+    return [(says[each.message_id], each.marketing_consent) for each in amendments]
+
+
+def switched(story: DelayedStory, value: Preference) -> PreferenceChanged:
+    """The switch for offers in WhatsApp, a minute later than anything before."""
+    story.pass_time(timedelta(minutes=1))
+    person, at = story.person(812), story.simulation.now
+    return PreferenceChanged(person_id=person, category="marketing_messages", value=value, at=at)
+
+
+def test_what_waits_is_no_offer_any_more_to_a_person_who_has_turned_offers_off_and_is_one_again() -> None:
+    story = asked()
+    assert consents_of(story, switched(story, Preference.RESUME)) == [("rights_request", True)]
+    assert consents_of(story, switched(story, Preference.STOP)) == [("rights_request", False)]
+    assert consents_of(story, switched(story, Preference.STOP)) == []
+
+
+def test_what_waits_is_no_offer_any_more_once_whatsapp_has_refused_another_one() -> None:
+    story = asked()
+    assert consents_of(story, switched(story, Preference.RESUME)) == [("rights_request", True)]
+    refused = MessageFailed(
+        message_id=MessageId("another"), person_id=story.person(812), at=story.simulation.now + HOUR, code=131050,
+        reason="message_refused",
+    )  # fmt: skip
+    assert consents_of(story, refused) == [("rights_request", False)]
+
+
+def test_an_opt_in_to_offers_that_lapses_counts_no_more_for_what_waits() -> None:
+    story = asked()
+    assert consents_of(story, switched(story, Preference.RESUME)) == [("rights_request", True)]
+    story.pass_time(HOUR)
+    changed = IdentityChanged(person_id=story.person(812), change=IdentityChange.BSUID, at=story.simulation.now)
+    assert consents_of(story, changed) == [("rights_request", False)]
 
 
 # ------------------------------------------------------------------ another calendar

@@ -199,6 +199,7 @@ def test_a_question_that_waits_gets_the_fallback_that_a_later_revision_names(on_
     decision, after = changed(player, old, with_fallback(old), unsent(chain))
     (amendment,) = amendments(decision)
     assert (amendment.message_id, amendment.person_id) == (chain.messages[0].message_id, chain.messages[0].person_id)
+    assert amendment.fallback is not None
     assert (amendment.fallback.name, amendment.fallback.language) == ("rights_reminder_v1", "en")
     assert {"person", "title", "by"} <= amendment.fallback.parameters.keys()
     assert ABSENT_VALUE not in amendment.fallback.parameters.values()
@@ -245,9 +246,9 @@ def test_a_newer_version_of_a_template_stands_in_for_the_one_that_was_requested(
     player, old, chain = started(OnChange.MIGRATE)
     newer = replace(old.templates["rights_request"], version=2)
     new = replace(old, revision=NEW, templates={**old.templates, newer.name: newer})
-    assert [each.fallback.name for each in amendments(changed(player, old, new, unsent(chain))[0])] == [
-        "rights_request_v2"
-    ]
+    assert [
+        each.fallback and each.fallback.name for each in amendments(changed(player, old, new, unsent(chain))[0])
+    ] == ["rights_request_v2"]
 
 
 def test_a_template_with_the_buttons_in_other_places_stands_in_for_none() -> None:
