@@ -86,12 +86,6 @@ where tenant = $1 and (event_id = $2 or people @> array[$2] or key like '%/' || 
 select id, topic, reason, parked_at, state, settled_at from SCHEMA.parked
 where position(convert_to($1, 'UTF8') in value) > 0 order by id limit 50;
 
--- name: consent
-select document::text from rules.consent where tenant = $1 and person_id = $2;
-
--- name: person
-select document::text from rules.people where tenant = $1 and person_id = $2;
-
 -- name: rulebook
 select files::text from rules.rulebooks where revision = $1;
 

@@ -1,7 +1,7 @@
 """``stet why``: why a person got a message about a subject, or did not, from the recorded decisions."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -21,20 +21,20 @@ from ops.command_line import (
     print_line,
     run,
 )
+from ops.consent import load_facts
 from ops.database import operator_pool
 from ops.timeline import QUERIES, IdKind, kind_of, pauses_of, read_event, readable_chains, verdict_text
 from ops.topic_reader import FoundRecord, TopicScan
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.fact_values import Consent, PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from shared.contracts import consonance
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Misconfigured
-from shared.contracts.ids import ChainId, EventId, TenantId, partition_key
+from shared.contracts.ids import ChainId, EventId, PersonId, TenantId, partition_key
 from shared.contracts.topics import CONSONANCE_EVENTS, DECISIONS
-from shared.contracts.values import decode
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool
 
@@ -136,12 +136,13 @@ async def answer_of(
     key, tags = as_key(settings.tenant, subject)
     rows = await pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
     chains = [chain for chain, _ in readable_chains(rows)]
-    waits = await _waiting_reasons(pool, settings.tenant, chains, person_id)
+    facts = await _load_person(pool, settings.tenant, PersonId(person_id))
+    ids = facts.ids_of_person(PersonId(person_id))
+    waits = await _waiting_reasons(pool, settings.tenant, chains, ids)
     pauses = await pool.fetch(QUERIES.rule_pauses, settings.tenant)
-    cases = [_case(chain, person_id, waits, pauses) for chain in sorted(chains, key=lambda chain: chain.started_at)]
-    facts = await _facts(pool, settings.tenant, person_id)
+    cases = [_case(chain, ids, waits, pauses) for chain in sorted(chains, key=lambda chain: chain.started_at)]
     judgements, unread = await _judgements_about(pool, settings, (key, tags), chains, since_ms)
-    return Answer(person_id, facts, cases, judgements, unread)
+    return Answer(person_id, _shown_facts(facts, PersonId(person_id)), cases, judgements, unread)
 
 
 def as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
@@ -152,41 +153,46 @@ def as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
     return partition_key(tenant, subject), [subject] if value else []
 
 
-async def _facts(pool: Pool, tenant: str, person_id: str) -> dict[str, Any]:
+async def _load_person(pool: Pool, tenant: TenantId, person: PersonId) -> Facts:
+    """The person with every id that they have or had: an opt-out by any of them counts, and so do their messages."""
+    async with pool.acquire() as connection:  # which forgets the path when it is released
+        await connection.execute("set search_path to rules")
+        return await load_facts(connection, tenant, [person])
+
+
+def _shown_facts(facts: Facts, person: PersonId) -> dict[str, Any]:
     """The facts of rules that decide whether the person may be written to; no name and no address."""
-    document = await pool.fetchval(QUERIES.person, tenant, person_id)
-    if document is None:
+    current = facts.current_id(person)
+    known = facts.people.get(current)
+    if known is None:
         return {"known to rules": "no: events that name them wait for the contact"}
-    known = decode(PersonFacts, document)
-    consent = await pool.fetchval(QUERIES.consent, tenant, person_id)
-    opted_out = consent is not None and decode(Consent, consent).opted_out
     return {
         "roles": ", ".join(known.roles) or "none",
         "has an address": "yes" if known.reachable else "no",
-        "has opted out": "yes" if opted_out else "no",
+        "has opted out": "yes" if facts.opted_out(person) else "no",
         "language": known.language or "not known",
         "zone": known.zone or "not known",
         **({"erased": "yes"} if known.erased else {}),
-        **({"merged into": known.merged_into} if known.merged_into else {}),
+        **({"merged into": current} if current != person else {}),
     }
 
 
-async def _waiting_reasons(pool: Pool, tenant: str, chains: Sequence[Chain], person_id: str) -> Mapping[str, str]:
+async def _waiting_reasons(pool: Pool, tenant: str, chains: Sequence[Chain], ids: Container[str]) -> Mapping[str, str]:
     """Why the dispatcher lets the person's messages wait: a template that was rejected, a limit, a pause."""
-    ids = [message.message_id for chain in chains for message in chain.messages if message.person_id == person_id]
-    rows = await pool.fetch(QUERIES.waiting_reasons, tenant, ids) if ids else []
+    mine = [message.message_id for chain in chains for message in chain.messages if message.person_id in ids]
+    rows = await pool.fetch(QUERIES.waiting_reasons, tenant, mine) if mine else []
     return {row["message_id"]: row["reason"] for row in rows}
 
 
-def _case(chain: Chain, person_id: str, waits: Mapping[str, str], pauses: Sequence[Any]) -> Case:
+def _case(chain: Chain, ids: Container[str], waits: Mapping[str, str], pauses: Sequence[Any]) -> Case:
     held = [f"{row['kind']} paused by {row['who']}: {row['reason']}" for row in pauses_of(chain, pauses)]
-    outcome = "; ".join([*held, _outcome(chain, person_id, waits)])
+    outcome = "; ".join([*held, _outcome(chain, ids, waits)])
     return Case(chain.chain_id, chain.rule, str(chain.ended or chain.state), chain.started_at, outcome)
 
 
-def _outcome(chain: Chain, person_id: str, waits: Mapping[str, str]) -> str:
-    mine = [message for message in chain.messages if message.person_id == person_id]
-    left_out = {why for step in chain.steps for who, why in step.left_out.items() if who == person_id}
+def _outcome(chain: Chain, ids: Container[str], waits: Mapping[str, str]) -> str:
+    mine = [message for message in chain.messages if message.person_id in ids]
+    left_out = {why for step in chain.steps for who, why in step.left_out.items() if who in ids}
     parts = [_message_text(message, waits.get(message.message_id)) for message in mine]
     parts += [f"left out: {why}" for why in sorted(left_out)]
     if not parts:

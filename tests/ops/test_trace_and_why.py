@@ -10,7 +10,7 @@ from ops.__main__ import app
 from ops.timeline import pauses_of
 from ops.why import _case
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.fact_values import Consent, PersonFacts
 from shared.contracts.ids import PersonId
 from shared.contracts.values import encode
 from tests.ops.rows import PEOPLE, execute
@@ -70,7 +70,7 @@ async def test_a_trace_and_an_answer_say_that_the_rule_is_paused(
     assert "by ada: wrong words" in shown.stdout
     assert pauses_of(chain, [pause]) == [pause]
     assert pauses_of(chain, [{**pause, "name": "another"}]) == []
-    assert _case(chain, "p1", {}, [pause]).outcome.startswith("rule paused by ada: wrong words; not among")
+    assert _case(chain, {"p1"}, {}, [pause]).outcome.startswith("rule paused by ada: wrong words; not among")
 
 
 def test_the_trace_of_a_person_to_whom_nothing_happened_does_not_call_them_unknown(
@@ -100,6 +100,29 @@ async def test_why_without_a_broker_answers_from_the_tables_and_says_that_decisi
     nothing = await asyncio.to_thread(stet.invoke, app, ["why", "p1", "2"])
     assert nothing.exit_code == 2
     assert "not every event and decision was read" in nothing.stderr
+
+
+async def test_why_counts_an_opt_out_by_a_former_id_of_the_person(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules counts it; of its answer, “has opted out: no”, an operator would conclude that the rule is at fault."""
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    connection = await asyncpg.connect(postgres_database)
+    await _store_chain(connection, running_chain())
+    now, before = (
+        PersonFacts(person_id=PersonId("p1"), display_name="A person", reachable=True),
+        PersonFacts(person_id=PersonId("v1"), display_name="", reachable=False, merged_into=PersonId("p1")),
+    )
+    for person in (now, before):
+        document = encode(person).decode()
+        await connection.execute("insert into rules.people values ('penrose', $1, $2)", person.person_id, document)
+    stop = encode(Consent(opted_out_at=NOON)).decode()
+    await connection.execute("insert into rules.consent values ('penrose', 'v1', $1)", stop)
+    await connection.close()
+    for asked in ("p1", "v1"):
+        shown = await asyncio.to_thread(stet.invoke, app, ["why", asked, "1"])
+        assert "has opted out: yes" in shown.stdout, shown.output
+        assert ("merged into: p1" in shown.stdout) is (asked == "v1")
 
 
 async def _store_chain(connection: asyncpg.Connection, chain: Chain) -> None:
