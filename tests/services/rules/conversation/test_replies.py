@@ -206,3 +206,31 @@ def test_a_why_after_a_reminder_is_about_the_title_of_the_reminder() -> None:
         "reply: {from: 812, text: why}", "expect: [{tell: 812, say: why_answer, text: First}]",
     )  # fmt: skip
     assert story_faults(people, *moves) == []
+
+
+def test_words_to_a_question_whose_chain_has_ended_are_read_and_their_writer_hears_that_it_is_closed() -> None:
+    moves = (
+        ASKED,
+        "event: rights.request_withdrawn",
+        "expect: [{ask: 812}, {tell: 812, say: rights_request_void}, {end: until}]",
+        "reply: {from: 812, text: But I meant the other book, to: rights_request}",
+        "expect: [{tell: 812, say: closed_question}, {tell: 40, say: to_read, text: the other book}]",
+    )
+    assert story_faults(HOLDER, *moves) == []
+
+
+def test_a_wrong_number_is_replied_to_once_and_one_of_the_staff_disputes_only_a_question() -> None:
+    staff = "22: {roles: [production_lead], country: GB}"
+    again = "reply: {from: 812, text: wrong number}"
+    disputed = "{tell: 812, say: wrong_person}, {tell: 40, say: address_disputed}, {left_out: {812: wrong_person}}"
+    at_once = f"expect: [{{ask: 812}}, {disputed}, {{hand_over: 40}}]"
+    moves = (ASKED, again, at_once, again, "expect: [{withdraw: 812}, {left_out: {812: wrong_person}}]")
+    assert story_faults(HOLDER, *moves) == []
+    moves = (STAGE, "reply: {from: 22, text: wrong number}")
+    read = "{tell: 22, say: passed_on}, {tell: 22, say: to_read}"
+    roles = "illustrator", "translator", "editor", "author"
+    unfilled = "".join(f", {{left_out: {{{each}: unknown_role}}}}" for each in roles)
+    assert (
+        story_faults(staff, *moves, f"expect: [{{tell: 22, say: stage_changed}}{unfilled}, {{end: done}}, {read}]")
+        == []
+    )

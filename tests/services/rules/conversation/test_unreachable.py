@@ -309,3 +309,12 @@ def test_a_question_whose_answers_are_named_like_those_of_an_offer_is_answered()
     )
     reminded = REMIND.replace("expiring_ask", "expiring_given")
     assert told(steps + reminded + LATER, [MANAGER, SELLER, ACCOUNTANT], *moves) == []
+
+
+def test_the_owner_is_told_when_an_answer_asks_a_role_without_people() -> None:
+    moves = (
+        HAPPENS,
+        "reply: {from: 53, button: other}",
+        "expect: [{ask: 53}, {left_out: {finance: unknown_role}}, {tell: 40, say: left_with_owner}, {tell: 53}]",
+    )
+    assert told(ASK_ON + LATER, [MANAGER, SELLER], *moves) == []

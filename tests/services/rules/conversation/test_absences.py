@@ -1,0 +1,151 @@
+"""Members of staff who are away: what moves to the colleague who covers, and what stays with them."""
+
+from tests.services.rules.stories import faults_of_rule, template_text
+
+RULE = """\
+rule: expiring
+owner: rights
+why: {en: You work on this title., fr: Vous travaillez sur ce titre.}
+severity: warning
+on: rights.expiring
+about: rights_record_id
+steps:
+"""
+TEMPLATES = {
+    "expiring_ask": template_text("expiring_ask", "Rights in “{title}” run out soon.", "yes: We do, other: Ask others"),
+    "expiring_take": template_text("expiring_take", "Rights in “{title}” run out.", "take: Take it, not_me: Not me"),
+    "expiring_told": template_text("expiring_told", "Rights in “{title}” have run out."),
+}
+ASK = """\
+  - ask: sales
+    say: expiring_ask
+    answers: {yes: {quorum: all, tell: rights_manager, say: expiring_told}, other: {hand_over: sales}}
+"""
+TAKE = "  - {hand_over: sales, say: expiring_take}\n"
+TELL = "  - {tell: sales, say: expiring_told}\n"
+REMIND = "  - {after: 1 working day, remind: unanswered, say: expiring_ask}\n"
+LATER = "  - {after: 9 working days, give_up: too late}\n"
+LATER_TAKE = "  - {after: 9 working days, hand_over: rights_manager, say: expiring_take}\n"
+MANAGER = "40: {name: Rosa Achebe, roles: [rights_manager], country: GB}"
+ANN = "53: {name: Ann Bold, roles: [sales], country: GB}"
+BEN = "54: {name: Ben Cole, roles: [sales], country: GB}"
+CLEO = "61: {name: Cleo Dunn, roles: [finance], country: GB}"
+HAPPENS = "event: rights.expiring"
+AWAY = "reply: {from: 53, text: 'Away till Monday, Cleo covers'}"
+NOTED = "{tell: 53, say: absence_noted}, {tell: 61, say: cover_announced}"
+
+
+def faults(steps: str, people: list[str], *moves: str) -> list[str]:
+    return faults_of_rule(RULE + steps, TEMPLATES, "\n".join(people), *moves)
+
+
+def again(number: int) -> str:
+    return f"{{event: rights.expiring, with: {{rights_record_id: RR-{number}}}}}"
+
+
+def test_a_person_does_not_cover_for_themselves() -> None:
+    away = "reply: {from: 53, text: 'Away till Monday, Ann covers'}"
+    moves = (away, HAPPENS, "expect: [{tell: 53, say: absence_unclear}, {ask: 53}]")
+    assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *moves) == []
+
+
+def test_the_newest_of_two_leaves_that_meet_counts() -> None:
+    moves = (
+        "reply: {from: 53, text: 'Away till 12 March 2027, Cleo covers'}",
+        "reply: {from: 53, text: 'Away till 4 March 2027, Cleo covers'}",
+        f"expect: [{NOTED}, {NOTED}]",
+        "wait until: 2027-03-05T10:00:00Z",
+        HAPPENS,
+        "expect: [{ask: 53}]",
+        "reply: {from: 53, text: 'Away from 22 March 2027 till 24 March 2027, Cleo covers'}",
+        "reply: {from: 53, text: 'Away from 24 March 2027 till 25 March 2027, Cleo covers'}",
+        "wait until: 2027-03-22T10:00:00Z",
+        again(2),
+        f"expect: [{NOTED}, {NOTED}, {{end: gave_up}}, {{ask: 53}}]",
+        "reply: {from: 53, text: 'Away from 22 March 2027 till 24 March 2027, Cleo covers'}",
+        f"expect: [{NOTED}, {{left_out: {{53: absent}}}}, {{ask: 61, for: 53}}]",
+    )
+    assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *moves) == []
+
+
+def test_a_machine_that_says_no_last_day_is_asked_once() -> None:
+    away = "reply: {from: 53, text: I am on leave}"
+    assert faults(ASK + LATER, [ANN, MANAGER], away, away, away, "expect: [{tell: 53, say: absence_unclear}]") == []
+
+
+def test_a_question_that_was_reminded_of_moves_once() -> None:
+    moves = (
+        HAPPENS, "wait: 1 working day", "expect: [{ask: 53}, {remind: 53}]",
+        AWAY, f"expect: [{{left_out: {{53: absent}}}}, {{ask: 61, for: 53}}, {NOTED}]",
+        "reply: {from: 61, button: 'yes'}",
+        "expect: [{tell: 61, say: noted}, {tell: 40, say: expiring_told}, {end: answered}]",
+    )  # fmt: skip
+    assert faults(ASK + REMIND + LATER, [ANN, CLEO, MANAGER], *moves) == []
+
+
+def test_an_offer_that_moved_is_declined_by_the_colleague_who_covers() -> None:
+    moves = (
+        HAPPENS, "expect: [{hand_over: 53}, {hand_over: 54}]",
+        "reply: {from: 54, button: not_me}",
+        AWAY, f"expect: [{{tell: 54, say: noted}}, {{left_out: {{53: absent}}}}, {{hand_over: 61, for: 53}}, {NOTED}]",
+        "reply: {from: 61, button: not_me}", "expect: [{tell: 61, say: noted}, {hand_over: 40, say: expiring_take}]",
+    )  # fmt: skip
+    assert faults(TAKE + LATER_TAKE, [ANN, BEN, CLEO, MANAGER], *moves) == []
+
+
+def test_an_offer_to_one_who_is_away_without_cover_counts_as_declined_and_the_others_have_theirs() -> None:
+    moves = (
+        HAPPENS, "expect: [{hand_over: 53}, {hand_over: 54}]",
+        "reply: {from: 53, text: away till Monday}",
+        "expect: [{tell: 53, say: absence_uncovered}, {left_out: {53: absent}}]",
+        "reply: {from: 54, button: not_me}", "expect: [{tell: 54, say: noted}, {hand_over: 40, say: expiring_take}]",
+    )  # fmt: skip
+    assert faults(TAKE + LATER_TAKE, [ANN, BEN, CLEO, MANAGER], *moves) == []
+
+
+def test_what_is_held_for_one_who_is_away_goes_to_the_cover_alone_and_what_is_held_for_others_to_them() -> None:
+    people = [one.replace("GB", "JP, zone: Asia/Tokyo") for one in (ANN, BEN, CLEO)]
+    moves = (
+        HAPPENS, AWAY, "expect: [{tell: 53, say: absence_noted}, {left_out: {53: absent}}]",
+        "wait until: 2027-03-04T05:00:00Z",
+        "expect: [{tell: 54}, {tell: 61, for: 53, say: expiring_told}, {ask: 54}, {ask: 61, for: 53}, {tell: 61}]",
+    )  # fmt: skip
+    assert faults(TELL + ASK + LATER, [*people, MANAGER], *moves) == []
+
+
+def test_what_was_taken_moves_and_the_others_keep_their_offers() -> None:
+    moves = (
+        HAPPENS, "reply: {from: 53, button: take}", "expect: [{hand_over: 53}, {hand_over: 54}, {tell: 53}]",
+        AWAY, f"expect: [{{left_out: {{53: absent}}}}, {{hand_over: 61, for: 53}}, {NOTED}]",
+        "reply: {from: 61, button: not_me}", "expect: [{tell: 61, say: noted}, {hand_over: 40, say: expiring_take}]",
+        "reply: {from: 54, button: take, to: expiring_take}", "expect: [{tell: 54, say: taken}]",
+    )  # fmt: skip
+    assert faults(TAKE + LATER_TAKE, [ANN, BEN, CLEO, MANAGER], *moves) == []
+
+
+def test_what_a_person_has_declined_or_answered_or_another_has_taken_does_not_move() -> None:
+    noted = f"expect: [{NOTED}]"
+    answered = (HAPPENS, "reply: {from: 53, button: 'yes'}", "expect: [{ask: 53}, {ask: 54}, {tell: 53}]", AWAY, noted)
+    declined = (HAPPENS, "reply: {from: 53, button: not_me}", "expect: [{hand_over: 53}, {hand_over: 54}, {tell: 53}]")
+    taken = (HAPPENS, "reply: {from: 54, button: take}", "expect: [{hand_over: 53}, {hand_over: 54}, {tell: 54}]")
+    people = [ANN, BEN, CLEO, MANAGER]
+    assert faults(ASK + LATER, people, *answered) == []
+    assert faults(TAKE + LATER_TAKE, people, *declined, AWAY, noted) == []
+    assert faults(TAKE + LATER_TAKE, people, *taken, AWAY, noted) == []
+
+
+def test_a_cover_who_may_not_be_written_to_is_left_out_and_the_next_step_runs() -> None:
+    opted_out = CLEO.replace("country", "opted_out: true, country")
+    moves = (
+        HAPPENS, AWAY,
+        "expect: [{ask: 53}, {tell: 53}, {left_out: {53: absent}}, {left_out: {61: opted_out}}, {hand_over: 40}]",
+    )  # fmt: skip
+    assert faults(ASK + LATER_TAKE, [ANN, opted_out, MANAGER], *moves) == []
+
+
+def test_the_unless_of_a_step_is_judged_of_the_cover() -> None:
+    asked = ASK.replace("    say: expiring_ask", "    say: expiring_ask\n    unless: {recipient.country: US}")
+    in_america = CLEO.replace("GB", "US")
+    left_out = "{left_out: {53: absent}}, {left_out: {61: unless}}, {tell: 40, say: left_with_owner}"
+    moves = (HAPPENS, AWAY, f"expect: [{{ask: 53}}, {{tell: 53}}, {left_out}, {{end: left_with_owner}}]")
+    assert faults(asked + LATER, [ANN, in_america, MANAGER], *moves) == []
