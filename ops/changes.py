@@ -29,6 +29,7 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
+from ops.environment import OPERATOR_VARIABLE
 from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool, load_queries
@@ -83,11 +84,11 @@ def current_person() -> str:
 
     Raises Misconfigured in a pod without STET_OPERATOR, since every person has the same login there.
     """
-    named = os.environ.get("STET_OPERATOR", "").strip()
+    named = os.environ.get(OPERATOR_VARIABLE, "").strip()
     if named:
         return named
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        raise Misconfigured("STET_OPERATOR", "say who you are: in a pod every person has the same login")
+        raise Misconfigured(OPERATOR_VARIABLE, "say who you are: in a pod every person has the same login")
     try:
         login = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

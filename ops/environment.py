@@ -1,7 +1,7 @@
 """Where the settings of a command come from: ``STET_…`` variables, or the document of a stack on this machine.
 
 ``make up`` writes ``.run/stack.json`` with the environment of each of its services. It is used where ``--stack``
-names it, or where no ``STET_…`` variable is set and it is there.
+names it, or where no ``STET_…`` variable is set and it is there. Who the operator is, no stack says.
 """
 
 import os
@@ -15,6 +15,7 @@ from shared.contracts.errors import Misconfigured
 from shared.runtime.setting_names import PREFIX
 
 DEFAULT_STACK = Path(".run/stack.json")
+OPERATOR_VARIABLE = "STET_OPERATOR"
 
 
 class StackDocument(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ _found: list[StackDocument] = []
 
 def use_stack(path: Path | None) -> None:
     """Put the settings of a stack in place of the environment's. Raises Misconfigured for a file that is none."""
-    own = {name for name in os.environ if name.startswith(PREFIX)}
+    own = {name for name in os.environ if name.startswith(PREFIX) and name != OPERATOR_VARIABLE}
     if path is None and (own or not DEFAULT_STACK.exists()):
         return
     document = _read(path or DEFAULT_STACK)

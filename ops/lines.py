@@ -60,7 +60,7 @@ def list_command(output: Format = OutputFormat.TEXT) -> None:
             rows,
             _COLUMNS,
             output,
-            empty="no line has received anything, sent anything in a day, or has anything waiting",
+            empty="of no line anything is known yet: WhatsApp has not described its number, and nothing came or waits",
         )
         held = any(row["throttled_until"] or row["paused_since"] for row in rows)
         return ExitCode.FINDINGS if held else ExitCode.FINE

@@ -1,7 +1,8 @@
 -- What `stet lines` reads, as the operator.
 
 -- name: lines
--- Every line that has received a message, has sent one since $3, or has something queued, throttled or paused.
+-- Every line whose number WhatsApp has described, that has received a message, has sent one since $3, or has something
+-- queued, throttled or paused.
 -- A refused token, a limit of the account (whose lines are not known here) and a pause of the tenant hold all of them.
 with recursive written as (
     (select line from dispatcher.windows where tenant = $1 order by line limit 1)
@@ -23,6 +24,8 @@ with recursive written as (
     select subject from dispatcher.throttles where tenant = $1 and scope in ('number', 'pair') and until > $2
     union
     select name from dispatcher.pauses where tenant = $1 and kind = 'line'
+    union
+    select line from dispatcher.line_quality where tenant = $1
 )
 select known.line, queue.waiting, queue.oldest_waiting, queue.in_flight, queue.uncertain, sent.last_send,
     throttles.throttled_until, throttles.throttled_people, paused.since as paused_since, paused.who as paused_by,

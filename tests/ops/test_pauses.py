@@ -43,6 +43,13 @@ def test_a_line_shows_the_quality_of_its_number(stet: CliRunner, postgres_databa
     assert "YELLOW" in stet.invoke(app, ["lines", "show", "main"]).stdout
 
 
+def test_a_line_is_listed_before_its_first_message(stet: CliRunner, postgres_database: str) -> None:
+    quality = "insert into dispatcher.line_quality values ('penrose', 'main', 'GREEN', now(), 'HIGH', now())"
+    asyncio.run(execute(postgres_database, quality))
+    (line,) = map(json.loads, stet.invoke(app, ["lines", "list", "--format", "json"]).stdout.splitlines())
+    assert (line["line"], line["waiting"], line["quality"], line["last_send"]) == ("main", 0, "GREEN", None)
+
+
 @pytest.mark.usefixtures("message")
 def test_the_lines_show_their_queue_and_what_holds_them(stet: CliRunner) -> None:
     shown = stet.invoke(app, ["lines", "list", "--format", "json"])

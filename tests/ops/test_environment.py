@@ -1,0 +1,40 @@
+"""The settings of a command: those of a stack on this machine, or the environment's."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import msgspec
+import pytest
+
+from ops import environment
+from ops.changes import current_person
+from ops.environment import StackDocument, current_stack, use_stack
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The document of a stack, and an operator's name as the only variable."""
+    file = tmp_path / "stack.json"
+    file.write_bytes(msgspec.json.encode(StackDocument({}, {}, {"STET_TENANT": "penrose"})))
+    monkeypatch.setattr(environment, "_found", [])
+    monkeypatch.setattr(environment, "DEFAULT_STACK", file)
+    with mock.patch.dict(os.environ, {"STET_OPERATOR": "ada"}, clear=True):
+        yield file
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_who_the_operator_is_stands_beside_the_settings_of_a_stack(stack: Path, *, is_named: bool) -> None:
+    use_stack(stack if is_named else None)
+    assert current_stack() is not None
+    assert os.environ["STET_TENANT"] == "penrose"
+    assert current_person() == "ada"
+
+
+def test_settings_of_the_environment_stand_for_no_stack_and_give_way_to_one_that_is_named(stack: Path) -> None:
+    os.environ |= {"STET_TENANT": "other", "STET_POSTGRES_POOL": "3"}
+    use_stack(None)
+    assert (current_stack(), os.environ["STET_TENANT"]) == (None, "other")
+    use_stack(stack)
+    assert {name for name in os.environ if name.startswith("STET_")} == {"STET_TENANT", "STET_OPERATOR"}
