@@ -7,6 +7,7 @@ TEMPLATES = {
     "ex_ask": template_text("ex_ask", "Rights in “{title}” for a fee of {fee} in all.", "yes: Agreed, other: Ask", FEE),
     "ex_plain": template_text("ex_plain", "Rights in “{title}” are asked for.", "yes: Agreed, other: Ask"),
     "ex_second": template_text("ex_second", "A second look at “{title}” for {fee} in all.", "fine: All right", FEE),
+    "ex_take": template_text("ex_take", "Please take “{title}” for {fee} now.", "take: Take it, not_me: Not me", FEE),
     "ex_told": template_text("ex_told", "Rights in “{title}” are settled."),
 }
 HEAD = """\
@@ -105,3 +106,23 @@ def test_what_a_person_wrote_in_the_night_is_handed_over_though_the_question_is_
         "wait: 9 working days", "expect: [{remind: 40, say: to_take}]",
     )  # fmt: skip
     assert faults(ASK + TOLD, [AUTHOR, in_tokyo], *moves) == []
+
+
+def test_a_yes_to_the_reminder_of_a_question_that_was_asked_afresh_comes_too_late() -> None:
+    moves = (
+        EVENT,
+        "wait: 2 working days",
+        "expect: [{ask: 812}, {remind: 812, say: ex_plain}]",
+        CHANGED,
+        "expect: [{ask: 812, text: a fee of none}]",
+        "reply: {from: 812, button: 'yes', to: ex_plain}",
+        "expect: [{tell: 812, say: closed_question}, {tell: 40, say: late_answer}]",
+    )
+    assert faults(ASK + REMIND + END, [AUTHOR, MANAGER], *moves) == []
+
+
+def test_an_offer_that_shows_other_values_by_now_makes_no_question_be_asked_afresh() -> None:
+    asked = ASK.replace("ex_ask", "ex_plain")
+    offered = "  - {hand_over: rights_manager, say: ex_take}\n"
+    moves = (EVENT, "expect: [{ask: 812}, {hand_over: 40, say: ex_take}]", CHANGED, "expect: nothing")
+    assert faults(asked + offered + END, [AUTHOR, MANAGER], *moves) == []
