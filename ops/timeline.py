@@ -112,13 +112,14 @@ async def with_contacts(pool: Pool, tenant: str, lines: Iterable[str]) -> list[s
 async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | None, since_ms: int | None) -> Life:
     """Everything known of an id, oldest first; without ``kafka`` from the tables alone."""
     kind, known_as = await kind_of(pool, tenant, given)
-    chains = await _chains(pool, tenant, known_as)
+    ids = await _ids_of(pool, tenant, kind, known_as)
+    chains = await _chains(pool, tenant, ids)
     entries = [entry for chain, changed_at in chains for entry in chain_entries(chain, changed_at)]
     chain_ids = [chain.chain_id for chain, _ in chains]
     correlation = next((chain.correlation for chain, _ in chains if chain.correlation), known_as)
     correlation = known_as if kind is IdKind.PERSON else correlation
     rows = await pool.fetch(
-        QUERIES.messages, tenant, [known_as], chain_ids, known_as if kind is IdKind.PERSON else "", correlation
+        QUERIES.messages, tenant, [known_as], chain_ids, ids if kind is IdKind.PERSON else [], correlation
     )
     pauses = await pool.fetch(QUERIES.rule_pauses, tenant) if chains else []
     entries += [entry for chain, _ in chains for entry in _pause_entries(chain, pauses)]
@@ -129,10 +130,10 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
     entries += [_attempt_entry(row) for row in await pool.fetch(QUERIES.attempts, tenant, messages)]
     writes = await pool.fetch(QUERIES.writes, tenant, [known_as], correlation, chain_ids)
     entries += [entry for row in writes for entry in _write_entries(row)]
-    entries += await _held_entries(pool, tenant, known_as, chain_ids)
+    entries += await _held_entries(pool, tenant, ids, chain_ids)
     read, seconds, unread = 0, 0.0, ""
     if kafka is not None:
-        own = [known_as] if kind is IdKind.PERSON else [known_as, correlation, *messages]
+        own = ids if kind is IdKind.PERSON else [known_as, correlation, *messages]
         needles = {*own, *chain_ids, *(row["write_id"] for row in writes)}
         scan = TopicScan(kafka, (*TRACED, CONTACTS) if kind is IdKind.PERSON else TRACED)
         try:
@@ -159,8 +160,15 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for *_, entry in sorted(timed, key=lambda each: each[:2])]
 
 
-async def _chains(pool: Pool, tenant: str, known_as: str) -> list[tuple[Chain, datetime]]:
-    rows = await pool.fetch(QUERIES.chains, tenant, known_as, _MOST_CHAINS)
+async def _ids_of(pool: Pool, tenant: str, kind: IdKind, known_as: str) -> list[str]:
+    """Of a person every id that they have or had: what happened before a merge is theirs, too."""
+    if kind is not IdKind.PERSON:
+        return [known_as]
+    return [row["person_id"] for row in await pool.fetch(QUERIES.same_people, tenant, known_as)]
+
+
+async def _chains(pool: Pool, tenant: str, ids: Sequence[str]) -> list[tuple[Chain, datetime]]:
+    rows = await pool.fetch(QUERIES.chains, tenant, ids, _MOST_CHAINS)
     return list(readable_chains(rows))
 
 
@@ -265,7 +273,7 @@ def _write_entries(row: Any) -> Iterator[Entry]:
         yield Entry(row["due_at"], place, f"write {row['state']}", due, about, stage=EntryStage.REPORTED)
 
 
-async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Sequence[str]) -> list[Entry]:
+async def _held_entries(pool: Pool, tenant: str, ids: Sequence[str], chain_ids: Sequence[str]) -> list[Entry]:
     """Work that stands still: chains set aside, events that wait, records that are parked."""
     entries = [
         Entry(
@@ -277,15 +285,15 @@ async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Seque
         )
         for row in await pool.fetch(QUERIES.set_aside, list(chain_ids))
     ]
-    for row in await pool.fetch(QUERIES.waiting, tenant, known_as):
+    for row in await pool.fetch(QUERIES.waiting, tenant, ids):
         missing = ", ".join([*row["people"], *([f"work {row['work_id']}"] if row["work_id"] else [])])
         entries.append(
             Entry(row["since"], "rules.waiting", "event waits", f"for {missing}, until {row['until']}", row["event_id"])
         )
     for service in SERVICES:
-        for row in await pool.fetch(QUERIES.parked.replace("SCHEMA", service), known_as):
+        for row in await pool.fetch(QUERIES.parked.replace("SCHEMA", service), ids):
             detail = f"{row['reason']}, from {row['topic']}, now {row['state']}"
-            entries.append(Entry(row["parked_at"], f"{service}.parked", f"parked as {row['id']}", detail, known_as))
+            entries.append(Entry(row["parked_at"], f"{service}.parked", f"parked as {row['id']}", detail, ids[0]))
     return entries
 
 

@@ -8,6 +8,23 @@ select person_id from rules.people where tenant = $1 and person_id = $2
 union
 select person_id from dispatcher.people where tenant = $1 and person_id = $2;
 
+-- name: same_people
+-- Every id that the person $2 has or had: what it was merged into, and what was merged into that.
+with recursive later as (
+    select $2::text as person_id
+    union
+    select p.state ->> 'merged_into'
+    from later join ingest.people p on p.tenant = $1 and p.person_id = later.person_id
+    where p.state ? 'merged_into'
+), same as (
+    select person_id from later
+    union
+    select p.person_id
+    from same join ingest.people p
+        on p.tenant = $1 and p.state ->> 'merged_into' = same.person_id and p.state ? 'merged_into'
+)
+select person_id from same order by person_id;
+
 -- name: contacts
 -- The numbers in Consonance of these people, $2; visitors have none.
 select person_id, contact_id from ingest.people
@@ -25,18 +42,19 @@ select exists (select from writeback.writes where tenant = $1 and write_id = $2)
     or exists (select from rules.writes where write_id = $2);
 
 -- name: chains
--- The chains that an id stands for or belongs to; for a person the newest ones.
+-- The chains that an id stands for or belongs to; for a person, by each of their ids, the newest ones.
 select chain_id, changed_at, document::text from rules.chains
 where tenant = $1 and chain_id in (
-    select $2
+    select unnest($2::text[])
     union
-    select chain_id from rules.messages where (message_id = $2 or person_id = $2) and chain_id is not null
+    select chain_id from rules.messages
+    where (message_id = any($2::text[]) or person_id = any($2::text[])) and chain_id is not null
     union
-    select chain_id from rules.writes where write_id = $2
+    select chain_id from rules.writes where write_id = any($2::text[])
     union
-    select chain_id from rules.chains where document ->> 'correlation' = $2
+    select chain_id from rules.chains where document ->> 'correlation' = any($2::text[])
     union
-    select chain_id from rules.chains where live and people @> array[$2]
+    select chain_id from rules.chains where live and people && $2::text[]
 )
 order by changed_at desc
 limit $3;
@@ -57,7 +75,7 @@ select message_id, person_id, line, lane, say, rule, chain, state, reason, resen
     content::text as content
 from dispatcher.messages
 where tenant = $1 and (
-    message_id = any ($2::text[]) or chain = any ($3::text[]) or person_id = $4 or correlation_id = $5 or request_event = $5
+    message_id = any ($2::text[]) or chain = any ($3::text[]) or person_id = any ($4::text[]) or correlation_id = $5 or request_event = $5
 )
 order by sequence;
 
@@ -79,12 +97,16 @@ order by w.sequence;
 -- name: waiting
 -- Events of rules that wait for a person, a work or a message.
 select event_id, key, people, work_id, since, until from rules.waiting
-where tenant = $1 and (event_id = $2 or people @> array[$2] or key like '%/' || $2);
+where tenant = $1 and (
+    event_id = any ($2::text[]) or people && $2::text[]
+    or key like any (select '%/' || id from unnest($2::text[]) as given (id))
+);
 
 -- name: parked
--- Parked records in which the text stands.
+-- Parked records in which one of the texts stands.
 select id, topic, reason, parked_at, state, settled_at from SCHEMA.parked
-where position(convert_to($1, 'UTF8') in value) > 0 order by id limit 50;
+where exists (select from unnest($1::text[]) as given (id) where position(convert_to(given.id, 'UTF8') in value) > 0)
+order by id limit 50;
 
 -- name: rulebook
 select files::text from rules.rulebooks where revision = $1;

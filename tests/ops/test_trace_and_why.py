@@ -83,6 +83,23 @@ def test_the_trace_of_a_person_to_whom_nothing_happened_does_not_call_them_unkno
     assert "nothing has happened yet to the person p900" in result.stderr
 
 
+@pytest.mark.usefixtures("message")
+def test_the_life_of_a_person_has_what_happened_under_former_ids(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visitor who turned out to be a contact: the message went to the id of then."""
+    people = """
+        insert into ingest.people (tenant, person_id, contact_id, version, state) values
+            ('penrose', 'p1', null, 2, '{"person_id": "p1", "merged_into": "p7"}'),
+            ('penrose', 'p7', 7, 1, '{"person_id": "p7"}')
+    """
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, people))
+    for person in ("7", "p7", "p1"):
+        shown = stet.invoke(app, ["trace", person, "--no-topics"])
+        assert (shown.exit_code, "message queued" in shown.stdout) == (0, True), shown.output
+
+
 async def test_why_without_a_broker_answers_from_the_tables_and_says_that_decisions_are_missing(
     stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
