@@ -92,13 +92,13 @@ def _subject(message: Message) -> str:
 
 
 def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Change]:
-    """Pair messages of one template and time, then of one template in their order, then of one verb.
+    """Pair equal messages, then those of one template and time, of one template in their order, and of one verb.
 
     Of two reminders the one that is gone is lost, then, and the other one has not moved.
     """
     pairs: list[tuple[Message, Message]] = []
     lost, gained = list(old), list(new)
-    for key in (_template_and_time, _template, _verb):
+    for key in (_itself, _template_and_time, _template, _verb):
         more, lost, gained = _pair(lost, gained, key)
         pairs += more
     changes = [Change(ChangeKind.LOST, one, None) for one in lost]
@@ -112,6 +112,10 @@ def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Chang
         if is_written and (one.document, one.needs_document) != (other.document, other.needs_document):
             changes.append(Change(ChangeKind.DOCUMENT_CHANGED, one, other))
     return changes
+
+
+def _itself(message: Message) -> Hashable:
+    return message
 
 
 def _template_and_time(message: Message) -> Hashable:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.rules.analysis.bundle import Bundle, BundleHead, LiveChain, Reaction
 from services.rules.analysis.diff import (
@@ -83,6 +85,17 @@ def test_messages_are_paired_by_rule_subject_and_person(after: list[Message], ki
 def test_of_two_reminders_the_one_that_is_gone_is_lost_and_the_other_has_not_moved() -> None:
     first, second = _message(), _message(at=START + timedelta(days=2))
     assert compare([first, second], [second]) == [Change(ChangeKind.LOST, first, None)]
+
+
+@given(st.permutations("abcc"), st.lists(st.sampled_from("abcd"), max_size=6))
+def test_a_message_that_both_send_is_no_change_in_whatever_order(texts: list[str], others: list[str]) -> None:
+    """Several to one person at one time: as many differ as a count of them says."""
+    before, after = [_message(text=text) for text in texts], [_message(text=text) for text in others]
+    fewer, more = Counter(texts) - Counter(others), Counter(others) - Counter(texts)
+    kinds = Counter(_kinds(before, after))
+    both = min(fewer.total(), more.total())
+    assert kinds["reworded"] == both
+    assert (kinds["lost"], kinds["gained"]) == (fewer.total() - both, more.total() - both)
 
 
 def test_a_message_about_its_event_alone_is_the_same_where_the_event_of_a_story_has_another_id() -> None:
