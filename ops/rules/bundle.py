@@ -40,7 +40,7 @@ from shared.runtime.postgres import Pool
 
 _SENTENCES = {
     NotAdded.FACT_MISSING: "made from facts that are kept no longer",
-    NotAdded.RULEBOOK_MISSING: "made by a rulebook that is not stored",
+    NotAdded.RULEBOOK_MISSING: "made by a rulebook that is not stored, or not readable by this version",
     NotAdded.DECIDED_OTHERWISE: "that this version makes otherwise",
     NotAdded.NOT_ANONYMOUS: "that would be others without personal data",
 }

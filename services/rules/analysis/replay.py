@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from msgspec import Raw
 
-from services.rules.analysis.bundle import EVENT_KINDS, Bundle, RecordedDecision, rulebooks_of
+from services.rules.analysis.bundle import EVENT_KINDS, Bundle, RecordedDecision, UnreadableBundle, rulebooks_of
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS, Pseudonyms
 from services.rules.conversation import button_ids
 from services.rules.conversation.chain import NO_EVENT, Chain
@@ -130,7 +130,7 @@ class NotAdded(StrEnum):
     """Why a recorded decision is not in a bundle."""
 
     FACT_MISSING = "fact_missing"  # a fact it was made from is kept no longer
-    RULEBOOK_MISSING = "rulebook_missing"
+    RULEBOOK_MISSING = "rulebook_missing"  # it is not stored, or this version cannot read it
     DECIDED_OTHERWISE = "decided_otherwise"  # this version comes to another outcome than the recorded one
     NOT_ANONYMOUS = "not_anonymous"  # without what is personal it would be another decision
 
@@ -147,6 +147,10 @@ class BundleRecorder:
     def add(self, inputs: DecisionInputs, document: Documents) -> NotAdded | None:
         """The reason why a decision cannot be in the bundle, or None where it is now."""
         inputs = with_button_of_bundle(inputs)
+        try:
+            self.replayer.rulebooks(inputs.revision)
+        except (KeyError, UnreadableBundle):
+            return NotAdded.RULEBOOK_MISSING
         try:
             decision = self.replayer.decide(inputs, document)
         except KeyError:

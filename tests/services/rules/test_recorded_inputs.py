@@ -13,10 +13,10 @@ from ops.rules.history import History
 from services.rules.analysis.bundle import Bundle, BundleHead
 from services.rules.analysis.explain import explain
 from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
-from services.rules.analysis.replay import BundleRecorder, Replayer, replay_bundle
+from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer, replay_bundle
 from services.rules.recorded_inputs import input_expiries
 from shared.contracts.envelope import Event
-from shared.contracts.ids import EventId, partition_key
+from shared.contracts.ids import EventId, Revision, partition_key
 from shared.runtime.clock import machine_now
 from shared.runtime.retention import delete_expired_once
 from tests.services.rules.rules_service import (
@@ -66,6 +66,8 @@ async def test_a_decision_of_the_service_is_explained_bundled_and_erased(postgre
                 history.files,
             )
             assert [recorder.add(one, history.fact) for one in inputs] == [None] * len(inputs)
+            unknown = inputs[0].replace(revision=Revision("not stored"))
+            assert recorder.add(unknown, history.fact) is NotAdded.RULEBOOK_MISSING
             assert all(each.same for each in replay_bundle(bundle))
             assert not any(b'"Person 21"' in raw for raw in bundle.facts.values())
 
