@@ -87,6 +87,18 @@ def amend_hours(
             amend(context, amendment, chain, message.step)
 
 
+def amend_again(context: DecisionContext, chain: Chain, message: ChainMessage) -> None:
+    """Give a message that goes again, since it did not arrive, the hours and the consent of now."""
+    if (person := context.facts.current_person(message.person_id)) is not None:
+        amendment = AmendMessage(
+            message_id=message.digest or message.message_id,
+            person_id=message.person_id,
+            open_hours=hours_of_waiting(context, chain, message, context.rulebook, person),
+            marketing_consent=message.digest is None and context.facts.allows_marketing(person.person_id),
+        )
+        amend(context, amendment, chain, message.step)
+
+
 def _may_still_go(message: ChainMessage) -> bool:
     return message.delivery in IN_DISPATCHER and message.unwanted is None
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.rules.conversation import caps, forms, outbound, unless, writes
+from services.rules.conversation.amendments import amend_again
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
     UNSENT,
@@ -118,7 +119,9 @@ def _apply_to_message(
     if _goes_again(data):
         opted_out = context.facts.opted_out(message.person_id)
         unwanted = str(ExclusionReason.OPTED_OUT) if opted_out else message.unwanted
-        if unwanted is not None:
+        if unwanted is None:
+            amend_again(context, chain, message)
+        else:
             _withdraw(context, data, unwanted)
     context.save_chain(advance(context, chain) if chain.live or chain.next_due is not None else chain)
 

@@ -1,7 +1,7 @@
 """Any conversation comes to rest: events, answers and reports of the dispatcher in random order.
 
 No message is requested twice, none goes to a person who has opted out or was erased, none is longer than WhatsApp
-takes, and in the end every chain is over.
+takes, none that waits may leave at night where its person is now, and in the end every chain is over.
 """
 
 from collections import Counter
@@ -17,6 +17,8 @@ import pytest
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
+from services.rules.conversation.people import working_hours
+from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.rulebook.catalogue import party_fields
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer
@@ -25,11 +27,11 @@ from services.rules.scenario.story_world import event_data
 from shared.clients.whatsapp_limits import BODY_LENGTH, TEXT_LENGTH
 from shared.contracts import consonance
 from shared.contracts.consonance import WorkObserved
-from shared.contracts.contacts import PersonObserved
-from shared.contracts.ids import PersonId, partition_key
-from shared.contracts.messages import SendMessage, WithdrawMessage
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import MessageId, PersonId, Phone, partition_key
+from shared.contracts.messages import AmendMessage, OpenSpan, SendMessage, WithdrawMessage
 from shared.contracts.values import decode, encode
-from shared.contracts.vocabulary import Stage
+from shared.contracts.vocabulary import Role, Stage
 from shared.contracts.whatsapp import MediaRefusal, MessageKind
 from shared.contracts.writes import RequestWrite, WriteOutcome
 from tests.services.rules.delayed_dispatcher import SilentSimulation
@@ -77,6 +79,7 @@ class Conversation:
     simulation: SilentSimulation
     requested: set[str] = field(default_factory=set)
     withdrawals: list[WithdrawMessage] = field(default_factory=list)
+    hours: dict[str, tuple[OpenSpan, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, seed: int) -> "Conversation":
@@ -203,6 +206,25 @@ class Conversation:
             )
         self.simulation.publish_of(seen.person_id, seen)
 
+    def move_away(self) -> None:
+        """A person lives elsewhere now."""
+        known = self.simulation.facts.people[self.person()]
+        if known.merged_into is None and not known.erased:
+            zone = self.random.choice(("Europe/London", "America/Los_Angeles", "Asia/Tokyo"))
+            seen = PersonObserved(
+                person_id=known.person_id,
+                contact_id=known.contact_id,
+                display_name=known.display_name,
+                country=known.country,
+                language=known.language,
+                zone=zone,
+                roles=tuple(map(Role, known.roles)),
+                addresses=Addresses(phone=Phone("+441632960001")),
+                observed_at=self.simulation.now,
+                version=known.version + 1,
+            )
+            self.simulation.publish_of(known.person_id, seen)
+
     # ---------------------------------------------------------- what must hold
 
     def check(self) -> None:
@@ -210,6 +232,9 @@ class Conversation:
         for effect in effects:
             if isinstance(effect, RequestedMessage):
                 self._check_message(effect.send)
+                self.hours[effect.send.message_id] = effect.send.open_hours
+            elif isinstance(effect, AmendMessage) and effect.open_hours is not None:
+                self.hours[effect.message_id] = effect.open_hours
         self.withdrawals += [effect for effect in effects if isinstance(effect, WithdrawMessage)]
         writes = Counter(effect.write_id for effect in effects if isinstance(effect, RequestWrite))
         assert max(writes.values(), default=1) == 1
@@ -219,6 +244,20 @@ class Conversation:
             assert decode(Chain, encode(chain)) == chain
             assert chain.next_due or all(message.delivery is not DeliveryState.HELD for message in chain.messages)
         effects.clear()
+        for message_id, receiver in self.simulation.requested:
+            self._check_hours(message_id, receiver)
+
+    def _check_hours(self, message_id: MessageId, receiver: PersonId) -> None:
+        """A message that may leave now is awaited, or its person may be written to now."""
+        facts, now, hours = self.simulation.facts, self.simulation.now, self.hours[message_id]
+        person, found = facts.current_person(receiver), facts.chain_of_message(message_id)
+        if found is not None and found[1].unwanted is not None:
+            return  # its withdrawal is on the way
+        if person is None or person.erased or not any(span.opens <= now < span.closes for span in hours):
+            return
+        is_reply = found is None or found[1].reply
+        if not is_reply or now >= hours[0].opens + AWAITED_FOR:
+            assert working_hours(self.player.people.book, person).next_open(now) == now
 
     def _check_message(self, send: SendMessage) -> None:
         facts = self.simulation.facts
@@ -255,6 +294,7 @@ MOVES: dict[Callable[[Conversation], None], int] = {
     Conversation.fail: 1,
     Conversation.move_on: 2,
     Conversation.change_person: 1,
+    Conversation.move_away: 1,
 }
 
 

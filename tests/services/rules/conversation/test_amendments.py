@@ -121,6 +121,16 @@ def test_hours_that_have_no_opening_before_the_expiry_name_the_next_one() -> Non
     assert hours_of(observe(story, 812, zone="America/Los_Angeles")) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]
 
 
+def test_a_message_that_did_not_arrive_goes_again_in_the_hours_of_now() -> None:
+    story = asked()
+    story.simulation.report_all()
+    assert observe(story, 812, zone="America/Los_Angeles") == []
+    before = len(story.simulation.effects)
+    (question,) = story.chain.messages
+    story.simulation.report_again(question.message_id, question.person_id)
+    assert hours_of(story.simulation.effects[before:]) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]
+
+
 # ------------------------------------------------------------------ consent to offers
 
 
