@@ -208,7 +208,7 @@ def test_a_why_after_a_reminder_is_about_the_title_of_the_reminder() -> None:
     assert story_faults(people, *moves) == []
 
 
-def test_words_to_a_question_whose_chain_has_ended_are_read_and_their_writer_hears_that_it_is_closed() -> None:
+def test_words_to_a_question_whose_chain_has_ended_are_passed_on_and_answered_as_closed() -> None:
     moves = (
         ASKED,
         "event: rights.request_withdrawn",
@@ -226,7 +226,7 @@ def test_a_wrong_number_is_replied_to_once_and_one_of_the_staff_disputes_only_a_
     at_once = f"expect: [{{ask: 812}}, {disputed}, {{hand_over: 40}}]"
     moves = (ASKED, again, at_once, again, "expect: [{withdraw: 812}, {left_out: {812: wrong_person}}]")
     assert story_faults(HOLDER, *moves) == []
-    moves = (STAGE, "reply: {from: 22, text: wrong number}")
+    of_staff = (STAGE, "reply: {from: 22, text: wrong number}")
     told = "{tell: 22, say: stage_changed_staff}, {end: done}, {tell: 22, say: passed_on}"
     unfilled = "".join(f", {{left_out: {{{each}: unknown_role}}}}" for each in ("author", *_ROLES[:-1]))
-    assert story_faults(staff, *moves, f"expect: [{told}{unfilled}]") == []
+    assert story_faults(staff, *of_staff, f"expect: [{told}{unfilled}]") == []
