@@ -359,11 +359,13 @@ where c.next_due is null and c.document ? 'next_due'
 order by s.set_aside_at;
 
 -- name: retry_set_aside
--- Make chains due again at the instant they were due; all that are set aside where no ids are given.
+-- Make chains due again at the instant they were due; all that are set aside where no ids are given. One that an event has
+-- left nothing to do is not due again.
 with freed as (
     delete from chains_set_aside where $1::text[] is null or chain_id = any($1) returning chain_id, due
 )
-update chains c set next_due = coalesce(c.next_due, freed.due) from freed where c.chain_id = freed.chain_id
+update chains c set next_due = coalesce(c.next_due, freed.due) from freed
+where c.chain_id = freed.chain_id and c.document ? 'next_due'
 returning c.chain_id;
 
 -- name: due_state

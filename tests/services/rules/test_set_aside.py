@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ops import chains
+from ops.status import QUERIES as STATUS
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decider import Decider
 from services.rules.store import QUERIES
@@ -117,6 +118,9 @@ async def test_a_chain_that_was_set_aside_after_its_end_is_listed_and_one_that_e
     await service.pool.execute("update chains set active = false, live = false where subject = 'block_id=BL-3'")
     assert [row["chain_id"] for row in await chains.list_set_aside(service.pool)] == [left["chain_id"]]
     assert await service.pool.fetchval(QUERIES.count_set_aside) == 1
+    assert await service.pool.fetchval(STATUS.set_aside_chains, TENANT) == 1
+    assert await chains.retry(service.pool, []) == [left["chain_id"]]
+    assert await service.pool.fetchval("select next_due from chains where subject = 'block_id=BL-1'") is None
 
 
 async def unreadable(service: RulesUnderTest, subject: str) -> str:
