@@ -118,11 +118,14 @@ def compare_change(  # noqa: PLR0911 -- one return per kind of change
 
 @dataclass(frozen=True, slots=True)
 class _LiveValue:
-    """One value in Consonance: its canonical forms, its text as displayed, the id by which it can be removed."""
+    """One value in Consonance: its canonical forms, its text as displayed, and of one text among several the id.
+
+    ``stale`` has that id, by which the text is removed once a new one replaces it; None where the mapping reads none.
+    """
 
     forms: frozenset[str]
     text: str | None
-    id: Any = None
+    stale: tuple[Any, ...] = ()
 
 
 def compare_metadata(item: MetadataItem, read: ReadResult | None) -> ChangeComparison:
@@ -151,9 +154,8 @@ def _compare_with_baseline(item: MetadataItem, live: _LiveValue, *, is_created: 
     equals_hash = any(canonical_hash(item.field, form) == item.baseline_hash for form in live.forms)
     if not equals_shown_value and not equals_hash:
         return _conflict(WriteReason.CHANGED_MEANWHILE, live.text)
-    stale = () if live.id is None else (live.id,)
     return ChangeComparison(
-        ComparisonStatus.CLEAR, value=item.new_value, current=live.text, stale=stale, create=not is_created
+        ComparisonStatus.CLEAR, value=item.new_value, current=live.text, stale=live.stale, create=not is_created
     )
 
 
@@ -164,7 +166,7 @@ def _live_values(item: MetadataItem, read: ReadResult) -> list[_LiveValue]:
     sources = sources if isinstance(sources, list) else current
     ids = ids if isinstance(ids, list) else [None] * len(current)
     return [
-        _LiveValue(frozenset({canonical_of(item.field, text), canonical_of(item.field, source)}), text, text_id)
+        _LiveValue(frozenset({canonical_of(item.field, text), canonical_of(item.field, source)}), text, (text_id,))
         for text, source, text_id in zip(current, sources, ids, strict=True)
     ]
 

@@ -295,6 +295,8 @@ def _value_faults(mapped: MappedOperation) -> Iterator[PlacedSentence]:
     allowed = READ_VALUES[mapped.operation]
     if allowed[0] not in mapped.read.values:
         yield ("read", "values"), f"{allowed[0]!r} is missing: {mapped.operation} is compared by it"
+    if mapped.remove is not None and "ids" not in mapped.read.values:
+        yield ("remove",), "'ids' is missing among the values that are read: a text is removed by its id"
     for name in mapped.read.values:
         if name not in allowed:
             yield ("read", "values", name), _unknown("a value", name, allowed)

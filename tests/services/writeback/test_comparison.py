@@ -77,8 +77,48 @@ def test_the_old_value_is_a_baseline_whatever_hash_the_sender_gave() -> None:
     assert compared(metadata(odd), {"current": SUBTITLE}).status is CLEAR
 
 
+def test_a_value_that_was_emptied_is_no_baseline_where_only_a_hash_of_it_was_given() -> None:
+    unseen = item().replace(old_value=None)
+    assert compared(metadata(unseen), {"current": SUBTITLE}).status is CLEAR
+    assert compared(metadata(unseen), {"current": ""}).status is CONFLICT
+
+
 def test_a_missing_record_is_a_conflict() -> None:
     assert compared(metadata(), {"current": None}, found=False).reason is WriteReason.RECORD_MISSING
+    assert compared(milestone(), {"done_on": None}, found=False).reason is WriteReason.RECORD_MISSING
+    assert compared(follow_up(), {"message_ids": None}, found=False).reason is WriteReason.RECORD_MISSING
+
+
+@pytest.mark.parametrize(
+    ("requested", "value", "current"),
+    [
+        (metadata(), NEW_SUBTITLE, SUBTITLE),
+        (milestone(), "2027-03-02", None),
+        (follow_up(), "wamid.2", None),
+        (pitch(), "PITCH-7", None),
+        (RecordAcknowledgement(document_id="S-1", acknowledgement=AcknowledgementKind.READ, at=NOW), "read", None),
+    ],
+)
+def test_what_cannot_be_read_is_clear_with_the_value_that_a_person_enters(
+    requested: WriteInput, value: str, current: str | None
+) -> None:
+    comparison = compared(requested, None)
+    assert (comparison.status, comparison.value, comparison.current) == (CLEAR, value, current)
+
+
+def test_an_acquisition_is_known_by_its_own_reference_else_by_the_requested_one() -> None:
+    assert compared(pitch(), {"reference": "ACQ-1"}).reference == "ACQ-1"
+    assert compared(pitch(), {"reference": None}).reference == "PITCH-7"
+
+
+def test_an_entry_without_messages_is_no_repetition() -> None:
+    assert compared(follow_up(), {"message_ids": None}).status is CLEAR
+    assert compared(follow_up(), {"message_ids": ["wamid.1", "wamid.2"]}).status is APPLIED
+
+
+def test_a_document_without_an_acknowledgement_is_clear() -> None:
+    write = RecordAcknowledgement(document_id="S-1", acknowledgement=AcknowledgementKind.READ, at=NOW)
+    assert compared(write, {"kind": "acknowledged"}, found=False).status is CLEAR
 
 
 COPY = item(new="New copy", old="Old copy", field=MetadataField.COVER_COPY)
@@ -100,6 +140,19 @@ def test_a_text_is_replaced_and_never_duplicated(
 ) -> None:
     comparison = compared(metadata(COPY), {"current": texts, "ids": list(range(1, len(texts) + 1))})
     assert (comparison.status, comparison.stale, comparison.create) == (status, stale, create)
+
+
+def test_a_text_whose_id_is_not_read_has_to_be_removed_all_the_same() -> None:
+    """A way that cannot remove it is not taken, or two texts would be live."""
+    comparison = compared(metadata(COPY), {"current": ["<p>Old copy</p>"]})
+    assert (comparison.status, comparison.stale) == (CLEAR, (None,))
+    assert compared(metadata(item()), {"current": SUBTITLE}).stale == ()
+
+
+def test_the_source_of_a_text_is_a_baseline_too() -> None:
+    bold = item(new="New copy", old="**Old** copy", field=MetadataField.COVER_COPY).replace(old_value=None)
+    seen = {"current": ["<p><strong>Old</strong> copy</p>"], "source": ["**Old** copy"], "ids": [3]}
+    assert compared(metadata(bold), seen).status is CLEAR
 
 
 def test_the_markdown_source_of_a_text_counts_as_the_text() -> None:
@@ -205,6 +258,23 @@ def test_a_request_has_one_final_decision(
     recorded: str | None, requested: RightsDecision, status: ComparisonStatus
 ) -> None:
     assert compared_decision(requested, decision=recorded).status is status
+
+
+def test_only_another_decision_than_the_requested_one_is_a_detail() -> None:
+    assert compared_decision(RightsDecision.APPROVED, decision="approved").detail is None
+    assert compared_decision(RightsDecision.APPROVED, exclusivity="exclusive").detail == SUBJECT
+
+
+def test_without_expected_states_any_is_fine() -> None:
+    seen = ReadResult(found=True, values={"decision": None, "status": "closed", "stage": "closed"})
+    assert compare_decision(decision(), seen, NOTHING, frozenset()).status is CLEAR
+    approved = EarlierWrites(decision="approved")
+    assert compare_stage(advance(), seen, approved, frozenset()).status is CLEAR
+
+
+def test_a_stage_entered_by_hand_counts_where_nothing_can_be_read() -> None:
+    assert compare_stage(advance(), None, EarlierWrites(value_by_hand="licensed"), OPEN).status is APPLIED
+    assert compare_stage(advance(), None, EarlierWrites(decision="approved"), OPEN).status is CLEAR
 
 
 def test_changed_terms_are_a_conflict() -> None:
