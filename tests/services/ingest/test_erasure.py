@@ -18,21 +18,24 @@ from services.ingest.erasure import (
     named_contacts,
     without_erased,
 )
+from services.ingest.identity import address_hash
 from services.ingest.media.file_store import FileStore
 from services.ingest.media.stored_files import StoredFiles, object_key
+from services.ingest.person_directory import FormerAddress
 from services.ingest.poll.snapshots import Contributor, WorkSnapshot
 from services.ingest.store import PersonStore
 from shared.contracts.consonance import ErasureRequested
-from shared.contracts.contacts import PersonObserved
+from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unavailable
-from shared.contracts.ids import ContactId, EventId, PersonId, WorkId, person_id_of_contact
+from shared.contracts.ids import Bsuid, ContactId, EventId, PersonId, Phone, WorkId, person_id_of_contact
 from shared.contracts.topics import CONTACTS, Topic
 from shared.contracts.values import decode
 from shared.contracts.vocabulary import PartyKind, Role
 from shared.runtime.clock import SystemClock, machine_now
 from shared.runtime.postgres import Pool, session_settings
 from shared.runtime.redaction import ERASED
+from shared.runtime.retention import delete_expired_once
 from tests.services.ingest.payloads import CONTEXT, PSEUDONYMS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -206,6 +209,75 @@ async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> 
         assert words == {person: [f"Name of {person}"] for person in (contact, "v1", "v2")}
         assert await requests.expire_visitors(NOW + timedelta(days=1)) == 1
         assert await requests.expire_visitors(NOW + timedelta(days=1)) == 0, "its erasure is under way"
+
+
+@pytest.mark.integration
+async def test_an_erasure_takes_nothing_of_another_person(postgres_database: str) -> None:
+    """A visitor who was merged into somebody else, numbers that others have left, and the work with the same number."""
+    erased, other = (person_id_of_contact(TENANT, ContactId(number)) for number in (7, 9))
+    known = [
+        PersonObserved(person_id=erased, contact_id=ContactId(7), observed_at=NOW, version=1),
+        PersonObserved(person_id=other, contact_id=ContactId(9), observed_at=NOW, version=1),
+        PersonObserved(person_id=PersonId("v9"), merged_into=other, observed_at=NOW, version=1),
+    ]
+    left = {person: {FormerAddress(address=number, until=NOW)} for person, number in ((erased, LEFT), (other, "+2"))}
+    snapshot = "insert into snapshots (tenant, entity, id, version, view, observed_at) values ($1, $2, 7, 1, '{}', $3)"
+    async with ingest_pool(postgres_database) as pool:
+        await PersonStore(TENANT).save(pool, known, left)
+        for entity in ("contacts", "works"):
+            await pool.execute(snapshot, TENANT, entity, NOW)
+        requests = ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS)
+        await requests.take([erasure_request(ContactId(7))])
+        await requests.publish_erased(erased, 0)
+        states = [decode(PersonObserved, row["state"]) for row in await pool.fetch("select state::text from people")]
+        assert [one.person_id for one in states if one.erased] == [erased]
+        assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == [erased]
+        assert [row["address"] for row in await pool.fetch("select address from former_addresses")] == ["+2"]
+        assert [row["entity"] for row in await pool.fetch("select entity from snapshots")] == ["works"]
+        hashes = [row["address_hash"] for row in await pool.fetch("select address_hash from erased_addresses")]
+        assert hashes == [address_hash(TENANT, LEFT, PSEUDONYMS)]
+
+
+LEFT = Phone("+447700900123")
+
+
+@pytest.mark.integration
+async def test_an_address_of_another_person_is_not_refused_after_an_erasure(postgres_database: str) -> None:
+    """What was sent from the erased person's own is refused up to the last request."""
+    own, shared = Phone("+447700900124"), [Phone(f"+44770090013{digit}") for digit in range(2)]
+    erased = PersonObserved(
+        person_id=PersonId("v1"),
+        addresses=Addresses(phone=own, wa_id=shared[0], bsuid=Bsuid("GB.1")),
+        observed_at=NOW,
+        version=1,
+    )
+    left = {PersonId("v1"): {FormerAddress(address=shared[1], until=NOW)}}
+    others = [
+        Addresses(phone=Phone("+447700900140"), bsuid=Bsuid("GB.1")),
+        Addresses(phone=Phone("+447700900141"), wa_id=shared[0]),
+        Addresses(phone=shared[1]),
+    ]
+    sharing = [
+        PersonObserved(person_id=PersonId(f"p{number}"), addresses=addresses, observed_at=NOW, version=1)
+        for number, addresses in enumerate(others)
+    ]
+    begun = "insert into erasures (tenant, person_id, requested_at, words, next_at) values ($1, $2, $3, '{}', $3)"
+    later = "insert into erased_addresses (tenant, address_hash, erased_at) values ($1, $2, $3)"
+    async with ingest_pool(postgres_database) as pool:
+        await PersonStore(TENANT).save(pool, [erased, *sharing], left)
+        await pool.execute(begun, TENANT, "v0", NOW - timedelta(days=9))
+        await pool.execute(begun, TENANT, "v1", NOW)
+        await ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS).publish_erased(PersonId("v1"), 0)
+        noted = [tuple(row) for row in await pool.fetch("select address_hash, erased_at from erased_addresses")]
+        assert noted == [(address_hash(TENANT, own, PSEUDONYMS), NOW)]
+        await pool.execute("delete from erased_addresses")
+        await pool.execute(later, TENANT, noted[0][0], NOW + timedelta(days=1))
+        await PersonStore(TENANT).save(pool, [erased.replace(version=5)])
+        requests = ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS)
+        await requests.publish_erased(PersonId("v1"), 0)
+        assert await pool.fetchval("select erased_at from erased_addresses") == NOW + timedelta(days=1)
+        assert await delete_expired_once(NOW + timedelta(days=10), [requests.old_addresses(9)]) == 0
+        assert await delete_expired_once(NOW + timedelta(days=11), [requests.old_addresses(9)]) == 1
 
 
 @pytest.mark.integration

@@ -15,7 +15,7 @@ from services.ingest.identity import (
     learn_address,
     visitor_id,
 )
-from services.ingest.person_directory import PersonDirectory
+from services.ingest.person_directory import FormerAddress, PersonDirectory
 from services.ingest.poll.snapshot_parser import parse_contact
 from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.poll.vocabulary import TenantVocabulary
@@ -302,6 +302,51 @@ def test_nothing_is_learnt_from_a_message_to_a_former_address() -> None:
     directory = PersonDirectory([person])
     learn_address(directory, reached(person, Q, "GB.1", version=2), NOW)
     assert directory.changed(NOW) == []
+
+
+def test_a_visitor_s_own_number_stays_beside_the_one_that_a_message_reached() -> None:
+    stranger = known("v1", P, "GB.1")
+    directory = PersonDirectory([stranger])
+    learn_address(directory, reached(stranger, Q, "GB.1"), NOW)
+    assert addresses_in(directory, "v1") == ("GB.1", P)
+    assert wa_id_in(directory, stranger) == Q
+
+
+def test_a_changed_bsuid_changes_no_number_of_the_contacts_who_share_the_account() -> None:
+    """Each has the number that Consonance has of them; WhatsApp names the account of both by one."""
+    ada = contact(8, Q, "GB.1").replace(addresses=Addresses(phone=Phone(Q), bsuid=Bsuid("GB.1"), wa_id=Phone(P)))
+    bea = contact(9, P, "GB.1")
+    directory = PersonDirectory([ada, bea])
+    identify(directory, changed_identity(IdentityChange.BSUID, ("GB.1", None), ("GB.2", None)), VISITOR, NOW)
+    assert addresses_in(directory, ada.person_id) == ("GB.2", Q)
+    assert addresses_in(directory, bea.person_id) == ("GB.2", P)
+    assert wa_id_in(directory, ada) == P
+
+
+@pytest.mark.parametrize(
+    ("before", "left", "is_same"),
+    [
+        (known("v1", Q, "GB.1"), [], False),
+        (known("v1"), [], True),
+        (known("v1"), [Q], True),
+        (known("v1"), [P], False),
+        (known("v1").replace(erased=True), [P], True),
+    ],
+    ids=["has another address", "lost it to another", "left another", "left it", "was erased"],
+)
+def test_who_writes_where_a_visitor_was_is_that_visitor_unless_the_visitor_has_moved(
+    before: PersonObserved, left: list[str], *, is_same: bool
+) -> None:
+    former = [FormerAddress(address=address, until=NOW - timedelta(days=1)) for address in left]
+    directory = PersonDirectory([before], {before.person_id: former})
+    found = identify(directory, observed(None, P), before.person_id, NOW)
+    assert (found == before.person_id) is is_same
+    assert addresses_in(directory, found) == (None, P)
+
+
+def test_a_visitor_s_id_is_that_of_the_bsuid_where_both_are_shown() -> None:
+    ids = [visitor_id(observed(bsuid, phone), TENANT, PSEUDONYMS) for bsuid, phone in (("GB.1", P), ("GB.1", Q))]
+    assert ids[0] == ids[1] != visitor_id(observed(None, P), TENANT, PSEUDONYMS)
 
 
 def test_a_number_of_another_contact_stays_with_that_one() -> None:
