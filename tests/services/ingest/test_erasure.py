@@ -221,11 +221,11 @@ async def test_an_erasure_takes_nothing_of_another_person(postgres_database: str
         PersonObserved(person_id=PersonId("v9"), merged_into=other, observed_at=NOW, version=1),
     ]
     left = {person: {FormerAddress(address=number, until=NOW)} for person, number in ((erased, LEFT), (other, "+2"))}
-    snapshot = "insert into snapshots (tenant, entity, id, version, view, observed_at) values ($1, $2, 7, 1, '{}', $3)"
+    snapshot = "insert into snapshots (tenant, entity, id, version, view, observed_at) values ($1, $2, $3, 1, '{}', $4)"
     async with ingest_pool(postgres_database) as pool:
         await PersonStore(TENANT).save(pool, known, left)
-        for entity in ("contacts", "works"):
-            await pool.execute(snapshot, TENANT, entity, NOW)
+        for entity, number in (("contacts", 7), ("contacts", 9), ("works", 7)):
+            await pool.execute(snapshot, TENANT, entity, number, NOW)
         requests = ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS)
         await requests.take([erasure_request(ContactId(7))])
         await requests.publish_erased(erased, 0)
@@ -233,7 +233,8 @@ async def test_an_erasure_takes_nothing_of_another_person(postgres_database: str
         assert [one.person_id for one in states if one.erased] == [erased]
         assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == [erased]
         assert [row["address"] for row in await pool.fetch("select address from former_addresses")] == ["+2"]
-        assert [row["entity"] for row in await pool.fetch("select entity from snapshots")] == ["works"]
+        rows = await pool.fetch("select entity, id from snapshots order by entity")
+        assert [tuple(row) for row in rows] == [("contacts", 9), ("works", 7)]
         hashes = [row["address_hash"] for row in await pool.fetch("select address_hash from erased_addresses")]
         assert hashes == [address_hash(TENANT, LEFT, PSEUDONYMS)]
 
@@ -309,11 +310,20 @@ class BrokerUnderTest:
 
 @pytest.mark.integration
 async def test_visitors_of_one_day_expire_together_at_its_end(postgres_database: str) -> None:
-    """So each day costs one erasure, whether one visitor expires or many: it empties texts, and shortens topics."""
+    """So each day costs one erasure, whether one visitor expires or many: it empties texts, and shortens topics.
+
+    A contact never expires, nor one who was merged, or erased before.
+    """
     midnight = NOW.replace(hour=0)
     wrote = [midnight + timedelta(seconds=1), NOW, midnight + timedelta(hours=23, minutes=59), midnight + timedelta(1)]
     known = [
         PersonObserved(person_id=PersonId(f"v{number}"), observed_at=at, version=1) for number, at in enumerate(wrote)
+    ]
+    old = PersonObserved(person_id=PersonId("v"), observed_at=midnight - timedelta(days=9), version=1)
+    known += [
+        old.replace(person_id=PersonId("p9"), contact_id=ContactId(9)),
+        old.replace(person_id=PersonId("v9"), merged_into=PersonId("p9")),
+        old.replace(person_id=PersonId("v8"), erased=True),
     ]
     async with ingest_pool(postgres_database) as pool:
         await PersonStore(TENANT).save(pool, known)
