@@ -213,7 +213,7 @@ async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> 
 
 @pytest.mark.integration
 async def test_an_erasure_takes_nothing_of_another_person(postgres_database: str) -> None:
-    """A visitor who was merged into somebody else, numbers that others have left, and the work with the same number."""
+    """Others stay: a visitor merged into another contact, numbers that were left, and the work with the same number."""
     erased, other = (person_id_of_contact(TENANT, ContactId(number)) for number in (7, 9))
     known = [
         PersonObserved(person_id=erased, contact_id=ContactId(7), observed_at=NOW, version=1),
@@ -244,7 +244,7 @@ LEFT = Phone("+447700900123")
 
 @pytest.mark.integration
 async def test_an_address_of_another_person_is_not_refused_after_an_erasure(postgres_database: str) -> None:
-    """What was sent from the erased person's own is refused up to the last request."""
+    """Messages from the erased person's own addresses are refused up to the last request."""
     own, shared = Phone("+447700900124"), [Phone(f"+44770090013{digit}") for digit in range(2)]
     erased = PersonObserved(
         person_id=PersonId("v1"),
