@@ -104,6 +104,7 @@ def _write(path: Path, content: bytes) -> Path:
     """For the owner alone: it is personal data."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
+    path.chmod(0o600)  # it may be there, from before
     path.write_bytes(content)
     return path
 

@@ -70,6 +70,8 @@ def test_evidence_is_written_signed_verified_and_noted(
     stet: CliRunner, signing_key: Ed25519PrivateKey, tmp_path: Path, command: list[str]
 ) -> None:
     folder = tmp_path / "court"
+    folder.mkdir()
+    (folder / "rights-R-9.json").touch(mode=0o644)  # from an earlier export, and opened since
     arguments = ["evidence", *command, "--to", str(folder), "--reason", "a claim", "--format", "json"]
     written = stet.invoke(app, arguments)
     assert written.exit_code == 0, written.output
