@@ -1,18 +1,20 @@
 """``python -m dev.image.bytecode CODE STANDARD_LIBRARY``: compiles what the services and the commands import.
 
-Every module of ours in ``CODE`` is imported; what that loads of the installed packages and of Python is compiled, the
-latter into the copy of it in ``STANDARD_LIBRARY``, and ``LATER`` with it. The rest of the packages has its source
+Every module of ours in ``CODE`` is imported, and what its functions import when a setting asks for it; what that loads
+of the installed packages and of Python is compiled, the latter into the copy of it in ``STANDARD_LIBRARY``, and
+``LATER`` with it. The rest of the packages has its source
 alone, which Python compiles whenever it is imported. Bytecode is never compared with its source, so it is equal
 wherever it is built. It has no docstrings and no asserts, as with ``python -OO``: a process keeps those of a thousand
 modules in memory, and nothing of ours reads them. Our own modules are compiled with theirs, which the commands show.
 """
 
+import ast
 import importlib
 import pkgutil
 import py_compile
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -65,6 +67,24 @@ def import_ours(names: Iterable[str] = OURS) -> list[str]:
     return left
 
 
+def import_within_functions() -> None:
+    """Import what functions of our loaded modules import: the exporter of traces, the client of a file store."""
+    ours = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in OURS]
+    for name in sorted({name for file in ours if file for name in _names_within_functions(Path(file).read_text())}):
+        if name.partition(".")[0] not in WITHOUT:
+            importlib.import_module(name)
+
+
+def _names_within_functions(source: str) -> Iterator[str]:
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom) and node.module is not None:
+                    yield node.module
+                elif isinstance(node, ast.Import):
+                    yield from (alias.name for alias in node.names)
+
+
 def loaded_files() -> set[Path]:
     """The source files and compiled modules that are loaded."""
     files = (getattr(module, "__file__", None) for module in sys.modules.values())
@@ -100,6 +120,7 @@ def compile_source(source: Path, shown: Path) -> None:
 def main(code: Path, standard_library: Path) -> int:
     for name in import_ours():
         print(f"bytecode: {name} is for another image", file=sys.stderr)
+    import_within_functions()
     installed, of_python = Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("stdlib"))
     ours = (code, Path(__file__).parents[2])
     files = loaded_files() | matching(installed, LATER) | matching(of_python, LATER_OF_PYTHON)

@@ -23,6 +23,16 @@ def test_without_typst_only_the_modules_that_typeset_cannot_be_imported() -> Non
     assert ran.stdout.split() == ["ops.evidence.export", "ops.evidence.pdf"], ran.stderr
 
 
+def test_what_a_setting_turns_on_is_compiled_too() -> None:
+    """Else every start with a collector compiles the exporter of traces, in each process."""
+    ran = run(
+        "from dev.image.bytecode import import_ours, import_within_functions, loaded_files; import_ours();"
+        "import_within_functions(); print(*loaded_files())"
+    )
+    for module in ("opentelemetry/exporter/otlp/proto/http/trace_exporter", "opentelemetry/sdk/trace"):
+        assert f"/{module}/__init__.py" in ran.stdout, ran.stderr
+
+
 def test_bytecode_is_not_compared_with_its_source_and_names_the_place_where_it_will_be(tmp_path: Path) -> None:
     source = tmp_path / "module.py"
     source.write_text("def name(): pass\n")
