@@ -7,6 +7,7 @@ import pytest
 from services.rules.conversation.schedule import add_duration, lapse_of, moment_of
 from services.rules.rulebook.model import After, At
 from shared.clients.working_calendar import Duration, TimeUnit, WorkingCalendar
+from tests.services.rules.stories import faults_of_rule, template_text
 
 LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18))
 TWO_DAYS, TWO_HOURS, WEEK = (
@@ -77,3 +78,36 @@ def test_an_at_time_lapses_at_its_instant_and_a_day_with_its_opening(timing: At,
 )
 def test_an_after_time_counts_from_the_step_before(base: str, timing: After, expected: str) -> None:
     assert add_duration(utc(base), timing, LONDON) == utc(expected)
+
+
+_RULE = """\
+rule: extra-approval
+owner: rights
+why: {en: You hold rights in this work., fr: Vous détenez des droits sur cette œuvre.}
+severity: warning
+on: rights.approval_requested
+about: request_id
+steps:
+  - {ask: author, say: ex_ask, answers: {yes: {tell: sender, say: ex_told}}}
+  - {after: 2 working days, remind: unanswered, say: ex_ask}
+  - {at: respond_by, give_up: no answer in time}
+"""
+_TEMPLATES = {
+    "ex_ask": template_text("ex_ask", "Rights in “{title}” are asked for.", "yes: Agreed"),
+    "ex_told": template_text("ex_told", "Rights in “{title}” are settled."),
+}
+
+
+def test_working_days_are_those_of_the_slowest_of_the_people_who_are_awaited() -> None:
+    """14 July is a holiday in France, and not in Britain, where the house and the other author are."""
+    people = "801: {roles: [author], country: GB}\n802: {roles: [author], country: FR}"
+    moves = (
+        "wait until: 2027-07-12T10:00:00Z",
+        "{event: rights.approval_requested, with: {respond_by: 2027-12-31}}",
+        "expect: [{ask: 801}, {ask: 802}]",
+        "wait until: 2027-07-15T09:59:00Z",
+        "expect: nothing",
+        "wait until: 2027-07-15T10:00:00Z",
+        "expect: [{remind: 801}, {remind: 802}]",
+    )
+    assert faults_of_rule(_RULE, _TEMPLATES, people, *moves) == []
