@@ -142,16 +142,9 @@ def _taps(state: State, chain: Chain) -> Iterator[Move]:
     for (_, button), message in newest.items():
         if message.verb is not Verb.COLLECT and chain.final_answer_of(message.person_id) is not None:
             continue
-        reply = {"from": state.player.people.name_of(message.person_id), "button": button, "to": message.say}
-        if _others_say(state, chain, message):
-            reply["rule"] = chain.rule
+        sender = state.player.people.name_of(message.person_id)
+        reply = {"from": sender, "button": button, "to": message.say, "rule": chain.rule}
         yield Move(f"reply: {flow(reply)}", (message, button))
-
-
-def _others_say(state: State, chain: Chain, message: ChainMessage) -> bool:
-    """Whether another rule has said the same template to that person."""
-    others = (each for each in state.player.simulation.facts.chains.values() if each.rule != chain.rule)
-    return any((m.person_id, m.say) == (message.person_id, message.say) for each in others for m in each.messages)
 
 
 def _form_replies(state: State, chain: Chain, book: Rulebook) -> Iterator[Move]:

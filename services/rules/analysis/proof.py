@@ -176,7 +176,7 @@ def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[Opening | None]
         proof.moves += len(course.transitions)
         if not course.complete:
             proof.bounded[rule.name] = most
-        for example in _broken(world, rule, opening, course):
+        for example in _broken(book, rule, opening, course):
             known = found.get(example.broken)
             if known is None or len(example.story) < len(known.story):
                 found[example.broken] = example
@@ -285,18 +285,25 @@ def _example(
     more = () if over else (LONG_WAIT,)
     path = state.path[:-1] if state.failed else state.path
     location = rule.steps[0].location if rule.steps else rule.location
-    return Counterexample(
-        broken, rule.name, FileFault(location, sentence), story_of(book, opening, (*path, *more), str(broken))
-    )
+    story = story_of(book, world_of(book, rule, opening), opening, (*path, *more), broken)
+    return Counterexample(broken, rule.name, FileFault(location, sentence), story)
 
 
 def _is_over(state: State, rule: Rule) -> bool:
     return all(not chain.live for chain in state.chains(rule))
 
 
-def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str) -> str:
-    """The story file of these moves, by which a promise is not kept."""
-    return played_story(book, opening, path, f"breaks the promise that {promise}")
+def story_of(book: Rulebook, world: Rulebook, opening: Opening, path: Iterable[str], promise: Property) -> str:
+    """The story file of these moves, by which a promise is not kept.
+
+    It is played with all rules, as ``stet rules test`` plays it; where they make a move impossible, in the world that
+    it was found in.
+    """
+    moves, sentence = tuple(path), f"breaks the promise that {promise}"
+    try:
+        return played_story(book, opening, moves, sentence)
+    except UNPLAYABLE:
+        return played_story(world, opening, moves, sentence)
 
 
 # ------------------------------------------------------------------ languages
@@ -315,7 +322,7 @@ def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) 
         first = book.templates.get(lacking[0]) or book.forms[lacking[0]]
         there = opening.in_country(country)
         path = _path_to_words(world, rule, there, lacking, most)
-        story = story_of(world, there, path or (), str(Property.LANGUAGE))
+        story = story_of(book, world, there, path or (), Property.LANGUAGE)
         yield Counterexample(Property.LANGUAGE, rule.name, FileFault(first.location, sentence), story)
         return
 
@@ -333,7 +340,7 @@ def _house_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most: i
             world, there = world_of(book, book.rules[name], opening), opening.in_country(country)
             path = _path_to_words(world, book.rules[name], there, lacking, most)
             if path is not None:
-                rule, story = name, story_of(world, there, path, str(Property.LANGUAGE))
+                rule, story = name, story_of(book, world, there, path, Property.LANGUAGE)
                 break
         yield Counterexample(Property.LANGUAGE, rule, FileFault(book.templates[lacking[0]].location, sentence), story)
         return
@@ -442,7 +449,7 @@ def _race(book: Rulebook, rules: tuple[Rule, Rule], operation: WriteOperation, m
                 sentence = (
                     f"“{rule.name}” and “{other.name}” can both ask for {operation} of one record, by the same {event}"
                 )
-                story = story_of(both_rules, opening, path, str(Property.RACE))
+                story = story_of(book, both_rules, opening, path, Property.RACE)
                 return Counterexample(Property.RACE, rule.name, FileFault(rule.location, sentence), story)
     return None
 
@@ -496,7 +503,7 @@ def _loops(book: Rulebook, openings: dict[RuleId, Opening]) -> Iterator[Countere
             continue
         first = rules[0]
         sentence = f"what these rules write can start them again, without end: {'; '.join(map(str, circle))}"
-        story = story_of(alone(book, *rules), openings[first.name], (), str(Property.LOOP))
+        story = story_of(book, alone(book, *rules), openings[first.name], (), Property.LOOP)
         yield Counterexample(Property.LOOP, first.name, FileFault(first.location, sentence), story)
 
 

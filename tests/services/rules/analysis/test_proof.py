@@ -114,6 +114,14 @@ def test_two_rules_that_ask_the_same_question_race_too() -> None:
     assert example.story.count("record: rights.record_decision") == 2
 
 
+def test_the_stories_run_in_the_folder_where_other_rules_begin_by_the_same_event() -> None:
+    """Which say the same templates to the same people, and write."""
+    ask = ASK.replace("approved}}", "approved}, unless: {rights.needs_signature: true}}")
+    idle = f"steps:\n{ask}  - after: 2 days\n    tell: rights_manager\n    say: told\n"
+    proof = proof_of(first=idle, second=GOOD, third=idle.replace("2 days", "1 day"))  # which plays them
+    assert {example.broken for example in proof.found} >= {Property.ENDS, Property.OUTCOME, Property.RACE}
+
+
 BY_ITSELF = """\
 steps:
   - ask: rights_holder
