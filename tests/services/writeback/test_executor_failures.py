@@ -12,7 +12,7 @@ from services.writeback.operation_mapping import load_mapping
 from services.writeback.store import WriteStore, enqueue_writes
 from services.writeback.write_state import StoredWrite
 from shared.contracts.consonance import MetadataField
-from shared.runtime.clock import SystemClock
+from shared.runtime.clock import SystemClock, machine_now
 from tests.dev.consonance.simulator_under_test import running_simulator
 from tests.services.writeback.samples import item, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import (
@@ -164,10 +164,12 @@ async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(p
         (due,) = await store.fetch_due([], 1)
         stored = await store.fetch(due)
         assert stored is not None
+        began = machine_now()
         executing = asyncio.create_task(WriteExecutor(store, client, capabilities, may_land).execute(stored))
         while not await simulator.tell("GET", "log?operation=updateWork"):
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.5)  # the second request is on its way
+        assert await pool.fetchval("select asked_at from writes") - began > timedelta(seconds=2)
         executing.cancel()
         async with running_worker(postgres_database, simulator, client, may_land) as writeback:
             await writeback.wait_until(lambda: finished(writeback))
