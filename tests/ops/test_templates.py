@@ -299,7 +299,9 @@ _WAITING = """
     )
     select 'penrose', 'm' || name, 'p', 'acquisitions', 1, 'waiting', reason, '{}', '{}', name, 'en', 'never', now(),
         now(), now(), now(), 'e', 's'
-    from (values ('hello_v1', 'template_paused'), ('gone_v1', 'template_missing')) as t (name, reason)
+    from (values
+        ('hello_v1', 'template_paused'), ('gone_v1', 'template_missing'), ('refused_v1', 'template_throttled')
+    ) as t (name, reason)
 """
 
 
@@ -328,4 +330,5 @@ async def test_the_status_tells_the_accounts_apart(
         (ACCOUNT, "hello_v1", "APPROVED", 0),
         (OTHER, "gone_v1", "MISSING", 1),
         (OTHER, "hello_v1", "PAUSED", 1),
+        (OTHER, "refused_v1", "UNKNOWN", 1),
     ]
