@@ -133,8 +133,9 @@ class MessageStore:
         chats = {(message.person_id, message.line) for message in messages}
         columns = [list(column) for column in zip(*sorted(chats), strict=True)]
         lane = min(_LANES[message.lane] for message in messages)
-        ids = [message.message_id for message in messages]
-        await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane, now)
+        if await connection.fetchval(QUERIES.has_less_urgent, self.tenant, sorted({line for _, line in chats}), lane):
+            ids = [message.message_id for message in messages]
+            await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane, now)
 
     async def amend_templates(self, connection: Connection, amendments: Sequence[AmendMessage], now: datetime) -> None:
         """Another fallback or consent of messages that have not gone; what waits for its template is planned anew."""

@@ -75,6 +75,16 @@ insert into withdrawals (tenant, message_id, reason, at)
 select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (message_id, reason)
 on conflict (tenant, message_id) do nothing;
 
+-- name: has_less_urgent
+-- Whether anything waits on these lines, or is in flight, in a less urgent lane than $3. Mostly nothing does, and to look at each
+-- chat (raise_earlier) costs ten times as much.
+select exists (
+    select from unnest($2::text[]) as lines (line)
+    where (select max(m.lane) from messages m where m.tenant = $1 and m.state = 'waiting' and m.line = lines.line) > $3
+) or exists (
+    select from messages where (tenant = $1) is true and state = 'intent' and lane > $3
+);
+
 -- name: raise_earlier
 -- What waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one,
 -- which may have a share of the portfolio's people kept for it.
@@ -129,7 +139,7 @@ with due as materialized (
                 from messages one
                 where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
                     and one.not_before <= $6 and (one.hold_until is null or one.hold_until <= $7) and one.tenant = $1
-                    and one.set_aside is null and one.person_id <> all ($8::text[])
+                    and one.set_aside is null and one.person_id not in (select unnest($8::text[]))
                 order by one.not_before, one.sequence
                 limit $11
             ) as looked_at
@@ -152,7 +162,9 @@ with due as materialized (
         order by t.reported_at desc limit 1
     ) as one
 )
-select m.*, w.opened_at, t.status as template_status, t.category as template_category,
+select m.message_id, m.person_id, m.line, m.lane, m.content, m.requested_at, m.expires_at, m.template_only, m.attempts,
+    m.mandatory, m.open_hours, m.request_event, m.correlation_id, m.traceparent, m.rule, m.asked_lane, m.decided_at, m.place,
+    m.row_version, w.opened_at, t.status as template_status, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
     coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
@@ -180,7 +192,7 @@ with due as materialized (
         from messages one
         where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
             and one.not_before <= $4 and (one.hold_until is null or one.hold_until <= $9) and one.tenant = $1
-            and one.set_aside is null and one.person_id <> all ($10::text[])
+            and one.set_aside is null and one.person_id not in (select unnest($10::text[]))
         order by one.not_before, one.sequence
         limit $6
     ) as d

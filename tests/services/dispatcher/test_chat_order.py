@@ -87,6 +87,17 @@ async def test_a_bulk_message_before_a_critical_one_of_its_chat_goes_with_it(dis
     assert requested == 2
 
 
+async def test_a_bulk_message_in_flight_gets_the_lane_of_a_critical_one_of_its_chat(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    """Where it has to go again, the critical one waits for it."""
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request("m1", lane=Lane.BULK))
+    await dispatcher.pool.execute("update messages set state = 'intent'")
+    await dispatcher.handle(send_request("m2", lane=Lane.CRITICAL))
+    assert await dispatcher.pool.fetchval("select lane from messages where message_id = 'm1'") == 0
+
+
 async def test_what_is_kept_from_the_bulk_lets_an_alert_go_at_once(dispatcher: DispatcherUnderTest) -> None:
     await _bulk_before(dispatcher)
     await dispatcher.wait_until_idle()

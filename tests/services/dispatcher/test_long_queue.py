@@ -43,6 +43,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "store: hold_followers": (
         _TENANT, _LINES, _LANES, _NOW, _NOW, 1000, MANY_FOLLOWERS, MAY_BE_PASSED, _NOW, [],
     ),
+    "store: has_less_urgent": (_TENANT, ["main"], 2),
     "store: begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ["m0", "m2"], ["template"] * 2, ["t"] * 2),
     "store: postpone": (_TENANT, ["m0", "m2"], [_NOW] * 2, ["pair_rate"] * 2, ["1"] * 2),
     "store: release_followers": (_TENANT, ["p0", "chat0"], ["main"] * 2, MAY_BE_PASSED),
