@@ -1,4 +1,8 @@
-"""The dispatcher beside a bare client loop: messages per second from Kafka through store and planner to a provider."""
+"""The dispatcher beside two floors: messages per second from Kafka through store and planner to a provider.
+
+The first floor is a bare client loop, which forgets everything: no sender that keeps its promise comes near it. The
+second does the least that the promise asks for (floor_sender.py), and says what planning and order cost.
+"""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -63,6 +67,22 @@ class _SendRounds:
         )
         return float(measured["messages"] / measured["seconds"])
 
+    async def measure_durable_floor(self) -> float:
+        """It sends the requests of the last round once more."""
+        layout = self.environment.layout
+        measured = await run_tool(
+            "floor_sender",
+            "--kafka",
+            self.environment.kafka,
+            "--postgres",
+            self.environment.stack.neighbours.postgres_dsn,
+            "--url",
+            layout.whatsapp_url + MESSAGES_PATH,
+            "--at-once",
+            str(_CONCURRENCY),
+        )
+        return float(measured["messages"] / measured["seconds"])
+
     async def _received(self) -> int:
         return int((await self._counted())["count"])
 
@@ -93,6 +113,11 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
         yield compare_with_floor(
             "dispatcher: messages to the provider",
             await measure_in_turns(rounds.measure_ours, rounds.measure_floor),
+            _TARGET,
+        )
+        yield compare_with_floor(
+            "dispatcher: beside a sender that loses nothing",
+            await measure_in_turns(rounds.measure_ours, rounds.measure_durable_floor),
             _TARGET,
         )
 

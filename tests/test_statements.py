@@ -30,7 +30,9 @@ async def test_postgresql_understands_every_statement(postgres_database: str) ->
     wrong, prepared = [], 0
     connection = await asyncpg.connect(postgres_database)
     try:
-        await connection.execute(load_queries(str(ROOT / "bench" / "floor_rules.py"), "floor_rules.sql").create_tables)
+        for floor in ("floor_rules", "floor_sender"):
+            tables = load_queries(str(ROOT / "bench" / f"{floor}.py"), f"{floor}.sql").create_tables
+            await connection.execute(tables)
         for path in _files():
             queries = load_queries(str(path), path.name)
             for name in QUERY_NAME.findall(path.read_text("utf-8")):
