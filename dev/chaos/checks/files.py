@@ -136,8 +136,18 @@ class RunFiles:
 
     @cached_property
     def withdrawals(self) -> Mapping[str, RecordedEvent]:
-        withdrawn = (record for record in self.topic("messages.requested") if "body" not in record.data)
+        withdrawn = (record for record in self.topic("messages.requested") if "reason" in record.data)
         return {record.data["message_id"]: record for record in withdrawn}
+
+    @cached_property
+    def hours(self) -> Mapping[str, list[list[Any]]]:
+        """By message id, the hours that its request and each amendment name; without any it may leave at any."""
+        found = {one: [asked.data.get("open_hours") or []] for one, asked in self.requested.items()}
+        for record in self.topic("messages.requested"):
+            amended = record.data.get("open_hours")
+            if "body" not in record.data and amended is not None:
+                found.setdefault(record.data["message_id"], []).append(amended)
+        return found
 
     @cached_property
     def outcomes(self) -> Mapping[str, list[RecordedEvent]]:

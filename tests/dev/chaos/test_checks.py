@@ -341,3 +341,12 @@ def test_a_decision_may_know_a_stop_that_was_decided_after_its_instant() -> None
     late = next(row for row in run.rows["topics"] if row["event"]["id"] == "d-e-batch")
     late["seen_at"] += 60
     assert "lost notice" not in {found.check for found in violations(run)}
+
+
+def test_a_message_whose_hours_were_amended_may_leave_in_those_and_is_not_withdrawn() -> None:
+    run = clean()
+    _in_the_night(run)
+    hours = [{"opens": iso(20), "closes": iso(30)}]
+    data = {"message_id": "m-notice", "person_id": ANNA, "open_hours": hours}
+    run.record("messages.requested", "messages.amendment.requested", "a-m-notice", 15, data)
+    assert {found.check for found in violations(run)}.isdisjoint({"sent in quiet hours", "withdrawal without an end"})

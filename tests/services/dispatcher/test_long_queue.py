@@ -116,7 +116,8 @@ _COUNTING = {
 
 _ON_A_CHANGE = {
     "store": """
-        add_messages lock_templates_of_open save_contents add_early_withdrawals raise_earlier release_other_chains
+        add_messages lock_templates_of_open save_contents save_open_hours add_early_withdrawals raise_earlier
+        release_other_chains
         release_for_people line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
         keep_early_statuses save_people were_merged follow_merges move_messages move_windows open_windows close_windows
         release_for_windows lock_throttles save_throttles delete_throttles
