@@ -213,7 +213,7 @@ async def document_not_allowed(context: FailureContext) -> AsyncIterator[None]:
 
 async def _attach(context: FailureContext, address: str) -> None:
     message_id = f"{context.next_number():032d}"
-    document = {"address": address, "name": "cover"}
+    document = {"address": address, "name": "cover", "optional": False}
     event = context.golden("messages.message.requested.v1+document", message_id=message_id, document=document)
     await context.publish("messages.requested", event)
 
