@@ -114,7 +114,7 @@ class DispatcherHandler:
         await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
     async def _amend(self, tx: Transaction, amendments: Sequence[AmendMessage]) -> None:
-        """The message keeps its row and its place, so it goes once, as one template or the other."""
+        """A message keeps its row and its place, so it goes once, whatever of it changes while it waits."""
         if calls := [one for one in amendments if (one.fallback, one.marketing_consent) != (None, None)]:
             await self.store.amend_templates(tx.connection, calls, tx.now)
         hours = {one.message_id: one.open_hours for one in amendments if one.open_hours is not None}

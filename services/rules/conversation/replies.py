@@ -29,12 +29,7 @@ from services.rules.conversation.handover import (
     repeat_withdrawn_offers,
     report_unclaimed,
 )
-from services.rules.conversation.outbound import (
-    MessageDraft,
-    notice_draft,
-    send_to_person,
-    withdraw_messages,
-)
+from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import awaited_people, is_of_handover, owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
@@ -83,7 +78,7 @@ def _is_repeated(chain: Chain, given: GivenAnswer) -> bool:
 def _say_again(
     context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, message: MessageReceived
 ) -> Chain:
-    """Reply to a repeated tap; nothing is recorded, asked or handed over twice, and no other person hears of it."""
+    """Reply to a repeated tap; nothing is recorded, asked or handed over twice, and no other person is told."""
     if answer.tell is not None and answer.tell.who == ("sender",):
         return send_answer_message(context, chain, step, answer, message.person_id)
     say = "noted" if answer.hand_over is None else "handed_over"

@@ -29,11 +29,13 @@ def opening(of: WorkingCalendar, now: datetime) -> datetime:
 
 @lru_cache(maxsize=4096)
 def expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
+    """When a message that is requested ``now`` is given up; working time counts by the person's calendar."""
     return of.add(now, within)
 
 
 @lru_cache(maxsize=4096)
 def hours_until(of: WorkingCalendar, now: datetime, until: datetime) -> OpenSpans:
+    """The open hours that begin before ``until``; none where no opening does."""
     return tuple(OpenSpan(opens=opens, closes=closes) for opens, closes in of.open_hours(now, until, _MOST_OPEN_HOURS))
 
 
