@@ -243,7 +243,7 @@ class Sender:
                     used_at = await _keep_alive(connection, used_at)
         finally:
             self._claimer = None
-            self.in_flight.cancel_all()  # their withdrawals would not be heard
+            self.in_flight.cancel_all()  # no notice of their withdrawal would come
             self._give_back(claimer.unconfirmed)
             await asyncio.shield(self.drain())
 

@@ -60,7 +60,7 @@ async def test_a_refused_secret_is_named_and_takes_nothing_out_of_service() -> N
     assert await readiness({"kafka": no}, refused) == (503, "kafka\nSTET_CONSONANCE_KEY: refused\n")
 
 
-async def test_who_must_know_hears_of_an_answer_that_keeps_requests_away() -> None:
+async def test_an_answer_that_keeps_requests_away_is_reported() -> None:
     heard: list[str] = []
     health = Health(driven=False, checks={"kafka": yes})
     health.on_unready.append(lambda: heard.append("unready"))

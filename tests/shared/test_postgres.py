@@ -144,7 +144,7 @@ async def test_much_that_leaves_stays_in_order(postgres_database: str) -> None:
     await connection.close()
 
 
-async def test_the_relay_hears_of_what_leaves(postgres_database: str) -> None:
+async def test_the_relay_is_notified_of_what_leaves(postgres_database: str) -> None:
     heard = asyncio.Event()
     connection, relay = await connect(postgres_database, "rules"), await connect(postgres_database, "rules")
     await relay.add_listener(outbox_channel("rules"), lambda *_: heard.set())

@@ -208,7 +208,7 @@ def _add_candidate(
 # ------------------------------------------------------------------ the ``unless`` of a step, for each person
 
 _WITHOUT_ROLE = frozenset({"sender", "unanswered", "told", "awaited", "owner"})
-"""The words in place of a role for people whom the chain has reached, or heard of, before."""
+"""The words in place of a role for people whom the chain has written to, or who wrote to it, before."""
 
 
 def judged_for_each(step: Step) -> Condition | None:

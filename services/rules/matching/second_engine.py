@@ -282,7 +282,7 @@ class _Shard:
         return found
 
     def _match_fact(self, fact: Mapping[str, int]) -> list[RuleId]:
-        """Asserts one fact, hears what it fires, retracts it: what Host does, without spelling the fact three times."""
+        """Asserts one fact, notes what it fires, retracts it: what Host does, without encoding the fact three times."""
         encoded = orjson.dumps(fact).decode()
         try:
             code, state = durable_rules_engine.assert_fact(self.handle, encoded)

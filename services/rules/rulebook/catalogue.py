@@ -210,7 +210,7 @@ FACTS: tuple[CatalogueFact, ...] = (
         optional=True, values=Component, item=FieldType.TEXT,
     ),
     _fact(
-        FactGroup.RIGHTS, "rights.status", FieldType.TEXT, "The rights record's status as last heard.", optional=True,
+        FactGroup.RIGHTS, "rights.status", FieldType.TEXT, "The rights record's status as last seen.", optional=True,
         values=consonance.RightsStatus,
     ),
     _fact(

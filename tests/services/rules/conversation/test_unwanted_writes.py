@@ -21,7 +21,7 @@ _HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manag
         pytest.param("changed_meanwhile", True, "not_written", id="in conflict"),
     ],
 )
-def test_the_answerer_hears_why_nothing_was_written(detail: str, said: str, *, has_template: bool) -> None:
+def test_the_person_who_answered_is_told_why_nothing_was_written(detail: str, said: str, *, has_template: bool) -> None:
     book = own_rulebook()
     if not has_template:
         book = replace(book, templates={name: one for name, one in book.templates.items() if name != NOT_WANTED})
