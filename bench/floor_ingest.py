@@ -17,8 +17,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from shared.runtime.kafka import BATCH_BYTES, MAX_REQUEST_BYTES
-from shared.runtime.partitioner import partition
+from shared.runtime.kafka import BATCH_BYTES, MAX_REQUEST_BYTES, partition
 
 _TOPIC = "whatsapp.statuses"
 _TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -18,8 +18,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from shared.contracts.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED, PARTITIONS
-from shared.runtime.kafka import BATCH_BYTES, MAX_REQUEST_BYTES
-from shared.runtime.partitioner import partition
+from shared.runtime.kafka import BATCH_BYTES, MAX_REQUEST_BYTES, partition
 from shared.runtime.postgres import load_queries
 
 _SQL = load_queries(__file__, "floor_sender.sql")

@@ -23,8 +23,8 @@ from ops.command_line import (
 )
 from ops.cost_report import CostPart, Forecast, Planned, forecast_month, totals_by, unpriced_by_market
 from ops.database import operator_pool
-from services.dispatcher.charges import ChargeStore, next_month
-from services.dispatcher.cost_settings import CostSettings
+from services.dispatcher.budget import ChargeStore, next_month
+from services.dispatcher.settings import CostSettings
 from shared.clients.rate_card import ChargedMessages, PricedMessages, price_messages, spending_of
 from shared.runtime.postgres import Pool, load_queries
 

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from services.dispatcher.account_reader import LineReader, TemplateReader
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.audit import audit_hops
-from services.dispatcher.budget import Budget
-from services.dispatcher.charges import BudgetTerms, ChargeCounter, ChargeStore
+from services.dispatcher.budget import Budget, BudgetTerms, ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.documents import DocumentOpener, DocumentPreparer, MediaUploads, NoDocuments
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
-from services.dispatcher.line_reader import LineReader
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import EVERY_SECONDS, EVERY_SECONDS_ON_VIRTUAL_CLOCK, Reconciler
@@ -23,7 +22,6 @@ from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.store import MessageStore, PeopleStore
 from services.dispatcher.template_cache import TemplateCache
-from services.dispatcher.template_reader import TemplateReader
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions

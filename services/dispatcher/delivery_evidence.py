@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from services.dispatcher.charges import ChargeStore
+from services.dispatcher.budget import ChargeStore
 from services.dispatcher.delivery_reports import StatusReport, apply_status
 from services.dispatcher.message_state import SendEvidence, prove_sent
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater

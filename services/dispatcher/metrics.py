@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.dispatcher.open_hours import open_time
+from services.dispatcher.planner import open_time
 from services.dispatcher.provider_responses import (
     ERROR_CLASSES,
     SendAccepted,

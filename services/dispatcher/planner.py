@@ -4,18 +4,22 @@ It also judges the customer service window: each message or call of a person to 
 (docs/reference/whatsapp.md).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from services.dispatcher.open_hours import OpenHours, next_opening
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.templates import TemplateState
 from shared.contracts.messages import Lane, MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
+
+OpenHours = Sequence[datetime]
+"""Instants (business time), oldest first: an opening, its closing, the next opening, and so on. Without any, the
+message may leave at any hour."""
 
 _PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # a template whose state changes releases its messages earlier
 _TEMPLATE_WAITS = {
@@ -38,6 +42,22 @@ _OPENING_KINDS = frozenset(
     }
 )
 """Not reactions, edits and deletions: a window counted too short costs a template, one too long a failed message."""
+
+
+def next_opening(open_hours: OpenHours, now: datetime) -> datetime | None:
+    """``now`` where the message may leave, else the next opening, and None after the last closing."""
+    place = bisect_right(open_hours, now)
+    if not open_hours or place % 2:
+        return now
+    return open_hours[place] if place < len(open_hours) else None
+
+
+def open_time(open_hours: OpenHours, begins: datetime, ends: datetime) -> timedelta:
+    """How much of the time between two instants was open."""
+    if not open_hours:
+        return ends - begins
+    spans = zip(open_hours[::2], open_hours[1::2], strict=True)
+    return sum((max(min(ends, closes) - max(begins, opens), timedelta()) for opens, closes in spans), timedelta())
 
 
 class QueuedMessage(Struct, frozen=True):

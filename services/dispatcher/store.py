@@ -9,9 +9,8 @@ import orjson
 from msgspec import Struct, convert
 
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
-from services.dispatcher.open_hours import OpenHours
 from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
-from services.dispatcher.planner import QueuedMessage
+from services.dispatcher.planner import OpenHours, QueuedMessage
 from services.dispatcher.reasons import MAY_BE_PASSED, WAITS_OUTSIDE_WINDOWS, MessageReason
 from services.dispatcher.templates import TemplateState, known_state
 from shared.contracts.contacts import PersonObserved

@@ -16,7 +16,7 @@ from services.dispatcher import metrics
 from shared.contracts.ids import TenantId, partition_key
 from shared.contracts.topics import PARTITIONS, Topic
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
-from shared.runtime.partitioner import partition_for_key
+from shared.runtime.kafka import partition_for_key
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Partition, read_progress
 

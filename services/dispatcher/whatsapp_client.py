@@ -27,7 +27,7 @@ from services.dispatcher.provider_responses import (
     parse_response,
 )
 from services.dispatcher.reasons import MessageReason
-from shared.clients.libcurl import request_options
+from shared.clients.graph_api import request_options
 from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import annotate

@@ -68,11 +68,11 @@ async def start_by_role(parts: _Parts, stack: AsyncExitStack) -> None:
     if settings.ingest_role.receives:
         _start_receiving(parts)
     if settings.keeps_files:
-        from services.ingest.files import fetch_files  # noqa: PLC0415 -- an HTTP client and the stores, for files alone
+        from services.ingest.media.fetcher import fetch_files  # noqa: PLC0415 -- an HTTP client and the stores, for files alone
 
         await stack.enter_async_context(fetch_files(parts.process, settings, parts.metrics))
     if settings.ingest_role.polls:
-        from services.ingest.polling import poll  # noqa: PLC0415 -- an HTTP client, which receiving needs not
+        from services.ingest.poll.loop import poll  # noqa: PLC0415 -- an HTTP client, which receiving needs not
 
         await stack.enter_async_context(poll(parts.process, settings, parts.parking, parts.metrics))
 

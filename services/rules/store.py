@@ -52,7 +52,7 @@ from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
 from shared.runtime.clock import machine_now
 from shared.runtime.failures import LocksBusy
-from shared.runtime.partitioner import partition_guards
+from shared.runtime.kafka import partition_guards
 from shared.runtime.postgres import Connection, SharedLock, advisory_lock_key, load_queries, try_acquire_locks
 from shared.runtime.telemetry import get_logger
 

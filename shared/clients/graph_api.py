@@ -3,10 +3,13 @@
 ``GET`` and ``POST /{version}/{business account}/message_templates`` and ``POST /{version}/{template id}``. Meta counts
 these calls apart from sends: 200 an hour, 5,000 for an active account (docs/reference/whatsapp.md). The example of a
 document goes up by the Resumable Upload API: https://developers.facebook.com/docs/graph-api/guides/upload
-libcurl makes the calls, which the dispatcher has loaded for its sends.
+libcurl makes the calls, which the dispatcher has loaded for its sends, and makes those with the same options: no
+redirects, no proxy and no credentials of the environment, TLS 1.2. The certificates trusted are those that Python's
+``ssl`` names, so ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count.
 """
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,15 +20,32 @@ from urllib.parse import urlencode
 import orjson
 import pycurl
 
-from shared.clients.libcurl import request_options
 from shared.contracts.errors import Unavailable
 
+_CONNECT_SECONDS = 5.0
 _FIELDS = "id,name,language,status,category,previous_category,quality_score,rejected_reason,parameter_format,components"
 _PAGE = 100
 _MOST_PAGES = 200  # 6,000 templates are the most an account may have
 _SESSION = re.compile(r"upload:[^\s/#]+")
 _UPLOAD_TIMEOUT = timedelta(minutes=10)
 _TIMEOUT = timedelta(seconds=30)
+
+
+def request_options(timeout: timedelta) -> dict[int, object]:
+    """Options for ``Curl.setopt``; ``timeout`` is for a whole request."""
+    trusted = ssl.get_default_verify_paths()
+    options = {
+        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+        pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+        pycurl.FOLLOWLOCATION: 0,
+        pycurl.PROXY: "",
+        pycurl.NOSIGNAL: 1,
+        pycurl.CONNECTTIMEOUT_MS: int(_CONNECT_SECONDS * 1000),
+        pycurl.TIMEOUT_MS: int(timeout.total_seconds() * 1000),
+        pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+    }
+    files = {pycurl.CAINFO: trusted.cafile, pycurl.CAPATH: trusted.capath}
+    return options | {option: path for option, path in files.items() if path}
 
 
 class TemplateRefused(Exception):

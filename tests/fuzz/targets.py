@@ -29,7 +29,7 @@ from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.records import MAX_NAME_LENGTH, InvalidInput, KafkaRecord, WebhookContext
 from services.ingest.webhook_parser import PersonUpdate, parse_webhook
 from services.ingest.webhook_updates import KNOWN_ARRAYS, MAX_UPDATES
-from services.writeback.mutation_response import read_mutation_response
+from services.writeback.executor import read_mutation_response
 from services.writeback.protocol import MutationAnswer
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.topics import PARTITIONS
-from shared.runtime.partitioner import partition, partition_for_key
+from shared.runtime.kafka import partition, partition_for_key
 
 EVERY = list(range(PARTITIONS))
 

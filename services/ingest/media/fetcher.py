@@ -9,16 +9,18 @@ import base64
 import binascii
 import hashlib
 from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.ingest.media.file_store import FileStore
-from services.ingest.media.provider import MediaClient, MediaLink
-from services.ingest.media.queue import WaitingFile, WaitingFiles
-from services.ingest.media.scanner import Scan, Scanner
+from services.ingest.media.provider import MediaClient, MediaEndpoint, MediaLink
+from services.ingest.media.queue import MediaQueue, WaitingFile, WaitingFiles
+from services.ingest.media.scanner import ClamdScanner, NoScanner, Scan, Scanner
 from services.ingest.media.stored_files import object_key
 from services.ingest.metrics import FileOutcome, IngestMetrics
+from services.ingest.settings import IngestSettings
 from shared.clients.file_types import HEAD_BYTES, FileRefused, content_type
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import TenantId
@@ -27,8 +29,10 @@ from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, record_loop_error
 from shared.runtime.health import IdleStatus
 from shared.runtime.retry import Backoff
+from shared.runtime.service import Process
 from shared.runtime.telemetry import get_logger
 
+_MEGABYTE = 1_000_000
 _POLL_SECONDS = 0.5
 _FETCH_SECONDS = 180.0  # for one file of 100 MB over a slow line
 _LEASE = timedelta(seconds=_FETCH_SECONDS + 30)
@@ -259,3 +263,30 @@ def _read_digest(text: str) -> bytes | None:
         if len(digest) == _SHA256_BYTES:
             return digest
     return None
+
+
+@asynccontextmanager
+async def fetch_files(process: Process, settings: IngestSettings, metrics: IngestMetrics) -> AsyncIterator[None]:
+    """Within the context a task of the process fetches them. Raises Misconfigured for a store that cannot be opened."""
+    async with MediaClient(_endpoint(settings)) as client:
+        fetcher = MediaFetcher(
+            queue=MediaQueue(process.pool, process.clock, settings.tenant),
+            client=client,
+            store=FileStore(settings.media_store, settings.media_link),
+            scanner=ClamdScanner(settings.media_scanner) if settings.media_scanner else NoScanner(),
+            limits=FileLimits(settings.media_max_mb * _MEGABYTE, settings.media_types, settings.media_at_once),
+            metrics=metrics,
+        )
+        process.task("media", fetcher.run)
+        process.add_idle_check(fetcher.idle)
+        yield
+
+
+def _endpoint(settings: IngestSettings) -> MediaEndpoint:
+    return MediaEndpoint(
+        graph_url=settings.whatsapp_graph_url,
+        version=settings.whatsapp_graph_version,
+        token=settings.whatsapp_token.get_secret_value() if settings.whatsapp_token is not None else "",
+        hosts=settings.media_hosts,
+        numbers={str(line): number for line, number in settings.whatsapp_lines.items()},
+    )

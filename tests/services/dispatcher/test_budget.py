@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.dispatcher.budget import Budget, Sendable
-from services.dispatcher.charges import QUERIES, ChargeStore, month_of
+from services.dispatcher.budget import QUERIES, Budget, ChargeStore, Sendable, month_of
 from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.messages import Lane
 from shared.contracts.whatsapp import AccountReported

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services.dispatcher import metrics
-from services.dispatcher.line_reader import LineReader
+from services.dispatcher.account_reader import LineReader
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.whatsapp_client import NumberReport, WhatsAppClient
 from tests.services.dispatcher.dispatcher_under_test import TENANT, DispatcherUnderTest, wait_until

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.dispatcher.open_hours import next_opening, open_time
+from services.dispatcher.planner import next_opening, open_time
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import AmendMessage, OpenSpan
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported

@@ -9,8 +9,7 @@ import pytest
 
 import bench.backlog
 from services.dispatcher.account_store import AccountStore
-from services.dispatcher.budget import Budget
-from services.dispatcher.charges import ChargeStore
+from services.dispatcher.budget import Budget, ChargeStore
 from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.rate_limits import PORTFOLIO_PERIOD, RateUsage, SendLimits

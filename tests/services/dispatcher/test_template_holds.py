@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.dispatcher import metrics
+from services.dispatcher.account_reader import TemplateReader
 from services.dispatcher.handlers import TEMPLATES_CHANNEL
-from services.dispatcher.template_reader import TemplateReader
 from services.dispatcher.templates import TemplateReport
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
 from shared.contracts.ids import Line, MessageId, PersonId

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 from services.dispatcher.unread_partitions import UnreadPartitions
 from shared.contracts.ids import partition_key
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, PARTITIONS
-from shared.runtime.partitioner import partition_for_key
+from shared.runtime.kafka import partition_for_key
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Partition
 from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest

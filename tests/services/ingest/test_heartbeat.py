@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from services.ingest import app, polling
+from services.ingest import app
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.metrics import IngestMetrics
+from services.ingest.poll import loop
 from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
 from services.ingest.settings import IngestRole, IngestSettings
 from services.ingest.webhook_parser import PersonUpdate
@@ -219,7 +220,7 @@ async def test_a_process_that_gets_no_webhooks_confirms_nothing(
         found.append("polling")
         yield
 
-    monkeypatch.setattr(polling, "poll", poll)
+    monkeypatch.setattr(loop, "poll", poll)
     settings = IngestSettings.model_construct(
         tenant=TenantId("pelican"),
         ingest_role=IngestRole(role),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.writeback.mutation_response import read_mutation_response
+from services.writeback.executor import read_mutation_response
 from services.writeback.protocol import MutationAnswer
 
 
