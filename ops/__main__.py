@@ -13,6 +13,7 @@ from ops.environment import use_stack
 from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
 from shared.runtime.startup import collect_seldom
+from shared.runtime.telemetry import configure_command_logs
 
 _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.
@@ -85,6 +86,11 @@ COMMANDS = (
         "templates", "The message templates of the rules, and those of the WhatsApp business account.", _SET_UP
     ),
     LazyCommand(
+        "mapping",
+        "How writes go into your Consonance: the mapping file, and what your Consonance takes of it.",
+        _SET_UP,
+    ),
+    LazyCommand(
         "erase",
         "Erase a person from every table, topic and stored file within a day.",
         _CHANGE,
@@ -137,6 +143,7 @@ def _choose_settings(
         Path | None, typer.Option("--stack", metavar="FILE", help="Use the settings of a stack: .run/stack.json.")
     ] = None,
 ) -> None:
+    configure_command_logs()
     try:
         use_stack(stack)
     except Misconfigured as error:

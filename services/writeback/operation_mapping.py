@@ -1,7 +1,7 @@
 """The mapping file: how each operation is read and written through a tenant's GraphQL.
 
-A file is data only (YAML 1.2) and may extend another one beside it. All faults of a file are reported at once, each
-with file, line, column and the nearest right word.
+A file is data only (YAML 1.2) and may extend another one: one beside it, or one that comes along. All faults of a file
+are reported at once, each with file, line, column and the nearest right word.
 """
 
 import difflib
@@ -22,6 +22,7 @@ from shared.contracts.errors import Misconfigured
 from shared.contracts.writes import WriteOperation
 
 SETTING = "STET_CONSONANCE_MAPPING"
+_SHIPPED = Path(__file__).parent / "mapping"
 
 READ_VALUES: Mapping[WriteOperation, tuple[str, ...]] = {
     WriteOperation.APPLY_METADATA: ("current", "source", "ids"),
@@ -132,7 +133,7 @@ OperationMapping = Mapping[str, MappedOperation]
 
 class _MappingFile(_StrictModel):
     extends: NonEmpty | None = None
-    ways: dict[str, MappedOperation]
+    operations: dict[str, MappedOperation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +185,21 @@ def load_mapping(path: Path, extended_by: tuple[Path, ...] = ()) -> OperationMap
     except ValidationError as error:
         raise _misconfigured(_schema_faults(path, tree, error)) from None
     faults = [
-        _fault(path, tree, ("ways", name, *place), sentence)
-        for name, mapped in file.ways.items()
+        _fault(path, tree, ("operations", name, *place), sentence)
+        for name, mapped in file.operations.items()
         for place, sentence in _semantic_faults(mapped)
     ]
     if faults:
         raise _misconfigured(faults)
     extending = (*extended_by, path.resolve())
-    inherited = load_mapping(path.parent / file.extends, extending) if file.extends else {}
-    return {**inherited, **file.ways}
+    inherited = load_mapping(_extended(path, file.extends), extending) if file.extends else {}
+    return {**inherited, **file.operations}
+
+
+def _extended(path: Path, name: str) -> Path:
+    """The file of this name beside ``path``; where there is none, the one that comes along, if there is one."""
+    beside, shipped = path.parent / name, _SHIPPED / name
+    return shipped if shipped.exists() and not beside.exists() else beside
 
 
 def _load_tree(path: Path) -> CommentedMap:
@@ -210,7 +217,7 @@ def _load_tree(path: Path) -> CommentedMap:
     except (YAMLError, ValueError, LookupError) as error:  # of a character or a number, which have no location
         raise Misconfigured(SETTING, f"{path}: the file cannot be read: {str(error).partition(chr(10))[0]}") from None
     if not isinstance(tree, CommentedMap):
-        raise _misconfigured([MappingFault(path.name, 1, 1, "a mapping file holds ways")])
+        raise _misconfigured([MappingFault(path.name, 1, 1, "a mapping file holds operations")])
     return tree
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, HttpUrl
 from shared.runtime.credentials import AccessKey
 from shared.runtime.settings import KeepChainsDays, KeepMediaDays, ServiceSettings, graphql_endpoint
 
-_MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
+SHIPPED_MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 
 
 class WritebackSettings(ServiceSettings):
@@ -31,10 +31,10 @@ class WritebackSettings(ServiceSettings):
         Field(
             description=(
                 "The mapping file; what your Consonance cannot do becomes a manual task, never a claimed success. "
-                "By default `services/writeback/mapping/extended.yaml`."
+                "By default `services/writeback/mapping/extended.yaml`; `stet mapping` says what is possible."
             ),
         ),
-    ] = _MAPPING
+    ] = SHIPPED_MAPPING
     consonance_timeout: Annotated[float, Field(gt=0, description="Seconds for a request to Consonance.")] = 15.0
     consonance_may_land: Annotated[
         float,

@@ -61,6 +61,32 @@ def configure_logs(
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(finish, sys.stderr)], force=True)
 
 
+def configure_command_logs() -> None:
+    """Write warnings and errors for a person, on stderr: on stdout is what a command prints.
+
+    The stream is looked up for each line, and nothing but the processors is changed, so tests may capture both.
+    """
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _drop_information,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_error_path,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    stamina.instrumentation.set_on_retry_hooks(())  # its own hook would log the texts of errors
+
+
+def _drop_information(_: Any, method: str, event: LogEvent) -> LogEvent:
+    """Raises DropEvent for a line that only tells what goes on."""
+    if method in {"debug", "info"}:
+        raise structlog.DropEvent
+    return event
+
+
 def _json_line(_: Any, __: str, event: LogEvent) -> str:
     return orjson.dumps(event, default=str).decode()
 

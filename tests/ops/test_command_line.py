@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+import structlog
 import typer
 from typer.testing import CliRunner
 
@@ -12,6 +14,8 @@ from ops.changes import current_person
 from ops.command_line import READER_GONE, print_lines, run
 from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
+from shared.runtime.telemetry import get_logger
+from tests.ops.stet_command import run_stet
 
 CALLS = [
     ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
@@ -181,3 +185,22 @@ run(command())
     command = [sys.executable, "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)  # noqa: S603 -- ours
     assert "an attempt failed" not in ended.stderr
+
+
+@pytest.fixture
+def unchanged_logs() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("unchanged_logs")
+def test_what_is_logged_stands_between_no_lines_of_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """The clients that services use log in commands, too."""
+    assert run_stet("mapping", "inputs") == 0
+    capsys.readouterr()
+    get_logger().info("kafka.connected")
+    get_logger().warning("secret.refused", setting="STET_CONSONANCE_KEY")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "kafka.connected" not in printed.err
+    assert "secret.refused" in printed.err

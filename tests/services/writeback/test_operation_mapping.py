@@ -11,7 +11,7 @@ from shared.contracts.errors import Misconfigured
 
 MAPPINGS = Path(services.writeback.__file__).parent / "mapping"
 GOOD = """\
-ways:
+operations:
   milestone:
     operation: milestone.complete
     read:
@@ -82,8 +82,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_extends_itself_is_named(tmp_path: Path) -> None:
-    (tmp_path / "other.yaml").write_text(GOOD.replace("ways:", "extends: m.yaml\nways:"))
-    (fault,) = faults(tmp_path, GOOD.replace("ways:", "extends: other.yaml\nways:"))
+    (tmp_path / "other.yaml").write_text(GOOD.replace("operations:", "extends: m.yaml\noperations:"))
+    (fault,) = faults(tmp_path, GOOD.replace("operations:", "extends: other.yaml\noperations:"))
     assert fault.endswith("m.yaml: this file extends itself")
 
 
@@ -95,7 +95,7 @@ def test_no_content_of_a_file_raises_anything_but_misconfigured(tmp_path: Path, 
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_bytes("ways: {é: 1}".encode("latin-1"))
+    (tmp_path / "m.yaml").write_bytes("operations: {é: 1}".encode("latin-1"))
     with pytest.raises(Misconfigured, match="not written in UTF-8"):
         load_mapping(tmp_path / "m.yaml")
 
