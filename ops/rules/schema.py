@@ -9,7 +9,7 @@ import typer
 
 from ops.command_line import ExitCode, print_error, print_lines
 from ops.rules.folder import refuse_unwritable, require_folder
-from services.rules.scenario.json_schemas import FILE_KINDS, json_schema, write_schemas
+from services.rules.analysis.reference import FILE_KINDS, json_schema, write_schemas
 
 
 def schema_command(

@@ -15,9 +15,15 @@ from services.writeback.attachments import MediaFile, file_locks, late_append, l
 from services.writeback.changes import decision_key, idempotency_key
 from services.writeback.comparison import EarlierWrites, WriteReason
 from services.writeback.evidence_store import append_evidence, draft_of_write
-from services.writeback.outcome_events import approved_event, outcome_event
 from services.writeback.protocol import ComparedChange, MutationAnswer, SettleWrite, WriteAttempt
-from services.writeback.write_state import StoredWrite, WriteEvent, source_states, target_state
+from services.writeback.write_state import (
+    StoredWrite,
+    WriteEvent,
+    approved_event,
+    outcome_event,
+    source_states,
+    target_state,
+)
 from shared.contracts import topics
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event

@@ -1,23 +1,30 @@
-"""Types for secrets, checked at start, and the keyed hash that stands for personal data in ids, keys and logs.
+"""Secrets: their types, checked at start; the watch of their files; the keyed hash that stands for personal data.
 
 With a secret that cannot be right, a service would start, and then refuse or accept every request. No error quotes a
 secret. Meta documents no format of its app secrets (32 hexadecimal digits today), so only a value that cannot be one is
 refused.
 """
 
+import asyncio
 import base64
 import binascii
+import hashlib
 import hmac
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
+from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import PersonId, length_prefixed
 from shared.runtime.metrics import Metrics, label
+from shared.runtime.telemetry import get_logger
 
+log = get_logger()
 SECRET_REFUSED = Metrics.of("ingest", "dispatcher", "writeback").gauge(
     "stet_secret_refused",
     "1 while the other side refuses the secret, or while signatures come and none is made with it, else 0.",
@@ -116,3 +123,89 @@ class Pseudonymizer:
     def visitor_id(self, tenant: str, address: str) -> PersonId:
         """The person id of a person known only by the address (BSUID, else phone) they first wrote from."""
         return PersonId("v" + self.hash(tenant, "visitor", address))
+
+
+# ------------------------------------------------------------------ files that change
+
+_CHECK_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRestart:
+    """``within``: the seconds from which the moment is drawn. ``read`` reads the settings, or raises Misconfigured."""
+
+    within: float
+    read: Callable[[], object]
+    end: Callable[[], None]
+
+
+class SecretFilesWatch:
+    """Notices that a file of secrets or certificates changed after the start, and ends the process where it may.
+
+    Kubernetes replaces the files of a Secret in a running pod. A service reads them once, at its start, so a changed
+    file counts after a restart. With the setting for it, the process ends like on SIGTERM once the new files are seen
+    to be usable, and the kubelet starts it again. Replicas draw their moments, so that they do not end together.
+
+    ``files`` were read at the start; in ``folder`` every file counts. Without ``restart`` a person has to act.
+    """
+
+    def __init__(self, folder: Path | None, files: Iterable[Path], restart: SecretRestart | None = None) -> None:
+        self._folder = folder
+        self._files = tuple(files)
+        self._restart = restart
+        self._seconds = _CHECK_SECONDS if restart is None else min(_CHECK_SECONDS, restart.within)
+        self._first = self._digests()
+        self._changed: frozenset[str] = frozenset()
+        self._refused: dict[str, bytes] = {}
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds)
+            await self.check()
+            if self._changed and self._restart is not None:
+                await self._end_when_due(self._restart)
+
+    async def check(self) -> None:
+        """Log what changed since the last check. A file that is again as it was at the start counts as unchanged."""
+        changed = _differences(self._first, await asyncio.to_thread(self._digests))
+        for name in sorted(changed - self._changed):
+            hint = "restart this service" if self._restart is None else "it restarts by itself"
+            log.warning("secret.changed", name=name, hint=hint)
+        self._changed = changed
+
+    async def detail(self) -> str:
+        """A detail of readiness: the files whose content changed since it was read; empty where there are none."""
+        names = ", ".join(sorted(self._changed))
+        if self._refused:
+            return f"{names}: changed since the start, and not usable: the log says why (restart.refused)"
+        return f"{names}: changed since the start; restart this service" if names else ""
+
+    async def _end_when_due(self, restart: SecretRestart) -> None:
+        """End the process at a moment of its own, unless the files are as before by then, or cannot be used."""
+        now = await asyncio.to_thread(self._digests)
+        if now == self._refused:
+            return
+        seconds = random.uniform(0, restart.within)
+        log.info("restart.scheduled", seconds=round(seconds, 1))
+        await asyncio.sleep(seconds)
+        await self.check()
+        if not self._changed:
+            return
+        now = await asyncio.to_thread(self._digests)
+        try:
+            await asyncio.to_thread(restart.read)
+        except Misconfigured as fault:
+            self._refused = now
+            log.warning("restart.refused", fault=str(fault), hint="correct the Secret; the former files stay in use")
+            return
+        log.warning("restart.started", name=", ".join(sorted(self._changed)))
+        restart.end()
+
+    def _digests(self) -> dict[str, bytes]:
+        listed = sorted(self._folder.iterdir()) if self._folder is not None else []
+        files = {path.name: path for path in (*self._files, *listed) if path.is_file()}
+        return {name: hashlib.sha256(path.read_bytes()).digest() for name, path in files.items()}
+
+
+def _differences(first: Mapping[str, bytes], now: Mapping[str, bytes]) -> frozenset[str]:
+    return frozenset(name for name in first.keys() | now.keys() if first.get(name) != now.get(name))

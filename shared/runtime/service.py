@@ -23,6 +23,7 @@ from shared.contracts.topics import SERVICES, Topic
 from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler, inbox_expiries
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
+from shared.runtime.credentials import SecretFilesWatch, SecretRestart
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS, repeat
 from shared.runtime.health import UNNOTICED_SECONDS, Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
@@ -33,7 +34,6 @@ from shared.runtime.postgres import Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
 from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
-from shared.runtime.secret_files import SecretFilesWatch, SecretRestart
 from shared.runtime.settings import ServiceSettings, load_settings, secrets_folder
 from shared.runtime.startup import keep_what_was_started
 from shared.runtime.telemetry import configure_logs, error_location, get_logger

@@ -7,6 +7,7 @@ import pytest
 from ops.command_line import ExitCode
 from ops.rules.reference import MARK, PATH
 from services.rules.analysis.reference import (
+    FILE_KINDS,
     event_entries,
     operation_entries,
     reference_markdown,
@@ -16,7 +17,6 @@ from services.rules.analysis.reference import (
 from services.rules.rulebook.catalogue import EVENTS
 from services.rules.rulebook.model import Operator
 from services.rules.rulebook.rule_schema import RuleFile
-from services.rules.scenario.json_schemas import FILE_KINDS
 from tests.ops.stet_command import run_stet
 
 

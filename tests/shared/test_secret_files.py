@@ -6,7 +6,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from shared.runtime.secret_files import SecretFilesWatch, SecretRestart
+from shared.runtime.credentials import SecretFilesWatch, SecretRestart
 
 
 async def test_a_changed_secret_or_certificate_is_named_once_and_asks_for_a_restart(tmp_path: Path) -> None:

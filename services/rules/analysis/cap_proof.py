@@ -22,10 +22,10 @@ from services.rules.analysis.opening import (
     read_step,
     repeated,
 )
-from services.rules.conversation.caps import period_start
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import is_staff, working_hours
+from services.rules.conversation.send_hours import period_start
 from services.rules.rulebook.model import Cap, Field, Rule, Rulebook
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.ids import PersonId, RuleId

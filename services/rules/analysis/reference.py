@@ -1,12 +1,14 @@
 """The reference for authors, read off the models: events, facts, operations, keys of the files, verbs, times, reasons.
 
-``stet rules reference --write`` keeps docs/rules/reference.md equal to it.
+``stet rules reference --write`` keeps docs/rules/reference.md equal to it. The JSON Schemas of the files, by which an
+editor completes keys and underlines what is wrong, come of the same models.
 """
 
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import orjson
@@ -15,15 +17,19 @@ from pydantic import TypeAdapter
 from services.rules.conversation.context import ExclusionReason
 from services.rules.rulebook import step_schema, times
 from services.rules.rulebook.catalogue import EVENTS, FACTS, FieldSpec, FieldType, fields_of_model
+from services.rules.rulebook.loader import SCHEMAS
 from services.rules.rulebook.schema import Section, meanings_of
 from services.rules.rulebook.write_validation import OPERATION_INPUTS
-from services.rules.scenario.json_schemas import FILE_KINDS
-from services.rules.scenario.story_file import UnknownStep
+from services.rules.scenario.story_file import Story, UnknownStep
 from shared.clients.working_calendar import TimeUnit
 from shared.contracts.golden import golden
 from shared.contracts.vocabulary import Role
 from shared.contracts.writes import WriteInput, WriteOperation
 
+FILE_KINDS: Mapping[str, Any] = {**SCHEMAS, "test": list[Story]}
+"""The types of what a file of each kind holds."""
+SCHEMA_FOLDER = ".schema"
+"""The folder within a folder of rules that has the schemas; names with a dot are no rule files."""
 _IN_EVERY_EVENT = ("work", "actor", "version")
 """Fields that are described once, and not with each event."""
 _LONGEST_EXAMPLE = 60
@@ -340,3 +346,47 @@ def _section_lines(title: str, entry: SectionEntry, heading: str = "###") -> Ite
             name = f"`{key.key}`" + (", required" if key.required else "")
             yield _row(name, key.takes, key.sentence)
         yield ""
+
+
+# ------------------------------------------------------------------ JSON Schemas
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The schema of a kind of file; what the models check beyond it, ``stet rules check`` says."""
+    schema = _plain(TypeAdapter(FILE_KINDS[kind]).json_schema())
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{kind} file of Stet",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def schema_files() -> dict[str, str]:
+    """The name and the text of each schema file."""
+    return {
+        f"{kind}.schema.json": f"{json.dumps(json_schema(kind), indent=1, ensure_ascii=False)}\n" for kind in FILE_KINDS
+    }
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write them below a folder of rules."""
+    written = []
+    for name, text in schema_files().items():
+        path = folder / SCHEMA_FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+        written.append(path)
+    return written
+
+
+def _plain(schema: Any) -> Any:
+    """A value that fits two forms of a union is right, so one of them is enough; titles made of names say nothing."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        "anyOf" if key == "oneOf" else key: _plain(value)
+        for key, value in schema.items()
+        if key != "discriminator" and not (key == "title" and isinstance(value, str))
+    }

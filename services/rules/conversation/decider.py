@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from services.rules.conversation import amendments, consent, inbound, merges, outcomes, unless
+from services.rules.conversation import amendments, consent, inbound, merges, outcomes, release
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
@@ -110,7 +110,7 @@ class Decider:
         context.add_reason(Reason.STEP_DUE, chain)
         context.facts.chains.setdefault(chain.chain_id, chain)
         others = [one for one in release_together(context, chain) if one != chain.chain_id]
-        advance(context, unless.withdraw_excepted(context, context.facts.chains[chain.chain_id]))
+        advance(context, release.withdraw_excepted(context, context.facts.chains[chain.chain_id]))
         for other in others:
             context.add_reason(Reason.STEP_DUE, context.facts.chains[other])
             advance(context, context.facts.chains[other])
@@ -185,7 +185,7 @@ class Decider:
             end_chains(context, trigger, self._until_holds)
             if matched := self._match_rules(trigger):
                 start_chains(context, trigger, matched)
-        unless.withdraw_by_facts(context, fact_tags(event.data))
+        release.withdraw_by_facts(context, fact_tags(event.data))
 
     def _start_period(self, context: DecisionContext, event: Event, data: PeriodStarted) -> None:
         """A recurring rule is due: start it, and no other rule, where its condition holds.

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
-from services.rules.conversation import button_ids, caps, rendering, template_calls
+from services.rules.conversation import button_ids, rendering, send_hours, template_calls
 from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
@@ -174,9 +174,9 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
         opens = opening(working_hours(context.rulebook, person), context.now)
         return chain.with_message(chain_message.replace(held_until=opens))
     if context.rulebook.tenant.caps and not is_free:
-        if not caps.has_room(context, person):
+        if not send_hours.has_room(context, person):
             return _hold_for_room(context, chain, chain_message, person)
-        caps.count_message(context, person.person_id, chain_message.message_id)
+        send_hours.count_message(context, person.person_id, chain_message.message_id)
     return request_now(context, chain, chain_message, person)
 
 
@@ -221,7 +221,7 @@ def drop_message(context: DecisionContext, chain: Chain, message: ChainMessage, 
 
 def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
     """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
-    since, until = message.waits_since or context.now, caps.next_room(context, person)
+    since, until = message.waits_since or context.now, send_hours.next_room(context, person)
     if until > expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
         return drop_message(context, chain, message, ExclusionReason.CAPPED)
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))
@@ -476,7 +476,7 @@ def withdraw_messages(
         if (delivery not in MAY_GO and delivery is not DeliveryState.ACCEPTED) or not is_meant(chain_message):
             continue
         if delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
-            caps.uncount_message(context, chain_message.message_id, chain_message.person_id)
+            send_hours.uncount_message(context, chain_message.message_id, chain_message.person_id)
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
         elif not (replies or chain_message.is_question or not chain_message.reply):
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.rules.conversation import caps, forms, outbound, unless, writes
+from services.rules.conversation import forms, outbound, release, send_hours, writes
 from services.rules.conversation.amendments import amend_again
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
@@ -71,7 +71,9 @@ def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
         if _goes_again(data) and context.facts.opted_out(data.person_id):
             _withdraw(context, data, str(ExclusionReason.OPTED_OUT))
     if reached in {DeliveryState.DROPPED, DeliveryState.WITHDRAWN}:
-        caps.uncount_message(context, data.message_id, data.person_id, *(message.person_id for _, message in found))
+        send_hours.uncount_message(
+            context, data.message_id, data.person_id, *(message.person_id for _, message in found)
+        )
     if reached is None:
         return
     rest = _rest_of_digest(found, data)
@@ -98,7 +100,7 @@ def _send_rest(context: DecisionContext, rest: Sequence[tuple[Chain, ChainMessag
         context.add_reason(Reason.DELIVERY, item.chain, str(item.message.step))
     send_rest(context, items)
     for chain, _ in rest:
-        context.save_chain(unless.with_next_turn(context, context.facts.chains[chain.chain_id]))
+        context.save_chain(release.with_next_turn(context, context.facts.chains[chain.chain_id]))
 
 
 def _apply_to_message(
@@ -115,7 +117,9 @@ def _apply_to_message(
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
         chain = _unreachable(context, chain, message)
     if isinstance(data, MessageWithdrawn) and message.unwanted == Reason.UNLESS:
-        chain = unless.leave_out(context, chain, message) if chain.active else unless.withdraw_excepted(context, chain)
+        chain = (
+            release.leave_out(context, chain, message) if chain.active else release.withdraw_excepted(context, chain)
+        )
     if _goes_again(data):
         opted_out = context.facts.opted_out(message.person_id)
         unwanted = str(ExclusionReason.OPTED_OUT) if opted_out else message.unwanted

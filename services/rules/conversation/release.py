@@ -1,29 +1,155 @@
 """Releases held messages when their time has come, the most severe first, and joins several into a digest.
 
 Messages that wait for the working hours or the cap of one person are in several chains, and are released together.
-Each is judged again. Those of the verb ``tell`` up to the severity ``digest`` of limits.yaml become one message, and
-caps hold the others that they leave no room for.
+Those of the verb ``tell`` up to the severity ``digest`` of limits.yaml become one message, and caps hold the others
+that they leave no room for.
+
+The ``unless`` of a step is judged once more for each message that has not gone: where it holds by now, none is sent. A
+held message is judged when it is released. One that waits in the dispatcher, as for its template, a limit or the end of
+an outage, is judged when an event changes the facts of its work or rights record, or takes the place of the event of
+its chain; and at the midnight at which time alone makes its ``unless`` true, as with ``days_to``, for which its chain
+is due then. A copy goes with the messages that it tells of: where none of them goes, it does not either.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from services.rules.conversation import button_ids, caps, outbound, send_hours, template_calls, unless
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation import button_ids, outbound, send_hours, template_calls
+from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage, DeliveryState, earlier
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason, RequestedMessage, is_due
+from services.rules.conversation.document import changes_by_day
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
-from services.rules.conversation.recipients import Recipient, exclusion_reason
+from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, judged_for_each
 from services.rules.conversation.rendering import numbered_line, reference_code
+from services.rules.conversation.send_hours import expiry_of
+from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.built_in import SHOW
-from services.rules.rulebook.model import Severity, Verb
+from services.rules.rulebook.model import Condition, Severity, Verb, mentioned_fields
 from shared.contracts.ids import ChainId, MessageId, PersonId, derive_id
+from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 MOST_ITEMS = 15
 """Items of one digest: of each there is room for a readable beginning. More of them become several digests."""
+
+
+# ------------------------------------------------------------------ “unless”, judged again
+
+
+def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    """Whether the ``unless`` of the step that a message belongs to holds now; what follows an answer has none."""
+    step = context.rule_of(chain).steps[message.step]
+    if step.unless is None:
+        return False
+    if outbound.is_copy(message):
+        return _tells_of_nothing(context, chain, message)
+    if message.answer is not None:
+        return False
+    if judged_for_each(step) is None:
+        return context.holds(step.unless, chain)
+    person = context.facts.people.get(message.person_id)
+    return person is not None and is_excepted(context, chain, step, person, message.role)
+
+
+def _tells_of_nothing(context: DecisionContext, chain: Chain, copy: ChainMessage) -> bool:
+    """Whether none of the messages that a copy tells of goes. One in the dispatcher may have gone until it reports."""
+    source = (copy.step, copy.occurrence, None)
+    told = [message for message in chain.messages if (message.step, message.occurrence, message.answer) == source]
+    return bool(told) and all(
+        one.delivery is DeliveryState.WITHDRAWN
+        or (one.delivery is DeliveryState.HELD and unless_holds(context, chain, one))
+        for one in told
+    )
+
+
+def leave_out(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    """The message never goes: its person takes no part in a hand-over, and the answers of the others may be enough.
+
+    Nor do its copies go.
+    """
+    chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
+    if outbound.is_copy(message):
+        return chain
+    if judged_for_each(context.rule_of(chain).steps[message.step]) is not None:
+        chain = outbound.exclude_excepted(context, chain, message.person_id, message.step)
+    if message.verb is Verb.HAND_OVER:
+        chain = withdraw_offer(chain, message)
+    is_answered = chain.active and any(given.final for given in chain.answers)
+    chain = recount_after_exclusion(context, chain, message) if is_answered else chain
+    return withdraw_excepted(context, chain)
+
+
+def withdraw_by_facts(context: DecisionContext, tags: Iterable[str]) -> None:
+    """Withdraw what waits in the dispatcher and whose ``unless`` holds by the facts of now, of ended chains too."""
+    for chain in context.facts.chains_depending_on(tags):
+        judged = with_next_turn(context, withdraw_excepted(context, chain))
+        if judged is not chain:
+            context.save_chain(judged)
+
+
+def withdraw_excepted(context: DecisionContext, chain: Chain) -> Chain:
+    """Withdraw those messages of one chain. The dispatcher reports whether it was in time (``leave_out`` follows then).
+
+    What remains of a digest goes then (``release.send_rest``).
+    """
+    for message in chain.messages:
+        is_new = message.message_id in context.drafted
+        if _waits(message) and not is_new and unless_holds(context, chain, message):
+            context.add_reason(Reason.UNLESS, chain, str(message.step))
+            reason = str(Reason.UNLESS)
+            sent_as = message.digest or message.message_id
+            context.request_withdrawal(WithdrawMessage(message_id=sent_as, person_id=message.person_id, reason=reason))
+            chain = chain.with_message(message.replace(unwanted=reason))
+    return chain
+
+
+def with_next_turn(context: DecisionContext, chain: Chain) -> Chain:
+    """The chain due at the next such midnight, if it is not due before."""
+    due = earlier(chain.next_due, next_turn(context, chain))
+    return chain if due == chain.next_due else chain.replace(next_due=due)
+
+
+def next_turn(context: DecisionContext, chain: Chain) -> datetime | None:
+    """The next midnight at which time alone makes the ``unless`` of a message true that waits in the dispatcher.
+
+    It is found by the facts of now, and anew where they change.
+    """
+    steps, turn = context.rule_of(chain).steps, None
+    for message in chain.messages:
+        condition = steps[message.step].unless if message.answer is None and _waits(message) else None
+        if condition is not None and _changes_by_day(condition):
+            turn = earlier(turn, _turn_of(context, chain, message))
+    return turn
+
+
+def _waits(message: ChainMessage) -> bool:
+    return message.delivery in IN_DISPATCHER and message.unwanted is None
+
+
+@cached_by_identity(most=4096)
+def _changes_by_day(condition: Condition) -> bool:
+    return any(map(changes_by_day, mentioned_fields(condition)))
+
+
+def _turn_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> datetime | None:
+    """None where the ``unless`` will not hold before the message expires."""
+    office = context.rulebook.calendar.office
+    day, last = context.today, office.local_date(expiry_of(context, message))
+    while day < last:
+        day += timedelta(days=1)
+        midnight = office.start_of_day(day)
+        then = replace(context, now=midnight, observe_condition=None, _cached=None)
+        if unless_holds(then, chain, message):
+            return midnight
+    return None
+
+
+# ------------------------------------------------------------------ held messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +194,7 @@ def _release_to(context: DecisionContext, person: PersonId) -> list[ChainId]:
         message = current.message(one.message.message_id)
         if message is None or not is_released(context, current, message):
             continue
-        if _may_join_digest(context, current, message) and not unless.unless_holds(context, current, message):
+        if _may_join_digest(context, current, message) and not unless_holds(context, current, message):
             gathered.append(HeldMessage(current, message))
         else:
             context.save_chain(_release(context, current, message))
@@ -82,8 +208,8 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
 
     If its person may not be written to any more, the others may be enough.
     """
-    if unless.unless_holds(context, chain, message):
-        return unless.leave_out(context, chain, message)
+    if unless_holds(context, chain, message):
+        return leave_out(context, chain, message)
     chain = outbound.request_message(context, chain, message)
     sent = chain.message(message.message_id)
     gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
@@ -112,7 +238,7 @@ def _release_portion(context: DecisionContext, person_id: PersonId, items: Seque
     person = context.facts.people.get(person_id)
     refused = exclusion_reason(context, person, person_id, "", is_admitted=True)
     may_go = person is not None and refused is None and send_hours.is_open(context, person)
-    if len(items) > 1 and person is not None and may_go and caps.has_room(context, person):
+    if len(items) > 1 and person is not None and may_go and send_hours.has_room(context, person):
         _send_digest(context, person, items)
         return
     for one in items:
@@ -123,7 +249,7 @@ def _release_portion(context: DecisionContext, person_id: PersonId, items: Seque
 def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[HeldMessage]) -> None:
     digest = MessageId(derive_id("digest", person.person_id, *(one.message.message_id for one in items)))
     if context.rulebook.tenant.caps:
-        caps.count_message(context, person.person_id, digest)
+        send_hours.count_message(context, person.person_id, digest)
     texts = [outbound.text_of_message(context, one.chain, one.message, person) for one in items]
     codes = [f" ({reference_code(one.chain.chain_id)})" for one in items]
     line = numbered_line([" ".join(text.split()) for text in texts], endings=codes)
@@ -160,7 +286,7 @@ def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
         _send_digest(context, person, items)
     else:
         if context.rulebook.tenant.caps:
-            caps.count_message(context, person_id, items[0].message.message_id)
+            send_hours.count_message(context, person_id, items[0].message.message_id)
         context.save_chain(outbound.request_now(context, items[0].chain, items[0].message, person))
 
 

@@ -1,14 +1,18 @@
-"""The hours in which a message may be requested and may leave, and when it expires: those of its person's calendar."""
+"""When a message may be requested and may leave, and when it expires: the hours of its person's calendar, and the caps.
 
-from datetime import datetime, timedelta
+The caps of limits.yaml say how many messages one person gets, in calendar days and weeks of that person's time zone.
+"""
+
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.fact_values import CountedMessage, CountedMessages, PersonFacts
 from services.rules.conversation.people import is_staff, working_hours
-from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.model import Cap, CapPeriod, Rulebook
 from shared.clients.working_calendar import Duration, WorkingCalendar
+from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.messages import OpenSpan
 
 _MOST_OPEN_HOURS = 40
@@ -111,3 +115,57 @@ def expiry_of(context: DecisionContext, message: ChainMessage) -> datetime:
     person = context.facts.people.get(message.person_id)
     calendar = context.rulebook.calendar.office if person is None else working_hours(context.rulebook, person)
     return expiry(calendar, message.requested_at or context.now, context.rulebook.tenant.send_within)
+
+
+# ------------------------------------------------------------------ caps
+
+_KEPT = timedelta(days=9)
+"""Longer than any period, in any zone."""
+
+
+def has_room(context: DecisionContext, person: PersonFacts) -> bool:
+    """Whether one more message to this person stays within every cap."""
+    return not _full_caps(context, person)
+
+
+def next_room(context: DecisionContext, person: PersonFacts) -> datetime:
+    """The first open hour of the person in which no cap is full any more."""
+    calendar, full = working_hours(context.rulebook, person), _full_caps(context, person)
+    today = calendar.local_date(context.now)
+    starts = max((_next_start(cap, today) for cap in full), default=today)
+    return calendar.next_open(max(calendar.start_of_day(starts), context.now))
+
+
+def count_message(context: DecisionContext, person: PersonId, message: MessageId) -> None:
+    known = context.facts.counted.get(person, CountedMessages())
+    recent = tuple(one for one in known.messages if one.at > context.now - _KEPT)
+    counted = (*recent, CountedMessage(message_id=message, at=context.now))
+    context.facts.set_counted(person, CountedMessages(messages=counted, version=known.version))
+
+
+def uncount_message(context: DecisionContext, message: MessageId, *people: PersonId) -> None:
+    """A message that never left takes no room; ``people`` are the ids of its receiver, then and now."""
+    for person in dict.fromkeys(people):
+        known = context.facts.counted.get(person, CountedMessages())
+        others = tuple(one for one in known.messages if one.message_id != message)
+        if len(others) < len(known.messages):
+            context.facts.set_counted(person, CountedMessages(messages=others, version=known.version))
+
+
+def _full_caps(context: DecisionContext, person: PersonFacts) -> list[Cap]:
+    caps = context.rulebook.tenant.caps
+    counted = context.facts.counted.get(person.person_id)
+    if not caps or counted is None:
+        return []
+    calendar = working_hours(context.rulebook, person)
+    days, today = [calendar.local_date(one.at) for one in counted.messages], calendar.local_date(context.now)
+    return [cap for cap in caps if sum(period_start(cap, day) == period_start(cap, today) for day in days) >= cap.count]
+
+
+def period_start(cap: Cap, day: date) -> date:
+    """The first day of the period of this day."""
+    return day if cap.per is CapPeriod.DAY else day - timedelta(days=day.weekday())
+
+
+def _next_start(cap: Cap, day: date) -> date:
+    return period_start(cap, day) + timedelta(days=1 if cap.per is CapPeriod.DAY else 7)

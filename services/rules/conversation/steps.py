@@ -23,9 +23,8 @@ from services.rules.conversation.recipients import (
     skips_everyone,
     unanswered_people,
 )
-from services.rules.conversation.release import release_messages
+from services.rules.conversation.release import next_turn, release_messages
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
-from services.rules.conversation.unless import next_turn
 from services.rules.rulebook.model import Rule, Step, Verb
 from shared.contracts.values import format_instant
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Raw, Struct
 
-from services.rules.conversation import outbound, unless, writes
+from services.rules.conversation import outbound, release, writes
 from services.rules.conversation.chain import Chain, ChainMessage, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
@@ -190,7 +190,7 @@ def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -
     asked = _contents_of_questions(context, chain)
     chain = chain.replan(trigger.data_json(), tags_of(context.rule_of(chain), chain.subject, trigger.document))
     context.add_reason(Reason.REPLANNED, chain)
-    chain = unless.withdraw_excepted(context, chain)
+    chain = release.withdraw_excepted(context, chain)
     if _contents_of_questions(context, chain) != asked:
         chain = _ask_again(context, chain)
     late = []

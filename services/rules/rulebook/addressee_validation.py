@@ -1,12 +1,30 @@
-"""Checks of the people that a rule names: roles, parties of the event, teams, and those who answered."""
+"""Checks of the people that a rule names: roles, parties of the event, teams, and those who answered.
+
+A rule with ``on_repeat: join`` must concern the same people by all events that join. The ``recipient.role`` in the
+``unless`` of a step exists, and is one that the step addresses: where it addresses people by roles and teams alone,
+their roles are known before any message goes.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from services.rules.rulebook.action_schema import no_field_chooses
-from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, RECIPIENT_ROLE, STAFF_ROLES, party_fields, resolve
 from services.rules.rulebook.faults import nearest_word
-from services.rules.rulebook.model import Addressees, Location, Rule, Team
+from services.rules.rulebook.model import (
+    RECEIVED,
+    Addressees,
+    Compare,
+    Condition,
+    LiteralValue,
+    Location,
+    Operator,
+    Rule,
+    Step,
+    Team,
+    Verb,
+    comparisons,
+)
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.vocabulary import Role
 
@@ -16,6 +34,8 @@ _OUTSIDE_ROLES = _ROLES - STAFF_ROLES
 _PERHAPS_STAFF = frozenset({Role.OWNER})
 """The owner of a block may be a colleague, whom no reason is needed for."""
 ANSWERING = frozenset({SENDER, UNANSWERED, TOLD, AWAITED})
+_SENDING = frozenset(Verb) - {Verb.RECORD, Verb.GIVE_UP}
+_COMPARED = frozenset({Operator.IS, Operator.IS_NOT, Operator.ONE_OF})
 
 
 def check_addressees(
@@ -131,3 +151,143 @@ def _check_outside(context: ValidationContext, rule: Rule, name: str, location: 
 def _comes_with_event(rule: Rule, name: str) -> bool:
     """Escalation contacts may come with the event that asks for them."""
     return name.startswith("escalation") and any("escalation" in party_fields(event) for event in rule.events)
+
+
+# ------------------------------------------------------------------ the people of events that join
+
+
+def check_joining(context: ValidationContext, rule: Rule) -> None:
+    """Events can join: they have a subject, the first message waits for them, and all concern the same people."""
+    where = context.location(rule, "on_repeat")
+    if not rule.about:
+        context.report.add(where, "“join” gathers the events about one subject: say which by “about”")
+        return
+    first = next((step for step in rule.steps if step.verb in _SENDING), None)
+    if first is not None and all(step.timing is None for step in rule.steps[: first.index + 1]):
+        sentence = "no event can join: the first message goes at once; give its step a time, like “after: 1 minute”"
+        context.report.add(first.location, sentence)
+    for step in rule.steps:
+        for who, path in _addressed(step):
+            for name, location in zip(who, context.locations(rule, len(who), *path), strict=True):
+                _check_same_person(context, rule, name, location)
+    for until in rule.until:
+        if until.same is not None and until.same not in rule.about:
+            sentence = (
+                f"the events that join need not have the same “{until.same}”; end the chain by what “about” names"
+            )
+            context.report.add(until.location, sentence)
+
+
+def _addressed(step: Step) -> Iterator[tuple[Addressees, tuple[str | int, ...]]]:
+    if step.verb not in (Verb.RECORD, Verb.GIVE_UP):
+        yield step.who, ("steps", step.index, step.verb)
+    if step.tell is not None:
+        yield step.tell.who, ("steps", step.index, "tell")
+    for answer in step.answers.values():
+        path = ("steps", step.index, "answers", answer.name)
+        for verb, action in (("tell", answer.tell), ("hand_over", answer.hand_over)):
+            if action is not None:
+                yield action.who, (*path, verb)
+
+
+def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team, location: Location) -> None:
+    """A party of the event, or a person who works on the title, must be the same for all events that join."""
+    if isinstance(name, Team) or name in (UNANSWERED, TOLD) or not _are_known(rule):
+        return
+    if name == SENDER:
+        if set(rule.events) == {MESSAGE_RECEIVED} and not _is_about(rule, "sender"):
+            context.report.add(location, _of_another("sender", "sender.person_id"))
+    elif any(name in party_fields(event) for event in rule.events):
+        if not _is_about(rule, name):
+            context.report.add(location, _of_another(name, f"{name}.person_id"))
+    elif name in context.roles - context.staffed - STAFF_ROLES and not _is_about(rule, "work"):
+        context.report.add(location, _of_another(name, "work.work_id"))
+
+
+def _are_known(rule: Rule) -> bool:
+    """Whether there are all fields of “about”; what is not there is reported, and may be the one that is missed."""
+    return all(resolve(rule.events, path) is not None for path in rule.about)
+
+
+def _is_about(rule: Rule, party: str) -> bool:
+    return any(field.partition(".")[0] == party for field in rule.about)
+
+
+def _of_another(name: str, field: str) -> str:
+    return f"the events that join may each have another “{name}”; name “{field}” in “about”"
+
+
+# ------------------------------------------------------------------ the role in “unless”
+
+
+def check_recipient_roles(context: ValidationContext, rule: Rule, step: Step) -> None:
+    if step.unless is None or step.verb not in RECEIVED or not context.reads("people.yaml"):
+        return
+    addressed = _addressed_roles(context, rule, step)
+    compared = [
+        (role, location)
+        for compare in comparisons(step.unless)
+        if compare.field == RECIPIENT_ROLE and compare.operator in _COMPARED
+        for role, location in _literals(compare)
+    ]
+    for role, location in compared:
+        _check_role(context, role, addressed, location)
+    if addressed and addressed.issuperset(role for role, _ in compared):
+        _check_never_done(context, step.unless, addressed)
+
+
+def _check_role(context: ValidationContext, role: str, addressed: frozenset[str] | None, location: Location) -> None:
+    if role not in context.roles:
+        context.report.unknown(location, f"there is no role “{role}”", role, context.roles)
+    elif addressed is not None and role not in addressed:
+        sentence = f"this step addresses {_listed_roles(addressed)}, so “{RECIPIENT_ROLE}” is never “{role}”"
+        context.report.add(location, sentence)
+
+
+def _check_never_done(context: ValidationContext, unless: Condition, addressed: frozenset[str]) -> None:
+    """A condition on the role alone that holds for every role leaves the step without a receiver."""
+    if isinstance(unless, Compare) and all(_holds(unless, role) for role in addressed):
+        sentence = f"this step is never done: “unless” holds for all whom it addresses, {_listed_roles(addressed)}"
+        context.report.add(unless.location, sentence)
+
+
+def _addressed_roles(context: ValidationContext, rule: Rule, step: Step) -> frozenset[str] | None:
+    """The roles in which the step can address people; None where the event or the chain says them.
+
+    Also where a role or team does not exist, which is reported.
+    """
+    if step.verb is Verb.REMIND:
+        return None
+    named_by_event = ANSWERING | {party for event in rule.events for party in party_fields(event)} | {"affected"}
+    found: set[str] = set()
+    for name in step.who:
+        if isinstance(name, Team) and name.name in context.book.people.teams:
+            found.update(context.book.people.teams[name.name])
+        elif isinstance(name, Team) or name in named_by_event or name not in context.roles:
+            return None
+        else:
+            found.add(name)
+    return frozenset(found)
+
+
+def _literals(compare: Compare) -> Iterator[tuple[str, Location]]:
+    """The roles it is compared with; one that is no text is reported with the types."""
+    operands: tuple[LiteralValue, ...] = compare.operand if isinstance(compare.operand, tuple) else ()
+    if not isinstance(compare.operand, tuple) and isinstance(compare.operand, str):
+        operands = (compare.operand,)
+    locations = compare.operand_locations or (compare.location,) * len(operands)
+    for literal, location in zip(operands, locations, strict=True):
+        if isinstance(literal, str) and literal:
+            yield literal, location
+
+
+def _holds(compare: Compare, role: str) -> bool:
+    if compare.field != RECIPIENT_ROLE or compare.operator not in _COMPARED:
+        return False
+    roles = [literal for literal, _ in _literals(compare)]
+    return bool(roles) and (role in roles) is (compare.operator is not Operator.IS_NOT)
+
+
+def _listed_roles(roles: frozenset[str]) -> str:
+    first, *others = sorted(roles, reverse=True)
+    return f"{', '.join(reversed(others))} and {first}" if others else first

@@ -5,12 +5,13 @@ Each ``with_…`` reports such keys of a mapping once, and gives the mapping as 
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.other_languages import keys_in_other_languages
-from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode, parse
 
 # ------------------------------------------------------------------ by another word
 
@@ -179,3 +180,36 @@ def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Nod
         if key not in known.nodes:
             nodes[above] = MappingNode(known.location, {**known.nodes, key: each}, (*known.places, place))
     return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
+
+
+# ------------------------------------------------------------------ in another language
+
+_WORDS = Path(__file__).with_name("other_languages.yaml")
+"""Words of rule files as authors write them in their own language: keys and units."""
+
+
+def keys_in_other_languages() -> Mapping[str, tuple[str, ...]]:
+    """The words for each key."""
+    return _words()["keys"]
+
+
+def unit_in_another_language(word: str) -> str | None:
+    """The unit of time in English, in the singular; ``word`` has no “s” at its end."""
+    return next((unit for unit, words in _words()["units"].items() if word in words), None)
+
+
+@cache
+def _words() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    tree = parse(_WORDS.name, _WORDS.read_text("utf-8"), FaultReport())
+    if not isinstance(tree, MappingNode):
+        raise TypeError(f"{_WORDS.name} has keys")
+    return {
+        part: {name: _texts(words) for name, words in table.nodes.items()}
+        for part, table in tree.nodes.items()
+        if isinstance(table, MappingNode)
+    }
+
+
+def _texts(node: object) -> tuple[str, ...]:
+    items = node.nodes if isinstance(node, SequenceNode) else ()
+    return tuple(each.text for each in items if isinstance(each, ScalarNode))

@@ -11,6 +11,8 @@ from services.rules.rulebook.addressee_validation import (
     UNANSWERED,
     check_addressees,
     check_each_addressee,
+    check_joining,
+    check_recipient_roles,
     check_team,
 )
 from services.rules.rulebook.attachments import check_attachments
@@ -26,7 +28,6 @@ from services.rules.rulebook.catalogue import (
 )
 from services.rules.rulebook.contradictions import check_contradictions, check_never_done, check_order
 from services.rules.rulebook.field_validation import FieldScope, check_condition, present_if, present_unless
-from services.rules.rulebook.join_validation import check_joining
 from services.rules.rulebook.model import (
     ALWAYS,
     RECEIVED,
@@ -47,7 +48,6 @@ from services.rules.rulebook.model import (
     comparisons,
 )
 from services.rules.rulebook.periods import PERIODS
-from services.rules.rulebook.recipient_validation import check_recipient_roles
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext

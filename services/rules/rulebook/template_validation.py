@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
-from services.rules.rulebook.amounts import find_amount
-from services.rules.rulebook.attachments import TemplateUse, check_attachment
+from services.rules.rulebook.attachments import TemplateUse, check_attachment, find_amount
 from services.rules.rulebook.built_in import (
     ANSWERED,
     BUILT_IN_TEMPLATES,
@@ -27,6 +26,7 @@ from services.rules.rulebook.codes import (
 )
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if, present_unless
+from services.rules.rulebook.marketing import find_promotion, promotion_fault
 from services.rules.rulebook.model import (
     PARAMETER,
     RECEIVED,
@@ -41,7 +41,6 @@ from services.rules.rulebook.model import (
     TemplateText,
     Verb,
 )
-from services.rules.rulebook.promotion import find_promotion, promotion_fault
 from services.rules.rulebook.rule_folder import FORM, stem
 from services.rules.rulebook.validation_context import ValidationContext, forms_of_step
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER

@@ -19,7 +19,7 @@ from pydantic import WithJsonSchema
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import InvalidValue, nearest_word
-from services.rules.rulebook.other_languages import unit_in_another_language
+from services.rules.rulebook.meant_keys import unit_in_another_language
 from services.rules.rulebook.schema import (
     read_text,
     value,

@@ -10,7 +10,7 @@ from services.rules.rulebook.addressee_validation import check_team
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
 from services.rules.rulebook.loader import read_rulebook
-from services.rules.rulebook.marketing_consent import marketing_notes
+from services.rules.rulebook.marketing import marketing_notes
 from services.rules.rulebook.model import (
     HandoverAction,
     Location,

@@ -7,7 +7,7 @@ import pytest
 from services.rules.analysis import cap_proof
 from services.rules.analysis.opening import Opening, read_story
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
-from services.rules.conversation import caps
+from services.rules.conversation import send_hours
 from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
@@ -374,7 +374,7 @@ def test_without_caps_there_is_nothing_to_show() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_messages_that_exceed_a_cap_are_found(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cap that counts one message too few lets one rule exceed it."""
-    monkeypatch.setattr(caps, "_full_caps", lambda *_: [])
+    monkeypatch.setattr(send_hours, "_full_caps", lambda *_: [])
     tells = TELL.format(severity="info", who="rights_holder")
     proof = proof_of(limits=CAPPED, is_refused=False, **{f"rule{number}": tells for number in range(count)})
     found = [example.fault.message for example in proof.found if example.broken is Property.CAP]
@@ -387,7 +387,7 @@ def test_rules_that_exceed_a_cap_together_are_found(monkeypatch: pytest.MonkeyPa
 
     def one_by_one(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> object:
         if len(rules) > 1:
-            monkeypatch.setattr(caps, "_full_caps", lambda *_: [])
+            monkeypatch.setattr(send_hours, "_full_caps", lambda *_: [])
         return played(book, rules, opening)
 
     monkeypatch.setattr(cap_proof, "_play", one_by_one)

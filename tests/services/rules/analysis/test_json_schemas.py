@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from services.rules.analysis.reference import FILE_KINDS, SCHEMA_FOLDER, json_schema, schema_files
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.yaml_tree import Node, ScalarNode, SequenceNode, parse
-from services.rules.scenario.json_schemas import FILE_KINDS, FOLDER, json_schema, schema_files
 
 RULES = Path("rules")
 FILES = sorted(path for path in RULES.rglob("*.yaml") if not path.name.startswith("."))
@@ -29,7 +29,7 @@ def plain(node: Node) -> object:
 
 @pytest.mark.parametrize("name", schema_files())
 def test_the_written_schemas_are_those_of_the_models(name: str) -> None:
-    assert (RULES / FOLDER / name).read_text("utf-8") == schema_files()[name], "run make schemas"
+    assert (RULES / SCHEMA_FOLDER / name).read_text("utf-8") == schema_files()[name], "run make schemas"
 
 
 def test_every_shipped_file_is_valid_and_names_its_schema() -> None:
@@ -38,7 +38,7 @@ def test_every_shipped_file_is_valid_and_names_its_schema() -> None:
     for path in FILES:
         text = path.read_text("utf-8")
         named = text.partition("\n")[0].removeprefix("# yaml-language-server: $schema=")
-        assert (path.parent / named).resolve() == (RULES / FOLDER / f"{kind_of(path)}.schema.json").resolve()
+        assert (path.parent / named).resolve() == (RULES / SCHEMA_FOLDER / f"{kind_of(path)}.schema.json").resolve()
         node = parse(path.name, text, FaultReport())
         assert node is not None
         faults += [f"{path}: {fault.message}" for fault in validators[kind_of(path)].iter_errors(plain(node))]

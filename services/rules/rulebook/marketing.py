@@ -1,14 +1,21 @@
-"""Warns where a rule sends a marketing template to people who may be written to without an opt-in.
+"""Checks of marketing: utility templates do not promote, and marketing templates go to people who agreed to them.
 
-It is a warning and no fault: only people who gave their consent to marketing get such a template
-(docs/decisions/0083-consent-is-a-ledger.md). The category is the one that the file declares; Meta may have changed it.
+Meta moves a utility template with promotional wording to MARKETING, which costs more and needs the person's consent
+(docs/whatsapp.md). The phrases of each language are data: ``promotional_phrases.yaml``.
+
+A rule that sends a marketing template to people who may be written to without an opt-in gets a warning and no fault:
+only people who gave their consent to marketing get such a template (docs/decisions/0083-consent-is-a-ledger.md). The
+category is the one that the file declares; Meta may have changed it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from services.rules.rulebook.addressee_validation import ANSWERING, SENDER
-from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.model import (
     Addressees,
     Category,
@@ -18,11 +25,66 @@ from services.rules.rulebook.model import (
     Step,
     Team,
     Template,
+    TemplateText,
     Verb,
     answers_of,
 )
 from services.rules.rulebook.validation_context import ValidationContext
+from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode, parse
 from shared.contracts.vocabulary import Role
+
+_PHRASES = Path(__file__).with_name("promotional_phrases.yaml")
+_EVERYWHERE = "any"  # the key of signs and words that are the same in every language
+
+
+# ------------------------------------------------------------------ promotional wording
+
+
+def find_promotion(text: TemplateText, language: str) -> str | None:
+    """The first promotional phrase in the body or on a button, as it stands there; None where there is none.
+
+    ``language`` is a code like ``fr`` or ``pt_BR``. A language without phrases is checked for what is the same in all.
+    """
+    pattern = _pattern(language.replace("-", "_").partition("_")[0].lower())
+    found = next(filter(None, map(pattern.search, (text.body, *text.buttons.values()))), None)
+    return found[0] if found else None
+
+
+def promotion_fault(phrase: str) -> str:
+    return (
+        f"“{phrase}” promotes, and this is a utility template: Meta would move it to marketing; say it otherwise, or"
+        " say “category: marketing”"
+    )
+
+
+@lru_cache
+def _pattern(language: str) -> re.Pattern[str]:
+    """Phrases stand as whole words; a star is any ending, a space any white space."""
+    by_language: dict[str, list[str]] = _read_phrases()
+    phrases = [*by_language[_EVERYWHERE], *by_language.get(language, ())]
+    return re.compile("|".join(map(_as_pattern, phrases)), re.IGNORECASE)
+
+
+def _as_pattern(phrase: str) -> str:
+    written = re.escape(phrase).replace(r"\*", r"\w*").replace(r"\ ", r"\s+").replace(r"\#", r"\d+")
+    return rf"(?<!\w){written}(?!\w)"
+
+
+@lru_cache
+def _read_phrases() -> dict[str, list[str]]:
+    """By language. Read as the rule files are, since a check has that reader loaded already."""
+    tree = parse(_PHRASES.name, _PHRASES.read_text("utf-8"), FaultReport())
+    languages = tree.nodes["phrases"] if isinstance(tree, MappingNode) else None
+    if not isinstance(languages, MappingNode):
+        raise TypeError(f"{_PHRASES.name} has no “phrases” by language")
+    return {
+        language: [phrase.text for phrase in phrases.nodes if isinstance(phrase, ScalarNode)]
+        for language, phrases in languages.nodes.items()
+        if isinstance(phrases, SequenceNode)
+    }
+
+
+# ------------------------------------------------------------------ consent
 
 
 @dataclass(frozen=True, slots=True)
