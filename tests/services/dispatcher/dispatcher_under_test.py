@@ -21,7 +21,7 @@ from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid
-from shared.contracts.messages import Button, Resend, SendMessage, TemplateCall
+from shared.contracts.messages import Button, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.topics import MESSAGES_REQUESTED
 from shared.contracts.whatsapp import AccountReported, DeliveryStatus, MessageKind, MessageReceived, StatusReported
 from shared.runtime.batch import ReceivedEvent
@@ -238,6 +238,10 @@ def send_request(message_id: str = "m1", person_id: str = "p1", **changes: Any) 
         language="en", body="The proofs are ready.", template=_CALL, resend=Resend.NEVER, expires_at=_FAR,
     )  # fmt: skip
     return message.replace(**changes)
+
+
+def withdrawal(message_id: str = "m1", person_id: str = "p1") -> WithdrawMessage:
+    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId(person_id), reason="no_longer_needed")
 
 
 def template_update(at: datetime, event: str) -> AccountReported:

@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.ids import ChainId, MessageId, PersonId
-from shared.contracts.messages import Lane, SendMessage, TemplateCall, WithdrawMessage
+from shared.contracts.ids import ChainId
+from shared.contracts.messages import Lane, SendMessage, TemplateCall
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
     person_observed,
     send_request,
     template_update,
+    withdrawal,
 )
 
 pytestmark = pytest.mark.integration
@@ -146,7 +147,7 @@ async def test_the_end_of_a_message_frees_the_later_ones(dispatcher: DispatcherU
         "update messages set reason = 'pair_throttled', not_before = $1", dispatcher.clock.now() + _MINUTE
     )
     await dispatcher.handle(person_observed(), send_request("m2"))
-    await dispatcher.handle(_withdrawn("m1"))
+    await dispatcher.handle(withdrawal("m1"))
     assert await _order(dispatcher) == ["m2"]
 
 
@@ -175,11 +176,7 @@ async def test_what_was_held_behind_two_messages_that_end_in_the_same_instant_go
         "update messages set reason = 'earlier_message', not_before = $1 where message_id = 'm2'",
         dispatcher.clock.now() + 60 * _MINUTE,
     )
-    async with dispatcher.handling(_withdrawn("m0")):
-        await dispatcher.handle(_withdrawn("m1"))
+    async with dispatcher.handling(withdrawal("m0")):
+        await dispatcher.handle(withdrawal("m1"))
     await dispatcher.start()
     await dispatcher.wait_for_state("accepted", "m2")
-
-
-def _withdrawn(message_id: str) -> WithdrawMessage:
-    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="answered")

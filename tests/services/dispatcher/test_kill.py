@@ -19,8 +19,7 @@ from dev.ports import free_ports
 from dev.postgres import login_of
 from dev.processes import Child, Command
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import EventId, MessageId, PersonId
-from shared.contracts.messages import WithdrawMessage
+from shared.contracts.ids import EventId
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.simulator_under_test import (
@@ -32,7 +31,14 @@ from tests.dev.whatsapp.simulator_under_test import (
     running_simulator,
 )
 from tests.infrastructure import ROOT, declare_topics
-from tests.services.dispatcher.dispatcher_under_test import TENANT, person_observed, send_request, status_of, wait_until
+from tests.services.dispatcher.dispatcher_under_test import (
+    TENANT,
+    person_observed,
+    send_request,
+    status_of,
+    wait_until,
+    withdrawal,
+)
 
 pytestmark = pytest.mark.integration
 _MESSAGES = 150
@@ -166,17 +172,14 @@ async def test_a_restarted_dispatcher_sends_nothing_that_was_withdrawn_while_it_
     await wait_until(lambda: _all_wait(service))
     await killed.kill()
     kept = send_request(f"m{_MESSAGES}", "p0", expires_at=machine_now() + timedelta(days=1))
-    await service.publish(MESSAGES_REQUESTED, *map(_withdrawal, range(_MESSAGES)), kept)
+    withdrawn = [withdrawal(f"m{number}", f"p{number}") for number in range(_MESSAGES)]
+    await service.publish(MESSAGES_REQUESTED, *withdrawn, kept)
     service.settings["STET_WHATSAPP_GRAPH_URL"] = reached
     await service.start()
     await wait_until(lambda: _at_least(service, 1), 60)
     await wait_until(lambda: _none_waits(service))
     assert await service.states() == {"withdrawn": _MESSAGES, "accepted": 1}
     assert len(await service.sends()) == 1
-
-
-def _withdrawal(number: int) -> WithdrawMessage:
-    return WithdrawMessage(message_id=MessageId(f"m{number}"), person_id=PersonId(f"p{number}"), reason="done")
 
 
 async def _all_wait(service: DispatcherProcess) -> bool:

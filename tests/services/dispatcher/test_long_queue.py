@@ -19,8 +19,8 @@ from services.dispatcher.reasons import MAY_BE_PASSED
 from services.dispatcher.store import MANY_FOLLOWERS, QUERIES, LaneCapacity, MessageStore
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import SendTarget
-from shared.contracts.ids import ChainId, MessageId, PersonId, TenantId
-from shared.contracts.messages import Lane, WithdrawMessage
+from shared.contracts.ids import ChainId, TenantId
+from shared.contracts.messages import Lane
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection, connect, load_queries
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -29,6 +29,7 @@ from tests.services.dispatcher.dispatcher_under_test import (
     person_observed,
     send_request,
     template_update,
+    withdrawal,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -298,10 +299,6 @@ async def _chat_behind_a_stranger(dispatcher: DispatcherUnderTest, messages: int
     await dispatcher.wait_for_reason("earlier_message", f"m{messages - 1}")
 
 
-def _withdrawal(message_id: str) -> WithdrawMessage:
-    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="answered")
-
-
 async def _order(dispatcher: DispatcherUnderTest) -> list[str]:
     await dispatcher.wait_until_idle()
     return [message["biz_opaque_callback_data"].partition(".")[0] for message in await dispatcher.sent()]
@@ -316,7 +313,7 @@ async def test_another_person_s_message_goes_past_a_long_chat_that_waits(dispatc
 async def test_a_long_chat_leaves_in_its_order_once_its_first_message_goes(dispatcher: DispatcherUnderTest) -> None:
     await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS + 1)
     later = [f"m{number}" for number in range(6, MANY_FOLLOWERS + 1)]
-    await dispatcher.handle(*map(_withdrawal, later))
+    await dispatcher.handle(*map(withdrawal, later))
     await dispatcher.handle(person_observed())
     assert await _order(dispatcher) == [*(f"m{number}" for number in range(6)), "x0", "x1"]
 
@@ -324,7 +321,7 @@ async def test_a_long_chat_leaves_in_its_order_once_its_first_message_goes(dispa
 async def test_what_is_behind_a_withdrawn_message_goes(dispatcher: DispatcherUnderTest) -> None:
     await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS + 1)
     first = [f"m{number}" for number in range(MANY_FOLLOWERS + 1)]
-    await dispatcher.handle(*map(_withdrawal, first))
+    await dispatcher.handle(*map(withdrawal, first))
     await dispatcher.handle(person_observed())
     assert await _order(dispatcher) == ["x0", "x1"]
 

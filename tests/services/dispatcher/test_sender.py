@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from services.dispatcher.metrics import _MESSAGE_DELAY
-from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import WithdrawMessage
+from shared.contracts.ids import PersonId, Wamid
 from shared.contracts.whatsapp import DeliveryStatus, MessageKind, StatusReported
 from tests.services.dispatcher.dispatcher_under_test import (
     BUTTONS,
@@ -15,13 +14,10 @@ from tests.services.dispatcher.dispatcher_under_test import (
     person_observed,
     send_request,
     template_update,
+    withdrawal,
 )
 
 pytestmark = pytest.mark.integration
-
-
-def _withdraw(message_id: str = "m1") -> WithdrawMessage:
-    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="no_longer_needed")
 
 
 async def test_outside_the_window_the_template_goes_and_its_statuses_come_back(dispatcher: DispatcherUnderTest) -> None:
@@ -121,17 +117,17 @@ async def test_a_message_whose_time_is_over_is_dropped(dispatcher: DispatcherUnd
 async def test_a_withdrawal_in_time_wins_and_a_late_one_is_reported_as_too_late(
     dispatcher: DispatcherUnderTest,
 ) -> None:
-    await dispatcher.handle(send_request(), _withdraw())
+    await dispatcher.handle(send_request(), withdrawal())
     assert await dispatcher.state() == "withdrawn"
     await dispatcher.handle(person_observed(), send_request("m2"))
     await dispatcher.wait_for_state("accepted", "m2")
-    await dispatcher.handle(_withdraw("m2"))
+    await dispatcher.handle(withdrawal("m2"))
     assert await dispatcher.published("m1") == ["withdrawn"]
     assert await dispatcher.published("m2") == ["accepted", "too_late"]
 
 
 async def test_a_withdrawal_before_its_message_keeps_it_from_going(dispatcher: DispatcherUnderTest) -> None:
-    await dispatcher.handle(_withdraw())
+    await dispatcher.handle(withdrawal())
     await dispatcher.handle(person_observed(), send_request(), send_request("m2"))
     await dispatcher.wait_for_state("accepted", "m2")
     assert len(await dispatcher.sent()) == 1

@@ -8,8 +8,7 @@ import asyncpg
 import pytest
 
 from services.dispatcher.store import MessageStore
-from shared.contracts.ids import MessageId, PersonId
-from shared.contracts.messages import WithdrawMessage
+from shared.contracts.ids import PersonId
 from shared.runtime.clock import machine_now
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
@@ -18,13 +17,10 @@ from tests.services.dispatcher.dispatcher_under_test import (
     person_observed,
     send_request,
     wait_until,
+    withdrawal,
 )
 
 pytestmark = pytest.mark.integration
-
-
-def _withdrawal(message_id: str = "m1") -> WithdrawMessage:
-    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="no_longer_needed")
 
 
 async def _claimed(dispatcher: DispatcherUnderTest, kind: type[SlowConnection] = SlowConnection) -> SlowConnection:
@@ -42,7 +38,7 @@ async def _waits(slow: SlowConnection) -> bool:
 
 async def test_a_withdrawal_wins_while_the_request_is_claimed_and_not_begun(dispatcher: DispatcherUnderTest) -> None:
     slow = await _claimed(dispatcher)
-    await dispatcher.handle(_withdrawal())
+    await dispatcher.handle(withdrawal())
     assert await dispatcher.published() == []
     await wait_until(lambda: _is_cancelled(dispatcher))
     slow.open.set()
@@ -57,7 +53,7 @@ async def _is_cancelled(dispatcher: DispatcherUnderTest) -> bool:
 
 async def test_a_withdrawal_of_a_request_under_way_is_too_late(dispatcher: DispatcherUnderTest) -> None:
     slow = await _claimed(dispatcher, SlowResponse)
-    await dispatcher.handle(_withdrawal())
+    await dispatcher.handle(withdrawal())
     await wait_until(lambda: _is_cancelled(dispatcher))
     slow.open.set()
     await dispatcher.wait_for_state("accepted")
@@ -74,7 +70,7 @@ async def test_a_withdrawal_of_a_dead_senders_intent_is_too_late_once_its_lease_
         "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1",
         machine_now() - timedelta(minutes=1),
     )
-    await dispatcher.handle(_withdrawal())
+    await dispatcher.handle(withdrawal())
     await dispatcher.start()
     await dispatcher.wait_for_state("uncertain")
     assert await dispatcher.published() == ["uncertain", "too_late"]
@@ -82,8 +78,8 @@ async def test_a_withdrawal_of_a_dead_senders_intent_is_too_late_once_its_lease_
 
 async def test_a_message_withdrawn_twice_is_reported_once(dispatcher: DispatcherUnderTest) -> None:
     slow = await _claimed(dispatcher)
-    await dispatcher.handle(_withdrawal())
-    await dispatcher.handle(_withdrawal())
+    await dispatcher.handle(withdrawal())
+    await dispatcher.handle(withdrawal())
     await wait_until(lambda: _is_cancelled(dispatcher))
     slow.open.set()
     await dispatcher.wait_for_state("withdrawn")
@@ -132,7 +128,7 @@ async def test_a_withdrawal_wins_where_the_leader_lost_its_session_before_the_re
     slow = await _claimed(dispatcher)
     await dispatcher.pool.fetch(_END_SESSIONS)
     await wait_until(lambda: _claims_no_more(dispatcher))
-    await dispatcher.handle(_withdrawal())
+    await dispatcher.handle(withdrawal())
     slow.open.set()
     await dispatcher.wait_for_state("withdrawn")
     assert await dispatcher.sent() == []

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,12 @@ from shared.runtime.postgres import Pool, open_pool
 from shared.runtime.settings import ServiceSettings
 
 TENANT = TenantId("penrose")
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+"""The morning of a Wednesday, in London."""
+
+STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
+"""The contacts whom people.yaml of the shipped rules names."""
+
 KEYS = (b"what the buttons of these tests are signed with",)
 _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()}
 

@@ -50,6 +50,19 @@ def faults_of_rule(rule: str, templates: Mapping[str, str], people: str, *steps:
     return [fault.sentence for one in checked.stories for fault in play_story(one, checked.rulebook)]
 
 
+def rule_head(name: str, on: str, about: str) -> str:
+    """The text of a rule of the rights team before its steps."""
+    return f"""\
+rule: {name}
+owner: rights
+why: {{en: You work on this title., fr: Vous travaillez sur ce titre.}}
+severity: warning
+on: {on}
+about: {about}
+steps:
+"""
+
+
 def template_text(name: str, body: str, buttons: str | None = None, fields: str = "title: work.title") -> str:
     shown = f"    buttons: {{{buttons}}}\n" if buttons else ""
     head = f"template: {name}\ncategory: utility\nversion: 1\nfields: {{{fields}}}\n"

@@ -10,6 +10,8 @@ from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from tests.services.rules.delayed_dispatcher import DelayedStory, sent_templates
 from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
     RulesUnderTest,
     button_tap,
     golden_event,
@@ -20,9 +22,7 @@ from tests.services.rules.rules_service import (
     text_message,
 )
 
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 DUE = datetime(2027, 3, 5, 10, tzinfo=UTC)  # two working days later
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 HOLDER = person_of(900)  # who stands in for the rights holder
 REMINDER = (HOLDER, "rights_reminder")
 

@@ -1,7 +1,7 @@
 """How many questions wait for an answer, since when, and how long an answer took: in the table, and in the metrics."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ from services.rules.conversation.chain import Chain
 from services.rules.metrics import _ANSWER_DURATION, OpenQuestions
 from shared.contracts.ids import EventId
 from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
     RulesUnderTest,
     button_tap,
     golden_event,
@@ -20,8 +22,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 HOLDER = person_of(900)  # who stands in for the rights holder
 WORK = {"work_id": 61418, "title": "A Grammar of Tides"}
 MIGRATION = Path("services/rules/migrations/0006_open_questions.sql").read_text("utf-8")

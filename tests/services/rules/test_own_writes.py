@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from shared.contracts.ids import EventId, WorkId
 from shared.contracts.writes import WriteOperation, WriteVerified
 from tests.cases.case_folders import ROOT
 from tests.services.rules.rules_service import (
+    NOW,
     RulesUnderTest,
     button_tap,
     golden_event,
@@ -24,7 +24,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 AUTHOR, MANAGER = person_of(801), person_of(31)
 BEFORE, CONFIRMED, OTHER = (
     "Walking the lost coast of the salters", "A walk along the lost coast of the salters", "On foot along the coast",

@@ -1,10 +1,12 @@
 """Nothing of a rule or tenant that an operator has paused happens by time; it goes on when it is resumed."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
     golden_event,
     message_accepted,
     party_ref,
@@ -15,8 +17,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 AUTHOR = person_of(801)
 REMINDED = (AUTHOR, "metadata_reminder")
 

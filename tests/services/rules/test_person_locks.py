@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -21,6 +21,8 @@ from shared.runtime.failures import LocksBusy
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection
 from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
     RulesUnderTest,
     button_tap,
     golden_event,
@@ -34,8 +36,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 AUTHOR = person_of(801)
 HOLDER = person_of(900)
 

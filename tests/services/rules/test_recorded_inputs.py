@@ -1,6 +1,6 @@
 """The inputs of a decision are in the database: an operator can explain it and bundle it; an erasure deletes it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +20,7 @@ from shared.contracts.ids import EventId, Revision, partition_key
 from shared.runtime.clock import machine_now
 from shared.runtime.retention import delete_expired_once
 from tests.services.rules.rules_service import (
+    NOW,
     TENANT,
     golden_event,
     person_observed,
@@ -29,7 +30,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 
 
 def _blocked() -> Event:

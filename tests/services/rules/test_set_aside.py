@@ -1,7 +1,7 @@
 """A chain that fails at its due step is set aside until an operator retries it; the others go on."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -14,6 +14,8 @@ from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import EventId, partition_key
 from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
     TENANT,
     RulesUnderTest,
     golden_event,
@@ -25,8 +27,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 COUNT = 5
 LATER = timedelta(days=7)
 

@@ -1,7 +1,7 @@
 """Events that cannot be decided yet, and the queues behind them: no queue stops or waits forever."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -13,6 +13,8 @@ from shared.contracts.ids import EventId, Line, Wamid, partition_key
 from shared.contracts.topics import MESSAGES_EVENTS
 from shared.contracts.whatsapp import Media, MediaRefusal, MediaRefused, MessageKind, MessageReceived
 from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
     TENANT,
     RulesUnderTest,
     golden_event,
@@ -25,8 +27,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 STRANGER = 877
 WORK = partition_key(TENANT, "works", 61417)
 

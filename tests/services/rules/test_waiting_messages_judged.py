@@ -15,6 +15,7 @@ from shared.contracts.messages import MessageWithdrawn
 from shared.contracts.vocabulary import ProductRef, Stage, WorkRef
 from tests.cases.case_folders import ROOT
 from tests.services.rules.rules_service import (
+    NOW,
     RulesUnderTest,
     golden_event,
     message_accepted,
@@ -25,7 +26,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 AUTHOR = person_of(801)
 TITLE = {"work_id": 61417, "title": "The Salt Road"}
 

@@ -1,16 +1,8 @@
 """Members of staff who are away: what moves to the colleague who covers, and what stays with them."""
 
-from tests.services.rules.stories import faults_of_rule, template_text
+from tests.services.rules.stories import faults_of_rule, rule_head, template_text
 
-RULE = """\
-rule: expiring
-owner: rights
-why: {en: You work on this title., fr: Vous travaillez sur ce titre.}
-severity: warning
-on: rights.expiring
-about: rights_record_id
-steps:
-"""
+HEAD = rule_head("expiring", "rights.expiring", "rights_record_id")
 TEMPLATES = {
     "expiring_ask": template_text("expiring_ask", "Rights in “{title}” run out soon.", "yes: We do, other: Ask others"),
     "expiring_take": template_text("expiring_take", "Rights in “{title}” run out.", "take: Take it, not_me: Not me"),
@@ -36,7 +28,7 @@ NOTED = "{tell: 53, say: absence_noted}, {tell: 61, say: cover_announced}"
 
 
 def faults(steps: str, people: list[str], *moves: str) -> list[str]:
-    return faults_of_rule(RULE + steps, TEMPLATES, "\n".join(people), *moves)
+    return faults_of_rule(HEAD + steps, TEMPLATES, "\n".join(people), *moves)
 
 
 def again(number: int) -> str:

@@ -1,6 +1,6 @@
 """A question that shows other values by now is asked afresh, of all who were asked."""
 
-from tests.services.rules.stories import faults_of_rule, template_text
+from tests.services.rules.stories import faults_of_rule, rule_head, template_text
 
 FEE = "title: work.title, fee: {field: terms.fee.amount, default: {en: none}}"
 TEMPLATES = {
@@ -10,15 +10,7 @@ TEMPLATES = {
     "ex_take": template_text("ex_take", "Please take “{title}” for {fee} now.", "take: Take it, not_me: Not me", FEE),
     "ex_told": template_text("ex_told", "Rights in “{title}” are settled."),
 }
-HEAD = """\
-rule: extra-approval
-owner: rights
-why: {en: You hold rights in this work., fr: Vous détenez des droits sur cette œuvre.}
-severity: warning
-on: rights.approval_requested
-about: request_id
-steps:
-"""
+HEAD = rule_head("extra-approval", "rights.approval_requested", "request_id")
 ASK = """\
   - ask: author
     say: ex_ask

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import permutations
 
@@ -33,6 +33,7 @@ from shared.contracts.whatsapp import (
 )
 from tests.services.rules.rules_service import (
     KEYS,
+    NOW,
     TENANT,
     RulesUnderTest,
     golden_event,
@@ -44,7 +45,6 @@ from tests.services.rules.rules_service import (
 )
 from tests.services.rules.stories import own_rulebook
 
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 CONTACT = person_of(806)
 VISITORS = (PersonId("v-one"), PersonId("v-two"))
 EVERYBODY = (CONTACT, *VISITORS)

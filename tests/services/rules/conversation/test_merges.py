@@ -24,7 +24,6 @@ from tests.services.rules.conversation.test_consent import (
     CONTACT,
     EVERYBODY,
     MERGES,
-    NOW,
     VISITORS,
     Word,
     apply,
@@ -34,10 +33,17 @@ from tests.services.rules.conversation.test_consent import (
     said,
     visitor,
 )
-from tests.services.rules.rules_service import TENANT, button_tap, golden_event, person_observed, work_observed
+from tests.services.rules.rules_service import (
+    NOW,
+    STAFF,
+    TENANT,
+    button_tap,
+    golden_event,
+    person_observed,
+    work_observed,
+)
 
 WORK_REF = orjson.loads(golden("consonance.work.observed.v1"))["data"]["work"]
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 HOLDER = {"person_id": CONTACT, "contact_id": 806, "display_name": "Person 806", "role": "rights_holder"}
 ASKED: EventData = golden_event(
     "consonance.rights.approval_requested.v1", rights_holder=HOLDER, work=WORK_REF, respond_by="2027-04-30"

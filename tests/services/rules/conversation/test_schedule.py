@@ -7,7 +7,7 @@ import pytest
 from services.rules.conversation.schedule import add_duration, lapse_of, moment_of
 from services.rules.rulebook.model import After, At
 from shared.clients.working_calendar import Duration, TimeUnit, WorkingCalendar
-from tests.services.rules.stories import faults_of_rule, template_text
+from tests.services.rules.stories import faults_of_rule, rule_head, template_text
 
 LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18))
 TWO_DAYS, TWO_HOURS, WEEK = (
@@ -80,14 +80,8 @@ def test_an_after_time_counts_from_the_step_before(base: str, timing: After, exp
     assert add_duration(utc(base), timing, LONDON) == utc(expected)
 
 
-_RULE = """\
-rule: extra-approval
-owner: rights
-why: {en: You hold rights in this work., fr: Vous détenez des droits sur cette œuvre.}
-severity: warning
-on: rights.approval_requested
-about: request_id
-steps:
+_RULE = rule_head("extra-approval", "rights.approval_requested", "request_id")
+_STEPS = """\
   - {ask: author, say: ex_ask, answers: {yes: {tell: sender, say: ex_told}}}
   - {after: 2 working days, remind: unanswered, say: ex_ask}
   - {at: respond_by, give_up: no answer in time}
@@ -110,4 +104,4 @@ def test_working_days_are_those_of_the_slowest_of_the_people_who_are_awaited() -
         "wait until: 2027-07-15T10:00:00Z",
         "expect: [{remind: 801}, {remind: 802}]",
     )
-    assert faults_of_rule(_RULE, _TEMPLATES, people, *moves) == []
+    assert faults_of_rule(_RULE + _STEPS, _TEMPLATES, people, *moves) == []

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -24,6 +23,7 @@ from shared.runtime.postgres import Pool, role_name
 from tests.services.ingest.payloads import PSEUDONYMS, messages, webhook
 from tests.services.rules.rules_service import (
     KEYS,
+    NOW,
     TENANT,
     RulesUnderTest,
     golden_event,
@@ -36,7 +36,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 ASKED, HOUSEMATE, MANAGER, OTHER = 813, 801, 40, 816
 SHARED, ELSEWHERE = "+447700900123", "+447700900999"
 FRAME = WebhookContext(TENANT, NOW, {"106540352242922": Line("main")}, pseudonyms=PSEUDONYMS)

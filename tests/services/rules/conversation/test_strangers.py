@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 import pytest
@@ -31,6 +31,8 @@ from shared.runtime.failures import LocksBusy
 from tests.services.rules.rulebooks import good_files
 from tests.services.rules.rules_service import (
     KEYS,
+    NOW,
+    STAFF,
     TENANT,
     RulesUnderTest,
     person_observed,
@@ -39,10 +41,8 @@ from tests.services.rules.rules_service import (
 )
 from tests.services.rules.stories import own_rulebook
 
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 CONTACT = person_of(806)
-STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 MOST = 4
 
 

@@ -3,16 +3,9 @@
 import pytest
 
 from services.rules.scenario.player import play_story
-from tests.services.rules.stories import faults_of_rule, own_rulebook, story, story_faults, template_text
+from tests.services.rules.stories import faults_of_rule, own_rulebook, rule_head, story, story_faults, template_text
 
-RULE = """\
-rule: expiring
-owner: rights
-why: {en: You work on this title., fr: Vous travaillez sur ce titre.}
-on: rights.expiring
-about: rights_record_id
-steps:
-"""
+HEAD = rule_head("expiring", "rights.expiring", "rights_record_id")
 TEMPLATES = {
     "expiring_take": "take: Take it, not_me: Not me",
     "expiring_ask": "yes: We do, other: Ask somebody",
@@ -48,7 +41,7 @@ HAPPENS = "event: rights.expiring"
 
 def told(steps: str, people: list[str], *moves: str) -> list[str]:
     texts = {name: template_text(name, "Rights in “{title}” run out soon.", of) for name, of in TEMPLATES.items()}
-    return faults_of_rule(RULE + steps, texts, "\n".join(people), *moves)
+    return faults_of_rule(HEAD + steps, texts, "\n".join(people), *moves)
 
 
 @pytest.mark.parametrize(

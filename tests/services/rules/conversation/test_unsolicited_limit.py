@@ -1,7 +1,7 @@
 """The limit on unsolicited messages: a machine is answered once, a flood is limited, forms are not affected."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Line, PersonId, Phone, Wamid
 from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
 from tests.services.rules.rulebooks import good_files
-from tests.services.rules.rules_service import RulesUnderTest, person_observed, rules_under_test
+from tests.services.rules.rules_service import NOW, RulesUnderTest, person_observed, rules_under_test
 from tests.services.rules.stories import story_faults
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], team: rights, country: GB}"
@@ -176,7 +176,6 @@ def test_a_machine_that_repeats_itself_fills_no_form_and_is_not_asked_for_ever()
 # ------------------------------------------------------------------ on a real database
 
 
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 VISITOR = PersonId("v-flood")
 
 

@@ -1,7 +1,6 @@
 """A revision that names a fallback reaches the messages that wait, whatever their chain is doing."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 
@@ -12,6 +11,7 @@ from shared.contracts.envelope import parse_event
 from shared.contracts.messages import REQUEST_KINDS, AmendMessage
 from tests.services.rules.rulebooks import BOOK
 from tests.services.rules.rules_service import (
+    NOW,
     RulesUnderTest,
     golden_event,
     message_accepted,
@@ -21,7 +21,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 AGENT = 900  # who stands in for the rights holder
 RIGHTS_WORK = {"work_id": 61418, "title": "A Grammar of Tides"}
 REQUESTED = "consonance.rights.approval_requested.v1"

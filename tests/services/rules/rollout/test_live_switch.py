@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from shared.runtime.progress import load_progress
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import BOOK
 from tests.services.rules.rules_service import (
+    NOW,
     TENANT,
     RulesUnderTest,
     golden_event,
@@ -35,7 +35,6 @@ from tests.services.rules.rules_service import (
 )
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 SWITCHES = 100
 WORK = {"work_id": 61417, "title": "The Salt Road"}
 WRITERS = (11, 12, 21)

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,15 @@ from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, Line, Revision, RuleId, person_id_of_contact
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import BOOK, good_files
-from tests.services.rules.rules_service import TENANT, RulesUnderTest, person_observed, rules_under_test, text_message
+from tests.services.rules.rules_service import (
+    NOW,
+    TENANT,
+    RulesUnderTest,
+    person_observed,
+    rules_under_test,
+    text_message,
+)
 
-NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 KEYS = [f"acme|works/{number}" for number in range(2000)]
 
 
