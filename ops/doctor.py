@@ -1,23 +1,21 @@
 """``stet doctor``: checks what a service's environment names: settings, secrets, neighbours, rights, clocks, rules.
 
-Every check is harmless: it reads, or asks for what changes nothing. What is wrong is said with the setting and with
-what to do about it.
+Every check is harmless: it reads, asks for what changes nothing, or deletes what it wrote. What is wrong is said with
+the setting and with what to do about it. docs/operations/connections.md lists what is tried, and what cannot be.
 """
 
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
 import asyncpg
 import typer
+from cryptography import x509
 from rich.table import Table
 from rich.text import Text
 
@@ -33,7 +31,23 @@ from ops.command_line import (
     run,
 )
 from ops.environment import current_stack
+from ops.file_checks import (
+    check_document_hosts,
+    check_document_store,
+    check_media_hosts,
+    check_media_store,
+    check_scanner,
+)
+from ops.findings import Finding, Result, fine, skew_findings, warning, wrong
 from ops.topics import admin_client
+from ops.web_checks import (
+    check_collector,
+    check_consonance,
+    check_mapping,
+    check_media_at_whatsapp,
+    check_polled_consonance,
+    check_whatsapp,
+)
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.rollout.bundles import BundleSource
@@ -46,6 +60,7 @@ from shared.runtime.clock import machine_now
 from shared.runtime.postgres import MIN_VERSION, Connection, connect, missing_migrations
 from shared.runtime.setting_names import PREFIX
 from shared.runtime.settings import ServiceSettings, load_settings
+from shared.runtime.telemetry import error_location
 from shared.runtime.topic_rights import missing_rights
 from shared.runtime.topic_setup import UNREADABLE, topic_differences, topic_problems
 
@@ -55,35 +70,9 @@ _SETTINGS: Mapping[Service, type[ServiceSettings]] = {
     Service.DISPATCHER: DispatcherSettings,
     Service.WRITEBACK: WritebackSettings,
 }
-_TIMEOUT = aiohttp.ClientTimeout(total=10)
-_MOST_SKEW = timedelta(seconds=2)
+_RENEWED_BEFORE = timedelta(days=7)
 _RIGHTS_PAGE = "docs/operations/install.md"
 _STYLES = {"fine": "green", "warning": "yellow", "wrong": "bold red"}
-
-
-class Result(StrEnum):
-    FINE = "fine"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    check: str
-    result: Result
-    sentence: str
-
-
-def fine(check: str, sentence: str) -> Finding:
-    return Finding(check, Result.FINE, sentence)
-
-
-def warning(check: str, sentence: str) -> Finding:
-    return Finding(check, Result.WARNING, sentence)
-
-
-def wrong(check: str, sentence: str) -> Finding:
-    return Finding(check, Result.WRONG, sentence)
 
 
 def doctor_command(
@@ -94,12 +83,15 @@ def doctor_command(
 ) -> None:
     """Check every setting, secret, neighbour and right of a service's environment, and say what to do.
 
-    Run it where the service runs, with its environment: in its pod, or against the stack of `make up`. It changes
-    nothing. Ends with 1 where something is wrong; a warning alone is no fault.
+    Run it where the service runs, with its environment: in its pod, or against the stack of `make up`. What it
+    writes, it deletes again. Ends with 1 where something is wrong; a warning alone is no fault.
     """
     environments = _environments(service)
     if not environments:
-        problem = "--service: name the service whose environment this is, and run it there, as in a pod of that service"
+        problem = (
+            "--service: name the service whose environment this is, and run it there, as in a pod of that service; or "
+            "let --stack, before the command, name the stack.json of a stack"
+        )
         raise typer.Exit(print_error(problem, code=ExitCode.CANNOT_RUN))
 
     async def command() -> int:
@@ -175,13 +167,16 @@ async def examine(service: Service) -> AsyncIterator[Finding]:
                 yield finding
         except Misconfigured as error:
             yield wrong(_name(check), str(error))
+        except Exception as error:  # noqa: BLE001 -- a surprise in one check must not hide what the others find
+            place = f"{type(error).__name__} at {error_location(error)}"
+            yield wrong(_name(check), f"the check itself failed ({place}): please report it")
 
 
 DoctorCheck = Callable[[Any, Service], Awaitable[Sequence[Finding]]]
 
 
 def _name(check: DoctorCheck) -> str:
-    return check.__name__.removeprefix("_check_").removeprefix("polled_").replace("_", " ")
+    return check.__name__.lstrip("_").removeprefix("check_").removeprefix("polled_").replace("_", " ")
 
 
 # ------------------------------------------------------------------ secrets and clocks
@@ -193,6 +188,27 @@ async def _check_secrets(_: ServiceSettings, __: Service) -> Sequence[Finding]:
         return [fine("secrets", "STET_SECRETS_DIR is not set: secrets come from variables")]
     closed = fine("secrets", f"every file in {folder} is there and closed to other users")
     return _secret_findings(Path(folder)) or [closed]
+
+
+async def _check_certificates(settings: ServiceSettings, _: Service) -> Sequence[Finding]:
+    """Of each file of certificates the first that ends."""
+    findings = []
+    for path in settings.certificate_files():
+        ends = [found.not_valid_after_utc for found in _certificates_in(path)]
+        if ends and (left := min(ends) - machine_now()) < _RENEWED_BEFORE:
+            has_ended = left < timedelta()
+            state = "has ended" if has_ended else "ends soon"
+            sentence = f"{path}: a certificate in it {state}, at {min(ends):%Y-%m-%d %H:%M}Z: renew it"
+            findings.append((wrong if has_ended else warning)("certificates", sentence))
+    return findings
+
+
+def _certificates_in(path: Path) -> Sequence[x509.Certificate]:
+    """None of a file that holds a key, or a list of revoked certificates."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return []
 
 
 def _secret_findings(folder: Path) -> list[Finding]:
@@ -215,14 +231,6 @@ def _secret_findings(folder: Path) -> list[Finding]:
         elif not content.strip():
             findings.append(wrong("secrets", f"{path} is empty"))
     return findings
-
-
-def _skew(check: str, theirs: datetime, whose: str) -> list[Finding]:
-    difference = abs(machine_now() - theirs)
-    if difference <= _MOST_SKEW:
-        return []
-    sentence = f"the clock of {whose} differs by {difference.total_seconds():.0f} s: synchronise both by NTP"
-    return [warning(check, sentence)]
 
 
 # ------------------------------------------------------------------ the broker
@@ -268,7 +276,7 @@ async def _check_database(settings: ServiceSettings, service: Service) -> Sequen
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         return [wrong("database", str(database_away(error)))]
     try:
-        return await _database_findings(connection, service)
+        return await _database_findings(connection, service) + await _pool_findings(connection, settings.postgres_pool)
     finally:
         await connection.close()
 
@@ -293,68 +301,20 @@ async def _database_findings(connection: Connection, service: Service) -> list[F
             wrong("standby", "synchronous_commit is off: a crash loses what was acknowledged; set it to on")
         )
     now = await connection.fetchval("select clock_timestamp()")
-    return findings + _skew("clock", now, "the database")
+    return findings + skew_findings(now, "the database")
 
 
-# ------------------------------------------------------------------ WhatsApp and Consonance
-
-
-async def _check_whatsapp(settings: DispatcherSettings, _: Service) -> Sequence[Finding]:
-    endpoint = settings.endpoint()
-    headers = {"Authorization": f"Bearer {endpoint.token}"}
-    findings: list[Finding] = []
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
-        for line, number in endpoint.numbers.items():
-            url = f"{endpoint.graph_url.rstrip('/')}/{endpoint.version}/{number}?fields=id,quality_rating,name_status"
-            try:
-                async with session.get(url, allow_redirects=False) as answer:
-                    body: Any = await answer.json(content_type=None)
-                    findings += _whatsapp_findings(line, number, answer, body)
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                sentence = f"STET_WHATSAPP_GRAPH_URL: {endpoint.graph_url} does not answer ({type(error).__name__})"
-                return [*findings, wrong("whatsapp", sentence)]
-    return findings
-
-
-def _whatsapp_findings(line: str, number: str, answer: aiohttp.ClientResponse, body: Any) -> list[Finding]:
-    skew = _skew("clock", _date_of(answer), "WhatsApp") if "Date" in answer.headers else []
-    if answer.ok:
-        return [fine("whatsapp", f"line {line} is number {number}"), *skew]
-    error = body.get("error", {}) if isinstance(body, dict) else {}
-    code = error.get("code")
-    if code == 190:
-        advice = "make a new token of the system user in Meta Business Settings"
-        return [wrong("whatsapp", f"STET_WHATSAPP_TOKEN: WhatsApp refuses it (code 190): {advice}"), *skew]
-    if code == 100:
-        advice = "look the phone number id up in WhatsApp Manager, or let the system user use it"
-        return [
-            wrong("whatsapp", f"STET_WHATSAPP_LINES: line {line}: WhatsApp does not know {number}: {advice}"),
-            *skew,
-        ]
-    return [wrong("whatsapp", f"STET_WHATSAPP_GRAPH_URL: line {line}: HTTP {answer.status}, code {code}"), *skew]
-
-
-async def _check_consonance(settings: Any, _: Service) -> Sequence[Finding]:
-    headers = {"Authorization": f"Bearer {settings.consonance_key.get_secret_value()}"}
-    url = settings.consonance_endpoint
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
-            session.post(url, json={"query": "query { __typename }"}, allow_redirects=False) as answer,
-        ):
-            if answer.status in {401, 403}:
-                return [wrong("consonance", "STET_CONSONANCE_KEY: Consonance refuses it: make a new key there")]
-            body: Any = await answer.json(content_type=None)
-            skew = _skew("clock", _date_of(answer), "Consonance") if "Date" in answer.headers else []
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        return [wrong("consonance", f"STET_CONSONANCE_URL: {url} does not answer as GraphQL ({type(error).__name__})")]
-    if not isinstance(body, dict) or "data" not in body:
-        return [wrong("consonance", f"STET_CONSONANCE_URL: {url} is no GraphQL endpoint (HTTP {answer.status})")]
-    return [fine("consonance", f"{url} takes the key"), *skew]
-
-
-def _date_of(answer: aiohttp.ClientResponse) -> datetime:
-    return parsedate_to_datetime(answer.headers["Date"]).astimezone(UTC)
+async def _pool_findings(connection: Connection, pool: int) -> list[Finding]:
+    """A server that takes fewer connections than one replica keeps refuses the rest."""
+    login = await connection.fetchval("select rolconnlimit from pg_roles where rolname = session_user")
+    most = await connection.fetchval(
+        "select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    )
+    allowed, whose = (login, "this login") if 0 <= login < most else (most, "the server")
+    if pool <= allowed:
+        return []
+    sentence = f"STET_POSTGRES_POOL is {pool}, and {whose} takes {allowed} connections: lower it, or raise that limit"
+    return [wrong("database", sentence)]
 
 
 # ------------------------------------------------------------------ what one service has
@@ -367,12 +327,6 @@ async def _check_public_port(settings: IngestSettings, _: Service) -> Sequence[F
         sentence = "STET_LISTEN_ADDRESS is loopback: no webhook can reach this pod; set it to 0.0.0.0"
         return [wrong("public port", sentence)]
     return [fine("public port", f"{settings.listen_address}:{settings.listen_port}")]
-
-
-async def _check_polled_consonance(settings: IngestSettings, service: Service) -> Sequence[Finding]:
-    if not settings.ingest_role.polls:
-        return [fine("consonance", f"not read, as STET_INGEST_ROLE is {settings.ingest_role}")]
-    return await _check_consonance(settings, service)
 
 
 async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]:
@@ -408,11 +362,24 @@ async def _read_rules(settings: RulesSettings) -> tuple[str, Validation, Mapping
     return source.setting, replace(validation, faults=faults), files
 
 
-_COMMON: tuple[DoctorCheck, ...] = (_check_secrets, _check_broker, _check_database)
+_COMMON: tuple[DoctorCheck, ...] = (
+    _check_secrets,
+    _check_certificates,
+    _check_broker,
+    _check_database,
+    check_collector,
+)
 _OWN: Mapping[Service, tuple[DoctorCheck, ...]] = {
-    Service.INGEST: (_check_public_port, _check_polled_consonance),
+    Service.INGEST: (
+        _check_public_port,
+        check_polled_consonance,
+        check_media_store,
+        check_scanner,
+        check_media_hosts,
+        check_media_at_whatsapp,
+    ),
     Service.RULES: (_check_rules,),
-    Service.DISPATCHER: (_check_whatsapp,),
-    Service.WRITEBACK: (_check_consonance,),
+    Service.DISPATCHER: (check_whatsapp, check_document_store, check_document_hosts),
+    Service.WRITEBACK: (check_consonance, check_mapping),
 }
 """A new check is a function here: it gets the settings and returns its findings."""

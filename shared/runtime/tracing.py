@@ -10,6 +10,7 @@ https://opentelemetry.io/docs/specs/semconv/
 
 import math
 import random
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ def _provider_for(endpoint: str, service: str, settings: TelemetrySettings) -> "
     tls = settings.otlp_tls
     exporter = OTLPSpanExporter(
         endpoint=f"{endpoint.rstrip('/')}/v1/traces",
-        certificate_file=_path(tls.ca_file),
+        certificate_file=_path(tls.ca_file) or _system_certificates(),
         client_certificate_file=_path(tls.certificate_file),
         client_key_file=_path(tls.key_file),
         headers={name: secret.get_secret_value() for name, secret in settings.otlp_headers.items()},
@@ -90,6 +91,12 @@ def _provider_for(endpoint: str, service: str, settings: TelemetrySettings) -> "
     )  # its own exit hook waits half a minute for a collector
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
+
+
+def _system_certificates() -> str | None:
+    """Without a name of them the exporter trusts a list of its own, and no authority of the house."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath
 
 
 def _path(file: Path | None) -> str | None:

@@ -63,14 +63,32 @@ class ClamdScanner:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Scan]:
+        async with self._connection() as (reader, writer):
+            writer.write(b"zINSTREAM\0")
+            yield _ClamdScan(reader, writer, self.seconds)
+
+    async def ping(self) -> None:
+        """Raises Unavailable where no clamd answers there."""
+        async with self._connection() as (reader, writer):
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    writer.write(b"zPING\0")
+                    answer = await reader.readuntil(b"\0")
+            except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError) as error:
+                raise Unavailable(f"clamd: {type(error).__name__}") from error
+        if answer != b"PONG\0":
+            raise Unavailable("clamd: what answers there is no clamd")
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Raises Unavailable where the scanner is away."""
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 reader, writer = await self._connect()
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"clamd: {type(error).__name__}") from error
         try:
-            writer.write(b"zINSTREAM\0")
-            yield _ClamdScan(reader, writer, self.seconds)
+            yield reader, writer
         finally:
             writer.close()
             with suppress(OSError):

@@ -108,7 +108,7 @@ async def test_a_named_host_at_a_private_address_is_not_reached() -> None:
 
 @dataclass
 class Clamd:
-    """Speaks INSTREAM: finds ``EICAR`` anywhere, and refuses streams of more than ``most`` bytes as clamd does."""
+    """Speaks PING and INSTREAM: finds ``EICAR`` anywhere, and refuses streams of more than ``most`` bytes."""
 
     most: int = 1_000_000
     address: str = ""
@@ -116,6 +116,10 @@ class Clamd:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         command, stream = await reader.readuntil(b"\0"), b""
+        if command == b"zPING\0":
+            writer.write(b"PONG\0")
+            writer.close()
+            return
         while command == b"zINSTREAM\0" and (size := struct.unpack("!L", await reader.readexactly(4))[0]):
             stream += await reader.readexactly(size)
             if len(stream) > self.most:

@@ -1,0 +1,45 @@
+"""The findings of ``stet doctor``. Apart from it, as all files of checks make them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.runtime.clock import machine_now
+
+_MOST_SKEW = timedelta(seconds=2)
+
+
+class Result(StrEnum):
+    FINE = "fine"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``sentence`` begins with the setting, where one is wrong, and ends with what to do."""
+
+    check: str
+    result: Result
+    sentence: str
+
+
+def fine(check: str, sentence: str) -> Finding:
+    return Finding(check, Result.FINE, sentence)
+
+
+def warning(check: str, sentence: str) -> Finding:
+    return Finding(check, Result.WARNING, sentence)
+
+
+def wrong(check: str, sentence: str) -> Finding:
+    return Finding(check, Result.WRONG, sentence)
+
+
+def skew_findings(theirs: datetime, whose: str) -> list[Finding]:
+    """A warning where the clock of a neighbour differs from this machine's."""
+    difference = abs(machine_now() - theirs)
+    if difference <= _MOST_SKEW:
+        return []
+    sentence = f"the clock of {whose} differs by {difference.total_seconds():.0f} s: synchronise both by NTP"
+    return [warning("clock", sentence)]
