@@ -9,6 +9,7 @@ grant select on all tables in schema SCHEMA to stet_operator;
 grant execute on all functions in schema SCHEMA to stet_operator;
 grant insert on SCHEMA.outbox to stet_operator;
 grant update (state, note, settled_at) on SCHEMA.parked to stet_operator;
+grant delete on SCHEMA.progress to stet_operator;
 
 -- name: ingest
 grant insert, update on ingest.erasures to stet_operator;
@@ -25,6 +26,7 @@ grant insert on rules.consent_ledger to stet_operator;
 -- name: dispatcher
 grant insert, update, delete on dispatcher.pauses to stet_operator;
 grant update on dispatcher.messages, dispatcher.attempts to stet_operator;
+grant update (value, until, reported_at) on dispatcher.account_limits to stet_operator;
 
 -- name: writeback
 grant insert, update, delete on writeback.pauses to stet_operator;

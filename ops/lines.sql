@@ -62,3 +62,15 @@ from dispatcher.messages
 where tenant = $1 and line = $2 and state in ('waiting', 'intent', 'uncertain')
 group by say, lane, state, reason
 order by messages desc, say;
+
+-- name: restrictions
+-- What Meta restricts of the accounts now.
+select account, name as restriction, until, reported_at from dispatcher.account_limits
+where tenant = $1 and kind = 'restriction' and value > 0 and (until is null or until > $2)
+order by account, name;
+
+-- name: lift_restrictions
+-- As if Meta had reported at $4 that these are lifted: an older report that comes late does not count any more.
+update dispatcher.account_limits set value = 0, until = null, reported_at = greatest(reported_at, $4)
+where tenant = $1 and account = $2 and kind = 'restriction' and name = any ($3::text[]) and value > 0
+returning name;

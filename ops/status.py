@@ -239,7 +239,9 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
     templates = await connection.fetch(QUERIES.templates, tenant)
     qualities = await connection.fetch(QUERIES.qualities, tenant)
     limits = await connection.fetch(QUERIES.messaging_limits, tenant)
+    restrictions = await connection.fetch(QUERIES.restrictions, tenant, now)
     return [
+        *map(_restriction_line, restrictions),
         *(
             StatusLine(
                 "whatsapp",
@@ -277,6 +279,12 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             for row in templates
         ),
     ]
+
+
+def _restriction_line(row: Any) -> StatusLine:
+    until = f"until {row['until']:%Y-%m-%d %H:%M}Z" if row["until"] else "without an end"
+    hint = f"{_RUNBOOKS}/StetAccountLimited.md"
+    return StatusLine("whatsapp", f"{row['name']} of account {row['account']}", until, row["reported_at"], True, hint)
 
 
 _LOW_QUALITY = "docs/operations/runbooks/StetLineQualityLow.md"

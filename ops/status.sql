@@ -97,6 +97,12 @@ select line, quality, since from dispatcher.line_quality where tenant = $1 and q
 -- How many people Meta lets a business write to in a day outside the 24-hour window, as it was last reported of each account.
 select account, value, reported_at from dispatcher.account_limits where tenant = $1 and kind = 'messaging' order by account;
 
+-- name: restrictions
+-- What Meta restricts of the accounts: nothing leaves that the restriction names, until its end or another report.
+select account, name, until, reported_at from dispatcher.account_limits
+where tenant = $1 and kind = 'restriction' and value > 0 and (until is null or until > $2)
+order by account, name;
+
 -- name: writes
 -- The queue of writeback: what can go on, what waits behind a task.
 select count(*) filter (where w.state = 'queued' and not behind.it) as queued,
