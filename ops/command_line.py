@@ -105,6 +105,8 @@ def run(command: Coroutine[Any, Any, int]) -> None:
         logging.getLogger(client).addHandler(logging.NullHandler())  # the error says it; each attempt need not
     try:
         code = asyncio.run(command)
+    except BrokenPipeError:
+        leave_reader()  # a neighbour that hangs up is another error of its client
     except Exception as error:
         sentence = _neighbour_fault(error)
         if sentence is None:

@@ -131,7 +131,8 @@ def import_command(
     try:
         rows = read_rows(decode_file(file.read_bytes()))
     except (OSError, UnusableFile) as error:
-        raise typer.Exit(print_error(f"{file} cannot be read: {error}", code=ExitCode.CANNOT_RUN)) from None
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise typer.Exit(print_error(f"{file} cannot be read: {cause}", code=ExitCode.CANNOT_RUN)) from None
 
     async def command() -> int:
         now = settings.clock().now()

@@ -242,7 +242,7 @@ def _message_entries(row: Any) -> Iterator[Entry]:
     code = f", code {row['failed_code']}" if row["failed_code"] is not None else ""
     until = f", until {row['not_before']:%Y-%m-%d %H:%M:%S}Z" if row["state"] == "waiting" else ""
     aside = f", set aside: {row['set_aside']}" if row["set_aside"] else ""
-    now = f"now{until}{code}{aside}".strip()
+    now = f"now{until}{code}{aside}" if until or code or aside else "its state now"
     yield Entry(row["changed_at"], place, f"message {row['state']}{why}", now, about, stage=EntryStage.REPORTED)
 
 

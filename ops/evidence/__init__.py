@@ -1,5 +1,6 @@
 """``stet evidence``: exports the evidence of a record, shows it, and places legal holds on it."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,10 @@ class _RecordGroup(TyperGroup):
     """``stet evidence RECORD`` is ``stet evidence export RECORD``; the name of a record has a slash."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, ["export", *args] if args and "/" in args[0] else args)
+        word = args[0]
+        if word not in self.commands and "/" not in word and not get_close_matches(word, self.commands, 1):
+            ctx.fail(f"“{word}” is no command and no record; a record is named like rights/R-9 or works/61417")
+        return super().resolve_command(ctx, ["export", *args] if "/" in word else args)
 
 
 app = command_group("The proof of each approval and write: `stet evidence RECORD` exports it.", _RecordGroup)

@@ -93,6 +93,28 @@ def test_a_wrong_word_is_said_with_the_right_ones(runner: CliRunner, arguments: 
     assert "Value error" not in printed
 
 
+def test_a_reader_that_closes_the_output_of_a_command_with_neighbours_is_no_fault_of_theirs() -> None:
+    """It was said of the database."""
+    script = """
+import ops.command_line as shared
+async def command():
+    shared.print_json([{"row": number} for number in range(100_000)])
+    return 0
+shared.run(command())
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # noqa: S603 -- our own
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait() == READER_GONE
+
+
+def test_the_name_of_a_record_without_a_slash_is_said_to_be_none(runner: CliRunner) -> None:
+    printed = " ".join(runner.invoke(app, ["evidence", "R-9"]).output.replace("│", "").split())
+    assert "“R-9” is no command and no record; a record is named like rights/R-9" in printed
+
+
 @pytest.mark.parametrize("arguments", [["rules", "check", "rules"], ["rules", "reference"]], ids=" ".join)
 def test_a_reader_that_closes_the_output_is_no_finding(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "ops", *arguments]
