@@ -183,10 +183,12 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                 return None
 
     async def _load_positions(self, assigned: list[TopicPartition]) -> dict[Partition, int]:
-        """Raises OffsetOutOfRange where the broker deleted records that were not read yet."""
+        """Raises OffsetOutOfRange where the broker deleted records that were not read yet, or TopicRecreated."""
         async with asyncio.timeout(_LOOKUP_SECONDS):
-            firsts = await self._lag.first_offsets([self._from_kafka(partition) for partition in assigned])
-            positions = await load_progress(self._pool, firsts)
+            partitions = [self._from_kafka(partition) for partition in assigned]
+            ids = await self._lag.topic_ids({topic for topic, _ in partitions})
+            firsts = await self._lag.first_offsets(partitions)
+            positions = await load_progress(self._pool, firsts, ids)
         for partition, offset in positions.items():
             if offset < firsts[partition]:
                 raise OffsetOutOfRange(partition, offset, firsts[partition])

@@ -24,12 +24,18 @@ returning id;
 
 -- name: begin_progress
 -- Partitions never read before begin at their oldest record.
-insert into progress (topic, partition, next_offset)
-select * from unnest($1::text[], $2::int[], $3::bigint[])
+insert into progress (topic, partition, topic_id, next_offset)
+select * from unnest($1::text[], $2::int[], $3::uuid[], $4::bigint[])
 on conflict do nothing;
 
+-- name: adopt_topic_ids
+-- Progress of before topics had ids is about the topic that is there.
+update progress p set topic_id = g.topic_id
+from unnest($1::text[], $2::int[], $3::uuid[]) as g(topic, partition, topic_id)
+where (p.topic, p.partition) = (g.topic, g.partition) and p.topic_id is null and g.topic_id is not null;
+
 -- name: read_progress
-select topic, partition, next_offset, caught_up_to from progress
+select topic, partition, next_offset, caught_up_to, topic_id from progress
 where (topic, partition) in (select * from unnest($1::text[], $2::int[]));
 
 -- name: claim_progress

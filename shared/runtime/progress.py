@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -23,12 +24,16 @@ from shared.runtime.metrics import TOPIC, Metrics, Replicas
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
+from shared.runtime.topic_ids import fetch_topic_ids
 
 log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")
 
 Partition = tuple[str, int]
 """A topic (without prefix) and the number of a partition."""
+
+TopicIds = Mapping[str, UUID]
+"""The id that the broker gave a topic when it was created, by its name without prefix, as far as it knows ids."""
 
 
 # ------------------------------------------------------------------ progress
@@ -46,14 +51,28 @@ class OffsetRange:
     after: int
 
 
-async def load_progress(pool: Pool, first_offsets: Mapping[Partition, int]) -> dict[Partition, int]:
-    """The next offset of each partition; one never read before starts at its ``first_offsets``, the oldest record."""
-    partitions = sorted(first_offsets)
-    columns = _columns(partitions)
+async def load_progress(
+    pool: Pool, first_offsets: Mapping[Partition, int], topic_ids: TopicIds | None = None
+) -> dict[Partition, int]:
+    """The next offset of each partition; one never read before starts at its ``first_offsets``, the oldest record.
+
+    Raises TopicRecreated where progress is about another topic of the same name than ``topic_ids`` has.
+    """
+    partitions, ids = sorted(first_offsets), topic_ids or {}
+    columns = [*_columns(partitions), [ids.get(topic) for topic, _ in partitions]]
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(QUERIES.begin_progress, *columns, [first_offsets[p] for p in partitions])
-        rows = await connection.fetch(QUERIES.read_progress, *columns)
+        await connection.execute(QUERIES.adopt_topic_ids, *columns)
+        rows = await connection.fetch(QUERIES.read_progress, *_columns(partitions))
+    _check_topics(rows, ids)
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+def _check_topics(rows: Iterable[Mapping[str, Any]], ids: TopicIds) -> None:
+    """Raises TopicRecreated. What nothing was read of has nothing to lose, and yet belongs to the topic of before."""
+    other = [row for row in rows if ids.get(row["topic"], row["topic_id"]) != row["topic_id"]]
+    if other:
+        raise TopicRecreated({(row["topic"], row["partition"]): row["next_offset"] for row in other})
 
 
 async def read_progress(pool: Pool, partitions: Iterable[Partition]) -> dict[Partition, int]:
@@ -122,8 +141,22 @@ class OffsetOutOfRange(RuntimeError):
     def __init__(self, partition: Partition, expected: int, has: int) -> None:
         self.sentence = (
             f"{partition[0]}:{partition[1]} is to be read from {expected}, but the broker has it only from or up to "
-            f"{has}; once the loss is accounted for, delete the partition's row of progress to begin at its oldest "
-            "record"
+            f"{has}; once the loss is accounted for (docs/runbook.md, “a topic was lost”), stet topics reread "
+            f"{partition[0]} --partition {partition[1]} begins at its oldest record"
+        )
+        super().__init__(self.sentence)
+
+
+class TopicRecreated(RuntimeError):
+    """A topic was deleted and created again: its records have the offsets of others, which were read."""
+
+    def __init__(self, read_to: Mapping[Partition, int]) -> None:
+        topics = sorted({topic for topic, _ in read_to})
+        places = ", ".join(f"{topic}:{partition} (read to {at})" for (topic, partition), at in sorted(read_to.items()))
+        self.sentence = (
+            f"{', '.join(topics)} was deleted and created again: {places}; once what was not read of the old one is "
+            f"accounted for (docs/runbook.md, “a topic was lost”), stet topics reread {topics[0]} begins at the oldest "
+            "record of the new one"
         )
         super().__init__(self.sentence)
 
@@ -236,7 +269,7 @@ class LagMonitor:
                     await self._check_ranges()
                     await self._check_progress(consumer)
                     await self._check_reading(consumer)
-            except OffsetOutOfRange as error:
+            except (OffsetOutOfRange, TopicRecreated) as error:
                 consumer.halt(error)
             except (KafkaError, *TRANSIENT_ERRORS) as error:
                 log.warning("lag_monitor.retried", error=type(error).__name__)
@@ -271,6 +304,13 @@ class LagMonitor:
         found = await (await self._connected()).beginning_offsets(asked)
         return {self._from_kafka(partition): offset for partition, offset in found.items()}
 
+    async def topic_ids(self, topics: Iterable[str]) -> TopicIds:
+        """Of topics without prefix. Raises KafkaError."""
+        prefix = self._settings.topic_prefix
+        client = (await self._connected())._client  # noqa: SLF001 -- a consumer has no public way to send a request
+        found = await fetch_topic_ids(client, [prefix + topic for topic in topics])
+        return {name.removeprefix(prefix): topic_id for name, topic_id in found.items()}
+
     async def end_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset that the next record will have, by partition. Raises KafkaError."""
         asked = [self._to_kafka(partition) for partition in partitions]
@@ -283,8 +323,10 @@ class LagMonitor:
             await client.stop()
 
     async def _check_ranges(self) -> None:
-        """Raises OffsetOutOfRange where the broker deleted records that were not read yet."""
+        """Raises OffsetOutOfRange where the broker deleted records that were not read yet, or TopicRecreated."""
         positions = dict(self._positions)
+        ids = await self.topic_ids({topic for topic, _ in positions}) if positions else {}
+        _check_topics(await self._pool.fetch(QUERIES.read_progress, *_columns(sorted(positions))), ids)
         firsts = await self.first_offsets(positions) if positions else {}
         for partition, at in positions.items():
             if at < firsts[partition] and self._positions.get(partition, at) < firsts[partition]:

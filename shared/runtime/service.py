@@ -31,7 +31,7 @@ from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
 from shared.runtime.outbox import PARKING_REASON, Relay
 from shared.runtime.postgres import Pool, load_queries, open_pool
-from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
+from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, TopicRecreated
 from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
 from shared.runtime.settings import ServiceSettings, load_settings, secrets_folder
@@ -80,7 +80,7 @@ _POOL_MAX = _metrics.gauge(
 
 # ------------------------------------------------------------------ tasks
 
-FATAL_ERRORS = (Misconfigured, Fenced, ConsumerHalted, OffsetOutOfRange)
+FATAL_ERRORS = (Misconfigured, Fenced, ConsumerHalted, OffsetOutOfRange, TopicRecreated)
 """Errors that end a process."""
 
 _RESTART_BACKOFF = Backoff(first=0.5, longest=30.0, jitter=0.5)
