@@ -26,7 +26,7 @@ from services.writeback.operation_mapping import (
     OperationMapping,
     load_mapping,
 )
-from services.writeback.settings import SHIPPED_MAPPING
+from services.writeback.settings import SHIPPED_MAPPING, WritebackSettings
 from shared.clients.consonance_graphql import ConsonanceClient, KeyRefused
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.contracts.writes import WriteOperation
@@ -112,7 +112,9 @@ def input_rows() -> list[dict[str, Any]]:
     ]
 
 
-async def find_supports(settings: TenantConsonanceSettings, mapping: OperationMapping) -> Sequence[OperationSupport]:
+async def find_supports(
+    settings: TenantConsonanceSettings | WritebackSettings, mapping: OperationMapping
+) -> Sequence[OperationSupport]:
     """Raises Misconfigured where Consonance does not describe its schema."""
     url = str(settings.consonance_url)
     client = ConsonanceClient(

@@ -5,7 +5,7 @@ They ask as the services do, follow no redirect, and change nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -14,14 +14,13 @@ import aiohttp
 
 from ops.command_line import Service
 from ops.findings import Finding, fine, skew_findings, warning, wrong
+from ops.mapping import find_supports
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from services.ingest.settings import IngestSettings
-from services.writeback.capabilities import examine_schema
 from services.writeback.operation_mapping import load_mapping
 from services.writeback.settings import WritebackSettings
-from shared.clients.consonance_graphql import ConsonanceClient
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import ServiceSettings
 
 _SECONDS = 10
@@ -159,20 +158,15 @@ async def check_consonance(settings: IngestSettings | WritebackSettings, _: Serv
 async def check_mapping(settings: WritebackSettings, _: Service) -> Sequence[Finding]:
     """Read the mapping, and ask Consonance's schema which of its operations it has. Raises Misconfigured."""
     mapping = load_mapping(settings.consonance_mapping)
-    key, within = settings.consonance_key.get_secret_value(), timedelta(seconds=_SECONDS)
     try:
-        async with ConsonanceClient(
-            settings.consonance_endpoint, key, within, service="writeback", meanwhile="nothing is written"
-        ) as client:
-            schema = await client.fetch_schema()
-    except Unavailable:
+        supports = await find_supports(settings, mapping)
+    except Misconfigured:  # the check of Consonance says why
         sentence = f"{settings.consonance_mapping} is valid; which of its operations Consonance has cannot be asked now"
         return [warning("mapping", sentence)]
-    supports = examine_schema(schema, mapping)
     lacking = [support.name for support in supports if support.write is None or support.read is None]
     if lacking:
         sentence = f"this Consonance lacks {', '.join(lacking)}: each such write becomes a task for a person"
-        return [warning("mapping", f"STET_CONSONANCE_MAPPING: {sentence} (stet tasks list), or map it to what it has")]
+        return [warning("mapping", f"STET_CONSONANCE_MAPPING: {sentence}; stet mapping capabilities says why")]
     return [fine("mapping", f"this Consonance has all {len(supports)} operations of {settings.consonance_mapping}")]
 
 
