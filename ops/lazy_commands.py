@@ -31,14 +31,26 @@ class LazyCommand:
         if isinstance(target, typer.Typer):
             group = typer.main.get_group(target)
             group.name = self.name
-            return group
+            return _unwrapped(group)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(self.name)(target)
-        return typer.main.get_command(alone)
+        return _unwrapped(typer.main.get_command(alone))
 
     def summary(self) -> TyperCommand:
         """The sentence about the command in the help of the whole."""
         return TyperCommand(self.name, help=self.sentence, rich_help_panel=self.panel)
+
+
+def _unwrapped(command: Any) -> Any:
+    """Make each paragraph of its help, and of the commands below it, one line, which the terminal breaks.
+
+    typer keeps the line breaks of all paragraphs but the first.
+    """
+    if command.help:
+        command.help = "\n\n".join(" ".join(part.split()) for part in command.help.split("\n\n"))
+    for below in getattr(command, "commands", {}).values():
+        _unwrapped(below)
+    return command
 
 
 class LazyCommands(TyperGroup):

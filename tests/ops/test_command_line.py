@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import structlog
@@ -38,6 +39,14 @@ def test_every_command_explains_itself(runner: CliRunner, command: list[str]) ->
     result = runner.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.stdout
+
+
+@pytest.mark.parametrize("command", [["drain"], ["rules", "rollout", "promote"], ["topics", "reread"]], ids=" ".join)
+def test_the_help_fills_the_lines_of_the_terminal(runner: CliRunner, command: list[str]) -> None:
+    shown = runner.invoke(app, [*command, "--help"], env={"COLUMNS": "60", "TERMINAL_WIDTH": "60"}).stdout
+    lines = [line.strip() for line in shown.partition("╭")[0].splitlines()]
+    for line, after in pairwise(lines):
+        assert not line or not after or len(f"{line} {after.split()[0]}") > 58, line
 
 
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
