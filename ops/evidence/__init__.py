@@ -42,6 +42,9 @@ _WITHOUT_TYPST = (
     "stet evidence RECORD typesets a PDF, and Typst is not installed here: run the command in the image stet-operator, "
     "or install requirements.operator.lock"
 )
+_NONE = (
+    "there is no evidence of {record}; stet trace, of a person, a message or a request, names the records of its writes"
+)
 _BROKEN = "{record}: the chain is broken. {fault}"
 
 
@@ -51,13 +54,16 @@ class _RecordGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
         if word not in self.commands and "/" not in word and not get_close_matches(word, self.commands, 1):
-            ctx.fail(f"“{word}” is no command and no record; a record is named like rights/R-9 or works/61417")
+            ctx.fail(f"“{word}” is no command and no record; a record is named like rights/RR-88 or works/61417")
         return super().resolve_command(ctx, ["export", *args] if "/" in word else args)
 
 
 app = command_group("The proof of each approval and write: `stet evidence RECORD` exports it.", _RecordGroup)
 Record = Annotated[
-    str, typer.Argument(metavar="RECORD", help="As writes name it, for instance rights/R-9 or works/61417.")
+    str,
+    typer.Argument(
+        metavar="RECORD", help="As stet trace shows it at a write, for instance rights/RR-88 or works/61417."
+    ),
 ]
 
 
@@ -90,7 +96,7 @@ def export_command(
             chain = await _fetch(pool, settings.tenant, record)
             if not chain.end.length:
                 entry.result = "there was none"
-                return print_error(f"there is no evidence of {record}")
+                return print_error(_NONE.format(record=record))
             holds = await fetch_holds(pool, settings.tenant, record)
             files = export.build_files(settings.tenant, record, chain, holds, key, machine_now())
             written = [str(_write(folder / name, content)) for name, content in files.items()]
@@ -129,7 +135,7 @@ def show_command(record: Record, *, reason: ReadReason) -> None:
             chain = await _fetch(pool, settings.tenant, record)
             entry.result = "done" if chain.end.length else "there was none"
         if not chain.end.length:
-            return print_error(f"there is no evidence of {record}")
+            return print_error(_NONE.format(record=record))
         print_json({**each.header, "content": each.document(), "unreadable": each.unreadable} for each in chain.entries)
         fault = chain.find_fault()
         return ExitCode.FINE if fault is None else print_error(_BROKEN.format(record=record, fault=fault))

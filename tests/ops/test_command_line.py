@@ -121,7 +121,7 @@ shared.run(command())
 
 def test_the_name_of_a_record_without_a_slash_is_said_to_be_none(runner: CliRunner) -> None:
     printed = " ".join(runner.invoke(app, ["evidence", "R-9"]).output.replace("│", "").split())
-    assert "“R-9” is no command and no record; a record is named like rights/R-9" in printed
+    assert "“R-9” is no command and no record; a record is named like rights/RR-88" in printed
 
 
 @pytest.mark.parametrize("arguments", [["rules", "check", "rules"], ["rules", "reference"]], ids=" ".join)
