@@ -282,6 +282,10 @@ def _print_plan(planned: Sequence[PlannedRow], output: OutputFormat, *, applied:
     counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(row["outcome"] for row in rows).items())
     faults = any(each.is_fault for each in planned)
     ending = (
-        "applied" if applied else "nothing was recorded: mend these rows" if faults else "a preview: --apply records it"
+        "recorded"
+        if applied
+        else "nothing was recorded: mend these rows"
+        if faults
+        else "a preview: --apply records it"
     )
     print_fields({"rows": f"{counts}; {ending}"}, output)

@@ -40,7 +40,7 @@ class ConsentCategory(StrEnum):
 class Outcome(StrEnum):
     """The effect of a row. The first four change nothing that is wrong to have; the others are faults of the row."""
 
-    RECORDED = "recorded"
+    NEW = "new"
     KNOWN = "known already"
     OPTED_OUT_SINCE = "opted out since: the opt-out stands"
     LAPSED_SINCE = "lapsed since, as another account has the number: the person must agree again"
@@ -53,7 +53,7 @@ class Outcome(StrEnum):
     WRONG_CATEGORY = "“category” is messages or marketing"
 
 
-_FINE = frozenset({Outcome.RECORDED, Outcome.KNOWN, Outcome.OPTED_OUT_SINCE, Outcome.LAPSED_SINCE})
+_FINE = frozenset({Outcome.NEW, Outcome.KNOWN, Outcome.OPTED_OUT_SINCE, Outcome.LAPSED_SINCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def _plan_row(
         if category is ConsentCategory.MARKETING
         else not facts.opted_out(known.person_id)
     )
-    outcome = Outcome.RECORDED if counts else Outcome.OPTED_OUT_SINCE
+    outcome = Outcome.NEW if counts else Outcome.OPTED_OUT_SINCE
     return PlannedRow(row.line, outcome, known.person_id, category, at, evidence, entry)
 
 

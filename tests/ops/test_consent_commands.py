@@ -37,7 +37,7 @@ def test_opt_ins_are_previewed_recorded_with_their_evidence_and_shown(stet: CliR
         f",{as_whatsapp_names_it},2026-03-01,sheet 16\n"
     )
     preview = stet.invoke(app, ["consent", "import", str(file)])
-    assert (preview.exit_code, "3 recorded; a preview" in preview.stdout) == (0, True), preview.output
+    assert (preview.exit_code, "3 new; a preview: --apply records" in preview.stdout) == (0, True), preview.output
     assert "7700" not in preview.stdout
     assert stet.invoke(app, ["consent", "show", "806", *WHY]).exit_code == 1
     assert stet.invoke(app, ["consent", "import", str(file), "--apply"]).exit_code == 2
@@ -89,7 +89,7 @@ async def test_a_row_at_fault_since_the_preview_keeps_all_from_being_recorded(
     rows = read_rows("contact,at,evidence\n806,2026-03-01,sheet 14\n900,2026-03-01,sheet 15\n")
     await execute(postgres_database, "delete from ingest.people where person_id = 'p900'")
     planned = await consent._apply(rules_pool, TenantId("penrose"), rows, NOW)
-    assert [each.outcome for each in planned] == [Outcome.RECORDED, Outcome.UNKNOWN_PERSON]
+    assert [each.outcome for each in planned] == [Outcome.NEW, Outcome.UNKNOWN_PERSON]
     assert await rules_pool.fetchval("select count(*) from rules.consent") == 0
 
 

@@ -60,10 +60,10 @@ def planned(text: str, facts: Facts | None = None) -> list[PlannedRow]:
 @pytest.mark.parametrize(
     ("row", "outcome"),
     [
-        (f"806,,,2027-03-01,{FORM},", Outcome.RECORDED),
-        (f"806,,,2027-03-01T09:30:00+01:00,{FORM},marketing", Outcome.RECORDED),
-        (f",v-one,,2027-03-01,{FORM},", Outcome.RECORDED),
-        (f",,+44 7700 900124,2027-03-01,{FORM},", Outcome.RECORDED),
+        (f"806,,,2027-03-01,{FORM},", Outcome.NEW),
+        (f"806,,,2027-03-01T09:30:00+01:00,{FORM},marketing", Outcome.NEW),
+        (f",v-one,,2027-03-01,{FORM},", Outcome.NEW),
+        (f",,+44 7700 900124,2027-03-01,{FORM},", Outcome.NEW),
         (f",,+44 7700 900123,2027-03-01,{FORM},", Outcome.SEVERAL_PEOPLE),
         (f",,07700 900124,2027-03-01,{FORM},", Outcome.NO_ADDRESSEE),
         (f",,,2027-03-01,{FORM},", Outcome.NO_ADDRESSEE),
@@ -86,7 +86,7 @@ def planned(text: str, facts: Facts | None = None) -> list[PlannedRow]:
 def test_each_row_says_what_it_does_or_what_is_wrong(row: str, outcome: Outcome) -> None:
     (result,) = planned(f"contact,person,phone,at,evidence,category\n{row}\n")
     assert (result.line, result.outcome) == (2, outcome)
-    assert (result.entry is not None) is (outcome is Outcome.RECORDED)
+    assert (result.entry is not None) is (outcome is Outcome.NEW)
 
 
 def test_an_opt_in_counts_for_the_person_under_every_id() -> None:
@@ -118,14 +118,14 @@ def test_an_opt_in_that_lapsed_is_not_restored_by_the_list_it_came_from(category
         f"contact,at,evidence,category\n806,2027-02-01,{FORM},{category}\n806,2027-03-02,{FORM},{category}\n", facts
     )
     assert (before.outcome, before.is_fault, before.entry) == (Outcome.LAPSED_SINCE, False, None)
-    assert (after.outcome, after.entry is not None) == (Outcome.RECORDED, True)
+    assert (after.outcome, after.entry is not None) == (Outcome.NEW, True)
 
 
 def test_a_row_twice_is_recorded_once_and_the_newest_counts() -> None:
     facts = known()
     rows = f"900,2027-03-02,{FORM}\n900,2027-03-02,{FORM}\n900,2027-01-01,older\n"
     results = planned(f"contact,at,evidence\n{rows}", facts)
-    assert [each.outcome for each in results] == [Outcome.RECORDED, Outcome.KNOWN, Outcome.KNOWN]
+    assert [each.outcome for each in results] == [Outcome.NEW, Outcome.KNOWN, Outcome.KNOWN]
     assert facts.consent[READER].evidence == FORM
 
 
