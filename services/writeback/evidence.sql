@@ -7,10 +7,13 @@ order by tenant, person_id
 on conflict (tenant, person_id) do nothing;
 
 -- name: fetch_keys
--- The keys of people; null for one that was destroyed.
+-- The keys of people; null for one that was destroyed. None of them is destroyed before the transaction ends: an erasure
+-- waits, and finds what this transaction seals.
 select k.tenant, k.person_id, k.key_id, k.key
 from evidence_keys k
-join unnest($1::text[], $2::text[]) as given (tenant, person_id) using (tenant, person_id);
+join unnest($1::text[], $2::text[]) as given (tenant, person_id) using (tenant, person_id)
+order by k.tenant, k.person_id
+for share of k;
 
 -- name: add_chains
 -- A chain without entries for each record that has none.
@@ -111,6 +114,13 @@ select distinct l.asked from line l join people p on p.tenant = $1 and p.person_
 -- name: lock_holds
 -- No hold is placed while a transaction that destroys keys is open, and the other way round.
 select pg_advisory_xact_lock(hashtextextended('stet/writeback/evidence-holds', 0));
+
+-- name: lock_keys
+-- Waits for transactions that seal with these keys, in one order, so that their entries are seen by what comes next.
+select person_id from evidence_keys
+where tenant = $1 and person_id = any ($2::text[])
+order by person_id
+for update;
 
 -- name: held_records_of
 -- The records under a legal hold that have entries sealed for one of these people.

@@ -79,10 +79,16 @@ async def _keys(
     columns = list(map(list, zip(*people, strict=True)))
     found = await connection.fetch(QUERIES.fetch_keys, *columns)
     if len(found) < len(people):
-        made = [make_key() for _ in people]
-        await connection.execute(QUERIES.add_keys, *columns, [m.key_id for m in made], [m.key for m in made], now)
+        await _add_keys(connection, people, now)
         found = await connection.fetch(QUERIES.fetch_keys, *columns)
     return {(row["tenant"], row["person_id"]): PersonKey(row["key_id"], row["key"]) for row in found}
+
+
+async def _add_keys(connection: Connection, people: Sequence[tuple[str, str]], now: datetime) -> None:
+    """A key for each (tenant, person) without one; waits for a transaction that is about to add one."""
+    made = [make_key() for _ in people]
+    columns = map(list, zip(*people, strict=True))
+    await connection.execute(QUERIES.add_keys, *columns, [m.key_id for m in made], [m.key for m in made], now)
 
 
 async def _lock_ends(connection: Connection, drafts: Sequence[EvidenceDraft]) -> dict[tuple[str, str], ChainEnd]:
@@ -296,6 +302,10 @@ async def erased_among(connection: Connection, tenant: str, people: Iterable[str
 
 
 async def _destroy(connection: Connection, tenant: str, people: set[str], now: datetime) -> KeyErasure:
+    """An entry that is being sealed for one of them counts as theirs: its transaction is waited for."""
+    if people:
+        await _add_keys(connection, [(tenant, person) for person in sorted(people)], now)
+        await connection.execute(QUERIES.lock_keys, tenant, sorted(people))
     held: dict[str, tuple[str, ...]] = {}
     for row in await connection.fetch(QUERIES.held_records_of, tenant, sorted(people)):
         held[row["person_id"]] = (*held.get(row["person_id"], ()), row["record"])

@@ -8,6 +8,7 @@ import pytest
 
 from services.writeback.evidence_chain import EvidenceDraft
 from services.writeback.evidence_store import (
+    KeyErasure,
     append_evidence,
     destroy_keys,
     erased_among,
@@ -134,6 +135,54 @@ async def test_a_legal_hold_postpones_the_erasure_until_it_is_released(writeback
     assert released is not None
     assert released.destroyed == ("p1",)
     assert await readable(writeback) == [False, False]
+
+
+@pytest.mark.parametrize("has_earlier_entry", [True, False])
+async def test_an_entry_that_is_being_made_while_a_hold_and_an_erasure_come_is_kept_by_the_hold(
+    writeback: WritebackUnderTest, *, has_earlier_entry: bool
+) -> None:
+    if has_earlier_entry:
+        await append(writeback, draft("e0", "works/1"))
+    pool = writeback.pool
+    async with pool.acquire() as appending, pool.acquire() as holding, pool.acquire() as erasing:
+        entry = appending.transaction()
+        await entry.start()
+        assert await append_evidence(appending, [draft("e1")], NOW) == 1
+        async with holding.transaction():
+            assert await place_hold(holding, TENANT, "rights/R-9", "ada", "a dispute", NOW)
+
+        async def erase() -> KeyErasure:
+            async with erasing.transaction():
+                return await destroy_keys(erasing, TENANT, ["p1"], NOW)
+
+        erasure = asyncio.create_task(erase())
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and pid = $1"
+        for _ in range(200):  # until it waits, or has gone past the entry
+            if erasure.done() or await holding.fetchval(waiting, erasing.get_server_pid()):
+                break
+            await asyncio.sleep(0.01)
+        await entry.commit()
+        outcome = await erasure
+    assert (outcome.destroyed, outcome.held) == ((), {"p1": ("rights/R-9",)})
+    assert await readable(writeback) == [True]
+
+
+async def test_an_erasure_that_is_under_way_leaves_nothing_that_could_be_sealed(
+    writeback: WritebackUnderTest,
+) -> None:
+    """The entry waits for the erasure, and is kept without its content: it came after."""
+    await append(writeback, draft("e0", "works/1"))
+    pool = writeback.pool
+    async with pool.acquire() as erasing:
+        erasure = erasing.transaction()
+        await erasure.start()
+        await destroy_keys(erasing, TENANT, ["p1"], NOW)
+        entry = asyncio.create_task(append(writeback, draft("e1")))
+        await asyncio.sleep(0.2)
+        assert not entry.done()
+        await erasure.commit()
+        assert await entry == 1
+    assert await writeback.pool.fetchval("select sealed from evidence_entries where entry_id = 'e1'") is None
 
 
 async def test_evidence_of_an_older_version_moves_into_the_chains_once(writeback: WritebackUnderTest) -> None:
