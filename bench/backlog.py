@@ -91,7 +91,7 @@ async def _claim(session: Connection, store: MessageStore, now: datetime) -> Non
         readable = [one for one in due if not isinstance(one, UnreadableMessage)]
         if len(readable) != _CLAIMED:
             raise ProcessFailed("bench", f"{len(readable)} of {_CLAIMED} messages may go", Path("-"), "")
-        sends = {one.message.message_id: (MessageForm.TEMPLATE, "t") for one in readable}
+        sends = {one.message.message_id: (MessageForm.TEMPLATE, ("t", "en")) for one in readable}
         await store.begin_attempts(session, sends, now, now, now)
     finally:
         await transaction.rollback()

@@ -17,6 +17,7 @@ from services.rules.conversation.chain import Chain
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Misconfigured, Unprocessable
+from shared.contracts.messages import MessageForm
 from shared.contracts.topics import CONTACTS, SERVICES, TRACED
 from shared.contracts.values import DECODE_ERRORS, decode, to_builtins
 from shared.runtime.connection_settings import KafkaSettings
@@ -127,7 +128,9 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
     if kind is IdKind.MESSAGE and correlation == known_as and rows:
         correlation = rows[0]["correlation_id"] or known_as
     entries += [entry for row in rows for entry in _message_entries(row)]
-    entries += [_attempt_entry(row) for row in await pool.fetch(QUERIES.attempts, tenant, messages)]
+    newest = {row["message_id"]: row for row in rows}
+    attempts = await pool.fetch(QUERIES.attempts, tenant, messages)
+    entries += [_attempt_entry(row, newest[row["message_id"]]) for row in attempts]
     writes = await pool.fetch(QUERIES.writes, tenant, [known_as], correlation, chain_ids)
     entries += [entry for row in writes for entry in _write_entries(row)]
     entries += await _held_entries(pool, tenant, ids, chain_ids)
@@ -246,11 +249,14 @@ def _message_entries(row: Any) -> Iterator[Entry]:
     yield Entry(row["changed_at"], place, f"message {row['state']}{why}", now, about, stage=EntryStage.REPORTED)
 
 
-def _attempt_entry(row: Any) -> Entry:
+def _attempt_entry(row: Any, message: Any) -> Entry:
+    """Of the newest attempt the message knows the template; those of earlier ones stand on the topics."""
     code = f", code {row['code']}" if row["code"] is not None else ""
     ended = f" at {row['ended_at']:%H:%M:%S}Z" if row["ended_at"] else ""
     detail = f"{row['ending'] or 'no answer yet'}{ended}{code}"
     what = f"attempt {row['attempt']} as {row['wording']}"
+    if row["wording"] == MessageForm.TEMPLATE and row["attempt"] == message["attempts"]:
+        what += f" {message['used_template']} ({message['used_language']})"
     return Entry(row["begun_at"], "dispatcher.attempts", what, detail, row["message_id"], stage=EntryStage.ATTEMPTED)
 
 
@@ -329,6 +335,8 @@ def _safe_detail(event: Event) -> str:
         return f"{event.data.reason} (one record for {len(event.data.events)} events)"
     fields: Mapping[str, Any] = to_builtins(event.data)
     details = [f"{name} {fields[name]}" for name in _SAFE_FIELDS if fields.get(name) not in (None, "")]
+    if (call := fields.get("template")) is not None:
+        details.append(f"template {call['name']} ({call['language']})")
     return ", ".join(details) if details else f"key {event.partitionkey}"
 
 

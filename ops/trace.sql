@@ -71,7 +71,8 @@ select chain_id, due, reason, sentence, set_aside_at from rules.chains_set_aside
 
 -- name: messages
 select message_id, person_id, line, lane, say, rule, chain, state, reason, resend, requested_at, expires_at, not_before,
-    changed_at, attempts, wording, template_name, withdrawal, set_aside, failed_code, correlation_id, request_event,
+    changed_at, attempts, wording, template_name, withdrawal, coalesce(used_template, template_name) as used_template,
+    coalesce(used_language, template_language) as used_language, set_aside, failed_code, correlation_id, request_event,
     content::text as content
 from dispatcher.messages
 where tenant = $1 and (

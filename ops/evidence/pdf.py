@@ -38,6 +38,7 @@ _LABELS: dict[str, str] = {
     "asked": "Asked of Consonance",
     "proof": "Proof",
     "state": "Delivery",
+    "wording": "Sent as",
     "outcome": "Outcome",
 }
 

@@ -64,7 +64,10 @@ where m.message_id is null or m.attempts <> r.attempt or m.state not in ('intent
 
 -- name: unsettled_sends
 -- Sends begun since then of which nothing said yet what they cost.
-select m.message_id, a.attempt, a.wording, coalesce(t.category, m.content -> 'template' ->> 'category') as category,
+select m.message_id, a.attempt, a.wording, coalesce(t.category, case
+        when m.used_template <> m.template_name then m.content -> 'template' -> 'fallback' ->> 'category'
+        else m.content -> 'template' ->> 'category'
+    end) as category,
     coalesce(c.phone, p.phone) as phone, coalesce(c.bsuid, p.bsuid) as bsuid
 from attempts a
 join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
@@ -73,7 +76,7 @@ left join people c on c.tenant = m.tenant and c.person_id = p.current_id
 left join lateral (
     select one.category from account_templates one
     where one.tenant = m.tenant and one.name = coalesce(m.used_template, m.template_name)
-        and one.language = m.template_language
+        and one.language = coalesce(m.used_language, m.template_language)
     order by one.categorised_at desc nulls last limit 1
 ) as t on true
 where a.tenant = $1 and a.begun_at > $2 and m.state in ('intent', 'uncertain', 'accepted')

@@ -287,10 +287,7 @@ class Claimer:
 
     async def _begin(self, connection: Connection, batch: ClaimedBatch, moment: Moment) -> None:
         """A message that was withdrawn since it was fetched is not begun, and not sent."""
-        wordings = {
-            intent.message_id: (intent.wording, intent.target.template[0] if intent.target.template else None)
-            for intent in batch.intents.values()
-        }
+        wordings = {intent.message_id: (intent.wording, intent.target.template) for intent in batch.intents.values()}
         lease = moment.machine + self.lease
         self.unconfirmed.extend(batch.intents.values())
         begun = await self.store.begin_attempts(connection, wordings, moment.business, moment.machine, lease)

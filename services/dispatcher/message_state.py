@@ -16,7 +16,7 @@ from services.dispatcher.provider_responses import SendError
 from services.dispatcher.reasons import MessageReason
 from shared.contracts import messages
 from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import MessageEventData, MessageForm, Resend, Resolution
+from shared.contracts.messages import MessageEventData, MessageForm, Resend, Resolution, SentTemplate
 
 MAX_FAILURES = 10
 """Attempts of one message that may fail, for whatever reason, before the message fails."""
@@ -114,7 +114,8 @@ class TrackedMessage(Struct, frozen=True):
     ``attempts`` counts the requests begun. ``failed_attempt`` is the newest attempt that a status reported as failed;
     ``rank`` and ``wamid`` belong to the newest accepted attempt. ``withdrawal`` is why rules withdrew the message after
     an attempt began. ``failures`` counts the attempts that WhatsApp refused, failed or never reported on. ``template``
-    is a name and a language.
+    is a name and a language, that of the request; ``used_template`` is that of the newest attempt, which may be the
+    fallback.
     """
 
     message_id: MessageId
@@ -137,6 +138,17 @@ class TrackedMessage(Struct, frozen=True):
     withdrawal: str | None = None
     failures: int = 0
     template: tuple[str, str] | None = None
+    used_template: tuple[str, str] | None = None
+
+    @property
+    def sent_template(self) -> SentTemplate | None:
+        """The template as which the newest attempt was made; None for free text."""
+        return sent_template(self.used_template if self.wording is MessageForm.TEMPLATE else None)
+
+
+def sent_template(template: tuple[str, str] | None) -> SentTemplate | None:
+    """A template's name and language, as events say them."""
+    return None if template is None else SentTemplate(name=template[0], language=template[1])
 
 
 class EndedAttempt(Struct, frozen=True):
@@ -173,7 +185,10 @@ def transition(message: TrackedMessage, name: Transition, **changes: object) -> 
 def accept(message: TrackedMessage, wamid: Wamid, now: datetime) -> StateChange:
     """WhatsApp accepted the newest attempt."""
     accepted = messages.MessageAccepted(
-        **_subject(message, now), wamid=wamid, wording=message.wording or MessageForm.FREE_TEXT
+        **_subject(message, now),
+        wamid=wamid,
+        wording=message.wording or MessageForm.FREE_TEXT,
+        template=message.sent_template,
     )
     return StateChange(
         transition(message, Transition.ACCEPT, reason=None, wamid=wamid, rank=DeliveryRank.NONE),
@@ -189,7 +204,12 @@ def prove_sent(message: TrackedMessage, wamid: Wamid | None, evidence: SendEvide
     if message.state in SENT:
         return StateChange(message)
     resolved = messages.MessageResolved(
-        **_subject(message, now), resolution=Resolution.SENT, evidence=evidence, wamid=wamid
+        **_subject(message, now),
+        resolution=Resolution.SENT,
+        evidence=evidence,
+        wamid=wamid,
+        wording=message.wording,
+        template=message.sent_template,
     )
     return StateChange(
         transition(message, Transition.PROVE, reason=None, wamid=wamid, rank=DeliveryRank.NONE),

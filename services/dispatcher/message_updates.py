@@ -14,10 +14,11 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.dispatcher.message_state import EndedAttempt, MessageState, StateChange, TrackedMessage
+from services.dispatcher.message_state import EndedAttempt, MessageState, StateChange, TrackedMessage, sent_template
 from services.dispatcher.metrics import MessageTally
 from services.dispatcher.provider_responses import SendError
 from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin
+from services.dispatcher.templates import TemplateKey
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import SendTarget
 from shared.contracts.envelope import Event
@@ -56,6 +57,7 @@ class AcceptedSend(Struct, frozen=True):
     wording: MessageForm
     wamid: Wamid
     origin: RequestOrigin
+    template: TemplateKey | None = None
 
 
 @dataclass(slots=True)
@@ -136,6 +138,7 @@ class MessageUpdater:
                     at=tx.now,
                     wamid=send.wamid,
                     wording=send.wording,
+                    template=sent_template(send.template),
                 )
                 tx.publish(MESSAGES_EVENTS, message_event(data, send.attempt, send.origin, self.tenant, tx.now))
                 tally.add(data, send.origin)
@@ -188,5 +191,5 @@ def _with_span(origin: RequestOrigin, data: MessageEventData) -> RequestOrigin:
 
 
 def _target(message: TrackedMessage) -> SendTarget:
-    template = message.template if message.wording is MessageForm.TEMPLATE else None
+    template = message.used_template if message.wording is MessageForm.TEMPLATE else None
     return SendTarget(message.line, message.person_id, template)

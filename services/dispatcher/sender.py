@@ -436,7 +436,8 @@ def _accepted_sends(results: Iterable[SendResult]) -> Iterator[AcceptedSend]:
     for result in results:
         if isinstance(result.outcome, SendAccepted):
             intent, wamid = result.intent, result.outcome.wamid
-            yield AcceptedSend(MessageId(intent.message_id), intent.attempt, intent.wording, wamid, intent.origin)
+            message_id, template = MessageId(intent.message_id), intent.target.template
+            yield AcceptedSend(message_id, intent.attempt, intent.wording, wamid, intent.origin, template)
 
 
 def _outcome_update(result: SendResult) -> MessageUpdate:

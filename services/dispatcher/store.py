@@ -12,7 +12,7 @@ from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
 from services.dispatcher.planner import OpenHours, QueuedMessage
 from services.dispatcher.reasons import MAY_BE_PASSED, WAITS_OUTSIDE_WINDOWS, MessageReason
-from services.dispatcher.templates import TemplateState, known_state
+from services.dispatcher.templates import TemplateKey, TemplateState, known_state
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
@@ -207,19 +207,19 @@ class MessageStore:
     async def begin_attempts(
         self,
         connection: Connection,
-        sends: Mapping[str, tuple[MessageForm, str | None]],
+        sends: Mapping[str, tuple[MessageForm, TemplateKey | None]],
         now: datetime,
         machine: datetime,
         lease: datetime,
     ) -> dict[str, int]:
         """Commit intents; returns the attempt number of each message that still waited.
 
-        ``sends`` has the form of each and the template's name, where it is not the one that the message asked for.
+        ``sends`` has the form of each, and the template as which it goes.
         """
-        wordings, templates = [wording.value for wording, _ in sends.values()], [name for _, name in sends.values()]
-        rows = await connection.fetch(
-            QUERIES.begin_attempts, self.tenant, now, machine, lease, list(sends), wordings, templates
-        )
+        wordings = [wording.value for wording, _ in sends.values()]
+        templates = [template or (None, None) for _, template in sends.values()]
+        columns = (list(sends), wordings, [name for name, _ in templates], [language for _, language in templates])
+        rows = await connection.fetch(QUERIES.begin_attempts, self.tenant, now, machine, lease, *columns)
         return {row["message_id"]: row["attempts"] for row in rows}
 
     async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str, str]]) -> None:
@@ -476,8 +476,10 @@ def _read_content(text: str) -> MessageContent:
 
 
 def _read_message(row: Any) -> TrackedMessage:
-    template = (row["template_name"], row["template_language"]) if row["template_name"] else None
-    return convert({**row, "template": template}, TrackedMessage)
+    own = row["template_name"], row["template_language"]
+    used = row["used_template"] or own[0], row["used_language"] or own[1]
+    templates = {"template": own if own[0] else None, "used_template": used if used[0] else None}
+    return convert({**row, **templates}, TrackedMessage)
 
 
 def _read_origin(row: Any) -> RequestOrigin:

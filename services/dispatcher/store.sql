@@ -263,8 +263,8 @@ where m.tenant = $1 and (m.state = 'waiting') is true and m.message_id = any (ar
 with begun as (
     update messages m
     set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
-        changed_at = $2, hold_until = null, wamid = null, rank = 0, used_template = b.template
-    from unnest($5::text[], $6::text[], $7::text[]) as b (message_id, wording, template)
+        changed_at = $2, hold_until = null, wamid = null, rank = 0, used_template = b.template, used_language = b.language
+    from unnest($5::text[], $6::text[], $7::text[], $8::text[]) as b (message_id, wording, template, language)
     where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id
         and case when m.state = 'waiting' then true end
     returning m.message_id, m.attempts, m.wording
@@ -382,7 +382,7 @@ update messages set set_aside = $3 where tenant = $1 and message_id = $2 returni
 -- Messages, locked in one order so that two batches never deadlock.
 select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, lease_until, attempts,
     wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language,
-    request_event, correlation_id, traceparent, rule, coalesce(requested_lane, lane) as lane,
+    used_template, used_language, request_event, correlation_id, traceparent, rule, coalesce(requested_lane, lane) as lane,
     coalesce(decided_at, requested_at) as decided_at, open_hours
 from messages
 where tenant = $1 and message_id = any ($2::text[])
@@ -754,5 +754,7 @@ select exists (
     join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
     where a.tenant = $1 and a.begun_at >= $2 and a.machine_at >= $3 and m.rank > 0
         and (cardinality($4::text[]) = 0 or m.line = any ($4::text[])) and $5 in ('', m.person_id)
-        and ($6 = '' or a.wording = 'template' and (coalesce(m.used_template, m.template_name), m.template_language) = ($6, $7))
+        and ($6 = '' or a.wording = 'template' and (
+            coalesce(m.used_template, m.template_name), coalesce(m.used_language, m.template_language)
+        ) = ($6, $7))
 );

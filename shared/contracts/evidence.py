@@ -10,6 +10,7 @@ import msgspec
 
 from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import ChainId, ContactId, Line, MessageId, PersonId, RuleId, Wamid, WorkId
+from shared.contracts.messages import MessageForm
 from shared.contracts.values import Instant, NonEmptyStr, Value
 from shared.contracts.whatsapp import MessageKind
 
@@ -46,12 +47,20 @@ class QuestionAsked(Value, tag_field="entry", tag=EvidenceKind.ASKED.value):
 
 
 class QuestionDelivery(Value, tag_field="entry", tag=EvidenceKind.DELIVERY.value):
-    """How far WhatsApp says that a question got: ``accepted``, ``delivered``, ``read``, ``failed``, ``withdrawn``, …"""
+    """How far WhatsApp says that a question got: ``accepted``, ``delivered``, ``read``, ``failed``, ``withdrawn``, …
+
+    ``wording``, ``template`` (Meta's name) and ``language`` are those in which it went, as far as the dispatcher said.
+    ``rendered`` is the text that went where it is not that of the question asked: the template's fallback went.
+    """
 
     entry: ClassVar[EvidenceKind] = EvidenceKind.DELIVERY
     question: MessageId
     state: NonEmptyStr
     wamid: Wamid | None = None
+    wording: MessageForm | None = None
+    template: str | None = None
+    language: str | None = None
+    rendered: str | None = None
 
 
 class AnswerGiven(Value, tag_field="entry", tag=EvidenceKind.ANSWERED.value):
@@ -103,7 +112,8 @@ def evidence_words(content: EvidenceContent) -> dict[str, Any]:
             words = {"template": content.template, "version": content.template_version, "language": content.language}
             return {name: word for name, word in words.items() if word is not None}
         case QuestionDelivery():
-            return {"state": content.state}
+            words = {"wording": content.wording, "template": content.template, "language": content.language}
+            return {"state": content.state, **{name: word for name, word in words.items() if word is not None}}
         case AnswerGiven():
             return {"answer": content.answer, "final": content.final}
         case _:

@@ -50,6 +50,13 @@ class TemplateCall(Value):
     header: TemplateHeader | None = None
 
 
+class SentTemplate(Value):
+    """The template as which a message was sent: Meta's name, which carries the version, and the language."""
+
+    name: NonEmptyStr
+    language: NonEmptyStr
+
+
 class AttachedDocument(Value):
     """A file that goes with a message: in a template's header, or with the text inside the window.
 
@@ -136,11 +143,15 @@ class MessageForm(StrEnum):
 
 
 class MessageAccepted(MessageEventData):
-    """WhatsApp took it: the first evidence that it was sent."""
+    """WhatsApp took it: the first evidence that it was sent.
+
+    ``template`` is its own or its fallback; None for free text, and from an earlier version of the dispatcher.
+    """
 
     kind: ClassVar[str] = "messages.message.accepted.v1"
     wamid: Wamid
     wording: MessageForm
+    template: SentTemplate | None = None
 
 
 class MessageDelivered(MessageEventData):
@@ -183,12 +194,17 @@ class Resolution(StrEnum):
 
 
 class MessageResolved(MessageEventData):
-    """An uncertain send was settled by evidence or by a person, or one that WhatsApp reported as failed goes again."""
+    """An uncertain send was settled by evidence or by a person, or one that WhatsApp reported as failed goes again.
+
+    ``wording`` and ``template`` are those of a message that was sent after all.
+    """
 
     kind: ClassVar[str] = "messages.message.resolved.v1"
     resolution: Resolution
     evidence: NonEmptyStr
     wamid: Wamid | None = None
+    wording: MessageForm | None = None
+    template: SentTemplate | None = None
 
 
 class MessageWithdrawn(MessageEventData):

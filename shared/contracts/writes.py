@@ -165,7 +165,11 @@ WriteInput = (
 
 
 class WriteEvidence(Value):
-    """The proof that a person requested a write; ``rendered`` is the text they answered, ``reply`` their answer."""
+    """The proof that a person requested a write; ``rendered`` is the text they answered, ``reply`` their answer.
+
+    ``template`` is the one that was asked for by its name in the rule files; ``sent_template`` is the one that WhatsApp
+    sent, by Meta's name: it may be the fallback. None for free text, and where the dispatcher did not say it.
+    """
 
     rule: RuleId
     chain_id: ChainId
@@ -174,6 +178,7 @@ class WriteEvidence(Value):
     question_wamids: tuple[Wamid, ...] = ()
     template: str | None = None
     template_version: int | None = None
+    sent_template: str | None = None
     language: str | None = None
     rendered: str | None = None
     reply_wamid: Wamid | None = None

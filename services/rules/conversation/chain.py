@@ -25,6 +25,7 @@ from shared.contracts.ids import (
     WorkId,
     WriteId,
 )
+from shared.contracts.messages import MessageForm, SentTemplate
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media, MessageReceived
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
@@ -89,7 +90,9 @@ class ChainMessage(Value):
     ``role`` is the one in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is
     the message that it was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses
     when it was requested. ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive.
-    ``fallback`` is the name at Meta of the template that goes where Meta does not let its own go.
+    ``fallback`` is the name at Meta of the template that goes where Meta does not let its own go. Of a question,
+    ``other_texts`` are those of all templates but its own as which it may have gone, by Meta's name; ``wording`` and
+    ``sent_template`` are as what it went, by the dispatcher.
     """
 
     message_id: MessageId
@@ -117,6 +120,15 @@ class ChainMessage(Value):
     sent_to: tuple[int, ...] = ()
     unwanted: str | None = None
     fallback: str | None = None
+    other_texts: dict[str, str] = field(default_factory=dict)
+    wording: MessageForm | None = None
+    sent_template: SentTemplate | None = None
+
+    @property
+    def sent_text(self) -> str | None:
+        """The text of a question as it went, as far as is known."""
+        sent = self.sent_template
+        return self.rendered if sent is None else self.other_texts.get(sent.name, self.rendered)
 
     @property
     def holders(self) -> tuple[PersonId, ...]:

@@ -57,11 +57,23 @@ def _of_question(
         at = message.requested_at
         yield from _entries(context, chain, message, message.person_id, (_asked(context, chain, message), "", at))
     known = (before.delivery, before.wamid) if before is not None else (DeliveryState.HELD, None)
-    if (message.delivery, message.wamid) == known or message.delivery in _NEVER_ASKED:
+    sent_before = (before.wording, before.sent_template) if before is not None else (None, None)
+    is_news = (message.delivery, message.wamid) != known
+    is_same = not is_news and (message.wording, message.sent_template) == sent_before
+    if is_same or message.delivery in _NEVER_ASKED:
         return
     at = cause.at if isinstance(cause, (MessageEventData, MessageReceived)) else context.now
-    content = QuestionDelivery(question=message.message_id, state=message.delivery.value, wamid=message.wamid)
-    key = f"{message.delivery.value}/{message.wamid or ''}"
+    sent, text = message.sent_template, message.sent_text
+    content = QuestionDelivery(
+        question=message.message_id,
+        state=message.delivery.value,
+        wamid=message.wamid,
+        wording=message.wording,
+        template=sent.name if sent else None,
+        language=sent.language if sent else None,
+        rendered=text if text != message.rendered else None,
+    )
+    key = f"{message.delivery.value}/{message.wamid or ''}" + ("" if is_news else f"/{sent.name if sent else ''}")
     yield from _entries(context, chain, message, message.person_id, (content, key, at))
 
 

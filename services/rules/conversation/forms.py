@@ -33,11 +33,13 @@ from services.rules.conversation.form_answers import (
 from services.rules.conversation.outbound import (
     BODY_VALUE,
     BUTTON_TITLE_PREFIX,
+    LANGUAGE_VALUE,
     MessageDraft,
-    notice_text,
+    rendered_notice,
     send_to_recipient,
 )
 from services.rules.conversation.recipients import Recipient
+from services.rules.conversation.rendering import RenderedMessage
 from services.rules.conversation.template_calls import template_of
 from services.rules.conversation.unsolicited import is_repeated_sentence
 from services.rules.rulebook.built_in import MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
@@ -274,9 +276,13 @@ def _person_of(context: DecisionContext, chain: Chain) -> PersonFacts:
 
 
 def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldText]:
-    language = people.language_of(context.rulebook, _person_of(context, chain))
-    default = form.languages.get(context.rulebook.tenant.language) or next(iter(form.languages.values()))
-    return dict(form.languages.get(language) or form.languages.get(language.partition("_")[0]) or default)
+    return dict(form.languages[_language_of(context, chain, form)])
+
+
+def _language_of(context: DecisionContext, chain: Chain, form: Form) -> str:
+    """The language in which the form asks this person: not theirs, where the form does not have it."""
+    preferred = people.language_of(context.rulebook, _person_of(context, chain))
+    return rendering.choose_language(form.languages, preferred, context.rulebook.tenant.language)
 
 
 def _take_document(
@@ -340,13 +346,13 @@ def _wrong_value(context: DecisionContext, chain: Chain, field: FormField) -> Re
     return Refusal(name, {"example": example_value(field.kind, _place_of(context, _person_of(context, chain)))})
 
 
-def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> str | None:
-    """The text of a refusal in the person's language, to stand before the next question."""
+def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> RenderedMessage | None:
+    """A refusal in the person's language, to stand before the next question."""
     if refusal is None or not refusal.say:
         return None
     if refusal.say not in context.rulebook.templates:  # those of files that are not kept are optional
         refusal = Refusal("form_wrong_file", {"kinds": accepted_kinds(_form_of(context, chain))})
-    return notice_text(context, _person_of(context, chain), refusal.say, **refusal.words)
+    return rendered_notice(context, _person_of(context, chain), refusal.say, **refusal.words)
 
 
 def _asked_times(chain: Chain, field: FormField) -> int:
@@ -357,12 +363,17 @@ def _stop_title(context: DecisionContext, chain: Chain) -> str | None:
     """The title of the button that opts out, in the person's language; None where the house's template has none."""
     template = template_of(context, chain, "taken_as_answer")
     language = people.language_of(context.rulebook, _person_of(context, chain))
-    chosen = rendering.choose_language(template, language, context.rulebook.tenant.language)
+    chosen = rendering.choose_language(template.languages, language, context.rulebook.tenant.language)
     return template.languages[chosen].buttons.get(STOP_ALL)
 
 
 def _ask_next(
-    context: DecisionContext, chain: Chain, form: Form, *, before: str | None = None, stop: str | None = None
+    context: DecisionContext,
+    chain: Chain,
+    form: Form,
+    *,
+    before: RenderedMessage | None = None,
+    stop: str | None = None,
 ) -> Chain:
     """Ask the next missing field, else send the summary. ``before`` is a text to stand before it.
 
@@ -374,7 +385,7 @@ def _ask_next(
         return _ask(context, chain, form, missing, before=before, stop=stop)
     if before is not None:
         offer = {} if stop is None else {STOP_ALL: stop}
-        chain = _send_text(context, chain, f"{form.name}.{form.confirm}", before, offer)
+        chain = _send_text(context, chain, f"{form.name}.{form.confirm}", (before.body, before.language), offer)
     return _summary(context, chain, form)
 
 
@@ -391,7 +402,7 @@ def _ask(
     form: Form,
     field: FormField,
     *,
-    before: str | None = None,
+    before: RenderedMessage | None = None,
     stop: str | None = None,
 ) -> Chain:
     words = _field_wordings(context, chain, form)[field.name]
@@ -402,12 +413,12 @@ def _ask(
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
     if stop is not None:
         shown[STOP_ALL] = stop
-    chain, say = chain.replace(form=state), f"{form.name}.{field.name}"
-    if before is not None and len(body) + len(before) + len(_PARAGRAPH) > (BODY_LENGTH if shown else TEXT_LENGTH):
-        chain = _send_text(context, chain, say, before, {})
+    chain, say, language = chain.replace(form=state), f"{form.name}.{field.name}", _language_of(context, chain, form)
+    if before is not None and len(body) + len(before.body) + len(_PARAGRAPH) > (BODY_LENGTH if shown else TEXT_LENGTH):
+        chain = _send_text(context, chain, say, (before.body, before.language), {})
     elif before is not None:
-        body = f"{before}{_PARAGRAPH}{body}"
-    return _send_text(context, chain, say, body, shown, field=field.name)
+        body = f"{before.body}{_PARAGRAPH}{body}"
+    return _send_text(context, chain, say, (body, language), shown, field=field.name)
 
 
 _PARAGRAPH = "\n\n"
@@ -417,13 +428,15 @@ def _send_text(
     context: DecisionContext,
     chain: Chain,
     say: str,
-    body: str,
+    text: tuple[str, str],
     buttons: Mapping[str, str],
     *,
     field: str | None = None,
 ) -> Chain:
-    """Send a text of the form that has no template; ``buttons`` are the titles of its answers."""
-    words = {BODY_VALUE: body, **{BUTTON_TITLE_PREFIX + name: title for name, title in buttons.items()}}
+    """Send a text, with its language, of the form that has no template; ``buttons`` are the titles of its answers."""
+    body, language = text
+    titles = {BUTTON_TITLE_PREFIX + name: title for name, title in buttons.items()}
+    words = {BODY_VALUE: body, LANGUAGE_VALUE: language, **titles}
     if STOP_ALL in buttons:
         chain = chain.replace(form=_form_state(chain).replace(stop_offered=True))
     return _send(context, chain, say, field=field, buttons=tuple(buttons), words=words)

@@ -30,7 +30,13 @@ from services.rules.conversation.send_hours import (
     reply_hours,
     written_at,
 )
-from services.rules.conversation.template_calls import fallback_call, render_call, template_of, template_values
+from services.rules.conversation.template_calls import (
+    fallback_call,
+    language_for,
+    render_call,
+    template_of,
+    template_values,
+)
 from services.rules.rulebook.built_in import DIGEST, SHOW
 from services.rules.rulebook.model import Addressees, At, Rule, Severity, Step, Verb, mentioned_fields
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
@@ -39,6 +45,9 @@ from shared.contracts.whatsapp import MessageReceived
 
 BODY_VALUE = "body"
 """The key in ``words`` of a body without a template: a form's question, which is always inside the window."""
+
+LANGUAGE_VALUE = "language"
+"""The key in ``words`` of the language of such a body: not the person's, where the form does not have theirs."""
 
 BUTTON_TITLE_PREFIX = "button."
 """The prefix of the keys in ``words`` for button titles."""
@@ -194,9 +203,21 @@ def request_now(context: DecisionContext, chain: Chain, chain_message: ChainMess
             language=message.language,
             fallback=message.fallback.name if message.fallback is not None else None,
             rendered=message.body if chain_message.buttons else None,
+            other_texts=_other_texts(context, chain, chain_message, message) if chain_message.buttons else {},
             sent_to=person.address_marks if chain_message.buttons else (),
         )
     )
+
+
+def _other_texts(
+    context: DecisionContext, chain: Chain, chain_message: ChainMessage, message: SendMessage
+) -> dict[str, str]:
+    """The texts of the templates as which a question may go, but for its own, whose text is rendered."""
+    if BODY_VALUE in chain_message.words:
+        return {}
+    own = template_of(context, chain, chain_message.say).meta_name
+    calls = (call for call in (message.template, message.fallback) if call is not None and call.name != own)
+    return {call.name: template_calls.text_of_call(context, chain, call) for call in calls}
 
 
 def depending(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
@@ -280,10 +301,10 @@ def build_digest(
     context: DecisionContext, person: PersonFacts, message_id: MessageId, first: Chain, items: tuple[int, str]
 ) -> SendMessage:
     """One message for several: ``items`` are their number and their texts in one line; ``first`` has one of them."""
-    tenant, language = context.rulebook.tenant, language_of(context.rulebook, person)
-    count, texts = items
-    values = {**_notice_values(context, person, None), "count": count, "items": texts}
-    rendered, call = render_call(context, context.rulebook.templates[DIGEST], language, values)
+    tenant, template = context.rulebook.tenant, context.rulebook.templates[DIGEST]
+    language, (count, texts) = language_for(context, template, person), items
+    values = {**_notice_values(context, person, None, language), "count": count, "items": texts}
+    rendered, call = render_call(context, template, language, values)
     titles = dict(rendered.buttons)
     show = Button(
         button_id=button_ids.sign_button_id(context.signing_keys, message_id, SHOW), title=titles.get(SHOW, SHOW)
@@ -324,6 +345,7 @@ def _render(
 ) -> tuple[rendering.RenderedMessage, TemplateCall | None]:
     language = language_of(context.rulebook, person)
     if (body := message.words.get(BODY_VALUE)) is not None:
+        language = message.words.get(LANGUAGE_VALUE, language)
         return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=language), None
     template = template_of(context, chain, message.say)
     return render_call(context, template, language, template_values(context, chain, message, person, template))
@@ -348,9 +370,10 @@ def send_notice(
     refused = exclusion_reason(context, person, person.person_id, "", is_admitted=True, is_reply=True)
     if refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
         return
-    values = {**_notice_values(context, person, rule), **(words or {})}
     template = context.rulebook.templates[say]
-    rendered, call = render_call(context, template, language_of(context.rulebook, person), values)
+    language = language_for(context, template, person)
+    values = {**_notice_values(context, person, rule, language), **(words or {})}
+    rendered, call = render_call(context, template, language, values)
     calendar = working_hours(context.rulebook, person)
     expires_at = expiry(calendar, context.now, context.rulebook.tenant.send_within)
     sent = SendMessage(
@@ -372,8 +395,10 @@ def send_notice(
         context.facts.add_notice(sent.message_id, person.person_id)
 
 
-def _notice_values(context: DecisionContext, person: PersonFacts, rule: Rule | None) -> dict[str, object]:
-    tenant, language = context.rulebook.tenant, language_of(context.rulebook, person)
+def _notice_values(
+    context: DecisionContext, person: PersonFacts, rule: Rule | None, language: str
+) -> dict[str, object]:
+    tenant = context.rulebook.tenant
     why = (rule.why.get(language) or rule.why.get(tenant.language, "")) if rule else ""
     publisher = tenant.publisher.get(language, tenant.publisher[tenant.language])
     return {"publisher": publisher, "person": person.display_name, "why": why}
@@ -388,21 +413,21 @@ def why_words(context: DecisionContext, chain: Chain, rule: Rule, person: Person
     template = context.rulebook.templates.get("why_details")
     if known is None or template is None or chain.rule not in context.rulebook_of(chain).rules:
         return {}
-    zone = known.zone or context.rulebook.calendar.office.zone
-    values = template_calls.chain_values(context, chain, known)
+    zone, language = known.zone or context.rulebook.calendar.office.zone, language_for(context, template, known)
+    values = template_calls.chain_values(context, chain, known, language)
     actor = getattr(start_data(chain), "requested_by", None)
     values |= {
         "event": chain.start_name.rpartition(".")[2],
         "when": chain.started_at.astimezone(ZoneInfo(zone)),
         "asked_by": (actor.name if actor is not None else None) or values["publisher"],
     }
-    details = render_call(context, template, language_of(context.rulebook, known), values)[0].body
-    return {"why": f"{_notice_values(context, known, rule)['why']} {details}"}
+    details = render_call(context, template, language, values)[0].body
+    return {"why": f"{_notice_values(context, known, rule, language)['why']} {details}"}
 
 
-def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:
-    """The text of a built-in template, to stand within another message to this person."""
-    return render_call(context, context.rulebook.templates[say], language_of(context.rulebook, person), words)[0].body
+def rendered_notice(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> rendering.RenderedMessage:
+    """A built-in template, to stand within another message to this person."""
+    return render_call(context, context.rulebook.templates[say], language_of(context.rulebook, person), words)[0]
 
 
 def _titles(message: ChainMessage) -> dict[str, str]:

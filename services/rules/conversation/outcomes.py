@@ -111,6 +111,8 @@ def _apply_to_message(
     if (wamid := getattr(data, "wamid", None)) is not None:
         message = message.replace(wamid=wamid)
         context.facts.wamids[wamid] = data.message_id
+    if message.is_question and isinstance(data, (MessageAccepted, MessageResolved)) and data.wording is not None:
+        message = message.replace(wording=data.wording, sent_template=data.template)
     if _goes_again(data) or _rises(message.delivery, reached):
         message = message.replace(delivery=reached)
     chain = chain.with_message(message)

@@ -48,13 +48,13 @@ def in_template_order(answers: Sequence[str], rendered: RenderedMessage) -> tupl
     return (*of_template, *(answer for answer in answers if answer not in of_template))
 
 
-def choose_language(template: Template, preferred: str | None, default: str) -> str:
+def choose_language(languages: Mapping[str, object], preferred: str | None, default: str) -> str:
     """The exact language, else its base (``fr`` for ``fr_CA``), else the publisher's."""
     exact = (preferred or default).replace("-", "_")
     for language in (exact, exact.partition("_")[0], default):
-        if language in template.languages:
+        if language in languages:
             return language
-    return next(iter(template.languages))
+    return next(iter(languages))
 
 
 def render_template(
@@ -111,7 +111,7 @@ def _shortened(
     wording: TemplateText, texts: Mapping[str, str], values: Mapping[str, object]
 ) -> tuple[str, dict[str, str]]:
     """Cut the longest free text until the body fits, or nothing is left to cut."""
-    parameters, body = dict(texts), _fill(wording.body, texts)
+    parameters, body = dict(texts), fill(wording.body, texts)
     while (over := len(body) - BODY_LENGTH) > 0:
         free = (name for name in texts if isinstance(values.get(name), _FREE))
         longest = max(free, key=lambda name: len(parameters[name]), default=None)
@@ -119,7 +119,7 @@ def _shortened(
             break
         keep = max(_SHORTEST, len(parameters[longest]) - over - len(_ELLIPSIS))
         parameters[longest] = parameters[longest][: keep - 1].rstrip() + _ELLIPSIS
-        body = _fill(wording.body, parameters)
+        body = fill(wording.body, parameters)
     return body, parameters
 
 
@@ -138,7 +138,8 @@ def numbered_line(texts: Sequence[str], between: str = " ", endings: Sequence[st
 _LINE_ROOM = BODY_LENGTH - 300  # for the words of the template around them
 
 
-def _fill(body: str, parameters: Mapping[str, str]) -> str:
+def fill(body: str, parameters: Mapping[str, str]) -> str:
+    """The text of a body with its parameters."""
     pieces = list(_pieces(body))
     pieces[1::2] = [parameters[name] for name in pieces[1::2]]
     return "".join(pieces)

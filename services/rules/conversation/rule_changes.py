@@ -28,7 +28,7 @@ from services.rules.conversation.people import language_of
 from services.rules.conversation.question_lookup import answers_to_steps
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
-from services.rules.conversation.template_calls import fallback_call
+from services.rules.conversation.template_calls import fallback_call, text_of_call
 from services.rules.rulebook.model import OnChange, Rule, Rulebook, Step
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
@@ -65,7 +65,8 @@ def _amend_fallbacks(context: DecisionContext, chain: Chain, calls: Mapping[Mess
             continue
         amendment = AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call)
         amend(context, amendment, chain, message.step)
-        chain = chain.with_message(message.replace(fallback=call.name))
+        texts = {**message.other_texts, call.name: text_of_call(context, chain, call)} if message.is_question else {}
+        chain = chain.with_message(message.replace(fallback=call.name, other_texts=texts))
     return context.save_chain(chain)
 
 

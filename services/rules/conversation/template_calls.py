@@ -28,6 +28,8 @@ _LINK = "link_"
 
 
 class _TemplateScope(Struct, frozen=True):
+    """``language`` is that in which the template is rendered."""
+
     context: DecisionContext
     chain: Chain
     person: PersonFacts
@@ -39,7 +41,7 @@ def template_values(
     context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, template: Template
 ) -> dict[str, object]:
     """A value for every parameter in any language; an absent field may be a built-in value of the same path."""
-    scope = _TemplateScope(context, chain, person, language_of(context.rulebook, person), message.holders)
+    scope = _TemplateScope(context, chain, person, language_for(context, template, person), message.holders)
     document: Document | _GatheredDocument = context.document(chain)
     if message.answer == UNTIL_ANSWER:
         document = context.ended_document(chain)
@@ -50,6 +52,12 @@ def template_values(
     return {**values, **_defaults(scope, template, document)} if template.defaults else values
 
 
+def language_for(context: DecisionContext, template: Template, person: PersonFacts) -> str:
+    """The language in which a template is rendered for a person: the house's, where it does not have theirs."""
+    preferred = language_of(context.rulebook, person)
+    return rendering.choose_language(template.languages, preferred, context.rulebook.tenant.language)
+
+
 @lru_cache(maxsize=1024)
 def _template_parameters(template: Template) -> tuple[str, ...]:
     return tuple(
@@ -58,10 +66,9 @@ def _template_parameters(template: Template) -> tuple[str, ...]:
 
 
 def _defaults(scope: _TemplateScope, template: Template, document: "Document | _GatheredDocument") -> dict[str, object]:
-    """The default of every field that has one and is absent, in the language in which the template is rendered."""
-    language = rendering.choose_language(template, scope.language, scope.context.rulebook.tenant.language)
+    """The default of every field that has one and is absent."""
     absent = (name for name in template.defaults if document.get(template.fields[name]) in _ABSENT)
-    return {name: template.defaults[name][language] for name in absent}
+    return {name: template.defaults[name][scope.language] for name in absent}
 
 
 _ABSENT: tuple[object, ...] = ("", None, (), [])
@@ -139,9 +146,9 @@ _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
 }
 
 
-def chain_values(context: DecisionContext, chain: Chain, person: PersonFacts) -> dict[str, object]:
+def chain_values(context: DecisionContext, chain: Chain, person: PersonFacts, language: str) -> dict[str, object]:
     """The words that every message of a chain may say: the title, the reference, the publisher and the person."""
-    scope = _TemplateScope(context, chain, person, language_of(context.rulebook, person))
+    scope = _TemplateScope(context, chain, person, language)
     return {name: _BUILT_IN_VALUES[name](scope) for name in ("publisher", "person", "reference", "count", "title")}
 
 
@@ -156,7 +163,7 @@ def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
 def render_call(
     context: DecisionContext, template: Template, wanted: str, values: Mapping[str, object]
 ) -> tuple[RenderedMessage, TemplateCall]:
-    language = rendering.choose_language(template, wanted, context.rulebook.tenant.language)
+    language = rendering.choose_language(template.languages, wanted, context.rulebook.tenant.language)
     rendered = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
     return rendered, TemplateCall(
         name=template.meta_name,
@@ -197,6 +204,13 @@ def _call(
     if template.header is not None and attached_document(context, chain, message) is None:
         return None
     return render_call(context, template, language, template_values(context, chain, message, person, template))[1]
+
+
+def text_of_call(context: DecisionContext, chain: Chain, call: TemplateCall) -> str:
+    """The text that a person reads of a call of a template of the rules in force, or of the chain's."""
+    books = (context.rulebook, context.rulebook_of(chain))
+    template = next(one for book in books for one in book.templates.values() if one.meta_name == call.name)
+    return rendering.fill(template.languages[call.language].body, call.parameters)
 
 
 def _has_same_buttons(template: Template, other: Template, language: str) -> bool:

@@ -169,6 +169,7 @@ def build_evidence(case: _WriteCase) -> WriteEvidence:
         return bare
     question = chain.message(given.message_id)
     template = case.context.rulebook_of(chain).templates.get(question.say) if question else None
+    sent = question.sent_template if question else None
     return bare.replace(
         person_id=given.person_id,
         question=given.message_id,
@@ -176,8 +177,9 @@ def build_evidence(case: _WriteCase) -> WriteEvidence:
         question_wamids=(question.wamid,) if question and question.wamid else (),
         template=question.say if question else None,
         template_version=template.version if template else None,
-        language=question.language if question else None,
-        rendered=question.rendered if question else None,
+        sent_template=sent.name if sent else None,
+        language=sent.language if sent else question.language if question else None,
+        rendered=question.sent_text if question else None,
         reply_wamid=given.wamid,
         reply=given.reply,
         terms=case.document.get("terms.summary"),

@@ -187,11 +187,17 @@ async def test_of_messages_that_are_begun_together_each_has_its_own_wording(disp
     await dispatcher.handle(*people, *(send_request(f"m{place}", f"p{place}") for place in range(4)))
     await dispatcher.wait_until_idle()
     rows = await dispatcher.pool.fetch(
-        "select m.wording, a.wording as attempted, used_template, m.wamid = a.wamid as is_same, a.wamid"
+        "select m.wording, a.wording as attempted, used_template, used_language, m.wamid = a.wamid as is_same,"
+        " a.wamid"
         " from messages m join attempts a using (message_id) order by message_id"
     )
-    text, template = ("free_text", "free_text", None), ("template", "template", "rights_request_v3")
-    assert [tuple(row)[:3] for row in rows] == [text, template, text, template]
+    text, template = ("free_text", "free_text", None, None), ("template", "template", "rights_request_v3", "en")
+    assert [tuple(row)[:4] for row in rows] == [text, template, text, template]
+    said = {event["data"]["message_id"]: event["data"].get("template") for event in await dispatcher.events()}
+    assert said == {
+        "m0": None, "m1": {"name": "rights_request_v3", "language": "en"},
+        "m2": None, "m3": {"name": "rights_request_v3", "language": "en"},
+    }  # fmt: skip
     assert all(row["is_same"] for row in rows)
     assert len({row["wamid"] for row in rows}) == 4
 

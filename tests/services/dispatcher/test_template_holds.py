@@ -11,9 +11,9 @@ from services.dispatcher.account_reader import TemplateReader
 from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.templates import TemplateReport
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
-from shared.contracts.ids import Line, MessageId, PersonId
+from shared.contracts.ids import Line, MessageId, PersonId, Wamid
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
-from shared.contracts.whatsapp import AccountReported
+from shared.contracts.whatsapp import AccountReported, DeliveryStatus, StatusReported
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     TENANT,
@@ -42,6 +42,36 @@ async def test_a_fallback_goes_in_place_of_a_rejected_template(dispatcher: Dispa
     )
     await dispatcher.wait_for_state("accepted")
     assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
+    (accepted,) = await dispatcher.events()
+    assert accepted["data"]["template"] == {"name": "plain_request_v1", "language": "en"}
+
+
+async def test_a_fallback_that_is_proved_by_a_status_alone_is_named_too(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.simulator.tell("faults", {"kind": "timeout_after_accept", "seconds": 30})
+    rejected = template_update(dispatcher.clock.now(), "REJECTED")
+    await dispatcher.handle(rejected, person_observed(), send_request(fallback=PLAIN_CALL))
+    await dispatcher.wait_for_state("uncertain")
+    at, wamid = dispatcher.clock.now(), Wamid("wamid.late")
+    await dispatcher.handle(StatusReported(wamid=wamid, status=DeliveryStatus.SENT, at=at, callback="m1.1"))
+    resolved = (await dispatcher.events())[-1]["data"]
+    assert (resolved["resolution"], resolved["wording"]) == ("sent", "template")
+    assert resolved["template"] == {"name": "plain_request_v1", "language": "en"}
+
+
+async def test_a_fallback_that_meta_pauses_after_the_send_is_throttled_and_not_the_template_itself(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    rejected = template_update(dispatcher.clock.now(), "REJECTED")
+    await dispatcher.handle(rejected, person_observed(), send_request(fallback=PLAIN_CALL))
+    await dispatcher.wait_for_state("accepted")
+    wamid = Wamid(await dispatcher.pool.fetchval("select wamid from messages"))
+    failed = StatusReported(
+        wamid=wamid, status=DeliveryStatus.FAILED, at=dispatcher.clock.now(), code=132015, callback="m1.1"
+    )
+    await dispatcher.handle(failed)
+    assert await dispatcher.pool.fetchval("select subject from throttles where scope = 'template'") == PLAIN["name"]
 
 
 def _moved(at: datetime, category: str) -> AccountReported:

@@ -1,15 +1,19 @@
 """Every answer to a form reaches the record, or is refused with a text that says what is accepted."""
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
 
+from services.rules.conversation.context import Decision, RequestedMessage
 from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_answers import CONTENT_TYPES, Refusal, file_refusal
-from services.rules.rulebook.model import NOWHERE, Form, FormField
+from services.rules.matching.conditions import FieldValues
+from services.rules.matching.matcher import Matcher
+from services.rules.rulebook.model import NOWHERE, Condition, Form, FormField
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
-from services.rules.scenario.player import Simulation, play_story
+from services.rules.scenario.player import Simulation, play_story, run_story
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import Media, MediaRefusal
 from shared.contracts.writes import WriteOperation
@@ -63,7 +67,30 @@ FIRST = [
 TO_ISBN = [*FIRST, "reply: {from: 5001, document: a.pdf}", "expect: [{collect: 5001, say: offer.isbn}]"]
 
 
-def told(*moves: str, country: str = "GB", longest: int = 20, form: str | None = None) -> list[str]:
+@dataclass
+class LanguageObserver:
+    """The (text's name, language) of each message that is requested."""
+
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+    def matcher(self, matcher: Matcher) -> Matcher:
+        return matcher
+
+    def observe_condition(self, condition: Condition, values: FieldValues) -> None:
+        """Only messages are of interest."""
+
+    def observe_decision(self, decision: Decision) -> None:
+        sends = (effect.send for effect in decision.effects if isinstance(effect, RequestedMessage))
+        self.found.extend((send.say, send.language) for send in sends)
+
+
+def told(
+    *moves: str,
+    country: str = "GB",
+    longest: int = 20,
+    form: str | None = None,
+    observer: LanguageObserver | None = None,
+) -> list[str]:
     files = {
         name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
     }
@@ -77,7 +104,8 @@ def told(*moves: str, country: str = "GB", longest: int = 20, form: str | None =
     files["offer.test.yaml"] = HEAD.format(people=people, play=lines)
     proof = check_files(files)
     assert [str(fault) for fault in proof.faults] == []
-    return [fault.sentence for story in proof.stories for fault in play_story(story, proof.rulebook)]
+    results = (run_story(story, proof.rulebook, observer) for story in proof.stories)
+    return [fault.sentence for result in results for fault in result.faults]
 
 
 def test_a_field_of_one_form_reaches_the_record_by_its_name() -> None:
@@ -228,6 +256,24 @@ def test_a_tap_on_the_summary_before_the_newest_counts_where_both_show_the_same(
 def test_a_refusal_is_in_the_person_s_language() -> None:
     moves = [*FIRST, "reply: {from: 5001, document: a.mp3}", "expect: [{collect: 5001, text: Ces formats conviennent}]"]
     assert told(*moves, country="FR") == []
+
+
+def test_a_message_names_the_language_in_which_it_goes_and_not_that_of_its_person() -> None:
+    """The house has its templates in French and this form in English alone."""
+    observer = LanguageObserver()
+    options = "{ask: " + "Is it under contract elsewhere? " * 31 + ", signed: Yes, free: No}"
+    form = FORM.replace("isbn: {max: 13}", "isbn: {choose: [signed, free]}").replace("Which ISBN?", options)
+    moves = [*TO_ISBN, "reply: {from: 5001, document: song.mp3}", "reply: {from: 5001, button: free}"]
+    assert told(*moves, country="FR", form=form, observer=observer) == []
+    assert observer.found == [
+        ("pitch_unfinished", "fr"),
+        ("offer.title", "en"),
+        ("offer.manuscript", "en"),
+        ("offer.isbn", "en"),
+        ("offer.isbn", "fr"),  # the refusal of the song, by itself
+        ("offer.isbn", "en"),
+        ("offer_summary", "en"),
+    ]
 
 
 def test_a_refusal_goes_by_itself_where_one_message_has_no_room_for_it_and_the_question() -> None:

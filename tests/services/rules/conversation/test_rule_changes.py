@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import Chain, ChainState, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import (
     Decision,
@@ -21,9 +22,12 @@ from services.rules.rulebook.model import OnChange, Rule, Rulebook, Template, Te
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
 from shared.contracts.envelope import Event
-from shared.contracts.ids import EventId, Revision, RuleId, Wamid
-from shared.contracts.messages import AmendMessage, WithdrawMessage
+from shared.contracts.evidence import QuestionDelivery, evidence_words
+from shared.contracts.ids import EventId, Line, Revision, RuleId, Wamid
+from shared.contracts.messages import AmendMessage, MessageAccepted, MessageForm, SentTemplate, WithdrawMessage
 from shared.contracts.values import decode, encode
+from shared.contracts.whatsapp import MessageKind, MessageReceived
+from shared.contracts.writes import RequestWrite
 from tests.services.rules.stories import own_rulebook, story
 
 PEOPLE = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
@@ -216,6 +220,61 @@ def test_a_fallback_that_a_message_has_is_not_sent_to_it_again() -> None:
     player, old, chain = started(OnChange.PIN)
     _, after = changed(player, old, with_fallback(old), unsent(chain))
     assert amendments(changed(player, old, with_fallback(old), after)[0]) == []
+
+
+def sent_as(player: StoryPlayer, old: Rulebook, chain: Chain, template: SentTemplate | None) -> Decision:
+    """The decision on the report that the chain's question went as this template, or as free text."""
+    question, now = chain.messages[0], player.simulation.now
+    accepted = MessageAccepted(
+        message_id=question.message_id, person_id=question.person_id, at=now, wamid=Wamid("wamid.q"),
+        wording=MessageForm.TEMPLATE if template else MessageForm.FREE_TEXT, template=template,
+    )  # fmt: skip
+    event = Event(
+        id=EventId("accepted"), source="test", type=accepted.kind, time=now, recordedtime=now,
+        tenantid=chain.tenant, partitionkey=chain.key, data=accepted,
+    )  # fmt: skip
+    facts = player.simulation.facts
+    facts.set_chain(chain)
+    return decider_of(old, with_fallback(old)).decide(event, facts, now)
+
+
+@pytest.mark.parametrize(("name", "has_gone_so"), [("rights_reminder_v1", True), ("rights_request_v1", False)])
+def test_the_evidence_has_the_text_of_the_template_that_went(name: str, *, has_gone_so: bool) -> None:
+    player, old, chain = started(OnChange.PIN)
+    _, waiting = changed(player, old, with_fallback(old), unsent(chain))
+    decision = sent_as(player, old, waiting, SentTemplate(name=name, language="en"))
+    (entry,) = decision.evidence
+    assert isinstance(entry.content, QuestionDelivery)
+    assert (entry.content.wording, entry.content.template, entry.content.language) == ("template", name, "en")
+    reminder = old.templates["rights_reminder"].languages["en"].body
+    first, last = reminder.partition("{")[0], reminder.rpartition("}")[2]
+    text = entry.content.rendered
+    assert (text is not None and text.startswith(first) and text.endswith(last)) is has_gone_so
+    question = decision.changes.chains[chain.chain_id].messages[0]
+    assert question.sent_text == (text if has_gone_so else question.rendered)
+    assert {"template": name, "language": "en"}.items() <= evidence_words(entry.content).items()
+
+
+def test_a_write_says_as_which_template_its_question_went() -> None:
+    player, old, chain = started(OnChange.PIN)
+    _, waiting = changed(player, old, with_fallback(old), unsent(chain))
+    decision = sent_as(player, old, waiting, SentTemplate(name="rights_reminder_v1", language="en"))
+    asked = decision.changes.chains[chain.chain_id].messages[0]
+    tap = MessageReceived(
+        message_id=Wamid("wamid.tap"), person_id=asked.person_id, line=Line("main"), at=player.simulation.now,
+        message_kind=MessageKind.BUTTON, text="Approve",
+        button_id=sign_button_id((b"key",), asked.message_id, "approve"),
+    )  # fmt: skip
+    event = Event(
+        id=EventId("tap"), source="test", type=tap.kind, time=tap.at, recordedtime=tap.at,
+        tenantid=chain.tenant, partitionkey=chain.key, data=tap,
+    )  # fmt: skip
+    facts = player.simulation.facts
+    facts.set_chain(decision.changes.chains[chain.chain_id])
+    answered = decider_of(old, with_fallback(old)).decide(event, facts, tap.at)
+    (write,) = (effect for effect in answered.effects if isinstance(effect, RequestWrite))
+    assert (write.evidence.sent_template, write.evidence.rendered) == ("rights_reminder_v1", asked.sent_text)
+    assert write.evidence.rendered != asked.rendered
 
 
 @pytest.mark.parametrize(
