@@ -27,6 +27,7 @@ from services.dispatcher.templates import (
 )
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, MessageWithdrawn, SendMessage, WithdrawMessage
 from shared.contracts.topics import (
     CONSUMED,
@@ -89,11 +90,16 @@ class DispatcherHandler:
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         events = [received.event for received in batch]
         await self._save_people(tx, events)
+        amendments, withdrawals = _of_type(events, AmendMessage), _of_type(events, WithdrawMessage)
+        known = await self._lock(
+            tx, [*(one.message_id for one, _ in amendments), *(one.message_id for one, _ in withdrawals)]
+        )
         if requests := _of_type(events, SendMessage):
             await self._add_requests(tx, requests)
-        if amendments := _of_type(events, AmendMessage):
-            await self._amend(tx, [amendment for amendment, _ in amendments])
-        if withdrawals := _of_type(events, WithdrawMessage):
+            known.update(message.message_id for message, _ in requests)
+        if amendments:
+            await self._amend(tx, [amendment for amendment, _ in amendments], known)
+        if withdrawals:
             await self._withdraw(tx, withdrawals)
         if messages := _of_type(events, MessageReceived):
             await self.evidence.apply_taps(tx, [(message, event.id) for message, event in messages])
@@ -111,15 +117,23 @@ class DispatcherHandler:
     async def _add_requests(self, tx: Transaction, requests: Sequence[tuple[SendMessage, Event]]) -> None:
         await self.store.add(tx.connection, requests, tx.now)
         await self.documents.request(tx.connection, [message for message, _ in requests], machine_now())
+        early = await self.store.take_early_amendments(tx.connection, [one.message_id for one, _ in requests])
+        if early:
+            await self.store.amend(tx.connection, early, tx.now)
         await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
-    async def _amend(self, tx: Transaction, amendments: Sequence[AmendMessage]) -> None:
-        """A message keeps its row and its place, so it goes once, whatever of it changes while it waits."""
-        if calls := [one for one in amendments if (one.fallback, one.marketing_consent) != (None, None)]:
-            await self.store.amend_templates(tx.connection, calls, tx.now)
-        hours = {one.message_id: one.open_hours for one in amendments if one.open_hours is not None}
-        if hours:
-            await self.store.set_open_hours(tx.connection, hours, tx.now)
+    async def _lock(self, tx: Transaction, message_ids: Sequence[MessageId]) -> set[str]:
+        """The known ones of the messages that a batch amends or withdraws.
+
+        All are locked first: two batches that take the same messages in several steps would wait for each other.
+        """
+        return await self.store.lock(tx.connection, message_ids) if message_ids else set()
+
+    async def _amend(self, tx: Transaction, amendments: Sequence[AmendMessage], known: Collection[str]) -> None:
+        """An amendment that comes before its message is kept, and changes it as it comes."""
+        await self.store.amend(tx.connection, [one for one in amendments if one.message_id in known], tx.now)
+        early = [one for one in amendments if one.message_id not in known]
+        await self.store.add_early_amendments(tx.connection, early, tx.now)
         await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
     async def _withdraw(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:

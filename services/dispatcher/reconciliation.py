@@ -24,6 +24,7 @@ from services.dispatcher.message_state import (
     settle_and_resend,
     settle_by_silence,
     settle_not_sent,
+    withdraw,
 )
 from services.dispatcher.message_updates import SERVICE, MessageUpdate, MessageUpdater
 from services.dispatcher.reasons import MessageReason
@@ -51,6 +52,8 @@ _BATCH = 500
 _REST = 20  # times as long as a look took at the attempts since throttles began
 _LONGEST_REST = 30.0  # seconds
 _GAP_REPORT_DELAY = timedelta(seconds=30)  # six heartbeats of ingest
+_EARLY_AMENDMENTS_KEPT = timedelta(days=14)  # requests stay on their topic for seven
+_CROSSED_WITHIN = timedelta(hours=1)  # no transaction is open for so long
 _LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by this
 
 
@@ -86,6 +89,7 @@ class Reconciler:
             self.drop_expired,
             self.settle_silent_sends,
             self.match_early_statuses,
+            self.match_early_requests,
             self.release_crossed,
             self.end_throttles,
         )
@@ -141,6 +145,22 @@ class Reconciler:
         matched, self._statuses_after = await evidence.matched_early_statuses(pool, self._statuses_after)
         await bisect(matched, self._apply_statuses, self._park_statuses)
         await evidence.delete_old_early_statuses(pool, moment.business)
+
+    async def match_early_requests(self, moment: Moment) -> None:
+        """Amendments and withdrawals that crossed their message on its way."""
+        pool, clock = self.recorder.pool, self.recorder.clock
+        if matched := await self.store.matched_early_amendments(pool, _BATCH):
+            async with transaction(pool, clock, SERVICE) as tx:
+                await self.store.lock(tx.connection, matched)
+                amendments = await self.store.take_early_amendments(tx.connection, matched)
+                await self.store.amend(tx.connection, amendments, tx.now)
+            self.sender.wake()
+        await self.store.delete_old_early_amendments(pool, moment.business - _EARLY_AMENDMENTS_KEPT, _BATCH)
+        since = moment.business - _CROSSED_WITHIN
+        withdrawn = await self.store.matched_early_withdrawals(pool, since, _BATCH)
+        if withdrawn:
+            updates = {one: partial(withdraw, reason=reason) for one, reason in withdrawn.items()}
+            await self.recorder.update_each("reconcile", updates)
 
     async def release_crossed(self, moment: Moment) -> None:
         """The thing that a message waits for may come between the planner's look and the note that it waits."""

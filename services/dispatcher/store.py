@@ -17,7 +17,7 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
 from shared.contracts.messages import AmendMessage, Lane, MessageForm, OpenSpan, SendMessage
-from shared.contracts.values import to_builtins
+from shared.contracts.values import decode, to_builtins
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.postgres import Connection, load_queries
 
@@ -135,6 +135,49 @@ class MessageStore:
         if await connection.fetchval(QUERIES.has_less_urgent, self.tenant, sorted({line for _, line in chats}), lane):
             ids = [message.message_id for message in messages]
             await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane, now)
+
+    async def lock(self, connection: Connection, message_ids: Iterable[str]) -> set[str]:
+        """The known ones of these messages, locked in one order until the transaction ends."""
+        rows = await connection.fetch(QUERIES.lock_messages, self.tenant, sorted(set(message_ids)))
+        return set(_ids(rows))
+
+    async def amend(self, connection: Connection, amendments: Sequence[AmendMessage], now: datetime) -> None:
+        """Amend locked messages that may still go. A message keeps its row and its place, so it goes once."""
+        if calls := [one for one in amendments if (one.fallback, one.marketing_consent) != (None, None)]:
+            await self.amend_templates(connection, calls, now)
+        hours = {one.message_id: one.open_hours for one in amendments if one.open_hours is not None}
+        if hours:
+            await self.set_open_hours(connection, hours, now)
+
+    async def add_early_amendments(
+        self, connection: Connection, amendments: Iterable[AmendMessage], now: datetime
+    ) -> None:
+        """Keep amendments of messages that are not known yet, in the order in which they came."""
+        merged: dict[str, dict[str, Any]] = {}
+        for one in amendments:
+            given = {name: value for name, value in to_builtins(one).items() if value is not None}
+            merged[one.message_id] = {**merged.get(one.message_id, {}), **given}
+        if merged:
+            people = [given["person_id"] for given in merged.values()]
+            texts = [orjson.dumps(given).decode() for given in merged.values()]
+            await connection.execute(QUERIES.add_early_amendments, self.tenant, now, list(merged), people, texts)
+
+    async def take_early_amendments(self, connection: Connection, message_ids: Iterable[str]) -> Sequence[AmendMessage]:
+        """The amendments that came before these messages; each is returned once."""
+        rows = await connection.fetch(QUERIES.take_early_amendments, self.tenant, list(message_ids))
+        return [decode(AmendMessage, row["amendment"]) for row in rows]
+
+    async def matched_early_amendments(self, connection: Connection, at_most: int) -> list[str]:
+        """Messages whose request and an amendment were committed in the same moment."""
+        return _ids(await connection.fetch(QUERIES.matched_early_amendments, self.tenant, at_most))
+
+    async def matched_early_withdrawals(self, connection: Connection, since: datetime, at_most: int) -> dict[str, str]:
+        """The reasons by message, of withdrawals that were committed in the same moment as the request."""
+        rows = await connection.fetch(QUERIES.matched_early_withdrawals, self.tenant, since, at_most)
+        return {row["message_id"]: row["reason"] for row in rows}
+
+    async def delete_old_early_amendments(self, connection: Connection, before: datetime, at_most: int) -> None:
+        await connection.execute(QUERIES.delete_old_early_amendments, self.tenant, before, at_most)
 
     async def amend_templates(self, connection: Connection, amendments: Sequence[AmendMessage], now: datetime) -> None:
         """Another fallback or consent of messages that have not gone; what waits for its template is planned anew."""

@@ -36,6 +36,12 @@ where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.m
 order by n.place
 on conflict (tenant, message_id) do nothing;
 
+-- name: lock_messages
+-- Those of these messages that are known, locked in one order: what amends or withdraws several takes them in several steps.
+select message_id from messages where tenant = $1 and message_id = any ($2::text[])
+order by message_id
+for update;
+
 -- name: lock_templates_of_open
 -- The contents of those of these messages that have a template and may still go, locked in one order.
 select message_id, content::text as content from messages
@@ -74,6 +80,40 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from locked)
 insert into withdrawals (tenant, message_id, reason, at)
 select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (message_id, reason)
 on conflict (tenant, message_id) do nothing;
+
+-- name: add_early_amendments
+-- Amendments that came before their message, unless it was withdrawn before, too. What a later one does not say stays.
+insert into early_amendments (tenant, message_id, person_id, amendment, at)
+select $1, a.message_id, a.person_id, a.amendment, $2
+from unnest($3::text[], $4::text[], $5::jsonb[]) as a (message_id, person_id, amendment)
+where (select true from withdrawals w where w.tenant = $1 and w.message_id = a.message_id limit 1) is null
+order by a.message_id
+on conflict (tenant, message_id) do update
+set person_id = excluded.person_id, amendment = early_amendments.amendment || excluded.amendment, at = excluded.at;
+
+-- name: take_early_amendments
+-- Early amendments of these messages, returned once.
+delete from early_amendments where tenant = $1 and message_id = any ($2::text[]) returning amendment::text as amendment;
+
+-- name: matched_early_amendments
+-- Messages that were committed in the moment in which an amendment of them was kept: neither transaction saw the other.
+select e.message_id from early_amendments e
+where e.tenant = $1
+    and (select true from messages m where m.tenant = $1 and m.message_id = e.message_id limit 1)
+order by e.message_id limit $2;
+
+-- name: matched_early_withdrawals
+-- Withdrawals kept since $2 whose message was committed in that moment, and may still go.
+select w.message_id, w.reason from withdrawals w
+where w.tenant = $1 and w.at >= $2 and (
+    select m.state in ('waiting', 'intent') from messages m where m.tenant = $1 and m.message_id = w.message_id limit 1
+)
+order by w.at limit $3;
+
+-- name: delete_old_early_amendments
+-- Amendments that never found a message: its request is on the topic no more.
+delete from early_amendments
+where ctid = any (array(select ctid from early_amendments where tenant = $1 and at < $2 order by at limit $3));
 
 -- name: has_less_urgent
 -- Whether anything waits on these lines, or is in flight, in a less urgent lane than $3. Mostly nothing does, and to look at each

@@ -22,7 +22,7 @@ from services.rules.conversation.context import (
 )
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.people import staff_ids
-from services.rules.conversation.recurrence import Occurrence, latest_occurrence, period_events
+from services.rules.conversation.recurrence import Occurrence, latest_occurrence, people_of_list, period_events
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out
 from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.recorded_inputs import InputsRecorder
@@ -252,7 +252,7 @@ class RulesHandlers:
         if not await store.start_period(tx.connection, self.tenant, started):
             return False
         chains = await self._listed_chains(tx, rule, book)
-        people = {person for chain in chains for person in chain.people()}
+        people = set(people_of_list(chains))
         staff = {person for tried in force.rulebooks for person in staff_ids(tried, self.tenant)}
         live = await store.active_chains(tx.connection, self.tenant, name) if rule.about else set()
         facts = await self._load_facts(tx, RequiredFacts(people=people | staff, chains=live))

@@ -369,6 +369,14 @@ TABLES: dict[str, tuple[TableData, ...]] = {
         TableData("uploads", "WhatsApp's ids of files of the publisher's", Erasure.NONE, Retention.MESSAGES),
         TableData("withdrawals", _ID_ONLY, Erasure.NONE, Retention.MESSAGES),
         TableData(
+            "early_amendments",
+            "other hours, or the text of another template, for a message that is not known yet",
+            Erasure.DELETE,
+            Retention.STATUSES,
+            rows=_BY_PERSON,
+            documents=("amendment",),
+        ),
+        TableData(
             "attempts",
             "requests to WhatsApp, and its id of the message, which contains the number",
             Erasure.REDACT,

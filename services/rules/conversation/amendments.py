@@ -5,7 +5,7 @@ have moved, turn out to be another, or take offers no more; the publisher's cale
 be others.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.send_hours import hours_of_waiting, hours_of_waiting_notice
 from services.rules.rulebook.model import Rulebook
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.messages import AmendMessage, WithdrawMessage
 
 
@@ -49,11 +49,12 @@ def _follow_consent(context: DecisionContext, person: PersonId, before: KnownBef
     ids = context.facts.ids_of_person(person)
     for chain in context.facts.chains_with_unsent(ids):
         for message in chain.messages:
-            if message.person_id in ids and message.digest is None and _may_still_go(message):
-                amendment = AmendMessage(
-                    message_id=message.message_id, person_id=message.person_id, marketing_consent=allows
-                )
+            if message.person_id in ids and _may_still_go(message):
+                sent_as = message.digest or message.message_id
+                amendment = AmendMessage(message_id=sent_as, person_id=message.person_id, marketing_consent=allows)
                 amend(context, amendment, chain, message.step)
+    for notice, receiver in _waiting_notices(context, ids):
+        amend(context, AmendMessage(message_id=notice, person_id=receiver, marketing_consent=allows))
 
 
 def _follow_hours(context: DecisionContext, person: PersonFacts, before: PersonFacts) -> None:
@@ -63,10 +64,15 @@ def _follow_hours(context: DecisionContext, person: PersonFacts, before: PersonF
     ids = facts.ids_of_person(person.person_id)
     for chain in facts.chains_with_unsent(ids):
         amend_hours(context, chain, person, book, before)
-    for message, receiver in facts.notices.items():
-        if receiver in ids and message not in context.drafted:
-            hours = hours_of_waiting_notice(context, person)
-            amend(context, AmendMessage(message_id=message, person_id=receiver, open_hours=hours))
+    for notice, receiver in _waiting_notices(context, ids):
+        hours = hours_of_waiting_notice(context, person)
+        amend(context, AmendMessage(message_id=notice, person_id=receiver, open_hours=hours))
+
+
+def _waiting_notices(context: DecisionContext, ids: Collection[PersonId]) -> list[tuple[MessageId, PersonId]]:
+    """The messages to a person that belong to no chain and may still go; those of this decision are of now."""
+    notices = context.facts.notices.items()
+    return [(notice, to) for notice, to in notices if to in ids and notice not in context.drafted]
 
 
 def amend_hours(
@@ -94,9 +100,21 @@ def amend_again(context: DecisionContext, chain: Chain, message: ChainMessage) -
             message_id=message.digest or message.message_id,
             person_id=message.person_id,
             open_hours=hours_of_waiting(context, chain, message, context.rulebook, person),
-            marketing_consent=message.digest is None and context.facts.allows_marketing(person.person_id),
+            marketing_consent=context.facts.allows_marketing(person.person_id),
         )
         amend(context, amendment, chain, message.step)
+
+
+def amend_notice_again(context: DecisionContext, message: MessageId, receiver: PersonId) -> None:
+    """Give a message of no chain that goes again, since it did not arrive, the hours and the consent of now."""
+    if (person := context.facts.current_person(receiver)) is not None:
+        amendment = AmendMessage(
+            message_id=message,
+            person_id=receiver,
+            open_hours=hours_of_waiting_notice(context, person),
+            marketing_consent=context.facts.allows_marketing(person.person_id),
+        )
+        amend(context, amendment)
 
 
 def _may_still_go(message: ChainMessage) -> bool:

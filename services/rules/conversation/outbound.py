@@ -325,6 +325,7 @@ def build_digest(
         resend=Resend.IF_UNPROVEN,
         expires_at=expires_at,
         open_hours=hours_until(calendar, context.now, expires_at),
+        marketing_consent=context.facts.allows_marketing(person.person_id),
     )
 
 
@@ -388,6 +389,7 @@ def send_notice(
         expires_at=expires_at,
         open_hours=reply_hours(calendar, written_at(context), context.now, expires_at),
         mandatory=after_opt_out,
+        marketing_consent=context.facts.allows_marketing(person.person_id),
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL))
     if not after_opt_out:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.rules.conversation import forms, outbound, release, send_hours, writes
-from services.rules.conversation.amendments import amend_again
+from services.rules.conversation.amendments import amend_again, amend_notice_again
 from services.rules.conversation.chain import (
     DELIVERY_RANK,
     UNSENT,
@@ -66,10 +66,7 @@ def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
     """The items of a digest share its delivery."""
     found, reached = context.facts.chains_of_message(data.message_id), _reached(data)
     if not found and reached is not None:
-        outcome = NoticeOutcome(getattr(data, "wamid", None), uncertain=reached is DeliveryState.UNCERTAIN)
-        context.facts.notice_outcomes[data.message_id] = outcome
-        if _goes_again(data) and context.facts.opted_out(data.person_id):
-            _withdraw(context, data, str(ExclusionReason.OPTED_OUT))
+        _apply_to_notice(context, data, reached)
     if reached in {DeliveryState.DROPPED, DeliveryState.WITHDRAWN}:
         send_hours.uncount_message(
             context, data.message_id, data.person_id, *(message.person_id for _, message in found)
@@ -82,6 +79,18 @@ def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
             _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
     if rest:
         _send_rest(context, rest)
+
+
+def _apply_to_notice(context: DecisionContext, data: MessageEventData, reached: DeliveryState) -> None:
+    """A message that belongs to no chain."""
+    outcome = NoticeOutcome(getattr(data, "wamid", None), uncertain=reached is DeliveryState.UNCERTAIN)
+    context.facts.notice_outcomes[data.message_id] = outcome
+    if not _goes_again(data):
+        return
+    if context.facts.opted_out(data.person_id):
+        _withdraw(context, data, str(ExclusionReason.OPTED_OUT))
+    else:
+        amend_notice_again(context, data.message_id, data.person_id)
 
 
 def _rest_of_digest(

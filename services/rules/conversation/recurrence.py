@@ -1,7 +1,7 @@
 """Recurring rules: when a period of one starts in the house's calendar, and the events that it then starts with."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -195,9 +195,10 @@ def _is_of(listing: Listing, rule: RuleId) -> bool:
 
 def _roles(book: Rulebook, facts: Facts, chain: Chain, person: PersonId) -> frozenset[str | Team]:
     """The roles and teams for which a chain awaits a person, those of the people they stand in for included."""
-    represented = {m.on_behalf_of for m in chain.messages if m.person_id == person and m.on_behalf_of}
-    ids = {person, *represented}
-    parties = [(name, party) for name, party in parties_in(start_data(chain)) if party.person_id in ids]
+    to_them = (m for m in chain.messages if facts.current_id(m.person_id) == person)
+    ids = {person, *(facts.current_id(holder) for m in to_them if m.on_behalf_of for holder in m.holders)}
+    named = parties_in(start_data(chain))
+    parties = [(name, party) for name, party in named if facts.current_id(party.person_id) in ids]
     known = [each for each in map(facts.people.get, ids) if each is not None]
     return frozenset(
         (
@@ -207,6 +208,15 @@ def _roles(book: Rulebook, facts: Facts, chain: Chain, person: PersonId) -> froz
             *(role for each in known for role in _house_roles(book.people, each.contact_id)),
         )
     )
+
+
+def people_of_list(chains: Collection[Chain]) -> frozenset[PersonId]:
+    """The people who must be known for a list of these chains: those they wait for, and the parties of their events.
+
+    A party may be named by an id that was merged into another one since.
+    """
+    parties = (party.person_id for chain in chains for _, party in parties_in(start_data(chain)))
+    return frozenset((*(each for chain in chains for each in chain.people()), *parties))
 
 
 def _house_roles(people: StaffDirectory, contact: ContactId | None) -> Iterator[str | Team]:

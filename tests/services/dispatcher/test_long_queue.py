@@ -45,7 +45,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
         _TENANT, _LINES, _LANES, _NOW, _NOW, 1000, MANY_FOLLOWERS, MAY_BE_PASSED, _NOW, [],
     ),
     "store: has_less_urgent": (_TENANT, ["main"], 2),
-    "store: begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ["m0", "m2"], ["template"] * 2, ["t"] * 2),
+    "store: begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ["m0", "m2"], ["template"] * 2, ["t"] * 2, ["en"] * 2),
     "store: postpone": (_TENANT, ["m0", "m2"], [_NOW] * 2, ["pair_rate"] * 2, ["1"] * 2),
     "store: release_followers": (_TENANT, ["p0", "chat0"], ["main"] * 2, MAY_BE_PASSED),
     "store: release_crossed": (_TENANT, _NOW, 0, 500, MAY_BE_PASSED),
@@ -72,6 +72,10 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "store: take_early_statuses": (_TENANT, ["w1", "w2"]),
     "store: matched_early_statuses": (_TENANT, "", 500),
     "store: delete_old_early_statuses": (_TENANT, _AGO, 500),
+    "store: take_early_amendments": (_TENANT, ["m0", "m1"]),
+    "store: matched_early_amendments": (_TENANT, 500),
+    "store: matched_early_withdrawals": (_TENANT, _AGO, 500),
+    "store: delete_old_early_amendments": (_TENANT, _AGO, 500),
     "store: load_pauses": (_TENANT,),
     "store: oldest_pauses": (_TENANT,),
     "store: load_throttles": (_TENANT,),
@@ -117,8 +121,8 @@ _COUNTING = {
 
 _ON_A_CHANGE = {
     "store": """
-        add_messages lock_templates_of_open save_contents save_open_hours add_early_withdrawals raise_earlier
-        release_other_chains
+        add_messages lock_messages add_early_amendments lock_templates_of_open save_contents save_open_hours
+        add_early_withdrawals raise_earlier release_other_chains
         release_for_people line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
         keep_early_statuses save_people were_merged follow_merges move_messages move_windows open_windows close_windows
         release_for_windows lock_throttles save_throttles delete_throttles
@@ -276,7 +280,16 @@ async def test_the_messages_of_a_batch_are_not_compared_with_each_other(postgres
         await _prepare(postgres_database, _BEGIN_FIRST, analyse=False)
     ids, ended = [f"m{number}" for number in range(200)], [f"e{number}" for number in range(200)]
     parameters: dict[str, Sequence[Any]] = {
-        "begin_attempts": (_TENANT, _NOW, _NOW, _NOW, ids, ["template"] * len(ids), ["t"] * len(ids)),
+        "begin_attempts": (
+            _TENANT,
+            _NOW,
+            _NOW,
+            _NOW,
+            ids,
+            ["template"] * len(ids),
+            ["t"] * len(ids),
+            ["en"] * len(ids),
+        ),
         "postpone": (_TENANT, ids, [_NOW] * len(ids), ["pair_rate"] * len(ids), ["1"] * len(ids)),
         "load_messages": (_TENANT, ids),
         "save_messages": [_TENANT, _NOW, ids, *(one * len(ids) for one in _PERIODIC["store: save_messages"][3:])],

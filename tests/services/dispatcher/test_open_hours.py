@@ -169,5 +169,18 @@ async def test_other_hours_of_a_message_that_was_sent_or_is_not_known_change_not
     assert [row["open_hours"] for row in await dispatcher.pool.fetch("select open_hours from messages")] == [None]
 
 
+@pytest.mark.integration
+async def test_other_hours_that_come_before_their_message_hold_it(dispatcher: DispatcherUnderTest) -> None:
+    """Two ids of the person were merged: the amendment has come by another partition than the request."""
+    now = dispatcher.clock.now()
+    later = OpenSpan(opens=now + 5 * _HOUR, closes=now + 6 * _HOUR)
+    await dispatcher.handle(_amendment(OpenSpan(opens=now, closes=now + _HOUR)))
+    await dispatcher.handle(_amendment(later))
+    await dispatcher.handle(person_observed(), send_request(open_hours=_hours(dispatcher)))
+    await dispatcher.wait_for_reason("quiet_hours")
+    assert await dispatcher.pool.fetchval("select not_before from messages") == later.opens
+    assert await dispatcher.pool.fetchval("select count(*) from early_amendments") == 0
+
+
 def _amendment(hours: OpenSpan, message_id: str = "m1") -> AmendMessage:
     return AmendMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), open_hours=(hours,))

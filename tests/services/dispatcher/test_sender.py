@@ -193,11 +193,9 @@ async def test_of_messages_that_are_begun_together_each_has_its_own_wording(disp
     )
     text, template = ("free_text", "free_text", None, None), ("template", "template", "rights_request_v3", "en")
     assert [tuple(row)[:4] for row in rows] == [text, template, text, template]
-    said = {event["data"]["message_id"]: event["data"].get("template") for event in await dispatcher.events()}
-    assert said == {
-        "m0": None, "m1": {"name": "rights_request_v3", "language": "en"},
-        "m2": None, "m3": {"name": "rights_request_v3", "language": "en"},
-    }  # fmt: skip
+    named = {"name": "rights_request_v3", "language": "en"}
+    reports = {event["data"]["message_id"]: event["data"].get("template") for event in await dispatcher.events()}
+    assert reports == {"m0": None, "m1": named, "m2": None, "m3": named}
     assert all(row["is_same"] for row in rows)
     assert len({row["wamid"] for row in rows}) == 4
 

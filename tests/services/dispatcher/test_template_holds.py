@@ -1,5 +1,7 @@
 """A known state of a template holds its messages before they are sent, or sends the fallback."""
 
+import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ import pytest
 from services.dispatcher import metrics
 from services.dispatcher.account_reader import TemplateReader
 from services.dispatcher.handlers import TEMPLATES_CHANNEL
+from services.dispatcher.store import MessageStore
 from services.dispatcher.templates import TemplateReport
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
 from shared.contracts.ids import Line, MessageId, PersonId, Wamid
-from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
+from shared.contracts.messages import AmendMessage, OpenSpan, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import AccountReported, DeliveryStatus, StatusReported
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -347,6 +350,53 @@ async def test_of_several_amended_messages_each_gets_its_own_words(dispatcher: D
     await dispatcher.wait_until_idle()
     sent = {message["to"]: message["parameters"]["person"] for message in await dispatcher.sent()}
     assert sent == {f"+44163296000{place}": f"Person {place}" for place in range(3)}
+
+
+async def test_an_amendment_and_its_message_that_cross_find_each_other(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "REJECTED"), person_observed())
+    async with dispatcher.handling(amendment()):
+        await dispatcher.handle(send_request())
+        await dispatcher.wait_for_reason("template_rejected")
+    await dispatcher.wait_for_state("accepted")
+    assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
+
+
+async def test_a_withdrawal_and_its_message_that_cross_find_each_other(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "REJECTED"), person_observed())
+    withdrawal = WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="answered")
+    async with dispatcher.handling(withdrawal):
+        await dispatcher.handle(send_request())
+        await dispatcher.wait_for_reason("template_rejected")
+    await dispatcher.wait_for_state("withdrawn")
+    assert len({event["id"] for event in await dispatcher.events()}) == 1
+
+
+async def test_batches_that_amend_the_same_messages_wait_for_one_another_and_for_no_deadlock(
+    dispatcher: DispatcherUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each amends the template of one message and the hours of the other."""
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "REJECTED"), person_observed())
+    await dispatcher.handle(send_request("m1"), send_request("m2"))
+    both, set_open_hours = asyncio.Barrier(2), MessageStore.set_open_hours
+
+    async def after_both(*arguments: Any) -> None:
+        with suppress(TimeoutError, asyncio.BrokenBarrierError):
+            async with asyncio.timeout(1):
+                await both.wait()
+        await set_open_hours(*arguments)
+
+    monkeypatch.setattr(MessageStore, "set_open_hours", after_both)
+    now = dispatcher.clock.now()
+    hours = (OpenSpan(opens=now, closes=now + timedelta(hours=1)),)
+    first, second = (
+        AmendMessage(message_id=MessageId(one), person_id=PersonId("p1"), open_hours=hours) for one in ("m1", "m2")
+    )
+    await asyncio.gather(
+        dispatcher.handle(amendment(message_id="m1"), second), dispatcher.handle(amendment(message_id="m2"), first)
+    )
+    rows = await dispatcher.pool.fetch("select open_hours, content::text as content from messages")
+    assert all(row["open_hours"] and PLAIN["name"] in row["content"] for row in rows)
 
 
 async def test_a_withdrawal_beside_an_amendment_counts(dispatcher: DispatcherUnderTest) -> None:

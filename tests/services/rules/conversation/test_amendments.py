@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from services.rules.conversation.chain import DeliveryState
-from services.rules.conversation.context import Decision, Effect, Reason
+from services.rules.conversation.context import Decision, Effect, Reason, RequestedMessage
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.model import Rulebook
 from shared.clients.working_calendar import Closure
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import ContactId, MessageId, Revision
-from shared.contracts.messages import AmendMessage, MessageFailed, OpenSpan
+from shared.contracts.messages import AmendMessage, MessageFailed, OpenSpan, SendMessage
 from shared.contracts.whatsapp import IdentityChange, IdentityChanged, Preference, PreferenceChanged
 from tests.services.rules.conversation.test_rule_changes import decider_of
 from tests.services.rules.delayed_dispatcher import DelayedStory, at, sent_templates
@@ -131,6 +131,26 @@ def test_a_message_that_did_not_arrive_goes_again_in_the_hours_of_now() -> None:
     assert hours_of(story.simulation.effects[before:]) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]
 
 
+def noticed() -> tuple[DelayedStory, SendMessage]:
+    """A message that belongs to no chain: START is confirmed."""
+    story = DelayedStory(PEOPLE)
+    story.play("reply: {from: 812, text: STOP}")
+    story.pass_time(timedelta(minutes=1))
+    effects = story.effects_of(["reply: {from: 812, text: START}"])
+    *_, notice = (effect.send for effect in effects if isinstance(effect, RequestedMessage))
+    assert (notice.say, notice.chain_id) == ("started", None)
+    return story, notice
+
+
+def test_a_message_of_no_chain_that_did_not_arrive_goes_again_in_the_hours_of_now() -> None:
+    story, notice = noticed()
+    story.simulation.report_all()
+    observe(story, 812, zone="America/Los_Angeles")
+    before = len(story.simulation.effects)
+    story.simulation.report_again(notice.message_id, notice.person_id)
+    assert hours_of(story.simulation.effects[before:]) == [OpenSpan(opens=at(3, 17), closes=at(4, 2))]
+
+
 # ------------------------------------------------------------------ consent to offers
 
 
@@ -158,6 +178,22 @@ def test_what_waits_is_no_offer_any_more_to_a_person_who_has_turned_offers_off_a
     assert consents_of(story, switched(story, Preference.RESUME)) == [("rights_request", True)]
     assert consents_of(story, switched(story, Preference.STOP)) == [("rights_request", False)]
     assert consents_of(story, switched(story, Preference.STOP)) == []
+
+
+def test_a_message_of_no_chain_goes_by_the_consent_of_its_request_and_then_of_now() -> None:
+    story, notice = noticed()
+    assert not notice.marketing_consent
+    before = len(story.simulation.effects)
+    story.simulation.publish_of(notice.person_id, switched(story, Preference.RESUME))
+    amended = [each for each in story.simulation.effects[before:] if isinstance(each, AmendMessage)]
+    assert [(each.message_id, each.marketing_consent) for each in amended] == [(notice.message_id, True)]
+    story.simulation.report_all()
+    story.pass_time(2 * HOUR)
+    story.play("reply: {from: 812, text: STOP}")
+    story.pass_time(2 * HOUR)
+    effects = story.effects_of(["reply: {from: 812, text: START}"])
+    again = [effect.send for effect in effects if isinstance(effect, RequestedMessage)]
+    assert [each.marketing_consent for each in again] == [True]
 
 
 def test_what_waits_is_no_offer_any_more_once_whatsapp_has_refused_another_one() -> None:

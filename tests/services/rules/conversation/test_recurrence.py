@@ -2,18 +2,28 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
-from services.rules.conversation.recurrence import latest_occurrence, next_occurrence
+from services.rules.conversation.recurrence import (
+    Occurrence,
+    latest_occurrence,
+    next_occurrence,
+    people_of_list,
+    period_events,
+)
 from services.rules.polling import PollingLoops
-from services.rules.rulebook.model import Every, Location
+from services.rules.rulebook.model import Every, Listing, Location
+from services.rules.rulebook.periods import PeriodListed
 from services.rules.rulebook.times import read_every
 from services.rules.rulebook.yaml_tree import ScalarNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY
 from shared.clients.working_calendar import WorkingCalendar
+from shared.contracts.ids import PersonId
+from tests.services.rules.conversation.test_amendments import asked, observe
 from tests.services.rules.rulebooks import BOOK
 from tests.services.rules.rules_service import golden_event, person_observed, person_of, rules_under_test, work_observed
 
@@ -79,6 +89,25 @@ def test_after_the_latest_start_comes_the_next() -> None:
             assert before is not None
             assert before.at <= now
             now = following.at
+
+
+def test_a_list_of_what_awaits_a_role_has_that_of_a_person_whose_ids_were_merged() -> None:
+    story = asked()
+    book, facts = story.simulation.decider.rulebook, story.simulation.facts
+    asking = next(rule for rule in book.rules.values() if rule.name == "rights-approval")
+    listing = Listing(("rights_holder",), (asking.name,), each=True)
+    rule = replace(asking, listing=listing)
+    occurrence = Occurrence("2027-W10", story.simulation.now)
+
+    def listed() -> list[tuple[PersonId, int]]:
+        events = period_events(book, rule, occurrence, facts, [story.chain], story.simulation.now)
+        lists = (event.data for event in events if isinstance(event.data, PeriodListed))
+        return [(each.awaited, each.open.count) for each in lists if each.awaited is not None]
+
+    assert listed() == [(story.person(812), 1)]
+    observe(story, 812, merged_into=story.person(900))
+    assert listed() == [(story.person(900), 1)]
+    assert story.person(812) in people_of_list([story.chain])  # whom the chain's event names
 
 
 def _every(text: str) -> Every:

@@ -38,7 +38,7 @@ VALUES = {"person": "Ana", "title": "A Book", "by": date(2027, 3, 19)}
     ("wanted", "expected"), [("fr", "fr"), ("fr_CA", "fr"), ("fr-BE", "fr"), ("pt_BR", "en"), (None, "en")]
 )
 def test_the_language_is_the_exact_one_or_its_base_or_the_publisher_s(wanted: str | None, expected: str) -> None:
-    assert choose_language(TEMPLATE, wanted, "en") == expected
+    assert choose_language(TEMPLATE.languages, wanted, "en") == expected
 
 
 def test_a_template_is_filled_in_its_language() -> None:
