@@ -538,8 +538,10 @@ def close_request(facts: Facts, record_id: str, request: str) -> None:
 
 
 def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) -> None:
-    if data.to in _CLOSED_ACQUISITION:
-        facts.set_acquisition(facts.current_id(data.submitter.person_id), None)
+    """The submitter's open submission ends, unless the event names an earlier one of theirs by its reference."""
+    submitter = facts.current_id(data.submitter.person_id)
+    if data.to in _CLOSED_ACQUISITION and data.reference in {None, facts.acquisitions.get(submitter)}:
+        facts.set_acquisition(submitter, None)
 
 
 _CLOSED_ACQUISITION = frozenset({AcquisitionStatus.REJECTED, AcquisitionStatus.WITHDRAWN, AcquisitionStatus.CONTRACTED})

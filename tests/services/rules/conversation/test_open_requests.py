@@ -1,8 +1,11 @@
-"""``rights.open_requests``: a request for approval is open until it is withdrawn or decided."""
+"""A request for approval is open until it is withdrawn or decided, and so is a submission."""
 
 import pytest
 
+from services.rules.conversation.facts import Facts, apply_event
 from services.rules.scenario.player import StoryPlayer
+from shared.contracts.ids import PersonId
+from tests.services.rules.rules_service import TENANT, golden_event
 from tests.services.rules.stories import own_rulebook, story
 
 PEOPLE = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
@@ -35,3 +38,23 @@ def test_a_request_is_open_until_it_is_withdrawn_or_decided(moves: list[str], *,
     for step in one.steps:
         assert player.play(step) == []
     assert [bool(record.open_requests) for record in player.facts.facts.records.values()] == [still_open]
+
+
+@pytest.mark.parametrize(
+    ("to", "reference", "still_open"),
+    [
+        ("under_review", "K7PQ2M", "K7PQ2M"),
+        ("rejected", "K7PQ2M", None),
+        ("withdrawn", "K7PQ2M", None),
+        ("contracted", "K7PQ2M", None),
+        ("rejected", None, None),  # this Consonance does not keep references
+        ("rejected", "H3XW9R", "K7PQ2M"),  # an earlier one of the same person
+    ],
+)
+def test_a_submission_is_open_until_it_is_decided(to: str, reference: str | None, still_open: str | None) -> None:
+    event = golden_event("consonance.acquisition.status_changed.v1", to=to, reference=reference)
+    submitter = PersonId(event.data.submitter.person_id)  # type: ignore[attr-defined]
+    facts = Facts(TENANT)
+    facts.set_acquisition(submitter, "K7PQ2M")
+    apply_event(facts, event)
+    assert facts.acquisitions[submitter] == still_open
