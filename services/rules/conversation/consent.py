@@ -119,9 +119,9 @@ def apply_merge(context: DecisionContext, person: PersonId) -> None:
         _exclude_opted_out(context, (person,))
 
 
-def apply_separation(context: DecisionContext, known: PersonFacts | None) -> None:
+def apply_separation(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
     """A merge is undone: an opt-out that counted for both ids is kept on both."""
-    if known is None or known.merged_into is None or not context.facts.opted_out(known.person_id):
+    if known is None or known.merged_into in {None, seen.merged_into} or not context.facts.opted_out(known.person_id):
         return
     stops = [consent for consent in context.facts.consents_of(known.person_id) if consent.opted_out_at]
     last = max(stops, key=lambda consent: consent.opted_out_at or context.now)

@@ -55,8 +55,11 @@ def follow_merge(context: DecisionContext, before: PersonFacts | None, person: P
 
 
 def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
-    """Make a merged id a separate person again, and give back what only this id had brought."""
-    if known is None or known.merged_into is None or seen.merged_into is not None:
+    """Make a merged id a separate person again, and give back what only this id had brought.
+
+    It may have turned out to be another person meanwhile: ``follow_merge`` goes on with that.
+    """
+    if known is None or known.merged_into in {None, seen.merged_into}:
         return
     facts, other = context.facts, context.facts.current_id(known.person_id)
     for chain in facts.chains_of(other):

@@ -192,6 +192,13 @@ def test_an_undone_merge_keeps_the_opt_out_of_both_ids() -> None:
     assert facts.opted_out(VISITORS[0])
 
 
+def test_the_erasure_of_a_merged_id_is_no_separation() -> None:
+    facts = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES])
+    before = list(facts.consent_entries)
+    apply(facts, visitor(VISITORS[0], merged=True).replace(version=3, erased=True), 20)
+    assert facts.consent_entries == before
+
+
 def test_stop_and_start_again_and_again_are_believed_and_confirmed_once() -> None:
     facts, answers = after([]), list[tuple[int, str]]()
     for minute in range(120):

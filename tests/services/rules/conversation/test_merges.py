@@ -161,6 +161,15 @@ def test_an_undone_merge_gives_back_what_the_id_alone_brought() -> None:
     assert form.values["title"] == "The Tide Mill"
 
 
+def test_an_id_that_is_merged_into_another_person_at_once_takes_along_what_it_alone_brought() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), ASKED])
+    facts.set_acquisition(FIRST, "ABC234")
+    apply(facts, MERGES[0], 10)
+    apply(facts, visitor(FIRST, merged=True).replace(version=3, merged_into=SECOND), 11)
+    assert open_questions(facts) == [("pitch-intake", SECOND), ("rights-approval", CONTACT)]
+    assert [facts.acquisitions.get(person) for person in (SECOND, CONTACT)] == ["ABC234", None]
+
+
 def test_a_merge_into_an_id_not_known_yet_loses_nothing() -> None:
     facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0]], contact=False)
     apply(facts, pitched(FIRST, "The Tide Mill", 2), 10)
