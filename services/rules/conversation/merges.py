@@ -1,8 +1,9 @@
 """Follows the merges of people: what belongs to an id belongs to the id that the person has now.
 
-Live chains, open questions, half-filled forms, the open submission, the last rule, absences, and what counts for caps
-and for the limit of unsolicited messages move. Consent stays with the id it was given by; ``Facts`` reads it for all
-ids of a person, and the stricter wins. Deciding only: what it changes are the facts of a draft.
+Live chains, open questions, half-filled forms, the open submission, the last rule, and what counts for caps and for
+the limit of unsolicited messages move. An absence has no need to: only visitors are merged, and only staff are absent.
+Consent stays with the id it was given by; ``Facts`` reads it for all ids of a person, and the stricter wins. Deciding
+only: what it changes are the facts of a draft.
 """
 
 from services.rules.conversation.chain import Chain, Ending
@@ -132,9 +133,6 @@ def _move_facts(facts: Facts, former: PersonId, current: PersonId) -> None:
         facts.set_last_rule(former, None)
         if facts.last_rule.get(current) is None:
             facts.set_last_rule(current, rule)
-    absence = facts.absences.get(former)
-    if absence is not None and facts.absences.get(current) is None:
-        facts.set_absence(current, absence)
     _move_counts(facts, former, current)
 
 

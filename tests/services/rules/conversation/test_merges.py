@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
-from services.rules.conversation.fact_values import PersonFacts, WorkFacts
+from services.rules.conversation.fact_values import CountedMessage, CountedMessages, PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
+from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.unsolicited import word_hash
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import Line, PersonId, Phone
+from shared.contracts.ids import Line, MessageId, PersonId, Phone
 from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.conversation.test_consent import (
@@ -192,6 +193,29 @@ def test_what_was_sent_to_both_ids_counts_once_for_the_cap_and_the_brake() -> No
     facts = facts_after([said(Word(FIRST, "Hello there", 1)), said(Word(CONTACT, "Anybody in?", 2))])
     apply(facts, MERGES[0], 10)
     assert len(facts.unsolicited[CONTACT].answered) == 2
+
+
+def test_each_message_to_either_id_counts_once_for_the_cap_in_the_order_of_time() -> None:
+    facts, (first, second, third) = (
+        facts_after([]),
+        [CountedMessage(message_id=MessageId(f"m{n}"), at=at(n)) for n in range(3)],
+    )
+    facts.set_counted(FIRST, CountedMessages(messages=(first, third), version=4))
+    facts.set_counted(CONTACT, CountedMessages(messages=(second,), version=7))
+    apply(facts, MERGES[0], 10)
+    apply(facts, MERGES[1], 11)  # the person's ids are gone through again
+    assert facts.counted[CONTACT] == CountedMessages(messages=(first, second, third), version=7)
+
+
+def test_a_chain_that_was_stored_before_a_merge_gets_the_id_of_now_when_it_is_loaded() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), ASKED])
+    stored = dict(facts.chains)
+    apply(facts, MERGES[0], 10)
+    for chain in stored.values():
+        facts.add_chain(chain)
+    follow_loaded_chains(facts)
+    assert open_questions(facts) == [("pitch-intake", CONTACT), ("rights-approval", CONTACT)]
+    assert form_of(facts).known_ids() == {FIRST, CONTACT}
 
 
 def test_a_login_code_of_the_former_id_is_remembered_behind_all_that_both_wrote_since() -> None:
