@@ -283,10 +283,13 @@ class Relay:
         raise_if_read_only(connection)
 
     async def _renew(self, connection: Connection) -> None:
-        """Prove that this process still leads; raises where it does not, or PostgreSQL does not answer in time."""
+        """Prove that this process still leads; raises where it does not, or PostgreSQL does not answer in time.
+
+        What is left of the window counts only within it: after a clock was set back, it would be held for ever.
+        """
         now = machine_now()
-        renew_from = (_DELIVERY_WINDOW - timedelta(seconds=_RENEW_SECONDS)).total_seconds()
-        if self._held_until is None or (self._held_until - now).total_seconds() < renew_from:
+        left = timedelta() if self._held_until is None else self._held_until - now
+        if not _DELIVERY_WINDOW - timedelta(seconds=_RENEW_SECONDS) <= left <= _DELIVERY_WINDOW:
             await connection.execute(QUERIES.hold_relay, now + _DELIVERY_WINDOW, timeout=_RENEW_SECONDS)
             self._held_until = now + _DELIVERY_WINDOW
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -132,3 +133,29 @@ async def test_a_replica_that_no_longer_leads_blocks_no_topic(monkeypatch: pytes
     with pytest.raises(ConnectionError):
         await relay._lead(None)
     assert 'stet_outbox_blocked_topics{service="rules"} 0.0' in exposition("rules", "")[0].decode()
+
+
+class HoldingConnection:
+    """Keeps until when the relay is held."""
+
+    def __init__(self) -> None:
+        self.held: list[datetime] = []
+
+    async def execute(self, _: str, until: datetime, **__: Any) -> None:
+        self.held.append(until)
+
+
+async def test_the_leader_proves_that_it_leads_each_second_also_after_its_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+    relay, connection = Relay(settings, "rules", RecordingProducer()), HoldingConnection()  # type: ignore[arg-type]
+    noon, window = datetime(2027, 3, 3, 12, tzinfo=UTC), timedelta(seconds=3)
+    an_hour_back = noon - timedelta(hours=1)
+    proved = []
+    for now in (noon, noon + timedelta(seconds=0.9), noon + timedelta(seconds=1.1), an_hour_back):
+        monkeypatch.setattr("shared.runtime.outbox.machine_now", lambda now=now: now)
+        await relay._renew(connection)
+        proved.append(len(connection.held))
+    assert proved == [1, 1, 2, 3]
+    assert connection.held[-1] == an_hour_back + window
