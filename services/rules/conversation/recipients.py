@@ -406,11 +406,16 @@ def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
 
     A reminder of a hand-over is no question of the chain: its buttons are those of the hand-over.
     """
-    asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open and not is_of_handover(m))
+    asked = filter(is_open_question, chain.messages)
     people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
     if chain.form is not None and not chain.form.over:
         people[chain.form.person_id] = None
     return tuple(people)
+
+
+def is_open_question(message: ChainMessage) -> bool:
+    """Whether a message asks a question of a rule, also as a reminder, and can be answered."""
+    return message.open and message.verb in {Verb.ASK, Verb.REMIND} and not is_of_handover(message)
 
 
 def is_of_handover(message: ChainMessage) -> bool:

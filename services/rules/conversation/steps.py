@@ -19,6 +19,7 @@ from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import (
     Recipient,
     is_excepted,
+    is_open_question,
     judged_for_each,
     skips_everyone,
     unanswered_people,
@@ -139,7 +140,7 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     elif not people and step.index and chain.steps[step.index - 1].unreached:
         return _leave_out_the_same(chain, step)
     for person_id in people:
-        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open and m.verb in _ASKING)
+        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and is_open_question(m))
         person = context.facts.people.get(person_id)
         if person is None:
             continue
@@ -149,9 +150,6 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
         else:
             chain = send_to_recipient(context, chain, recipient, _reminder(context, chain, step, asked))
     return chain
-
-
-_ASKING = frozenset({Verb.ASK, Verb.REMIND})
 
 
 def _reminder(context: DecisionContext, chain: Chain, step: Step, asked: ChainMessage) -> MessageDraft:

@@ -12,7 +12,7 @@ from services.rules.conversation.document import Document, item_id, newest_data,
 from services.rules.conversation.event_rules import End, rules_of_event, start_key, subject_of, tags_of, tags_of_ends
 from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.question_lookup import answer_of, answers_to_steps
-from services.rules.conversation.recipients import is_of_handover
+from services.rules.conversation.recipients import is_of_handover, is_open_question
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
@@ -220,7 +220,7 @@ def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[Messa
     """The values of each open question as its template would show them now, and what its answers would write."""
     document, found = context.document(chain), dict[MessageId, tuple[object, ...]]()
     for message in chain.messages:
-        if message.open and message.verb in {Verb.ASK, Verb.REMIND} and not is_of_handover(message):
+        if is_open_question(message):
             shown = (str(document.get(path)) for path in template_of(context, chain, message.say).fields.values())
             answers = (answer_of(context, chain, message, name)[1] for name in message.buttons)
             records = (record for answer in answers for record in writes.write_actions(answer))

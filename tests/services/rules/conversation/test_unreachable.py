@@ -180,6 +180,27 @@ def test_a_reminder_of_a_hand_over_is_no_question_that_waits_for_an_answer() -> 
     assert play_story(played, own_rulebook()) == []
 
 
+ASK_MANAGER = """\
+  - {ask: rights_manager, say: expiring_second, answers: {fine: {tell: sender, say: expiring_told}}}
+  - {after: 2 working days, remind: unanswered, say: expiring_second}
+"""
+
+
+def test_a_person_who_gave_a_matter_back_is_reminded_of_their_question_and_not_of_the_matter() -> None:
+    moves = (
+        HAPPENS,
+        "reply: {from: 40, text: What is this about?}",
+        "reply: {from: 40, button: take}",
+        "expect: [{ask: 40}, {hand_over: 40}, {tell: 40, say: handed_over}, {tell: 40, say: taken}]",
+        "wait: 8 working days",
+        "expect: [{remind: 40, say: taken}]",
+        "reply: {from: 40, button: give_back}",
+        "wait: 2 working days",
+        "expect: [{tell: 40, say: noted}, {remind: 40, say: expiring_second}]",
+    )
+    assert told(ASK_MANAGER + LATER, [MANAGER], *moves) == []
+
+
 def test_not_me_in_words_to_the_reminder_of_an_offer_means_the_offer_alone() -> None:
     moves = (
         HAPPENS,
