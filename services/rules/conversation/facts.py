@@ -310,8 +310,11 @@ class Facts:
         return next((c for c in self.active_chains(rule, subject) if not c.is_beside), None)
 
     def active_chains(self, rule: RuleId, subject: str) -> list[Chain]:
-        """The active chains of a rule and subject: one that gathers events, and those whose messages have been sent."""
-        return [c for c in self._chains_by([(rule, subject)]) if c.active]
+        """The active chains of a rule and subject: one that gathers events, and those whose messages have been sent.
+
+        A chain that has another subject by now, since its person was merged, is still found by the one of before.
+        """
+        return [c for c in self._chains_by([(rule, subject)]) if c.active and c.subject == subject]
 
     def chains_of(self, person: PersonId) -> list[Chain]:
         """Live chains that wrote to this person, oldest first."""

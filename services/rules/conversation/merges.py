@@ -115,7 +115,7 @@ def _with_subject(facts: Facts, chain: Chain, former: PersonId, current: PersonI
     if old not in chain.tags:
         return chain
     tags = tuple(sorted({new if tag == old else tag for tag in chain.tags}))
-    taken = any(other.subject == new for other in facts.active_chains(chain.rule, new))
+    taken = bool(facts.active_chains(chain.rule, new))
     return chain.replace(tags=tags, subject=new if chain.subject == old and not taken else chain.subject)
 
 

@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
+from services.rules.conversation.event_rules import subjects_of
 from services.rules.conversation.fact_values import CountedMessage, CountedMessages, PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.merges import follow_loaded_chains
+from services.rules.conversation.merges import follow_loaded_chains, with_current_ids
 from services.rules.conversation.unsolicited import word_hash
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import Line, MessageId, PersonId, Phone
+from shared.contracts.ids import Line, MessageId, PersonId, Phone, RuleId
 from shared.contracts.messages import WithdrawMessage
-from shared.contracts.whatsapp import MessageReceived
+from shared.contracts.whatsapp import Media, MessageReceived
 from tests.services.rules.conversation.test_consent import (
     CONTACT,
     EVERYBODY,
@@ -132,6 +133,65 @@ def test_the_same_form_of_two_ids_goes_on_once_with_the_values_of_both() -> None
     assert form.values["title"] == "On Rivers"
 
 
+def test_a_form_of_two_ids_keeps_the_files_and_the_messages_of_both_each_once() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)])
+    both, one, other = (Media(media_id=f"file-{n}", mime="application/pdf") for n in range(3))
+    for person, files in ((FIRST, (both, one)), (SECOND, (both, other))):
+        (chain,) = facts.chains_of(person)
+        assert chain.form is not None
+        facts.add_chain(chain.replace(form=chain.form.replace(attachments=files)))
+    for count, merge in enumerate(MERGES):
+        apply(facts, merge, 20 + count)
+    form = form_of(facts).form
+    assert form is not None
+    assert form.attachments == (both, one, other)
+    first, second = pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)
+    assert form.sources == (first.message_id, second.message_id)
+
+
+def chain_about(facts: Facts, person: PersonId) -> Chain | None:
+    (subject,) = subjects_of(person)
+    return facts.active_chain(RuleId("pitch-intake"), subject)
+
+
+def test_a_chain_about_the_writer_is_found_by_the_id_of_now_and_again_by_its_own_when_the_merge_is_undone() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1)])
+    (chain,) = facts.chains.values()
+    apply(facts, MERGES[0], 10)
+    about = [chain_about(facts, person) for person in (FIRST, CONTACT)]
+    assert [one and one.chain_id for one in about] == [None, chain.chain_id]
+    assert form_of(facts).tags == tuple(subjects_of(CONTACT))
+    apply(facts, visitor(FIRST).replace(version=3), 11)
+    assert form_of(facts).replace(next_due=None) == chain.replace(next_due=None)
+
+
+def test_of_two_chains_about_one_person_each_keeps_a_subject_of_its_own() -> None:
+    """There is one active chain of a rule and subject: what both ids had begun cannot have the same one."""
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)])
+    for count, merge in enumerate(MERGES):
+        apply(facts, merge, 20 + count)
+    assert {chain.subject for chain in facts.chains.values()} == {*subjects_of(CONTACT), *subjects_of(SECOND)}
+    assert {chain.tags for chain in facts.chains.values()} == {tuple(subjects_of(CONTACT))}
+
+
+def test_a_question_to_a_visitor_whom_an_event_names_is_one_to_the_contact_they_are() -> None:
+    to_visitor = {**HOLDER, "person_id": FIRST, "contact_id": None}
+    facts = facts_after([golden_event("consonance.rights.approval_requested.v1", rights_holder=to_visitor).data])
+    assert open_questions(facts) == [("rights-approval", FIRST)]
+    apply(facts, MERGES[0], 10)
+    assert open_questions(facts) == [("rights-approval", CONTACT)]
+
+
+def test_a_message_is_shared_with_each_other_person_once_by_the_ids_of_now() -> None:
+    facts = facts_after([MERGES[0]])
+    message = said(Word(SECOND, "Hello", 1)).replace(shared_with=(FIRST, CONTACT))
+    assert with_current_ids(facts, message).shared_with == (CONTACT,)
+    apply(facts, MERGES[1], 10)
+    current = with_current_ids(facts, message)
+    assert (current.person_id, current.shared_with) == (CONTACT, ())
+    assert with_current_ids(facts, current) is current
+
+
 def test_a_submission_stays_open_under_the_new_id() -> None:
     facts = facts_after([])
     facts.set_acquisition(FIRST, "ABC234")
@@ -146,6 +206,8 @@ def test_the_other_id_s_own_submission_stays() -> None:
     facts.set_acquisition(FIRST, "ABC234")
     facts.set_acquisition(CONTACT, "XYZ789")
     apply(facts, MERGES[0], 1)
+    assert facts.acquisitions.get(CONTACT) == "XYZ789"
+    apply(facts, visitor(FIRST).replace(version=3), 2)
     assert facts.acquisitions.get(CONTACT) == "XYZ789"
 
 
@@ -178,6 +240,12 @@ def test_a_merge_into_an_id_not_known_yet_loses_nothing() -> None:
     apply(facts, person_observed(806), 11)
     assert facts.people[CONTACT].contact_id == 806
     assert open_questions(facts) == [("pitch-intake", CONTACT)]
+
+
+def test_an_id_that_is_merged_into_another_person_at_once_is_that_person_before_they_are_known() -> None:
+    over = visitor(FIRST, merged=True).replace(merged_into=SECOND)
+    facts = facts_after([over, visitor(FIRST, merged=True).replace(version=3)], contact=False)
+    assert (facts.current_id(FIRST), facts.people[CONTACT].merged_into) == (CONTACT, None)
 
 
 def test_a_wrong_number_stays_wrong_when_the_address_goes_over_to_a_contact() -> None:
