@@ -1,4 +1,5 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -17,6 +18,7 @@ from services.rules.rulebook.model import (
 )
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+WALL_NOON = NOON.replace(tzinfo=None)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,7 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
         ("b", Operator.ONE_OF, ("a", "b"), True),
         ("c", Operator.ONE_OF, ("a", "b"), False),
         (1, Operator.ONE_OF, (True, 2), False),
+        (2, Operator.ONE_OF, (True, 2), True),
         (3, Operator.AT_LEAST, 3, True),
         (3, Operator.AT_MOST, 2.5, False),
         (3, Operator.MORE_THAN, 3, False),
@@ -46,6 +49,11 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
         ("abc", Operator.MORE_THAN, 3, False),
         (date(2027, 3, 1), Operator.LESS_THAN, date(2027, 3, 2), True),
         (NOON, Operator.LESS_THAN, date(2027, 3, 2), False),
+        (NOON, Operator.LESS_THAN, NOON + timedelta(seconds=1), True),
+        (NOON, Operator.AT_LEAST, NOON + timedelta(seconds=1), False),
+        (NOON, Operator.AT_LEAST, WALL_NOON, False),  # whose noon it is, is not known
+        (WALL_NOON, Operator.AT_LEAST, WALL_NOON, True),
+        (Decimal("2.50"), Operator.AT_MOST, 2.5, True),
         (("a", "b"), Operator.INCLUDES, "b", True),
         (("a", "b"), Operator.INCLUDES, "c", False),
         ("ab", Operator.INCLUDES, "a", False),
@@ -57,6 +65,7 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
         ("re\u0301sume\u0301", Operator.CONTAINS, "r\u00e9sum\u00e9", True),  # accents composed or not
         ("résumé", Operator.CONTAINS, "resume", False),
         (("cover", "map"), Operator.CONTAINS, "cover", False),
+        ("chapter 3", Operator.CONTAINS, 3, False),
         (None, Operator.CONTAINS, "cover", False),
         ("a", Operator.EXISTS, True, True),
         (None, Operator.EXISTS, True, False),
