@@ -543,7 +543,9 @@ def close_request(facts: Facts, record_id: str, request: str) -> None:
 def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) -> None:
     """The submitter's open submission ends, unless the event names an earlier one of theirs by its reference."""
     submitter = facts.current_id(data.submitter.person_id)
-    if data.to in _CLOSED_ACQUISITION and data.reference in {None, facts.acquisitions.get(submitter)}:
+    known = facts.acquisitions.get(submitter)
+    is_another = None not in {known, data.reference} and known != data.reference
+    if data.to in _CLOSED_ACQUISITION and not is_another:
         facts.set_acquisition(submitter, None)
 
 
