@@ -247,6 +247,11 @@ class HandoverOffer(Value):
     at: Instant
     reminded: bool = False
 
+    @property
+    def undecided(self) -> tuple[PersonId, ...]:
+        """The people who may still take it."""
+        return tuple(person for person in self.people if person not in self.declined)
+
 
 class Assignment(Value):
     person_id: PersonId

@@ -102,7 +102,7 @@ def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:
 def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
     """When no person is left to take it, the next step does not wait, or the owner team is told."""
     last = chain.handovers[-1] if chain.handovers else None
-    if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):
+    if last is None or chain.assignment is not None or last.undecided:
         return chain
     return report_unclaimed(context, chain.end_wait(), step)
 

@@ -454,5 +454,4 @@ def awaited_people(chain: Chain) -> tuple[PersonId, ...]:
     open_questions = unanswered_people(chain)
     if open_questions:
         return open_questions
-    handed = (p for h in chain.handovers for p in h.people if p not in h.declined)
-    return tuple(dict.fromkeys(handed))
+    return tuple(dict.fromkeys(person for handed in chain.handovers for person in handed.undecided))

@@ -275,7 +275,7 @@ def _all_declined(chain: Chain, question: ChainMessage) -> bool:
     last = next((h for h in reversed(chain.handovers) if h.step == question.step), None)
     if last is None or chain.assignment is not None or last.step < chain.handovers[-1].step:
         return False
-    return set(last.people) <= set(last.declined)
+    return not last.undecided
 
 
 def _next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:

@@ -198,13 +198,13 @@ def _next_step_due(context: DecisionContext, chain: Chain) -> datetime | None:
 
 
 def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
-    """When the person who has the matter, or who got the last offer, has done nothing for ``taken_for``."""
+    """When the person who has the matter, or who may take the last offer, has done nothing for ``taken_for``."""
     if chain.assignment is not None:
         return _idle_after(context, chain.assignment.at, (chain.assignment.person_id,))
     waiting = chain.handovers[-1] if chain.handovers else None
     if waiting is None or any(not s.over for s in chain.steps):
         return None
-    return _idle_after(context, waiting.at, waiting.people)
+    return _idle_after(context, waiting.at, waiting.undecided)
 
 
 def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:

@@ -199,13 +199,13 @@ _VERBS = {
 
 
 def _remind_assignee(context: DecisionContext, chain: Chain) -> Chain:
-    """Remind the person who has the matter, or those who were offered it, once; then leave it with the owner team."""
+    """Remind the person who has the matter, or those who may still take it, once; then leave it with the owner team."""
     if not chain.active or not is_due(context, chain, idle_due(context, chain)):
         return chain
     holder = chain.assignment or chain.handovers[-1]
     if holder.reminded:
         return leave_with_owner(context, chain)
-    people = (chain.assignment.person_id,) if chain.assignment else chain.handovers[-1].people
+    people = (chain.assignment.person_id,) if chain.assignment else chain.handovers[-1].undecided
     last = {m.person_id: m for m in chain.messages if m.verb is Verb.HAND_OVER and m.person_id in people}
     for message in last.values():
         chain = _remind_of(

@@ -180,6 +180,17 @@ def test_a_reminder_of_a_hand_over_is_no_question_that_waits_for_an_answer() -> 
     assert play_story(played, own_rulebook()) == []
 
 
+def test_a_person_who_has_declined_an_offer_is_not_reminded_of_it() -> None:
+    moves = (
+        HAPPENS,
+        "reply: {from: 40, button: not_me}",
+        "expect: [{hand_over: 40}, {hand_over: 41}, {tell: 40, say: noted}]",
+        "wait: 8 working days",
+        "expect: [{remind: 41, say: expiring_take}]",
+    )
+    assert told(TAKE, [MANAGER, MANAGER.replace("40", "41")], *moves) == []
+
+
 ASK_MANAGER = """\
   - {ask: rights_manager, say: expiring_second, answers: {fine: {tell: sender, say: expiring_told}}}
   - {after: 2 working days, remind: unanswered, say: expiring_second}
