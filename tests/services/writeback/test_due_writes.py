@@ -1,13 +1,14 @@
 """Which writes are begun: the first of each ordering key, behind no task of its record, and none of a paused tenant."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
 from services.writeback.store import WriteStore, enqueue_writes
 from services.writeback.write_state import WriteState
 from shared.contracts.ids import derive_id
-from shared.runtime.clock import SystemClock
+from shared.runtime.clock import SystemClock, machine_now
 from shared.runtime.postgres import Pool
 from tests.services.writeback.samples import TENANT, milestone, request
 from tests.services.writeback.writeback_under_test import open_pool
@@ -66,3 +67,21 @@ async def test_no_write_of_a_paused_tenant_begins_and_one_under_way_is_finished(
 ) -> None:
     await pool.execute("insert into pauses values ($1, 'tenant', $1, now(), 'ada', 'a test')", paused)
     assert await due(pool, (WORK, "a", QUEUED), (OTHER, "b", INTENT)) == expected
+
+
+async def put_off(pool: Pool, name: str, hours: int) -> None:
+    at = machine_now() + timedelta(hours=hours)
+    await pool.execute("update writes set due_at = $1 where write_id = $2", at, derive_id(name))
+
+
+async def test_a_write_that_is_tried_again_later_holds_up_those_of_its_key_and_no_others(pool: Pool) -> None:
+    assert await due(pool, (WORK, "a", QUEUED), (WORK, "b", QUEUED), (OTHER, "c", QUEUED)) == ["w0", "w2"]
+    await put_off(pool, "w0", 1)
+    assert [one.write_id for one in await WriteStore(pool, SystemClock()).fetch_due((), 10)] == [derive_id("w2")]
+
+
+async def test_the_write_that_is_due_longest_comes_first_and_of_those_due_together_the_oldest(pool: Pool) -> None:
+    await due(pool, *((f"works/{number}", "a", QUEUED) for number in range(4)))
+    await put_off(pool, "w1", -2)
+    first = await WriteStore(pool, SystemClock()).fetch_due((), 3)
+    assert [one.write_id for one in first] == [derive_id(name) for name in ("w1", "w0", "w2")]
