@@ -148,7 +148,7 @@ def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, 
     if state.phase is FormPhase.SUMMARY and button in SUMMARY:
         return _SUMMARY[button](context, chain, form, message)
     if state.phase is FormPhase.CHANGING:
-        return _choose_change(context, chain, form, message.text or "")
+        return _choose_change(context, chain, form, message.text or "", refusal)
     file = _File(came=message.media is not None, refusal=refusal)
     return _take_answer(context, chain, form, button or (message.text or "").strip(), file)
 
@@ -526,9 +526,12 @@ def _change(context: DecisionContext, chain: Chain, form: Form, _message: Messag
     return _send(context, chain.replace(form=state), "form_change", words={"choices": choices})
 
 
-def _choose_change(context: DecisionContext, chain: Chain, form: Form, text: str) -> Chain:
-    field = _chosen(form, text)
-    return _summary(context, chain, form) if field is None else _ask(context, chain, form, field)
+def _choose_change(context: DecisionContext, chain: Chain, form: Form, text: str, refusal: Refusal | None) -> Chain:
+    """``refusal`` is that of a file that came in place of a choice, or with it."""
+    field, before = _chosen(form, text), _reason(context, chain, refusal)
+    if field is None:
+        return _ask_next(context, chain, form, before=before)
+    return _ask(context, chain, form, field, before=before)
 
 
 def _chosen(form: Form, text: str) -> FormField | None:

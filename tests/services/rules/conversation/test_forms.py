@@ -138,6 +138,19 @@ def test_a_refused_answer_is_asked_for_again_with_what_is_accepted(
     assert told(*before, *again, *again) == []
 
 
+def test_a_file_that_is_refused_while_a_person_says_what_to_change_is_refused_with_the_reason() -> None:
+    moves = [
+        *TO_ISBN,
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: change}",
+        "expect: [{collect: 5001, say: form_change}]",
+        "reply: {from: 5001, document: novel.exe}",
+        "expect: [{collect: 5001, text: 'These kinds will do: PDF, DOCX'}, {collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*moves) == []
+
+
 MACHINE = "looks like one that a machine sends"
 AWAY = "I am on holiday until 20 March"
 OPENING = "A quiet story of tides and salt"
