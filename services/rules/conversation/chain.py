@@ -381,6 +381,8 @@ class InvalidChainTransition(StetError):
 class Chain(Value, rename=_KEPT_AS):
     """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the ending one.
 
+    ``event_name`` is that of the newest, where a rule with several events met another one than it started by.
+
     ``joins``: its rule gathers events; ``joined`` are those that came before its first message went. ``reviewed`` is
     the rulebook whose change of the rule was last considered.
 
@@ -403,6 +405,7 @@ class Chain(Value, rename=_KEPT_AS):
     start_name: str
     start: Raw
     event: Raw = NO_EVENT
+    event_name: str | None = None
     joins: bool = False
     joined: tuple[JoinedEvent, ...] = ()
     end_name: str | None = None
@@ -429,6 +432,10 @@ class Chain(Value, rename=_KEPT_AS):
     @property
     def newest(self) -> Raw:
         return self.start if self.event == NO_EVENT else self.event
+
+    @property
+    def newest_name(self) -> str:
+        return self.event_name or self.start_name
 
     @property
     def state(self) -> ChainState:
@@ -476,9 +483,10 @@ class Chain(Value, rename=_KEPT_AS):
         """Judge what has not gone again when these facts change."""
         return self if set(tags) <= set(self.depends_on) else self.replace(depends_on=(*{*self.depends_on, *tags},))
 
-    def replan(self, event: Raw, tags: Collection[str]) -> "Chain":
-        """The starting event came again: ``event`` is the newest now, and the chain is found by its values too."""
-        return self._follow(ChainTransition.REPLAN, event=event, tags=tuple(sorted({*self.tags, *tags})))
+    def replan(self, name: str, event: Raw, tags: Collection[str]) -> "Chain":
+        """A starting event came again: ``event`` is the newest now, and the chain is found by its values too."""
+        changes = {"event": event, "event_name": None if name == self.start_name else name}
+        return self._follow(ChainTransition.REPLAN, **changes, tags=tuple(sorted({*self.tags, *tags})))
 
     def join(self, joined: JoinedEvent, tags: Collection[str], earlier_one: EventId | None = None) -> "Chain":
         """A matching event joins, in place of an earlier one that it corrects."""

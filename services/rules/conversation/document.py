@@ -157,7 +157,7 @@ def start_data(chain: Chain) -> EventData:
 
 
 def newest_data(chain: Chain) -> EventData:
-    return read_data(chain.newest, chain.start_name)
+    return read_data(chain.newest, chain.newest_name)
 
 
 def ended_document(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:

@@ -127,7 +127,7 @@ def join_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger, ite
     """An event joins a chain; what the chain has recorded already is recorded of this event too."""
     items, rule = _items(chain), context.rule_of(chain)
     if item is not None and item in items and items[item] is None:
-        chain = chain.replan(trigger.data_json(), tags_of(rule, chain.subject, trigger.document))
+        chain = chain.replan(trigger.name, trigger.data_json(), tags_of(rule, chain.subject, trigger.document))
         context.add_reason(Reason.JOINED, chain)
         return advance(context, chain)
     event = trigger.event
@@ -188,7 +188,8 @@ def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -
     Of the pending ``at`` steps that lie behind, only the latest runs, now. ``after`` steps stay as they are.
     """
     asked = _contents_of_questions(context, chain)
-    chain = chain.replan(trigger.data_json(), tags_of(context.rule_of(chain), chain.subject, trigger.document))
+    tags = tags_of(context.rule_of(chain), chain.subject, trigger.document)
+    chain = chain.replan(trigger.name, trigger.data_json(), tags)
     context.add_reason(Reason.REPLANNED, chain)
     chain = release.withdraw_excepted(context, chain)
     if _contents_of_questions(context, chain) != asked:

@@ -56,7 +56,7 @@ def chain_in(state: ChainState) -> Chain:
 def follow(chain: Chain, transition: ChainTransition) -> Chain:  # noqa: PLR0911 -- one line for each transition
     match transition:
         case ChainTransition.REPLAN:
-            return chain.replan(Raw(b"{}"), ())
+            return chain.replan("work.blocked", Raw(b"{}"), ())
         case ChainTransition.JOIN:
             joined = JoinedEvent(event_id=EventId("e"), name="work.blocked", data=Raw(b"{}"), at=NOON)
             return chain.join(joined, ())

@@ -6,7 +6,7 @@ import pytest
 
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.ids import RuleId
-from tests.services.rules.stories import own_rulebook, story, story_faults
+from tests.services.rules.stories import faults_of_rule, own_rulebook, story, story_faults, template_text
 
 PRESS = "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], country: GB}"
 NEAR = "{tell: 830, say: deadline_near}, {tell: 22, say: deadline_near}"
@@ -110,6 +110,38 @@ def test_one_subject_has_one_live_chain_and_another_after_its_end() -> None:
         "expect: [{end: until}, {hand_over: 22}]",
     )
     assert story_faults(cast, *moves) == []
+
+
+SEVERAL_EVENTS = """\
+rule: moved
+owner: production
+why: {{en: You work on it., fr: Vous y travaillez.}}
+on: [{first}, {second}]
+about: work.work_id
+steps:
+  - {{tell: production_coordinator, say: moved}}
+  - {{after: 1 week, tell: production_coordinator, say: moved}}
+"""
+
+
+@pytest.mark.parametrize(
+    "events", [("work.stage_changed", "product.pub_date_changed"), ("work.blocked", "work.unblocked")]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_rule_of_several_events_goes_on_by_one_that_is_no_repetition_of_the_first(
+    events: tuple[str, str], *, turned: bool
+) -> None:
+    first, second = reversed(events) if turned else events
+    rule = SEVERAL_EVENTS.format(first=first, second=second)
+    moves = (
+        f"event: {first}",
+        "expect: [{tell: 22, say: moved}]",
+        f"{{event: {second}, with: {{work.title: Night Ferry}}}}",
+        "wait: 1 week",
+        "expect: [{tell: 22, say: moved, text: Night Ferry}, {end: done}]",
+    )
+    texts = {"moved": template_text("moved", "There is news of “{title}” for you.")}
+    assert faults_of_rule(rule, texts, "22: {roles: [production_coordinator], country: GB}", *moves) == []
 
 
 def test_the_rules_of_an_event_start_in_the_order_of_their_names() -> None:
