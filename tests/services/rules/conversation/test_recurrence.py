@@ -1,13 +1,16 @@
-"""When a period of a recurring rule starts, and that it starts once."""
+"""When a period of a recurring rule starts, that it starts once, and what it lists."""
 
 import asyncio
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import (
     Occurrence,
     latest_occurrence,
@@ -16,14 +19,16 @@ from services.rules.conversation.recurrence import (
     period_events,
 )
 from services.rules.polling import PollingLoops
-from services.rules.rulebook.model import Every, Listing, Location
-from services.rules.rulebook.periods import PeriodListed
+from services.rules.rulebook.model import NOWHERE, Every, Listing, Location, Rule, Team
+from services.rules.rulebook.periods import OpenList, PeriodListed
 from services.rules.rulebook.times import read_every
 from services.rules.rulebook.yaml_tree import ScalarNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY
 from shared.clients.working_calendar import WorkingCalendar
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import ChainId, Line, MessageId, PersonId, RuleId
 from tests.services.rules.conversation.test_amendments import asked, observe
+from tests.services.rules.conversation.test_consent import Word, at, decider, said
+from tests.services.rules.conversation.test_merges import ASKED, FIRST, facts_after, taken_by_a_colleague
 from tests.services.rules.rulebooks import BOOK
 from tests.services.rules.rules_service import golden_event, person_observed, person_of, rules_under_test, work_observed
 
@@ -70,6 +75,8 @@ def test_the_next_period_starts_by_the_calendar_of_the_house(every: str, now: st
         ("monday at 09:00", "2027-04-04T10:00", "2027-03-29T08:00"),
         ("1st working day of the month at 09:00", "2027-05-03T23:00", "2027-04-01T08:00"),
         ("last day of the year at 10:00", "2027-03-09T10:00", "2026-12-31T10:00"),
+        ("1st monday of the quarter at 10:00", "2027-03-09T10:00", "2027-01-04T10:00"),
+        ("1st day of the quarter at 10:00", "2027-06-30T10:00", "2027-04-01T09:00"),
     ],
 )
 def test_the_latest_period_is_the_newest_that_has_started(every: str, now: str, at: str) -> None:
@@ -161,3 +168,59 @@ async def test_the_next_period_meets_the_chain_of_the_one_before(postgres_databa
             service.clock.at += timedelta(days=7)
         (chain,) = [chain for chain in await service.chains() if chain.rule == "report"]
         assert b"2027-W11" in bytes(chain.event)
+
+
+# ------------------------------------------------------------------ what is listed
+
+
+def listed(facts: Facts, *waits_for: str | Team, chains: Iterable[Chain] | None = None) -> OpenList:
+    """What a list of all rules has, of the chains that await one of these roles or teams."""
+    listing = Listing(waits_for=waits_for, rules=(), each=False)
+    rule = Rule(RuleId("weekly"), "rights", {}, ("period.listed",), (), NOWHERE, listing=listing)
+    occurrence = Occurrence("2027-W10", utc("2027-03-08T09:00"))
+    open_ones = facts.chains.values() if chains is None else chains
+    (event,) = period_events(decider().rulebook, rule, occurrence, facts, open_ones, utc("2027-03-08T09:01"))
+    assert isinstance(event.data, PeriodListed)
+    return event.data.open
+
+
+def test_a_chain_is_listed_by_the_roles_and_teams_of_the_people_whom_it_awaits() -> None:
+    facts = facts_after([ASKED])
+    assert [listed(facts, who).count for who in ("rights_holder", "author", Team("rights"))] == [1, 0, 0]
+    assert listed(facts, "author", "rights_holder").count == 1
+    facts, _ = taken_by_a_colleague()
+    who = ("rights_holder", "rights_manager", Team("rights"), Team("finance"))
+    assert [listed(facts, each).count for each in who] == [0, 1, 1, 0]
+
+
+def test_a_chain_that_awaits_a_stand_in_is_listed_by_the_role_of_the_person_they_stand_in_for() -> None:
+    facts = facts_after([ASKED])
+    (chain,) = facts.chains.values()
+    (question,) = chain.messages
+    agent = person_of(61)
+    to_agent = question.replace(person_id=agent, on_behalf_of=question.person_id, message_id=MessageId("to-agent"))
+    assert listed(facts, "rights_holder", chains=[chain.replace(messages=(to_agent,))]).count == 1
+    without = chain.replace(messages=(to_agent.replace(on_behalf_of=None),))
+    assert listed(facts, "rights_holder", chains=[without]).count == 0
+
+
+def test_a_list_shows_the_oldest_titles_in_one_line_and_how_many_more_there_are() -> None:
+    facts = facts_after([ASKED])
+    (chain,) = facts.chains.values()
+    for many in (1, 3, 40, 300):
+        chains = [chain.replace(chain_id=ChainId(f"{n:03}"), started_at=at(n)) for n in range(many)]
+        found = listed(facts, chains=reversed(chains))
+        *shown, last = found.summary.split(" · ")
+        assert (found.count, found.since) == (many, at(0).date())
+        assert [item.chain_id for item in found.items] == [each.chain_id for each in chains[:200]]
+        assert shown == [f"The Salt Road ({item.reference})" for item in found.items[: len(shown)]]
+        assert len(found.summary) <= 248
+        assert last == (f"+{many - len(shown)}" if many > 3 else f"The Salt Road ({found.items[-1].reference})")
+
+
+def test_a_list_of_nothing_and_one_of_chains_without_a_title_say_so() -> None:
+    assert listed(facts_after([])) == OpenList()
+    facts = facts_after([said(Word(FIRST, "A history of tide mills", 1)).replace(line=Line("acquisitions"))])
+    found = listed(facts)
+    assert found.summary == found.items[0].reference
+    assert found.items[0].title is None
