@@ -15,7 +15,7 @@ from services.writeback.store import enqueue_writes, save_people
 from services.writeback.worker import WriteWorker
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import ContactId, PersonId
 from shared.runtime.clock import SystemClock
 from shared.runtime.failures import CONNECTION_LOST
 from tests.services.writeback.samples import follow_up, metadata, pitch, request
@@ -102,6 +102,20 @@ async def test_an_older_state_of_a_person_changes_nothing(writeback: WritebackUn
             await save_people(connection, [event.replace(data=state, type=state.kind) for state in batch])
     row = await writeback.pool.fetchrow("select display_name, erased, version from people where person_id = 'p2'")
     assert tuple(row) == ("", True, 2)
+
+
+async def test_a_newer_state_of_a_person_takes_the_place_of_the_older_one(writeback: WritebackUnderTest) -> None:
+    event = request(metadata())
+    first = PersonObserved(person_id=PersonId("p2"), display_name="Ada", observed_at=event.time, version=1)
+    contact = first.replace(display_name="Ada Byron", contact_id=ContactId(7), version=2)
+    merged = first.replace(display_name=None, erased=True, merged_into=PersonId("p3"), version=4)
+    states, rows = (first, contact, contact.replace(display_name="Late"), merged), []
+    async with writeback.pool.acquire() as connection:
+        for state in states:
+            await save_people(connection, [event.replace(data=state, type=state.kind)])
+            rows.append(tuple(await connection.fetchrow("select * from people where person_id = 'p2'")))
+    expected = [(one.contact_id, one.display_name or "", one.erased, one.version, one.merged_into) for one in states]
+    assert [row[2:] for row in rows] == [expected[0], expected[1], expected[1], expected[3]]
 
 
 # ------------------------------------------------------------------ unexpected errors
