@@ -41,6 +41,8 @@ _MOST_ITEMS = 6
 _A_DAY = date(2027, 6, 1)
 _AN_INSTANT = datetime(2027, 6, 1, 12, tzinfo=UTC)
 _STEPS = (-2, -1, 0, 1, 2)
+_ANSWERING = "answers_a_question"
+"""No rule starts by a message that answers a question."""
 PRESENT = "present"
 """In place of a person or record, of which a condition can only say that it exists."""
 
@@ -158,7 +160,7 @@ def _domain(condition: Condition, name: str, spec: FieldSpec | None) -> Sequence
 def _values(spec: FieldSpec, literals: set[object]) -> Sequence[object]:  # noqa: PLR0911 -- one for each type
     match spec.type:
         case FieldType.FLAG:
-            return (False,) if spec.path == "answers_a_question" else (True, False)
+            return (False,) if spec.path == _ANSWERING else (True, False)
         case FieldType.TEXT:
             return _texts(spec, literals)
         case FieldType.NUMBER:
@@ -241,6 +243,10 @@ def impossible_condition_faults(book: Rulebook, faulty_files: Collection[str] = 
         for name, condition, events, started_by in conditions:
             if condition is not None and _has_choices(condition) and EVENTS.keys() >= set(events):
                 yield from _fault(name, condition, events, started_by)
+                yield from _faults_of_choices(condition, events, started_by)
+        for step in rule.steps if EVENTS.keys() >= set(rule.events) else ():
+            if step.unless is not None and _has_choices(step.unless):
+                yield from _fault_of_unless(step.unless, rule.events)
 
 
 def _of_endings(rule: Rule) -> Iterator[tuple[str, Condition | None, tuple[str, ...], tuple[str, ...]]]:
@@ -271,6 +277,37 @@ def _fault(
             sentence = f"{what}: no values of its fields make {'it' if count == 1 else 'all its lines'} true"
             yield FileFault(comparisons(lines[count - 1])[0].location, f"{sentence}; change this line or one before it")
             return
+
+
+def _faults_of_choices(
+    condition: Condition, events: tuple[str, ...], started_by: tuple[str, ...]
+) -> Iterator[FileFault]:
+    """A fault of each “any” of which one line always holds: it excludes nothing, so “all” or a list was meant."""
+    match condition:
+        case AllOf(conditions):
+            for each in conditions:
+                yield from _faults_of_choices(each, events, started_by)
+        case AnyOf() if _always_holds(condition, events, started_by):
+            sentence = "one line of this “any” always holds, so it excludes nothing; join them by “all”, or take it out"
+            yield FileFault(comparisons(condition)[0].location, sentence, only_new=True)
+
+
+def _fault_of_unless(condition: Condition, events: tuple[str, ...]) -> Iterator[FileFault]:
+    """A fault of an “unless” that always holds, or never."""
+    location = comparisons(condition)[0].location
+    if _always_holds(condition, events, ()):
+        sentence = "this “unless” always holds, so the step is never done; change it, or take the step out"
+        yield FileFault(location, sentence, only_new=True)
+    elif not any(_is_possible(condition, event, ()) for event in events):
+        sentence = "this “unless” never holds: no values of its fields make it true; change it, or take it out"
+        yield FileFault(location, sentence, only_new=True)
+
+
+def _always_holds(condition: Condition, events: tuple[str, ...], started_by: tuple[str, ...]) -> bool:
+    """Only where it is certain. Fields of which not all values are tried make it uncertain."""
+    if _ANSWERING in mentioned_fields(condition):
+        return False
+    return not any(_is_possible(NoneOf(condition), event, started_by) for event in events)
 
 
 def _is_possible(condition: Condition, event: str, started_by: tuple[str, ...]) -> bool:

@@ -139,6 +139,15 @@ class WriteKeys(Section):
     then: "ThenSection | None" = None
     """A further write, when this one succeeded."""
 
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        if key in _WRITTEN_VALUES and "record" in node.nodes:
+            value = node.nodes[key]
+            written = value.text if isinstance(value, ScalarNode) and value.text else "…"
+            report.add(node.keys[key], f"“{key}” belongs to “with”; write with: {{{key}: {written}}}")
+        else:
+            super().report_unknown_key(node, key, label, report)
+
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
         if "record" not in self.written:
@@ -190,6 +199,8 @@ class ThenSection(WriteKeys):
 
 WriteKeys.model_rebuild()  # “then” names a class below it, which the schemas of other modules could not look up
 
+_WRITTEN_VALUES = frozenset({"decision", "note", "to_stage", "reference", "kind"})
+"""The values that operations take."""
 _DEEDS = ("record", "tell", "hand_over", "collect", "ask", "continue")
 _NO_WRITES = frozenset({"tell", "say", "hand_over", "collect", "ask", "remind", "give_up", "form"})
 

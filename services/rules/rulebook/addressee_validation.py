@@ -9,7 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from services.rules.rulebook.action_schema import no_field_chooses
-from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, RECIPIENT_ROLE, STAFF_ROLES, party_fields, resolve
+from services.rules.rulebook.catalogue import (
+    EVENTS,
+    MESSAGE_RECEIVED,
+    RECIPIENT_ROLE,
+    STAFF_ROLES,
+    party_fields,
+    resolve,
+)
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.model import (
     RECEIVED,
@@ -72,7 +79,7 @@ def check_team(context: ValidationContext, team: str, location: Location) -> Non
         sentence = f"rules say “{team}”, and here stands “{capitals}”; write it in small letters"
         context.report.repeated(context.file_key_location("people.yaml", "teams", capitals), sentence)
     elif team and team not in teams and context.reads_whole("people.yaml"):
-        context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
+        context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams, listed=True)
 
 
 def _check_sender(context: ValidationContext, rule: Rule, location: Location, *, answered: bool) -> None:
@@ -95,7 +102,7 @@ def _listed(parties: Sequence[str]) -> str:
 def _check_name(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
     parties = frozenset(party for event in rule.events for party in party_fields(event))
     known = parties | context.roles | ANSWERING
-    several = name.replace(",", " ").split()
+    several = name.strip("[]").replace(",", " ").split()
     if len(several) > 1 and known.issuperset(several):
         context.report.add(location, f"several people stand in brackets: [{', '.join(several)}]")
         return
@@ -105,6 +112,7 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
         context.report.repeated(location, no_field_chooses(name))
     elif name not in known and context.reads_whole("people.yaml"):
         like = "" if len(several) > 1 or nearest_word(name, known) else _listed(sorted(parties))
+        like = like or _why_unknown(name, several, known)
         sentence = f"“{name}” is no role, party of the event, or team member{like}"
         context.report.unknown(location, sentence, name, known, several=True)
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
@@ -112,6 +120,16 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
             context.report.repeated(location, f"“{name}” is a role without a contact: no team of people.yaml has it")
     elif name in _OUTSIDE_ROLES - (parties & _PERHAPS_STAFF) - context.staffed:
         _check_outside(context, rule, name, location)
+
+
+def _why_unknown(name: str, several: Sequence[str], known: frozenset[str]) -> str:
+    """The end of the sentence about a name that is like no other: a party of other events, a person, or a new role."""
+    events = sorted(event for event in EVENTS if name in party_fields(event))
+    if events:
+        return f"; it is a party of {', '.join(events)}"
+    if len(several) > 1 and name != name.lower():
+        return ": people are named by their role, which people.yaml gives them"
+    return "" if nearest_word(name, known) else "; give the role a contact under “teams” in people.yaml"
 
 
 _ADDRESS = re.compile(r"\+?[\d ()./-]+|\S+@\S+")
@@ -200,6 +218,8 @@ def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team,
     elif any(name in party_fields(event) for event in rule.events):
         if not _is_about(rule, name):
             context.report.add(location, _of_another(name, f"{name}.person_id"))
+    elif not context.reads_whole("people.yaml"):
+        return  # a team may have the role
     elif name in context.roles - context.staffed - STAFF_ROLES and not _is_about(rule, "work"):
         context.report.add(location, _of_another(name, "work.work_id"))
 

@@ -171,6 +171,14 @@ class ClosureSection(_Days):
     why: Text | None = None
     """The reason, for the reader of the file."""
 
+    @classmethod
+    def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
+        if isinstance(node, ScalarNode) and isinstance(node.value, date):
+            sentence = f"{label} has a first and a last day; write {{from: {node.text}, to: {node.text}}}"
+            report.add(node.location, sentence)
+        else:
+            super().report_no_mapping(node, label, report)
+
     def build(self) -> Closure:
         return Closure(self.first, self.last, reason=self.why or "")
 

@@ -33,6 +33,8 @@ _OF_COUNTRY = 2
 def check_language(code: str) -> str:
     """An ISO 639 code, perhaps with a country: en, en_GB. Raises InvalidValue."""
     if not _is_language(code):
+        if (known := meant_language(code)) is not None and _is_language(known):
+            raise InvalidValue(f"“{code}” names no country", known, (known,))
         language, _, country = code.partition("_")
         sentence = f"“{code}” is no language; use its code of ISO 639, like en or en_GB"
         meant = f"{language}_{_MEANT.get(country, country)}" if country else code.replace("-", "_")
@@ -109,7 +111,8 @@ def meant_language(code: str) -> str | None:
     language, _, country = code.rpartition("_")
     if len(country) != _OF_COUNTRY or not language or country in _countries():
         return None
-    return f"{language}_{_MEANT[country]}" if country in _MEANT else language
+    meant = f"{language}_{_MEANT[country]}" if country in _MEANT else language
+    return meant if meant in _languages() else language
 
 
 @cache

@@ -12,6 +12,7 @@ from functools import reduce
 
 from services.rules.rulebook.catalogue import (
     CHAIN,
+    EVENTS,
     MESSAGE_RECEIVED,
     RECIPIENT,
     CodeKind,
@@ -40,7 +41,7 @@ from services.rules.rulebook.model import (
     comparisons,
     mentioned_fields,
 )
-from services.rules.rulebook.periods import PERIOD_STARTED
+from services.rules.rulebook.periods import PERIOD_STARTED, PERIODS
 from services.rules.rulebook.schema import (
     FLAG_WORDS,
     meant_date,
@@ -87,12 +88,14 @@ class FieldScope:
                 self.report.add(location, f"“{path}” is of the person who wrote, and {events} is no message")
                 return None
             if path.startswith("open.") and self.events == (PERIOD_STARTED,):
-                self.report.add(location, f"“{path}” is of what “list” brings, which this rule lacks")
+                self.report.repeated(location, "“open” is what “list” brings, which this rule lacks")
                 return None
             counted = f"{_DAYS_TO}.{path.rpartition('.')[2]}"
             if counted in known and path not in known and nearest_word(path, known) != counted:
                 self.report.add(location, f"{sentence}; “{counted}” is known, the working days until it")
                 return None
+            if nearest_word(path, known) is None:
+                sentence = f"{sentence}{_elsewhere(path)}"
             self.report.unknown(location, sentence, path, known, several=self.several)
         return found
 
@@ -108,6 +111,17 @@ class FieldScope:
         if any(present == path or present.startswith(f"{path}.") for present in self.present):
             return True
         return any(nearest_word(each, (path,)) is not None for each in self.present - known_anywhere())
+
+
+def _elsewhere(path: str) -> str:
+    """The end of the sentence about a field that only other events have."""
+    events = [event for event in EVENTS if event not in PERIODS and resolve((event,), path) is not None]
+    shown = ", ".join(sorted(events)[:_MOST_SHOWN]) + (" and others" if len(events) > _MOST_SHOWN else "")
+    is_of_few = events and path.partition(".")[0] not in ("work", "sender", "days_to", "launch", "rights")
+    return f"; it is a field of {shown}" if is_of_few else ""
+
+
+_MOST_SHOWN = 3
 
 
 # ------------------------------------------------------------------ fields that a condition guards
@@ -186,8 +200,22 @@ def check_condition(condition: Condition | None, scope: FieldScope) -> None:
             continue
         if (sentence := _operator_fault(compare.operator, found)) is not None:
             scope.report.add(compare.location, sentence)
+        elif _is_never_absent(compare, found) and not _is_compared_otherwise(compare, condition):
+            sentence = f"“{found.path}” is always there, so “exists: false” never holds"
+            scope.report.refuse(compare.location, sentence)
         else:
             _check_operands(compare, found, scope)
+
+
+def _is_never_absent(compare: Compare, found: FieldSpec) -> bool:
+    """Whether it asks whether a field is missing that is always there."""
+    return compare.operator is Operator.EXISTS and not compare.operand and not found.optional
+
+
+def _is_compared_otherwise(compare: Compare, condition: Condition | None) -> bool:
+    """Whether the field is compared in another way too: that the two do not go together is reported."""
+    others = comparisons(condition) if condition else ()
+    return any(each.field == compare.field and each.operator is not Operator.EXISTS for each in others)
 
 
 def _operator_fault(operator: Operator, found: FieldSpec) -> str | None:
@@ -267,6 +295,8 @@ def check_literal(
     if not _is_of_type(literal, kind):
         written = str(literal).lower() if isinstance(literal, bool) else literal
         write = _meant_literal(str(literal), kind)
+        if not write and kind is FieldType.NUMBER and found.path.endswith(".id"):
+            write = f"; a name is compared with “{found.path.removesuffix('id')}name”"
         report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none{write}")
     elif found.values and isinstance(literal, str) and literal not in found.values:
         report.unknown(

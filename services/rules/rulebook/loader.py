@@ -141,8 +141,24 @@ def _report_unknown_files(texts: Mapping[str, str], trees: Mapping[str, Node], r
                 continue
             kinds = (*(f"*{suffix}" for suffix in KINDS), *SINGLES)
             sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
-            meant = _meant_single(name) or f"*.{name.partition('.')[2]}"
+            if (elsewhere := _ELSEWHERE.get(stem(file).casefold())) is not None and _meant_single(name) is None:
+                report.add(Location(file, 1, 1), f"no file of a rulebook is called so; {elsewhere}")
+                continue
+            end = name.partition(".")[2]
+            meant = _meant_single(name) or (f"*.{end}" if "." in end else name)
             report.unknown(Location(file, 1, 1), sentence, meant, kinds)
+
+
+_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("absences", "absence", "leave", "away"), "who is away stands under “stands_in” in people.yaml"),
+    **dict.fromkeys(("consent", "consents", "basis"), "why people are written to stands under “basis” in house.yaml"),
+    **dict.fromkeys(("holidays", "closures", "closings", "fairs"), "days off stand under “closed” in calendar.yaml"),
+    **dict.fromkeys(("roles", "teams", "contacts", "staff"), "who has which role stands under “teams” in people.yaml"),
+    **dict.fromkeys(("settings", "config", "languages", "publisher"), "what the house chooses stands in house.yaml"),
+    **dict.fromkeys(("caps", "quiet_hours", "digest"), "how many messages a person gets stands in limits.yaml"),
+    **dict.fromkeys(("rollout", "canary", "shadow"), "a trial is begun by “stet rules rollout”"),
+}
+"""Where that stands for which authors begin a file of its own."""
 
 
 def _kind_of(tree: Node | None) -> str | None:

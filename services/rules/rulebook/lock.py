@@ -20,11 +20,11 @@ def check_lock(book: Rulebook, text: str) -> list[FileFault]:
     locked = _read(text)
     if locked is None:
         return [FileFault(Location(LOCK_FILE, 1, 1), "this is no lock; restore it from Git")]
-    unlocked = [
-        FileFault(template.location, f"{LOCK_FILE} does not know {template.meta_name}; {_RUN}")
-        for template in book.templates.values()
-        if template.meta_name not in locked
-    ]
+    new = [template for template in book.templates.values() if template.meta_name not in locked]
+    if len(new) == len(book.templates) and len(new) > 1:
+        return [FileFault(Location(LOCK_FILE, 1, 1), f"the file knows none of the {len(new)} templates; {_RUN}")]
+    sentence = f"{LOCK_FILE} does not know {{}}; {_RUN}"
+    unlocked = [FileFault(template.location, sentence.format(template.meta_name)) for template in new]
     return [*_changed(book, locked), *unlocked]
 
 

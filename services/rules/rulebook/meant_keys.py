@@ -58,8 +58,30 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "welcome": ("begin", "intro", "hello"),
     "confirm": ("summary", "check"),
     "line": ("number", "phone"),
+    "stands_in": ("absences", "absence", "leave", "leaves", "holidays", "away", "deputies", "cover", "substitutes"),
 }
 """Words that authors write for a key, by the key that is meant. A key is meant only where it is not written."""
+
+
+_COMMENTS = ("description", "comment", "comments", "note", "notes", "remark", "todo")
+_TURNED_OFF = ("enabled", "enable", "disabled", "active", "inactive", "draft", "paused")
+_TRIALS = ("shadow", "canary", "rollout", "trial", "percentage", "dry_run")
+_ZONES = ("timezone", "time_zone", "zone", "tz")
+_QUIET = ("quiet_hours", "night", "do_not_disturb", "working_hours", "office_hours")
+_NO_KEYS: Mapping[str, str] = {
+    **dict.fromkeys(_COMMENTS, "what is for readers alone stands behind “#”"),
+    **dict.fromkeys(_TURNED_OFF, "a rule is turned off by taking its file out of the folder"),
+    **dict.fromkeys(_TRIALS, "a trial is begun by “stet rules rollout”, and stands in no file"),
+    **dict.fromkeys(_ZONES, "the zone of the house stands in calendar.yaml, those of people in Consonance"),
+    **dict.fromkeys(_QUIET, "every message waits for its receiver's working hours; calendar.yaml has the house's"),
+    "footer": "what is said stands in “body”",
+}
+"""Why there is no such key in any file, by the words that authors write."""
+
+
+def reason_for_no_key(written: str) -> str:
+    """What stands in place of such a key; empty where nothing is known of it."""
+    return _NO_KEYS.get(written.strip().casefold().replace("-", "_").replace(" ", "_"), "")
 
 
 def meant_key(written: str, missing: Iterable[str]) -> str | None:
@@ -89,6 +111,8 @@ def with_entries_aside(
 ) -> MappingNode:
     """Reports keys in the column of ``above`` that are entries of its mapping, and takes them for such."""
     entries, keys = node.nodes.get(above), frozenset(known)
+    if isinstance(entries, ScalarNode) and entries.value is None:
+        entries = MappingNode(entries.location, {}, ())
     if not isinstance(entries, MappingNode) or entries.in_braces:
         return node
     aside = [

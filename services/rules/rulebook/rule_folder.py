@@ -5,6 +5,7 @@ leave locks and drafts of that name.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,10 @@ SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
 
 LARGEST_FILE: Final = 4 * 2**20
 """Bytes; the 82 stories of the shipped rules have 40,000."""
+_ALMOST: Final = re.compile(
+    r"(?P<name>(?:.+\.(?:rule|template|form|test)|people|calendar|limits|house))(?:\.ya?ml)?(?:\.txt)?"
+)
+"""A name that some editors give a file of rules, which is not read then."""
 _USUAL_SIZE: Final = 64 * 2**10
 """Bytes that are read at first: memory for the largest file is not asked for thousands of times."""
 
@@ -68,6 +73,9 @@ def _find_files(
             yield from _find_files(path, name, f"{name}/", report, above | {real})
         if name.lower().endswith(SUFFIXES):
             yield name, path
+        elif (found := _ALMOST.fullmatch(entry.name)) is not None and not path.is_dir():
+            sentence = f"this file is not read, because of the end of its name; name it {found['name']}.yaml"
+            report.add(Location(name, 1, 1), sentence)
 
 
 def _read_text(path: Path, location: Location, report: FaultReport) -> str | None:
@@ -97,7 +105,11 @@ def _why_no_file(path: Path) -> str:
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def _decode(raw: bytes, location: Location, report: FaultReport) -> str:
+def _decode(raw: bytes, location: Location, report: FaultReport) -> str | None:
+    if b"\0" in raw and not raw.startswith(_UTF_16):
+        sentence = "this is no plain text, but a file of another program; save it as plain text in UTF-8"
+        report.add(location, sentence)
+        return None
     if raw.startswith(_UTF_16):
         report.add(location, "the file is written in UTF-16; save it as UTF-8")
         return raw.decode("utf-16", "replace")

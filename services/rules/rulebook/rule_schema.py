@@ -67,6 +67,7 @@ def _with_torn_steps(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node
 def _with_missing_dashes(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
     """Reports a step that is written as a part of the one above it, and takes it for a step of its own."""
     found: list[Node] = []
+    last = max((line for node in steps for line in _lines(node)), default=0)
     for node in steps:
         first, *others = parts_of_step(node)
         for each in others:
@@ -75,8 +76,18 @@ def _with_missing_dashes(steps: tuple[Node, ...], report: FaultReport) -> tuple[
                 f"“{verb}” begins another step, which needs a dash: “- after: …”, or “- {verb}: …” without a time"
             )
             report.add(each.location, sentence)
+            report.spoil(each.location.file, range(each.location.line + 1, last + 1))  # these count otherwise now
         found += (first, *others)
     return tuple(found)
+
+
+def _lines(node: Node) -> Iterator[int]:
+    """The lines on which a part of it begins."""
+    yield node.location.line
+    for each in node.nodes.values() if isinstance(node, MappingNode) else ():
+        yield from _lines(each)
+    for each in node.nodes if isinstance(node, SequenceNode) else ():
+        yield from _lines(each)
 
 
 def _without_endings(nodes: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
@@ -208,13 +219,17 @@ class RuleFile(Section):
         if "on" in self.written and "every" in self.written:
             sentence = "a rule starts by “on” or by “every”, not both; write a rule for each"
             report.add(self.key_location("every"), sentence)
-        elif "on" not in self.written and "every" not in self.written:
+        elif "on" not in self.written and "every" not in self.written and self._has_keys():
             report.add(self.location, f"{self._label} needs “on”")
         if "list" in self.written and "every" not in self.written:
             report.add(self.key_location("list"), "“list” goes with “every”: recurring work lists what is open")
 
+    def _has_keys(self) -> bool:
+        """Whether it has any key of a rule: else it is none, which is reported."""
+        return not self.written.keys().isdisjoint(self.known_keys())
+
     def _events(self) -> tuple[str, ...]:
-        if self.every is None or self.on:
+        if self.every is None or (self.on and self.list_ is None):
             return self.on  # with both it is at fault, and read by the one that says more
         return (PERIOD_STARTED,) if self.list_ is None else (PERIOD_LISTED,)
 

@@ -1,12 +1,14 @@
 """Checks of one rule: its events, subject, conditions, people, steps, writes, and the events that end it."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
 from services.rules.rulebook.addressee_validation import (
     ANSWERING,
+    SENDER,
     TOLD,
     UNANSWERED,
     check_addressees,
@@ -33,9 +35,11 @@ from services.rules.rulebook.model import (
     RECEIVED,
     AnswerAction,
     At,
+    DayKind,
     Field,
     Location,
     OnRepeat,
+    PeriodUnit,
     Question,
     Quorum,
     Rule,
@@ -52,7 +56,7 @@ from services.rules.rulebook.template_validation import check_languages, check_u
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.write_validation import check_write
-from services.rules.rulebook.yaml_tree import MappingNode, SequenceNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.vocabulary import Role
 
@@ -73,6 +77,8 @@ def check_steps(context: ValidationContext, rule: Rule) -> None:
     check_order(rule, context.report)
     check_never_done(rule, context.report)
     last = rule.steps[-1] if rule.steps else None
+    if last is not None and _is_remind_of_nothing(last, rule.steps[:-1]):
+        return  # which is reported
     if last is not None and last.verb not in _LAST and not _is_followed(context, rule, last):
         context.report.add(
             last.location, f"the last step is “{last.verb}”; a rule ends with {', '.join(sorted(_LAST))}"
@@ -89,9 +95,10 @@ def _is_followed(context: ValidationContext, rule: Rule, step: Step) -> bool:
 def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     before = [each for each in rule.steps if each.index < step.index]
     are_read = len(before) == step.index  # a step without a verb is none, which is reported
-    if step.verb is Verb.REMIND and are_read and not any(each.verb in _ASKING for each in before):
+    if _is_remind_of_nothing(step, before) and are_read:
         context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
-    if step.verb is Verb.HAND_OVER and step.say is None and set(rule.events) != {MESSAGE_RECEIVED}:
+    is_torn = any(context.report.has_fault_on(each.location) for each in rule.steps if each.index == step.index + 1)
+    if step.verb is Verb.HAND_OVER and step.say is None and set(rule.events) != {MESSAGE_RECEIVED} and not is_torn:
         location = context.loaded.key_location(rule.location.file, "steps", step.index, "hand_over")
         context.report.add(location, _WITHOUT_WORDS)
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition) | present_unless(step.unless))
@@ -104,6 +111,10 @@ def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     _check_answers(context, rule, step, scope)
     if step.record is not None:
         _check_writes(context, rule, step.record, scope, ("steps", step.index))
+
+
+def _is_remind_of_nothing(step: Step, before: Sequence[Step]) -> bool:
+    return step.verb is Verb.REMIND and not any(each.verb in _ASKING for each in before)
 
 
 def _check_end(context: ValidationContext, rule: Rule) -> None:
@@ -152,6 +163,9 @@ def _check_copies(context: ValidationContext, rule: Rule, step: Step) -> None:
         if isinstance(name, str) and name in outside - staff:
             sentence = f"copies are for members of staff, and “{name}” may be a person outside the house"
             context.report.add(location, sentence)
+        elif name in step.who and name:
+            written = f"{{team: {name.name}}}" if isinstance(name, Team) else f"“{name}”"
+            context.report.refuse(location, f"{written} gets the message itself, and needs no copy of it")
         else:
             check_each_addressee(context, rule, (name,), (location,))
 
@@ -218,6 +232,12 @@ def _check_vetoes(context: ValidationContext, rule: Rule, question: Question, pa
     """A veto overrules people who must agree, so another answer needs them to."""
     if any(answer.quorum is not Quorum.FIRST for answer in question.answers.values()):
         return
+    quorums = (context.location(rule, *path, name, "quorum") for name in question.answers)
+    written = (context.loaded.has(rule.location.file, *path, name, "quorum") for name in question.answers)
+    if any(
+        is_written and context.report.has_fault_on(where) for is_written, where in zip(written, quorums, strict=True)
+    ):
+        return  # it could not be read
     for answer in question.answers.values():
         if answer.veto:
             sentence = (
@@ -243,12 +263,18 @@ def _check_answer(
 def _check_quorum_number(
     context: ValidationContext, rule: Rule, question: Question, answer: AnswerAction, path: tuple[str | int, ...]
 ) -> None:
-    """Where people.yaml alone says who is asked, so many of them there are."""
+    """Where the event or people.yaml alone says who is asked, so many of them there are."""
+    if not isinstance(answer.quorum, int):
+        return
+    location = context.location(rule, *path, "quorum")
     asked = _staff_asked(context, rule, question)
-    if asked is not None and isinstance(answer.quorum, int) and answer.quorum > asked:
+    if asked is not None and answer.quorum > asked:
         people = "person is" if asked == 1 else "people are"
         sentence = f"only {asked} {people} asked here, so a quorum of {answer.quorum} is never reached"
-        context.report.add(context.location(rule, *path, "quorum"), sentence)
+        context.report.add(location, sentence)
+    elif _is_one_party(rule, question) and not context.report.has_fault_on(location):
+        sentence = f"“{question.who[0]}” is one person, so a quorum of {answer.quorum} is never reached"
+        context.report.refuse(location, sentence)
 
 
 def _staff_asked(context: ValidationContext, rule: Rule, question: Question) -> int | None:
@@ -265,6 +291,14 @@ def _staff_asked(context: ValidationContext, rule: Rule, question: Question) -> 
         else:
             return None
     return len(asked) or None
+
+
+def _is_one_party(rule: Rule, question: Question) -> bool:
+    """Whether one person alone is asked: the sender, or a party of which every event has one."""
+    if len(question.who) != 1 or not isinstance(who := question.who[0], str):
+        return False
+    found = [resolve((event,), who) for event in rule.events]
+    return who == SENDER or all(spec is not None and spec.type is FieldType.PARTY for spec in found)
 
 
 def _is_of_works(role: str) -> bool:
@@ -303,6 +337,8 @@ _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD, FieldType.LIST})
 
 
 def check_rule(context: ValidationContext, rule: Rule) -> None:
+    if rule.events and all(event in EVENTS for event in rule.events):
+        rule = _without_odd_events(context, rule)
     if rule.name.startswith(RESERVED_PREFIX):
         context.report.add(
             context.location(rule, "rule"), f"names that begin with “{RESERVED_PREFIX}” are the house's own"
@@ -312,6 +348,8 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     if not _check_events(context, rule):
         return
     _check_listing(context, rule)
+    _check_restarts(context, rule)
+    _check_every(context, rule)
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     check_condition(rule.condition, scope)
     check_contradictions(rule.condition, context.report)
@@ -355,6 +393,20 @@ _LINE = "line"
 """The field of a message with the number that it was written to."""
 
 
+def _without_odd_events(context: ValidationContext, rule: Rule) -> Rule:
+    """Reports an event beside others that has not what the rule is about, and leaves it out: it has nothing else."""
+    present = present_if(rule.condition)
+    odd: dict[str, str] = {}
+    for event in dict.fromkeys(rule.events):
+        lacks = (name for name in rule.about if resolve((event,), name) is None and resolve(rule.events, name))
+        if (name := next(lacks, None)) is not None and name not in present:
+            odd[event] = name
+    for event, name in odd.items():
+        sentence = f"{event} has no “{name}”, which the rule is about; write a rule of its own for this event"
+        context.report.add(context.location(rule, "on", rule.events.index(event)), sentence)
+    return replace(rule, events=tuple(each for each in rule.events if each not in odd)) if odd else rule
+
+
 _LIKE = 2
 """How many events are shown of those that begin in the same way."""
 
@@ -378,6 +430,40 @@ def _check_events(context: ValidationContext, rule: Rule) -> bool:
     return bool(rule.events) and all(event in EVENTS for event in rule.events)
 
 
+def _check_restarts(context: ValidationContext, rule: Rule) -> None:
+    """What a rule does not write cannot start it again."""
+    tree = context.loaded.trees.get(rule.location.file)
+    if rule.restarts is not None and tree is not None and not _writes(tree):
+        sentence = "no step of this rule writes, so nothing starts it again; take “restarts” out"
+        context.report.refuse(context.loaded.key_location(rule.location.file, "restarts"), sentence)
+
+
+def _writes(node: Node) -> bool:
+    """Whether “record” or a form stands anywhere in it."""
+    if isinstance(node, MappingNode):
+        return not node.nodes.keys().isdisjoint({"record", "form"}) or any(map(_writes, node.nodes.values()))
+    return isinstance(node, SequenceNode) and any(map(_writes, node.nodes))
+
+
+_FEWEST_DAYS = {
+    PeriodUnit.MONTH: (4, 17),
+    PeriodUnit.QUARTER: (12, 52),
+    PeriodUnit.YEAR: (52, 220),
+}
+"""Of each weekday, and of working days, so many are in every such period, also with public holidays and closures."""
+
+
+def _check_every(context: ValidationContext, rule: Rule) -> None:
+    """Every period has the day on which a recurring rule starts."""
+    every = rule.every
+    if every is None or every.period not in _FEWEST_DAYS or every.day is DayKind.DAY:
+        return
+    most = _FEWEST_DAYS[every.period][every.day is DayKind.WORKING_DAY]
+    if every.place > most:
+        sentence = f"not every {every.period} has so many {every.day}s; count to {most} or say “last {every.day}”"
+        context.report.refuse(context.location(rule, "every"), sentence)
+
+
 def _check_listing(context: ValidationContext, rule: Rule) -> None:
     if (listing := rule.listing) is None:
         return
@@ -391,6 +477,15 @@ def _check_listing(context: ValidationContext, rule: Rule) -> None:
     for other, location in named:
         if other and other not in context.book.rules:
             context.report.unknown(location, f"there is no rule “{other}” to list", other, context.book.rules)
+        elif other in context.book.rules and not _awaits(context.book.rules[other]):
+            sentence = f"“{other}” asks and hands over nothing, so it is never on this list"
+            context.report.refuse(location, sentence)
+
+
+def _awaits(rule: Rule) -> bool:
+    """Whether its chains wait for a person: an answer, or the end of what was handed over."""
+    verbs = {Verb.ASK, Verb.REMIND, Verb.COLLECT, Verb.HAND_OVER}
+    return any(step.verb in verbs for step in rule.steps) or not rule.steps
 
 
 def _check_subjects(context: ValidationContext, rule: Rule, scope: FieldScope) -> None:
@@ -417,6 +512,12 @@ def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
         sentence = f"no event “{until.event}” ends a chain"
         events = [each.event for each in rule.until if each.location == until.location]
         location = context.location(rule, *path, "on", events.index(until.event))
+        if _is_time(rule, until.event):
+            sentence = (
+                f"“{until.event}” is a time, and “until” names an event; what ends by time is a step with “give_up”"
+            )
+            context.report.add(location, sentence)
+            return
         context.report.unknown(location, sentence, until.event, endings, several=True)
         return
     if until.event in [each.event for each in _above(rule, until) if each.condition == ALWAYS]:
@@ -429,6 +530,15 @@ def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
     if until.tell is not None:
         check_addressees(context, rule, until.tell.who, *path, "tell")
     _check_same(context, rule, until, context.location(rule, *path, "same"))
+
+
+_DURATION = re.compile(r"[0-9]+ (?:working )?(?:minute|hour|day|week|month)s?(?: .*)?")
+
+
+def _is_time(rule: Rule, written: str) -> bool:
+    found = resolve(rule.events, written)
+    is_date = found is not None and found.type in (FieldType.DATE, FieldType.INSTANT)
+    return is_date or _DURATION.fullmatch(written) is not None
 
 
 def _above(rule: Rule, until: Until) -> Iterator[Until]:

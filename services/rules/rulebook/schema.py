@@ -34,8 +34,14 @@ from pydantic_core import CoreSchema, core_schema
 
 from services.rules.rulebook import model
 from services.rules.rulebook.codes import check_country, check_language, check_zone
-from services.rules.rulebook.faults import FaultReport, InvalidValue
-from services.rules.rulebook.meant_keys import NEARLY_A_KEY, nearest_key, with_keys_back, with_swallowed_keys
+from services.rules.rulebook.faults import FaultReport, InvalidValue, nearest_word
+from services.rules.rulebook.meant_keys import (
+    NEARLY_A_KEY,
+    nearest_key,
+    reason_for_no_key,
+    with_keys_back,
+    with_swallowed_keys,
+)
 from services.rules.rulebook.model import NOWHERE, Location
 from services.rules.rulebook.yaml_tree import ABSENT, Absent, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 
@@ -157,6 +163,9 @@ class Section(BaseModel):
         if len(lacking) > 1 and len(nodes.keys() & keys.known) == 1:  # it is only begun, which is one fault
             report.add(node.location, f"{label} needs {', '.join(f'“{key}”' for key in lacking)}")
             lacking = ()
+        if len(lacking) > 1 and nodes and nodes.keys().isdisjoint(keys.known | _right_keys(cls)):
+            cls.report_no_mapping(ScalarNode(node.location, "…", "…"), label, report)  # none of its keys is there
+            return dict(keys.absent)
         for key in lacking:
             report.add(node.location, f"{label} needs “{key}”")
         if nodes.keys() <= keys.known or cls.model_config["extra"] == "allow":
@@ -239,7 +248,11 @@ class Section(BaseModel):
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        report.unknown(node.keys[key], cls.no_such_key(key, label), key, _keys_of(cls).written)
+        written, sentence = _keys_of(cls).written, cls.no_such_key(key, label)
+        if nearest_word(key, written) is None and sentence == Section.no_such_key(key, label):
+            how = reason_for_no_key(key) or (f"there are {', '.join(written)}" if len(written) > 1 else "")
+            sentence = f"{sentence}; {how}" if how else sentence
+        report.unknown(node.keys[key], sentence, key, written)
 
     def report_faults(self, report: FaultReport) -> None:
         """Report what is wrong with several keys together."""
@@ -477,6 +490,8 @@ def word(words: type[Word], fallback: Word | None, *, later: Iterable[str] = (),
             return words(written)
         if written in later:
             raise InvalidValue(f"“{key}: {written}” comes later; write the rule without it for now")
+        if len(words) == 1:
+            raise InvalidValue(f"only “{next(iter(words))}” can stand here, and not “{written}”")
         raise InvalidValue(f"“{written}” is none of {', '.join(words)}", written, list(words))
 
     return value(read, fallback)

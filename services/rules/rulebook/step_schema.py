@@ -40,6 +40,7 @@ from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 
 _VERBS = tuple(Verb)
 _OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
+_OF_RULES = frozenset({"until", "about", "on_repeat", "on_change", "restarts", "owner", "why"})
 _SEVERAL = 2
 
 
@@ -73,7 +74,10 @@ class StepSection(Section):
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        if key == "if":
+        if key in _OF_RULES:
+            sentence = f"“{key}” belongs to the rule; begin it in the column of “steps”, without a dash"
+            report.add(node.keys[key], sentence)
+        elif key == "if":
             sentence = f"{label} has no “if”; “unless” skips it: write the opposite condition there"
             report.add(node.keys[key], sentence)
         elif key in _OF_ANSWERS:
@@ -241,12 +245,14 @@ class VerblessStep(StepSection):
         if isinstance(node, MappingNode):
             meant = {key: meant_key(key, list(Verb)) for key in node.nodes if key not in _step_keys()}
             unread = [key for key, verb in meant.items() if verb is None]
-            if not any(meant.values()) and not unread:
+            if not any(meant.values()) and not unread and not report.has_fault_on(node.location):
                 report.add(node.location, f"a step needs a verb: {', '.join(Verb)}")
             for key, verb in meant.items():
                 if verb is not None:
                     report.unknown(node.keys[key], cls.no_such_key(key, label), verb, (verb,))
-            for key in unread:
+            for key in [key for key in unread if key in _OF_RULES]:
+                cls.report_unknown_key(node, key, label, report)
+            for key in [key for key in unread if key not in _OF_RULES]:
                 verbs = f"; its verb is one of {', '.join(Verb)}" if not any(meant.values()) else ""
                 report.unknown(node.keys[key], f"{cls.no_such_key(key, label)}{verbs}", key, _step_keys())
         else:

@@ -82,7 +82,7 @@ def _typed_field_uses(context: ValidationContext) -> Iterator[TemplateUse]:
     """A form with a typed field needs the house's sentence for what does not fit."""
     for form in context.book.forms.values():
         for field in form.fields:
-            name = TYPED_FIELDS.get(field.kind)
+            name = None if context.lacks_built_in else TYPED_FIELDS.get(field.kind)
             if name is not None and not (field.choose or field.document):
                 location = context.loaded.location(form.location.file, "fields", field.name)
                 words = IN_A_CHAIN | FIELD_REFUSED.words
@@ -190,7 +190,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
         context.report.add(context.loaded.location(template.location.file, "template"), _no_template_name(template))
     for language, text in template.languages.items():
         _check_text(context, template, language, text)
-        if (meant := meant_language(language)) is not None:
+        if is_language(language) and (meant := meant_language(language)) is not None:
             where = context.loaded.key_location(template.location.file, "languages", language)
             context.report.unknown(where, f"“{language}” names no country", meant, (meant,))
     _check_known_anywhere(context, template)
@@ -225,7 +225,7 @@ def _check_text(context: ValidationContext, template: Template, language: str, t
         context.report.add(where, "“buttons” stands within the text here; begin it in the column of “body”")
         return
     for found in _ill_formed(text.body) if len(text.body) <= BODY_LENGTH else ():
-        context.report.add(context.loaded.place_in_text(location, found), _ill_formed_fault(found))
+        context.report.add(context.loaded.place_in_text(location, found), _ill_formed_fault(found, template.fields))
     for sentence, words in _body_faults(text.body):
         context.report.add(context.loaded.place_in_text(location, words) if words else location, sentence)
     for found, name in _foreign_parameters(context, template, text):
@@ -305,7 +305,12 @@ def _ill_formed(body: str) -> list[str]:
     return [found for found in _BRACES.findall(body) if not PARAMETER.fullmatch(found)]
 
 
-def _ill_formed_fault(found: str) -> str:
+def _ill_formed_fault(found: str, fields: Mapping[str, str]) -> str:
+    path = found.strip("${} ")
+    if found[0] == "{" and "." in path and "}" in found:
+        name = next((name for name, each in fields.items() if each == path), None)
+        how = f"write {{{name}}}" if name else f"name it under “fields”, like {path.replace('.', '_')}: {path}"
+        return f"“{found}” is no parameter: a text does not name fields themselves; {how}"
     if found[0] == "{" and found[-1] != "}" and len(found) > 1:
         return f"the brace of “{found}” is not closed; write {found}}}"
     if found[0] != "{" and len(found) > 1 and "{" not in found:
@@ -327,7 +332,7 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
         odd = _parameters(text) ^ _parameters(model) if is_well_formed else frozenset()
         if odd and not _has_foreign_parameters(context, template):
             location = _location(context, template, language, "body")
-            context.report.add(location, f"“{language}” and “{first}” differ in {_braced(odd)}")
+            context.report.add(location, _other_parameters(language, _parameters(text), first, _parameters(model)))
         if max(len(text.buttons), len(model.buttons)) > BUTTONS:
             continue  # there are too many, which is reported
         if all(_reads_buttons(context, template, code) for code in (first, language)) and list(text.buttons) != list(
@@ -335,6 +340,15 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
         ):
             location = _location(context, template, language, "buttons")
             context.report.add(location, f"“{language}” and “{first}” {_other_buttons(text, model)}")
+
+
+def _other_parameters(language: str, own: frozenset[str], first: str, others: frozenset[str]) -> str:
+    """How the parameters of a language differ from those of the first."""
+    if own and not others - own:
+        return f"“{language}” says {_braced(own - others)}, and “{first}” does not; say it in both or in neither"
+    if not own - others:
+        return f"“{language}” does not say {_braced(others - own)}, which “{first}” says"
+    return f"“{language}” says {_braced(own - others)} where “{first}” says {_braced(others - own)}"
 
 
 def _other_buttons(text: TemplateText, model: TemplateText) -> str:
@@ -536,6 +550,8 @@ def _has_buttons(context: ValidationContext, use: TemplateUse, template: Templat
     """Whether it offers what the rule has answers to; True where either could not be read, which is reported."""
     code, offered = next(((code, tuple(text.buttons)) for code, text in template.languages.items()), ("", ()))
     if not template.languages or len(offered) > BUTTONS or not _reads_buttons(context, template, code) or use.is_unread:
+        return True
+    if len(use.buttons) > BUTTONS or not context.loaded.is_mapping(template.location.file, "languages", code):
         return True
     if use.location.file in context.report.repeating:
         return True

@@ -274,6 +274,14 @@ def read_after(node: Node) -> model.After:
 _ANY_AT: Final = model.At("")
 _SIGNS: Mapping[str, int] = {"before": -1, "after": 1}
 _ORDINAL = re.compile(r"(\d{1,4})(?:st|[nr]d|th)")
+_PLACES = dict(
+    zip(
+        ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
+        ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th"),
+        strict=True,
+    )
+)
+"""Places in words, and as they are written here."""
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:T.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 
@@ -282,6 +290,8 @@ def read_at(node: Node) -> model.At:
     """``respond_by``, ``5 working days before new_due``, ``09:00 on the 2nd working day before new_due``."""
     written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    if (place := next((word for word in words if word in _PLACES), None)) is not None:
+        raise InvalidValue(f"“{place}” is written with a figure; write “{written.replace(place, _PLACES[place], 1)}”")
     _refuse_no_date(words, written)
     _refuse_other_grammars(words, written)
     match words:
@@ -419,6 +429,8 @@ def read_every(node: Node) -> model.Every:
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
     if "and" in words or "," in written:
         raise InvalidValue(f"“{written}” is more than one time; write a rule for each")
+    if (meant := _meant_every(words)) is not None:
+        raise InvalidValue(f"“{written}” is no recurring time, {_LIKE}; write “{meant}”")
     match words:
         case ["every", *more] if more:
             raise InvalidValue(f"“{written}” has a word too many; write “{' '.join(more)}”")
@@ -433,6 +445,42 @@ def read_every(node: Node) -> model.Every:
         case _:
             _parse_period(words, written)
             raise InvalidValue(f"“{written}” needs a clock time; write “{written} at 09:00”")
+
+
+_DAYS_ELSEWHERE = (
+    ("mondays", "mon", "montag", "montags", "lundi", "lunes", "lunedì", "maandag"),
+    ("tuesdays", "tue", "dienstag", "dienstags", "mardi", "martes", "martedì", "dinsdag"),
+    ("wednesdays", "wed", "mittwoch", "mittwochs", "mercredi", "miércoles", "mercoledì", "woensdag"),
+    ("thursdays", "thu", "donnerstag", "donnerstags", "jeudi", "jueves", "giovedì", "donderdag"),
+    ("fridays", "fri", "freitag", "freitags", "vendredi", "viernes", "venerdì", "vrijdag"),
+    ("saturdays", "sat", "samstag", "samstags", "samedi", "sábado", "sabato", "zaterdag"),
+    ("sundays", "sun", "sonntag", "sonntags", "dimanche", "domingo", "domenica", "zondag"),
+)
+_MEANT_DAYS: Mapping[str, str] = {
+    **{name: day for day, names in zip(model.DayKind, _DAYS_ELSEWHERE, strict=False) for name in names},
+    **dict.fromkeys(("daily", "täglich", "weekday", "weekdays", "workday", "workdays"), "working day"),
+    **dict.fromkeys(("week", "weekly", "wöchentlich"), "monday"),
+    **dict.fromkeys(("month", "monthly", "monatlich"), "1st working day of the month"),
+    **dict.fromkeys(("quarter", "quarterly"), "1st working day of the quarter"),
+}
+"""Names of days and periods as authors write them, and as they are written here."""
+_CRON = re.compile(r"[0-9*/,-]+")
+_FIELDS_OF_CRON = 5
+
+
+def _meant_every(words: list[str]) -> str | None:
+    """The recurring time that was meant by words of another language, by a period alone, or by signs of cron."""
+    if len(words) == _FIELDS_OF_CRON and all(map(_CRON.fullmatch, words)):
+        minute, hour, day = words[0], words[1], words[4]
+        clock = f"{int(hour):02}:{int(minute):02}" if hour.isdecimal() and minute.isdecimal() else "09:00"
+        number = int(day) - 1 if day in "1234567" else None
+        return f"{'working day' if number is None else tuple(model.DayKind)[number]} at {clock}"
+    named = words[1:] if words and words[0] == "every" else words
+    day = _MEANT_DAYS.get(named[0].casefold()) if named else None
+    rest = [word for word in named[1:] if word.casefold() not in ("at", "um", "à", "a", "om", "alle")]
+    if day is None or len(rest) > 1:
+        return None
+    return f"{day} at {rest[0] if rest and _CLOCK.fullmatch(rest[0]) else '09:00'}"
 
 
 def _parse_period(words: list[str], written: str) -> tuple[model.PeriodUnit, model.DayKind, int]:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from services.rules.rulebook.addressee_validation import check_team
+from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
 from services.rules.rulebook.loader import read_rulebook
@@ -29,6 +30,7 @@ from services.rules.rulebook.template_validation import (
     check_languages,
     check_template,
     check_use,
+    uses_of,
 )
 from services.rules.rulebook.validation_context import ValidationContext, forms_of_step
 from shared.contracts.errors import Misconfigured
@@ -65,7 +67,7 @@ def validate(files: Mapping[str, str]) -> Validation:
     for use in built_in_uses(context):
         check_use(context, use)
     unread, unread_templates = (frozenset(map(stem, loaded.unread(kind))) for kind in (RULE, TEMPLATE))
-    faults, notes = tuple(loaded.report.sorted()), (*size_notes(context), *marketing_notes(context))
+    faults, notes = tuple(loaded.report.sorted()), (*size_notes(context), *marketing_notes(context), *_unused(context))
     return Validation(context.book, faults, notes, unread, unread_templates, context.reads_people)
 
 
@@ -92,6 +94,23 @@ def _check_forms(context: ValidationContext) -> None:
             for name in forms_of_step(step):
                 if name in context.book.forms:
                     check_defaults(context, rule, step, context.book.forms[name])
+
+
+def _unused(context: ValidationContext) -> Iterator[FileFault]:
+    """A note of each template and form that nothing names: it is never sent, and may be meant under another name."""
+    book = context.book
+    steps = [step for rule in book.rules.values() for step in rule.steps]
+    forms = {name for step in steps for name in forms_of_step(step)}
+    said = {use.template for rule in book.rules.values() for use in uses_of(context, rule)} | BUILT_IN_TEMPLATES.keys()
+    said |= {name for form in book.forms.values() for name in (form.welcome, form.confirm, form.done)}
+    said |= {template.fallback for template in book.templates.values() if template.fallback}
+    said |= set(TYPED_FIELDS.values())
+    for name, template in book.templates.items():
+        if name not in said and template.name not in said:
+            yield FileFault(template.location, f"no rule says “{name}”, so it is never sent")
+    for name, form in book.forms.items():
+        if name not in forms and form.name not in forms:
+            yield FileFault(form.location, f"no rule collects “{name}”, so nothing asks its questions")
 
 
 # ------------------------------------------------------------------ the publisher's people and calendar

@@ -27,10 +27,13 @@ class LoadedFiles:
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def place_in_text(self, text: Location, words: str) -> Location:
-        """The place of these words where the text is written on the lines below its key; else the place of the text."""
+        """The place of these words, on the line of the text's key or on those below; else the place of the text."""
         lines = self.texts.get(text.file, "").splitlines()
-        if text.line > len(lines) or not lines[text.line - 1][text.column - 1 :].startswith((">", "|")):
+        if text.line > len(lines):
             return text
+        if not lines[text.line - 1][text.column - 1 :].startswith((">", "|")):
+            at = lines[text.line - 1].find(words, text.column - 1) if words else -1
+            return text if at < 0 else Location(text.file, text.line, at + 1)
         indent = _indent(lines[text.line - 1])
         for number in range(text.line, len(lines)):
             if lines[number].strip() and _indent(lines[number]) <= indent:

@@ -58,7 +58,9 @@ def check_write(
     _check_event(context, rule, record, known, location)
     missing = known.needs.keys() - record.values.keys()
     meant = {nearest_word(name, missing) for name in record.values.keys() - known.allowed.keys()}
-    for name in missing - meant:
+    beside = {name for name in missing if context.loaded.has(rule.location.file, *path, name)}
+    has_other = bool(record.values.keys() - known.allowed.keys() - meant)  # its fault says that it is not taken
+    for name in missing - meant - beside if not has_other else ():
         context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
     for name, value in record.values.items():
         if name in known.allowed:
@@ -66,6 +68,13 @@ def check_write(
         else:
             where = context.loaded.key_location(rule.location.file, *path, "with", name)
             context.report.unknown(where, f"“{record.operation}” takes no “{name}”", name, known.allowed)
+
+
+def _meant_field(written: str, scope: FieldScope) -> str | None:
+    """The field that a text with its name was meant for, perhaps between braces."""
+    path = written.strip("${} ")
+    is_name = path != written or "." in path or "_" in path
+    return path if is_name and resolve(scope.events, path, scope.started_by) is not None else None
 
 
 def _check_event(
@@ -81,5 +90,8 @@ def _check_event(
 def _check_value(spec: FieldSpec, value: LiteralValue | Field, location: Location, scope: FieldScope) -> None:
     if isinstance(value, Field):
         scope.require(value.name, value.location, "a write leans on it")
+    elif isinstance(value, str) and not spec.values and (path := _meant_field(value, scope)) is not None:
+        sentence = f"“{value}” would be written as these words; for the field write {{field: {path}}}"
+        scope.report.refuse(location, sentence)
     else:
         check_literal(value, spec.type, spec, location, scope.report)

@@ -383,7 +383,11 @@ _LANGUAGE = re.compile("[a-z]{2}(_[A-Z]{2})?")
 def _colon_in_part(text: FileText, number: int, begun: int, part: str, colon: int) -> Mistake:
     """A comma is missing before a key, or the text has a colon in it."""
     word = re.search(r"[\w.]+$", part[:colon])
-    if word is not None and word.start() > 0 and (word[0] in KEYS or _LANGUAGE.fullmatch(word[0])):
+    if (
+        word is not None
+        and word.start() > 0
+        and (word[0] in KEYS or _LANGUAGE.fullmatch(word[0]) or _is_key_elsewhere(text, number, word[0]))
+    ):
         column = begun + len(part[: word.start()].rstrip())
         sentence = f"a comma is missing before “{word[0]}”"
         return Mistake(number + 1, column + 1, sentence, text.with_insertion(number, column, ","))
@@ -396,6 +400,12 @@ def _colon_in_part(text: FileText, number: int, begun: int, part: str, colon: in
     sentence = f'a text with a colon and a space in it stands in quotes: "{shortened(part)}"'
     mended = text.with_range_in_quotes(number, begun, begun + len(part))
     return Mistake(number + 1, begun + colon + 1, sentence, mended)
+
+
+def _is_key_elsewhere(text: FileText, number: int, word: str) -> bool:
+    """Whether the word is a key on another line of the file, as buttons are in each language."""
+    found = re.compile(rf"(?:^[ ]*|[{{,][ ]*){re.escape(word)}: ")
+    return any(found.search(bare) for at, bare in enumerate(text.lines()) if at != number)
 
 
 def _end_of_text(bare: str, end: int) -> int:

@@ -92,7 +92,7 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
     bare = bare_line(lines, number)
     if (tight := _TIGHT_COLON.match(bare)) is not None and tight["key"] in KEYS:
         at = tight.start("colon")
-        name, rest = tight["key"], shortened(bare[at + 1 :])
+        name, rest = tight["key"], shortened(_without_comment(bare[at + 1 :]))
         if tight["colon"] == "：":
             return Mistake(number + 1, at + 1, f"“：” is no colon; write {name}: {rest}", _colon(text, number, at, 1))
         mended = text.with_insertion(number, at + 1, " ")
@@ -102,7 +102,7 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
         return None
     if not _begins_a_line_of_keys(lines, number):
         return None
-    name, rest, at = found["key"], shortened(found["rest"]), found.end("key")
+    name, rest, at = found["key"], shortened(_without_comment(found["rest"])), found.end("key")
     sign = found["sign"].strip()
     if sign:
         sentence = f"“{sign}” does not follow a key; write {name}: {rest}"
@@ -206,8 +206,18 @@ def _bad_colon(text: FileText, lines: list[str], number: int) -> Mistake | None:
     return None
 
 
+def _without_comment(text: str) -> str:
+    return re.sub(r"\s+#.*$", "", text)
+
+
+_DASHES_BETWEEN = re.compile(r"-[ ]+[\w.]+(?:[ ]+-[ ]+[\w.]+)*")
+
+
 def _in_quotes(line: TextLine, first: str) -> str:
     shown = f"{line.key}: " if line.key else "- "
+    if line.key and _DASHES_BETWEEN.fullmatch(line.value):
+        listed = ", ".join(re.split(r"[ -]+", line.value.lstrip("- ")))
+        return f"a list on one line stands in brackets: {shown}[{listed}]"
     quote = "'" if '"' in line.value else '"'
     return f"a text that begins with “{first}” stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
 

@@ -394,6 +394,8 @@ class _Search:
         if not line.dashes and (above := self._key_above(like)) is not None and above not in _LISTS and like.key:
             sentence = f"“{above}” is no list, and “{written}” below “- {other}” has no dash; take the dash away"
             return Mistake(like.number + 1, like.indent + 1, sentence)
+        if line.dashes and (item := self._item_above(line)) is not None:
+            return self._indented(line, item.indent, f"“- {written}”", item)
         if line.dashes:
             above = self._key_above(like)
             mend = f"“{above}” is a list: begin “{other}” with a dash too" if above in _LISTS else "take the dash away"
@@ -401,6 +403,16 @@ class _Search:
             return Mistake(number + 1, line.indent + 1, sentence)
         sentence = f"“{written}” stands among the items of a list, like “- {other}” above it"
         return Mistake(number + 1, line.indent + 1, sentence + "; begin it with a dash, or indent it otherwise")
+
+    def _item_above(self, line: TextLine) -> TextLine | None:
+        """The nearest item of a list that is indented more, above which no line is indented less."""
+        for number in range(line.number - 1, -1, -1):
+            above = read_line(self.lines, number)
+            if self._is_structure(number) and above.indent <= line.indent:
+                return None
+            if self._is_structure(number) and above.dashes:
+                return above
+        return None
 
     def _key_above(self, line: TextLine) -> str | None:
         """The key that the line and its siblings belong to."""

@@ -54,6 +54,8 @@ class StoryValidation:
         self.lines: list[tuple[str, Location]] = []
         """The numbers that are named, each with its place."""
         self._unread_rules = validation.unread_rules
+        self._is_of_no_rule = False
+        """Whether the rule of the story that is being checked is not there, so that what it says is not known."""
         self._templates = validation.rulebook.templates.keys() | validation.unread_templates
         self._faulty = {
             suffix
@@ -61,12 +63,15 @@ class StoryValidation:
             for suffix in (RULE, TEMPLATE, FORM)
             if fault.location.file.endswith(suffix)
         }
+        if validation.unread_rules:
+            self._faulty.add(RULE)
         if self._templates.isdisjoint(BUILT_IN_TEMPLATES):
             self._faulty.add(TEMPLATE)
         if names_missing_form(validation.rulebook, validation.rulebook.forms):
             self._faulty.add(FORM)
 
     def check(self, story: Story) -> None:
+        self._is_of_no_rule = story.rule not in self._book.rules
         named = _contacts_of_events(story)
         for contact, person in story.people.items():
             for absent in person.stands_in_for:
@@ -99,7 +104,8 @@ class StoryValidation:
         self, story: Story, contact: ContactId, location: Location, named: frozenset[ContactId] = frozenset()
     ) -> None:
         """The contact is among the people of the story, or among those whom its events name."""
-        if not isinstance(story.written.get("people"), MappingNode):
+        people = story.written.get("people")
+        if not isinstance(people, MappingNode) or any(map(self._report.has_fault_on, people.places)):
             return  # the people could not be read, which is reported
         if contact and contact not in story.people and contact not in named:
             people = map(str, story.people)
@@ -211,7 +217,7 @@ class StoryValidation:
             if not (FORM in self._faulty and "." in name):
                 known = self._templates | self._sent_templates
                 self._report.unknown(location, f"there is no template “{name}”", name, known)
-        elif not self._faulty & {RULE, FORM}:
+        elif not self._faulty & {RULE, FORM} and not self._is_of_no_rule:
             self._report.add(location, f"no rule says “{name}”, so it is never sent")
 
     def _check_language(self, effect: ExpectedEffect) -> None:

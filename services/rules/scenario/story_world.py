@@ -6,6 +6,7 @@ Events are the golden events of the contracts, with the story's values and peopl
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -34,6 +35,7 @@ from shared.contracts.consonance import (
     WorkObserved,
 )
 from shared.contracts.envelope import EventData
+from shared.contracts.errors import Misconfigured
 from shared.contracts.golden import golden
 from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive_id, person_id_of_contact
 from shared.contracts.values import convert, describe_error, to_builtins
@@ -275,7 +277,8 @@ def refuse_fact(path: str, value: object, book: Rulebook, now: datetime) -> None
     """Raises UnplayableStep where no work, rights record or person can have this value."""
     facts = Facts(TENANT)
     facts.set_work(WorkFacts(state=convert(WorkObserved, golden_data(WorkObserved.kind))))
-    StoryFacts(StoryPeople(book, {}, {}, ()), facts).set_facts({path: value}, now)
+    with suppress(Misconfigured):  # the house has no working day, which is reported
+        StoryFacts(StoryPeople(book, {}, {}, ()), facts).set_facts({path: value}, now)
 
 
 @dataclass(slots=True)
