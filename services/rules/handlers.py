@@ -207,12 +207,17 @@ class RulesHandlers:
         await self._save(tx, facts, work)
 
     async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
-        """Run what is due of these chains, each by the facts of now."""
+        """Run what is due of these chains, each by the facts of now.
+
+        Other chains that hold messages for the same people are loaded beside them. They are run when they are given,
+        with the chains of all of their people.
+        """
+        due = frozenset(chains)
         force = await self.rollout.in_force(tx.connection)
         staff = {person for book in force.rulebooks for person in staff_ids(book, self.tenant)}
-        facts = await self._load_facts(tx, RequiredFacts(chains=set(chains), people=staff))
+        facts = await self._load_facts(tx, RequiredFacts(chains=set(due), people=staff))
         work = self._begin(force)
-        for chain_id in [*facts.chains]:
+        for chain_id in [one for one in facts.chains if one in due]:
             chain = facts.chains[chain_id]  # an earlier one may have released its messages
             if not _is_due(chain, facts, tx.now):
                 continue

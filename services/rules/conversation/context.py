@@ -159,7 +159,7 @@ class DecisionContext:
 
     ``rulebook_at`` gives the rulebook of a revision: a chain keeps the steps it started with. ``drafted`` are the
     messages this decision made, held ones included. ``written_at`` is when the person has written whose message this
-    is about.
+    is about. ``due_chain`` is the chain that is due, where no event is decided.
     """
 
     facts: Facts
@@ -170,6 +170,7 @@ class DecisionContext:
     cause: str = ""
     traceparent: str | None = None
     written_at: datetime | None = None
+    due_chain: ChainId | None = None
     effects: list[Effect] = field(default_factory=list)
     reasons: list[GivenReason] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)

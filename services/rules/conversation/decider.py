@@ -103,10 +103,12 @@ class Decider:
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
         """Run everything of a chain that is due by ``now``, by the facts of now.
 
-        Messages that other chains hold for the same people leave together with its own.
+        Messages that other chains hold for the same people leave together with its own. What those chains hold for
+        further people leaves when they are due themselves, gathered from all chains of these people.
         """
         occurrence = f"{chain.chain_id}@{chain.next_due.isoformat() if chain.next_due else ''}"
         context = self._context(facts, now, occurrence, chain.traceparent)
+        context.due_chain = chain.chain_id
         context.add_reason(Reason.STEP_DUE, chain)
         context.facts.chains.setdefault(chain.chain_id, chain)
         others = [one for one in release_together(context, chain) if one != chain.chain_id]

@@ -159,7 +159,13 @@ class HeldMessage:
 
 
 def release_messages(context: DecisionContext, chain: Chain) -> Chain:
-    """Request the held messages of one chain whose time has come."""
+    """Request the held messages of one chain whose time has come.
+
+    Where limits.yaml has caps or a digest, only when the chain itself is due (``release_together`` comes first then).
+    An event about it at that moment, or its turn beside another chain, leaves them held.
+    """
+    if _gathers(context) and context.due_chain != chain.chain_id:
+        return chain
     for held in chain.messages:
         message = chain.message(held.message_id) or held  # an earlier one may have ended the chain
         if is_released(context, chain, message):
@@ -172,11 +178,14 @@ def release_together(context: DecisionContext, chain: Chain) -> Sequence[ChainId
 
     Without caps and digests each chain releases its own.
     """
-    tenant = context.rulebook.tenant
-    if not tenant.caps and tenant.digest is None:
+    if not _gathers(context):
         return ()
     people = dict.fromkeys(m.person_id for m in chain.messages if is_released(context, chain, m))
     return tuple(dict.fromkeys(changed for person in people for changed in _release_to(context, person)))
+
+
+def _gathers(context: DecisionContext) -> bool:
+    return bool(context.rulebook.tenant.caps) or context.rulebook.tenant.digest is not None
 
 
 def is_released(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:

@@ -37,12 +37,16 @@ def story(people: str, *steps: str, rule: str = "rights-approval") -> Story:
     return stories[0]
 
 
-def faults_of_rule(rule: str, templates: Mapping[str, str], people: str, *steps: str) -> list[str]:
-    """The faults of a story for a rule beside the house of this repository; ``templates`` are texts by name."""
+def faults_of_rule(rule: str, templates: Mapping[str, str], people: str, *steps: str, limits: str = "") -> list[str]:
+    """The faults of a story for a rule beside the house of this repository; ``templates`` are texts by name.
+
+    ``limits`` are further lines of limits.yaml.
+    """
     files = {name: text for name, text in read_folder(FOLDER).items() if not name.endswith((RULE, STORIES))}
     name = rule.partition("\n")[0].removeprefix("rule: ")
     lines = "\n".join(f"    {line}" for line in people.splitlines())
     files[f"{name}{RULE}"] = rule
+    files["limits.yaml"] += limits
     files.update({f"{each}.template.yaml": text for each, text in templates.items()})
     files[f"{name}{STORIES}"] = HEAD.format(people=lines, play="\n".join(f"    - {step}" for step in steps))
     checked = check_files(files)

@@ -16,7 +16,7 @@ from shared.contracts.ids import ContactId, PersonId, RuleId, person_id_of_conta
 from shared.contracts.messages import MessageDropped, SendMessage
 from shared.contracts.values import decode, encode
 from tests.services.rules.delayed_dispatcher import DelayedStory
-from tests.services.rules.stories import own_rulebook, story
+from tests.services.rules.stories import faults_of_rule, own_rulebook, story, template_text
 
 PEOPLE = """\
 830: {roles: [designer], country: GB}
@@ -152,6 +152,38 @@ def test_tells_that_wait_become_one_message_and_each_is_shown_on_demand() -> Non
         "expect: nothing",
     )
     assert faults(limited(digest=Severity.INFO), *moves) == []
+
+
+BLOCK_RULE = """\
+rule: block-told
+owner: production
+why: {en: You work on this title., fr: Vous travaillez sur ce titre.}
+on: work.blocked
+about: block_id
+steps:
+  - tell: [owner, escalation_1]
+    say: block_news
+"""
+
+
+def blocked(number: int, owner: int, lead: int) -> str:
+    parties = f"owner: {owner}, escalation: [{{contact_id: {lead}, role: escalation_1}}]"
+    return f"{{event: work.blocked, with: {{block_id: B-{number}, severity: info, {parties}}}}}"
+
+
+def test_people_who_share_other_chains_than_the_first_to_be_due_get_a_digest_too() -> None:
+    """The first two share 801, the last two share 22; the release for 801 must not send to 22 one by one."""
+    moves = (
+        NIGHT,
+        blocked(1, owner=801, lead=830),
+        blocked(2, owner=801, lead=22),
+        blocked(3, owner=61, lead=22),
+        MORNING,
+        "expect: [{tell: 801, say: digest}, {tell: 22, say: digest}, {tell: 830, say: block_news}, "
+        "{tell: 61, say: block_news}, {end: done}, {end: done}, {end: done}]",
+    )
+    texts = {"block_news": template_text("block_news", "News of “{title}”, {person}. It is held up now.")}
+    assert faults_of_rule(BLOCK_RULE, texts, PEOPLE, *moves, limits="digest: info\n") == []
 
 
 def test_one_tell_goes_as_itself_and_a_question_never_in_a_digest() -> None:
