@@ -250,7 +250,10 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def print_line(screen: Console, line: str, style: str = "") -> None:
-    """One that is too long goes on below its own indent."""
+    """One that is too long for a terminal, or for COLUMNS, goes on below its own indent; to a file it goes whole."""
+    if not screen.is_terminal and "COLUMNS" not in os.environ:
+        screen.print(Text(line, style), soft_wrap=True)
+        return
     text = line.lstrip(" ")
     screen.print(Padding(Text(text, style, overflow="fold"), (0, 0, 0, len(line) - len(text)), expand=False))
 

@@ -32,6 +32,10 @@ _SAFE_FIELDS = (
 """Fields of events that say nothing about who a person is or what they wrote."""
 
 
+HELD_UNTIL, NEXT_DUE = "message held until", "next due"
+"""Entries that lie ahead."""
+
+
 class IdKind(StrEnum):
     PERSON = "person"
     CHAIN = "chain"
@@ -119,8 +123,9 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
     chain_ids = [chain.chain_id for chain, _ in chains]
     correlation = next((chain.correlation for chain, _ in chains if chain.correlation), known_as)
     correlation = known_as if kind is IdKind.PERSON else correlation
+    digests = {message.digest for chain, _ in chains for message in chain.messages if message.digest is not None}
     rows = await pool.fetch(
-        QUERIES.messages, tenant, [known_as], chain_ids, ids if kind is IdKind.PERSON else [], correlation
+        QUERIES.messages, tenant, [known_as, *digests], chain_ids, ids if kind is IdKind.PERSON else [], correlation
     )
     pauses = await pool.fetch(QUERIES.rule_pauses, tenant) if chains else []
     entries += [entry for chain, _ in chains for entry in _pause_entries(chain, pauses)]
@@ -202,11 +207,11 @@ def chain_entries(chain: Chain, changed_at: datetime) -> Iterator[Entry]:
     for message in chain.messages:
         if message.held_until is not None and message.requested_at is None:
             detail = f"{message.say} to {message.person_id}, {message.delivery}"
-            yield Entry(message.held_until, "rules.chains", "message held until", detail, message.message_id)
+            yield Entry(message.held_until, "rules.chains", HELD_UNTIL, detail, message.message_id)
     if chain.ended is not None:
         yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about, stage=EntryStage.ENDED)
     elif chain.next_due is not None:
-        yield Entry(chain.next_due, "rules.chains", "next due", f"state {chain.state}", about)
+        yield Entry(chain.next_due, "rules.chains", NEXT_DUE, f"state {chain.state}", about)
 
 
 def pauses_of(chain: Chain, pauses: Sequence[Any]) -> list[Any]:

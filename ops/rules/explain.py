@@ -18,7 +18,7 @@ from ops.command_line import (
 from ops.database import operator_pool
 from ops.rules.history import QUERIES, History
 from ops.rules.output import ReportFormat, format_option
-from ops.timeline import Entry, IdKind, kind_of, life_of, read_event, with_contacts
+from ops.timeline import HELD_UNTIL, NEXT_DUE, Entry, EntryStage, IdKind, kind_of, life_of, read_event, with_contacts
 from ops.topic_reader import TopicScan
 from services.rules.analysis.explain import Explanation, WhyNot, coming_steps, explain, why_not_by_facts_of_now
 from services.rules.analysis.replay import Replayer
@@ -26,6 +26,7 @@ from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
 from shared.contracts.consonance import short_name
 from shared.contracts.envelope import Event
+from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import MessageId
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.contracts.values import decode
@@ -88,6 +89,10 @@ def explain_command(
 
 async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
     kind, given = await kind_of(pool, settings.tenant, thing)
+    if kind is IdKind.PERSON:
+        raise Misconfigured(
+            thing, f"it is a person: name an event, a chain or a message; stet trace {thing} lists theirs"
+        )
     history = History(pool, settings.tenant)
     chain_id = given if kind is IdKind.CHAIN else None
     if kind is IdKind.MESSAGE:
@@ -169,13 +174,20 @@ def _lines(found: Found) -> Iterator[str]:
         yield f"({found.missing} earlier decisions cannot be explained: what they were made from is kept no longer)"
     if found.entries:
         yield "So far:"
-        yield from (
-            f"  {entry.at:%Y-%m-%d %H:%M}Z  {entry.what}{f': {entry.detail}' if entry.detail else ''}"
-            for entry in found.entries
-            if entry.what != "next due"
-        )
+        yield from _time_line(found.entries)
         yield "What comes next:" if found.coming else "Nothing comes next by time alone."
         yield from (f"  {line}" for line in found.coming)
+
+
+def _time_line(entries: Sequence[Entry]) -> Iterator[str]:
+    """What lies ahead stands below “What comes next”. An attempt or a report says of which message or write it is."""
+    queued = {entry.about: entry.detail.partition(" by ")[0] for entry in entries if entry.stage is EntryStage.QUEUED}
+    for entry in entries:
+        if entry.what in (NEXT_DUE, HELD_UNTIL):
+            continue
+        of = entry.stage in (EntryStage.ATTEMPTED, EntryStage.REPORTED) and queued.get(entry.about)
+        what = f"{entry.what} ({of})" if of else entry.what
+        yield f"  {entry.at:%Y-%m-%d %H:%M}Z  {what}{f': {entry.detail}' if entry.detail else ''}"
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:

@@ -20,6 +20,7 @@ from shared.contracts.values import decode
 from shared.runtime.postgres import Pool, load_queries
 
 QUERIES = load_queries(__file__, "history.sql")
+_OWN_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN = re.compile(r"(\d+)([dhw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -59,12 +60,13 @@ class History:
         return [decode(DecisionInputs, row["document"]) for row in rows]
 
     async def inputs_about(self, event: str) -> list[DecisionInputs]:
-        """Those of the decision on an event."""
-        return await self.inputs_naming(event, [event])
+        """Those of the decision on an event; without any, those that name a chain that is kept no longer."""
+        found = await self.inputs_naming("", [event])
+        return found or (await self.inputs_naming(event) if _OWN_ID.fullmatch(event) else [])
 
-    async def inputs_naming(self, chain_or_event: str, events: Sequence[str] = ()) -> list[DecisionInputs]:
-        """Those that name a chain or an event anywhere, or are about one of these events."""
-        rows = await self.pool.fetch(QUERIES.inputs_naming, self.tenant, chain_or_event, list(events))
+    async def inputs_naming(self, chain: str, events: Sequence[str] = ()) -> list[DecisionInputs]:
+        """Those that name a chain anywhere ("" for none), or are about one of these events."""
+        rows = await self.pool.fetch(QUERIES.inputs_naming, self.tenant, chain, list(events))
         return [decode(DecisionInputs, row["document"]) for row in rows]
 
     async def load_for(self, inputs: Iterable[DecisionInputs]) -> None:

@@ -27,9 +27,9 @@ from rules.people p left join rules.consent c on c.tenant = p.tenant and c.perso
 where p.tenant = $1;
 
 -- name: inputs_naming
--- What the decisions that read or began a chain were made from, the oldest first.
+-- What the decisions that read or began a chain ('' for none) were made from, the oldest first.
 select document from rules.decision_inputs
-where tenant = $1 and (position(convert_to($2, 'UTF8') in document) > 0 or about = any ($3::text[]))
+where tenant = $1 and ($2 <> '' and position(convert_to($2, 'UTF8') in document) > 0 or about = any ($3::text[]))
 order by decided_at, recorded_at, about limit 200;
 
 -- name: chain_of_message

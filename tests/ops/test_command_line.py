@@ -235,3 +235,10 @@ def test_what_is_logged_stands_between_no_lines_of_output(capsys: pytest.Capture
     assert printed.out == ""
     assert "kafka.connected" not in printed.err
     assert "secret.refused" in printed.err
+
+
+def test_a_long_line_to_a_file_stays_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    line = "  " + "word " * 60 + "end"
+    print_lines([line])
+    assert capsys.readouterr().out == f"{line}\n"

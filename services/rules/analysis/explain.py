@@ -1,5 +1,6 @@
 """Explains a recorded decision: event, conditions with their values, who was chosen or left out, what comes next."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +32,7 @@ from services.rules.rulebook.model import (
 )
 from shared.contracts import consonance
 from shared.contracts.envelope import Event, parse_event
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import ChainId, PersonId
 from shared.contracts.whatsapp import MessageReceived
 
 EXCLUSIONS: Mapping[str, str] = {
@@ -42,7 +43,7 @@ EXCLUSIONS: Mapping[str, str] = {
     ExclusionReason.UNKNOWN_ROLE: "nobody has this role: not the event, not the work, not people.yaml",
     ExclusionReason.UNKNOWN_PERSON: "Consonance has sent no contact for this person",
     ExclusionReason.ERASED: "the person’s data was erased",
-    ExclusionReason.ABSENT: "the person is away, and another one stands in or nobody does",
+    ExclusionReason.ABSENT: "the person is away",
     ExclusionReason.WRONG_PERSON: "the number is not theirs, as who has it wrote",
     ExclusionReason.CAPPED: "their cap leaves no room for the message within “send_within”",
     ExclusionReason.WAITING: "their cap leaves no room for the message now: it waits",
@@ -143,7 +144,7 @@ class Explanation:
 
 _SHOWN_FIELDS = (
     "work.work_id", "work.title", "request_id", "block_id", "milestone_id", "milestone_key", "to_stage", "new_due",
-    "respond_by", "rights_record_id", "document_id", "issue_id", "reason", "line", "message_kind",
+    "respond_by", "rights_record_id", "document_id", "issue_id", "reason", "line", "message_kind", "operation",
 )  # fmt: skip
 """Fields that say what an event is about, and nothing personal."""
 
@@ -156,6 +157,7 @@ def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> 
     before = facts_of(inputs, document).chains
     event = None if inputs.event == NO_EVENT else parse_event(bytes(inputs.event), EVENT_KINDS)
     chains = tuple(decision.changes.chains[key] for key in _touched(decision))
+    labels = _labels(chains)
     name = _name_of(event) if event is not None else "a step fell due"
     explanation = Explanation(
         about=inputs.about,
@@ -165,8 +167,8 @@ def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> 
         revision=inputs.revision,
         fields=_event_fields(event),
         judgements=() if event is None else _judgements(event, name, decision, book, inputs.now),
-        verdicts=tuple(_verdicts(decision)),
-        people=tuple(line for chain in chains for line in _people(before.get(chain.chain_id), chain)),
+        verdicts=tuple(_verdicts(decision, labels)),
+        people=tuple(_people_of(before, chains, labels)),
         chains=chains,
         repeated=effects_digest(decision) == inputs.effects,
     )
@@ -277,11 +279,29 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-def _verdicts(decision: Decision) -> Iterator[str]:
+def _labels(chains: Sequence[Chain]) -> dict[ChainId, str]:
+    """The rule of each chain; where the decision concerns several chains of it, also what the chain is about."""
+    rules = Counter(chain.rule for chain in chains)
+    return {
+        chain.chain_id: f"{chain.rule} about {chain.subject}" if rules[chain.rule] > 1 else str(chain.rule)
+        for chain in chains
+    }
+
+
+def _verdicts(decision: Decision, labels: Mapping[ChainId, str]) -> Iterator[str]:
     for verdict in decision.record.verdicts if decision.record is not None else ():
         number = f", step {int(verdict.step) + 1}" if verdict.step is not None else ""
-        rule = f"{verdict.rule}{number}: " if verdict.rule else ""
-        yield f"{rule}{_REASONS.get(verdict.reason, verdict.reason)} ({verdict.reason})"
+        rule = labels.get(verdict.chain_id, verdict.rule) if verdict.chain_id is not None else verdict.rule
+        yield f"{f'{rule}{number}: ' if rule else ''}{_REASONS.get(verdict.reason, verdict.reason)} ({verdict.reason})"
+
+
+def _people_of(
+    before: Mapping[ChainId, Chain], chains: Sequence[Chain], labels: Mapping[ChainId, str]
+) -> Iterator[str]:
+    """Of a decision that concerns several chains, each sentence says of which it is."""
+    for chain in chains:
+        of = f"{labels[chain.chain_id]}: " if len(chains) > 1 else ""
+        yield from (f"{of}{sentence}" for sentence in _people(before.get(chain.chain_id), chain))
 
 
 def _people(before: Chain | None, chain: Chain) -> Iterator[str]:
@@ -310,14 +330,20 @@ def message_sentence(message: ChainMessage) -> str:
     if message.delivery is DeliveryState.HELD and message.held_until is not None:
         return f"{who} gets “{message.say}” at {message.held_until:%Y-%m-%d %H:%M}Z, in open hours"
     at = f" at {message.requested_at:%Y-%m-%d %H:%M}Z" if message.requested_at is not None else ""
-    return f"{who} was chosen for “{message.say}”{at}: {message.delivery}"
+    within = ", within a digest" if message.digest is not None else ""
+    return f"{who} was chosen for “{message.say}”{at}{within}: {message.delivery}"
 
 
 # ------------------------------------------------------------------ what comes next
 
 
 def coming_steps(chain: Chain, facts: Facts, book: Rulebook, now: datetime) -> Iterator[str]:
-    """The steps that are not done yet, each with its place in the rule file and when it is due as things stand."""
+    """What time alone brings: first the messages that wait, then the steps that are not done yet.
+
+    A step has its place in the rule file, and when it is due as things stand.
+    """
+    held = (message for message in chain.messages if message.delivery is DeliveryState.HELD)
+    yield from map(message_sentence, sorted(held, key=lambda message: message.held_until or now))
     if not chain.active or chain.rule not in book.rules:
         return
     context = DecisionContext(facts, book, lambda _: book, now, BUNDLE_KEYS)
@@ -366,21 +392,26 @@ def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | 
     for index, state in enumerate(chain.steps):
         if (why := state.left_out.get(person)) is not None:
             sentence = f"They were left out of step {index + 1}: {exclusion_sentence(why)}."
-            return WhyNot([sentence, *_unless_sentence(rule, index, why)])
+            return WhyNot([sentence, *_unless_sentence(rule, index, why), *_stand_ins(chain, person)])
     if mine:
         return WhyNot([f"The message for them was withdrawn before it went: {message_sentence(mine[-1])}."])
-    stood_in = [message for message in chain.messages if message.person_id != person and person in message.holders]
-    if stood_in:
-        return WhyNot([f"Another person stands in for them: {message_sentence(message)}." for message in stood_in])
-    return None
+    stand_ins = list(_stand_ins(chain, person))
+    return WhyNot(stand_ins) if stand_ins else None
+
+
+def _stand_ins(chain: Chain, person: PersonId) -> Iterator[str]:
+    """A sentence for each message that somebody else got in the place of the person."""
+    for message in chain.messages:
+        if message.person_id != person and person in message.holders:
+            yield f"Another person stands in for them: {message_sentence(message)}."
 
 
 def _by_steps(chain: Chain, rule: Rule | None) -> WhyNot:
     """The reason for a person whom the chain has not written to: whom it wrote to, and which steps still follow."""
     others = sorted({message.person_id for message in chain.messages})
-    sentence = f"Its messages went to {', '.join(others)}." if others else "It has written to nobody yet."
+    sentence = f"Its messages are for {', '.join(others)}." if others else "It has written to nobody yet."
     empty = [
-        f"Nobody has the role “{who}”: {exclusion_sentence(why)}."
+        f"No person was found for “{who}”: {exclusion_sentence(why)}."
         for state in chain.steps
         for who, why in state.left_out.items()
         if why == ExclusionReason.UNKNOWN_ROLE

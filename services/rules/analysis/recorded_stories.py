@@ -112,10 +112,12 @@ def sort_events(bundle: Bundle, initial: Iterable[Event], names: Pseudonyms, dec
     """The events in the order of their recording, after what was known before them.
 
     Those of one instant go in the order in which they were ``decided``; what nothing was decided on goes first: facts.
+    Of an event that is on its topic twice, as after a repeated webhook, the first is kept: rules handled one.
     """
     places = {names.replace_values(about): place for place, about in enumerate(decided)}
     later = sorted(bundle.events, key=lambda event: (event.recordedtime, places.get(event.id, -1)))
-    bundle.events = [parse_event(names.replace(encode(event)), EVENT_KINDS) for event in initial] + later
+    once = list({event.id: event for event in reversed(later)}.values())[::-1]
+    bundle.events = [parse_event(names.replace(encode(event)), EVENT_KINDS) for event in initial] + once
 
 
 # ------------------------------------------------------------------ stories

@@ -9,6 +9,7 @@ from services.rules.analysis.explain import (
     coming_steps,
     condition_lines,
     explain,
+    message_sentence,
     why_not_by_chain,
     why_not_by_conditions,
 )
@@ -20,11 +21,12 @@ from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Field, NoneOf, Operator
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_world import TENANT
-from shared.contracts.ids import Line, PersonId, Wamid
+from shared.contracts.ids import ContactId, Line, MessageId, PersonId, Wamid, person_id_of_contact
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.stories import own_rulebook, story
 
 START = datetime(2027, 3, 3, 10, tzinfo=UTC)
+NIGHT = "wait until: 2027-03-03T23:00:00Z"
 PEOPLE = """\
 812: {roles: [rights_holder], country: GB, language: en}
 813: {roles: [rights_holder], country: GB, opted_out: true}
@@ -73,6 +75,53 @@ def test_what_comes_next_has_its_step_place_and_time() -> None:
     assert "remind unanswered with rights_reminder" in coming[0]
     assert "rights/rights-approval.rule.yaml:" in coming[0]
     assert "2027-03-05" in coming[0]
+
+
+def test_a_message_that_waits_for_the_morning_comes_next() -> None:
+    explained = _explained(NIGHT, "event: rights.approval_requested\n      with: {rights_holder: 812}")
+    explanation, facts = explained[-1]
+    first, second, *_ = coming_steps(_chain(explained), facts, own_rulebook(), explanation.decided_at)
+    assert first.endswith(" gets “rights_request” at 2027-03-04 09:00Z, in open hours")
+    assert second.startswith("step 2 (remind unanswered")
+
+
+def test_a_decision_on_several_chains_says_of_each_person_by_which_rule() -> None:
+    approval, wrong_person = (
+        "event: rights.approval_requested\n      with: {rights_holder: 812}",
+        "reply: {from: 812, text: Wrong number}",
+    )
+    decided = _explained(approval, wrong_person)[-1][0]
+    assert len({chain.rule for chain in decided.chains}) == len(decided.chains) > 1
+    rules = {sentence.partition(": ")[0] for sentence in decided.people}
+    assert rules == {chain.rule for chain in decided.chains}
+
+
+def test_a_decision_on_several_chains_of_one_rule_says_what_each_is_about() -> None:
+    asked = "event: rights.approval_requested\n      with: {request_id: R-%d, rights_holder: 812}"
+    decided = _explained(asked % 1, asked % 2, "reply: {from: 812, text: Wrong number}")[-1][0]
+    for number in (1, 2):
+        label = f"rights-approval about request_id=R-{number}"
+        assert any(sentence.startswith(f"{label}, step ") for sentence in decided.verdicts)
+        assert any(sentence.startswith(f"{label}: ") and "left out" in sentence for sentence in decided.people)
+
+
+def test_of_an_absent_person_it_is_said_who_got_the_message_in_their_place() -> None:
+    people = (
+        f"{PEOPLE}41: {{roles: [rights_manager], stands_in_for: 40, from: 2027-03-01, to: 2027-03-12, country: GB}}\n"
+    )
+    asked = "event: rights.approval_requested\n      with: {rights_holder: 812}"
+    explained = _explained(asked, "reply: {from: 812, text: Wrong number}", people=people)
+    chain = next(chain for chain in explained[-1][0].chains if chain.rule == "rights-approval")
+    left_out, in_their_place = why_not_by_chain(chain, None, person_id_of_contact(TENANT, ContactId(40))).sentences
+    assert left_out == "They were left out of step 3: the person is away (absent)."
+    assert in_their_place.startswith("Another person stands in for them: ")
+    assert "was chosen for “rights_unanswered”" in in_their_place
+
+
+def test_what_went_within_a_digest_is_said_to_be_in_one() -> None:
+    message = _chain(_explained("event: rights.approval_requested\n      with: {rights_holder: 812}")).messages[0]
+    assert "within a digest" in message_sentence(message.replace(digest=MessageId("d1")))
+    assert "digest" not in message_sentence(message)
 
 
 def test_each_condition_is_shown_with_the_value_it_was_judged_by() -> None:

@@ -1,7 +1,7 @@
 """Recorded decisions are made again, byte for byte; and what is recorded holds nothing personal."""
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -92,6 +92,14 @@ def test_events_of_one_instant_keep_the_order_in_which_they_were_decided() -> No
         bundle = Bundle(BundleHead(tenant=TENANT, written_at=START), events=events)
         sort_events(bundle, (), Pseudonyms(b"key", TENANT, ()), [first.id, second.id])
         assert [event.id for event in bundle.events] == [first.id, second.id]
+
+
+def test_an_event_that_is_on_its_topic_twice_is_in_the_bundle_once() -> None:
+    event = golden_event("consonance.work.stage_changed.v1").replace(recordedtime=START)
+    again = event.replace(recordedtime=START + timedelta(seconds=1))
+    bundle = Bundle(BundleHead(tenant=TENANT, written_at=START), events=[event, again])
+    sort_events(bundle, (), Pseudonyms(b"key", TENANT, ()), [])
+    assert [one.recordedtime for one in bundle.events] == [START]
 
 
 def test_a_file_that_is_no_bundle_is_refused_with_its_line(tmp_path: Path) -> None:
