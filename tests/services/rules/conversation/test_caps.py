@@ -173,14 +173,15 @@ def blocked(number: int, owner: int, lead: int) -> str:
 
 def test_people_who_share_other_chains_than_the_first_to_be_due_get_a_digest_too() -> None:
     """The first two share 801, the last two share 22; the release for 801 must not send to 22 one by one."""
+    digests = "{tell: 801, say: digest}, {tell: 22, say: digest}"
+    others = "{tell: 830, say: block_news}, {tell: 61, say: block_news}"
     moves = (
         NIGHT,
         blocked(1, owner=801, lead=830),
         blocked(2, owner=801, lead=22),
         blocked(3, owner=61, lead=22),
         MORNING,
-        "expect: [{tell: 801, say: digest}, {tell: 22, say: digest}, {tell: 830, say: block_news}, "
-        "{tell: 61, say: block_news}, {end: done}, {end: done}, {end: done}]",
+        f"expect: [{digests}, {others}, {{end: done}}, {{end: done}}, {{end: done}}]",
     )
     texts = {"block_news": template_text("block_news", "News of “{title}”, {person}. It is held up now.")}
     assert faults_of_rule(BLOCK_RULE, texts, PEOPLE, *moves, limits="digest: info\n") == []
