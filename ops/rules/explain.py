@@ -20,15 +20,24 @@ from ops.rules.history import QUERIES, History
 from ops.rules.output import ReportFormat, format_option
 from ops.timeline import HELD_UNTIL, NEXT_DUE, Entry, EntryStage, IdKind, kind_of, life_of, read_event, with_contacts
 from ops.topic_reader import TopicScan
-from services.rules.analysis.explain import Explanation, WhyNot, coming_steps, explain, why_not_by_facts_of_now
+from services.rules.analysis.explain import (
+    Explanation,
+    WhyNot,
+    coming_steps,
+    explain,
+    name_of,
+    reason_sentence,
+    why_not_by_facts_of_now,
+)
 from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
-from shared.contracts.consonance import short_name
+from shared.contracts import consonance
+from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import MessageId
-from shared.contracts.topics import CONSONANCE_EVENTS
+from shared.contracts.topics import CONSONANCE_EVENTS, DECISIONS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import decode
 from shared.runtime.postgres import Pool
 
@@ -45,10 +54,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """An event from which nothing followed, with what each rule that begins with such an event lacked."""
+    """An event from which nothing followed, with what each rule that begins with such an event lacked.
+
+    ``reason`` is that of the decision, where its record still says it.
+    """
 
     event: Event
     name: str
+    reason: str
     rules: Mapping[str, WhyNot]
 
 
@@ -108,13 +121,19 @@ async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
 
 
 async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silence | None:
-    """None where Consonance has sent no such event."""
-    records = await TopicScan(settings, [CONSONANCE_EVENTS]).find_all([thing], None)
-    events = (read_event(record) for record in records)
-    event = next((each for each in events if each is not None and each.id == thing), None)
-    if event is None:
+    """None for what is no event that rules reads."""
+    topics = [CONSONANCE_EVENTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS, DECISIONS]
+    records = await TopicScan(settings, topics).find_all([thing], None)
+    events = [event for record in records if (event := read_event(record)) is not None]
+    event = next((each for each in events if each.id == thing), None)
+    if event is None or isinstance(event.data, (DecisionRecorded, SilenceRecorded)):
         return None
-    history, name = History(pool, settings.tenant), short_name(event.type)
+    silences = (each.data for each in events if isinstance(each.data, SilenceRecorded))
+    reason = next((silence.reason for silence in silences if thing in silence.events), "")
+    name = name_of(event)
+    if event.type not in consonance.KINDS:
+        return Silence(event, name, reason, {})
+    history = History(pool, settings.tenant)
     await history.load_rulebooks()
     book = next((history.rulebook(revision) for revision in reversed(list(history.revisions()))), None)
     facts = await history.facts_of_now(event)
@@ -122,18 +141,27 @@ async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silenc
     return Silence(
         event,
         name,
+        reason,
         {rule.name: why_not_by_facts_of_now(rule, event, facts, book) for rule in rules if book is not None},
     )
 
 
 def _print_silence(silence: Silence, output: ReportFormat) -> None:
     event, name = silence.event, silence.name
+    verdicts = [reason_sentence(silence.reason)] if silence.reason else []
     if output is ReportFormat.JSON:
         rules = [{"rule": rule, "sentences": list(each.sentences)} for rule, each in silence.rules.items()]
-        print_json([{"about": event.id, "event": name, "at": event.time, "rules": rules, "verdicts": []}])
+        print_json([{"about": event.id, "event": name, "at": event.time, "rules": rules, "verdicts": verdicts}])
         return
     lines = [f"{name}, {event.time:%Y-%m-%d %H:%M:%S}Z ({event.id})"]
-    lines += ["Nothing followed from it." if silence.rules else f"No rule begins with {name}, so nothing followed."]
+    if silence.rules:
+        lines.append("Nothing followed from it.")
+    elif event.type in consonance.KINDS:
+        lines.append(f"No rule begins with {name}, so nothing followed.")
+    else:
+        lines.append(
+            f"Nothing followed from it: {verdicts[0]}." if verdicts else "Nothing that followed from it is kept."
+        )
     for rule, each in silence.rules.items():
         lines += [f"Rule {rule}: {each.sentences[0]}", *(f"  {sentence}" for sentence in each.sentences[1:])]
     print_lines(lines)

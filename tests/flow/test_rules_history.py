@@ -146,6 +146,11 @@ async def _ask(run: StoryRun, commands: Commands) -> None:
     message = next(one["about"] for one in life.rows()[-1]["so_far"] if one["what"] == "message queued")
     await ask("explain a message", "rules", "explain", message)
     await ask("explain nothing", "rules", "explain", "no-such-id")
+    await ask("explain a word", "rules", "explain", "rights")
+    await ask("explain a person", "rules", "explain", str(_AUTHOR))
+    traced = (await ask("trace a message", "trace", message, "--format", "json")).rows()
+    report = next(one["about"] for one in traced if one["what"] == "messages.message.delivered")
+    await ask("explain a report", "rules", "explain", report)
 
     for name, *arguments in (
         ("left out", "deadline-reminders", _DESIGNER, _DATED), ("stood in for", "rights-approval", _HOLDER, _GIVEN),
@@ -258,6 +263,17 @@ def test_a_message_is_explained_by_the_decision_that_requested_it(commands: Comm
     assert "was chosen for “rights_request”" in out
 
 
+def test_a_report_from_which_nothing_followed_says_its_reason(commands: Commands) -> None:
+    out = commands.said["explain a report"].out
+    assert out.startswith("messages.message.delivered, ")
+    assert "Nothing followed from it: WhatsApp reported on a message (delivery).\n" in out
+
+
+def test_a_time_line_says_of_which_message_a_report_is(commands: Commands) -> None:
+    out = commands.said["explain the chain given"].out
+    assert f" (rights_request to {person(_AGENT)}): now" in out
+
+
 # ------------------------------------------------------------------ why not
 
 
@@ -307,6 +323,8 @@ def test_the_decisions_of_a_live_bundle_are_made_again_byte_for_byte(commands: C
     ("name", "sentence"),
     [
         ("explain nothing", "no decision about no-such-id is kept; stet trace no-such-id says what else is known"),
+        ("explain a word", "no decision about rights is kept"),
+        ("explain a person", "it is a person: name an event, a chain or a message"),
         ("why not: unknown rule", "there is no rule “stage-chnge”; did you mean “stage-change”?"),
         ("why not: unknown person", "no table knows a person or a contact 99999"),
         ("why not: no time", "“last monday” is no time; write 2027-04-12, or 2027-04-12T10:30"),

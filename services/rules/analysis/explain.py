@@ -158,7 +158,7 @@ def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> 
     event = None if inputs.event == NO_EVENT else parse_event(bytes(inputs.event), EVENT_KINDS)
     chains = tuple(decision.changes.chains[key] for key in _touched(decision))
     labels = _labels(chains)
-    name = _name_of(event) if event is not None else "a step fell due"
+    name = name_of(event) if event is not None else "a step fell due"
     explanation = Explanation(
         about=inputs.about,
         event=name,
@@ -182,7 +182,8 @@ def _touched(decision: Decision) -> list[Any]:
     return [key for key in named if key in decision.changes.chains]
 
 
-def _name_of(event: Event) -> str:
+def name_of(event: Event) -> str:
+    """The name that rule files have for it; of an event that no rule begins with, its type."""
     if isinstance(event.data, MessageReceived):
         return MESSAGE_RECEIVED
     return consonance.short_name(event.type) if event.type in consonance.KINDS else event.type.removesuffix(".v1")
@@ -292,7 +293,11 @@ def _verdicts(decision: Decision, labels: Mapping[ChainId, str]) -> Iterator[str
     for verdict in decision.record.verdicts if decision.record is not None else ():
         number = f", step {int(verdict.step) + 1}" if verdict.step is not None else ""
         rule = labels.get(verdict.chain_id, verdict.rule) if verdict.chain_id is not None else verdict.rule
-        yield f"{f'{rule}{number}: ' if rule else ''}{_REASONS.get(verdict.reason, verdict.reason)} ({verdict.reason})"
+        yield f"{f'{rule}{number}: ' if rule else ''}{reason_sentence(verdict.reason)}"
+
+
+def reason_sentence(reason: str) -> str:
+    return f"{_REASONS.get(reason, reason)} ({reason})"
 
 
 def _people_of(
@@ -446,7 +451,7 @@ def why_not_by_facts_of_now(rule: Rule, event: Event, facts: Facts, book: Rulebo
 
     What the event itself says is certain. Only where all of that held, the facts of now are looked at.
     """
-    name = _name_of(event)
+    name = name_of(event)
     judgement = next((one for one in judge_rules(event, name, facts, book, event.time) if one.rule == rule.name), None)
     groups = _failing_groups(judgement.lines) if judgement is not None else []
     certain = [group for group in groups if all(is_event_field(line.field) for line in group if line.field)]
