@@ -208,7 +208,7 @@ def _lines(found: Found) -> Iterator[str]:
 
 
 def _time_line(entries: Sequence[Entry]) -> Iterator[str]:
-    """What lies ahead stands below “What comes next”. An attempt or a report says of which message or write it is."""
+    """The past alone: “What comes next” follows it. Attempts and reports say of which message or write they are."""
     queued = {entry.about: entry.detail.partition(" by ")[0] for entry in entries if entry.stage is EntryStage.QUEUED}
     for entry in entries:
         if entry.what in (NEXT_DUE, HELD_UNTIL):

@@ -7,7 +7,7 @@ where NO_COLOR is set.
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any, TypeVar, assert_never
@@ -54,7 +54,8 @@ def format_option(*known: ReportFormat) -> Any:
 class ReportCase:
     """One thing that was judged, such as a file or a story. ``notes`` are warnings and do not fail it.
 
-    ``group`` is what it belongs to, ``detail`` is printed below its faults.
+    ``group`` is what it belongs to, ``detail`` is printed below its faults. ``details`` has what belongs to single ones
+    of them, for formats that show each finding by itself.
     """
 
     name: str
@@ -63,6 +64,10 @@ class ReportCase:
     group: str = ""
     detail: str = ""
     seconds: float = 0.0
+    details: Mapping[FileFault, str] = field(default_factory=dict)
+
+    def detail_of(self, fault: FileFault) -> str:
+        return self.details.get(fault, "") if self.details else self.detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +164,9 @@ def _json_rows(report: Report) -> Iterator[dict[str, Any]]:
             "column": at.column,
             "sentence": fault.sentence,
             "hint": fault.hint,
+            **({"also": [f"{each.file}:{each.line}" for each in fault.also]} if fault.also else {}),
             **({"case": case.name} if case.name != at.file else {}),
-            **({"detail": case.detail} if case.detail else {}),
+            **({"detail": detail} if (detail := case.detail_of(fault)) else {}),
         }
 
 
@@ -202,7 +208,7 @@ def _github_lines(report: Report) -> Iterator[str]:
     for case, fault, is_fault in _findings(report):
         at = fault.location
         place = f"file={_property(str(report.folder / at.file))},line={at.line},col={at.column}"
-        detail = f"\n{case.detail}" if case.detail else ""
+        detail = f"\n{detail}" if (detail := case.detail_of(fault)) else ""
         title = _property(f"stet rules {report.verb}")
         yield f"::{'error' if is_fault else 'notice'} {place},title={title}::{_data(fault.message + detail)}"
     yield report.summary

@@ -58,13 +58,13 @@ def _cases(proof: Proof) -> list[ReportCase]:
     for each in Property:
         broken = [example for example in proof.found if example.broken is each]
         shown = [example for example in proof.shown if example.broken is each]
-        detail = "\n".join(
-            f"# {file_name(example, number)}\n{example.story}"
+        stories = {
+            example.fault: f"# {file_name(example, number)}\n{example.story}"
             for number, example in enumerate((*broken, *shown), 1)
             if example.story
-        )
+        }
         faults, notes = (tuple(example.fault for example in some) for some in (broken, shown))
-        cases.append(ReportCase(each, faults, notes, detail=detail))
+        cases.append(ReportCase(each, faults, notes, detail="\n".join(stories.values()), details=stories))
     if proof.undecided:
         cases.append(
             ReportCase(

@@ -1,6 +1,7 @@
 """The formats of ``stet rules``: each says where a fault is, what it is, and how many there are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -49,6 +50,24 @@ def test_json_has_a_line_for_each_fault(capsys: pytest.CaptureFixture[str]) -> N
     (row,) = map(json.loads, printed(ReportFormat.JSON, capsys).splitlines())
     assert (row["file"], row["line"], row["column"]) == ("rules/a.rule.yaml", 2, 5)
     assert (row["sentence"], row["hint"], row["level"]) == (FAULT.sentence, "work.blocked", "fault")
+
+
+@pytest.mark.parametrize("output", [ReportFormat.JSON, ReportFormat.GITHUB])
+def test_what_belongs_to_one_finding_stands_with_it_alone(
+    output: ReportFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = tuple(FileFault(Location("a.rule.yaml", line, 1), f"fault {line}") for line in (1, 2))
+    details = {fault: f"story {fault.location.line}" for fault in faults}
+    case = ReportCase("a promise", faults, detail="\n".join(details.values()), details=details)
+    lines = printed(output, capsys, replace(REPORT, cases=[case])).splitlines()
+    assert [line.count("story") for line in lines[:2]] == [1, 1]
+    assert "story 2" in lines[1]
+
+
+def test_json_has_the_further_places_of_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = FileFault(Location("a.rule.yaml", 1, 1), "no such word", also=(Location("b.rule.yaml", 7, 3),))
+    report = replace(REPORT, cases=[ReportCase("a.rule.yaml", (fault,))])
+    assert json.loads(printed(ReportFormat.JSON, capsys, report))["also"] == ["b.rule.yaml:7"]
 
 
 def test_markdown_is_a_table_in_which_nothing_breaks_a_cell(capsys: pytest.CaptureFixture[str]) -> None:

@@ -343,7 +343,7 @@ def message_sentence(message: ChainMessage) -> str:
 
 
 def coming_steps(chain: Chain, facts: Facts, book: Rulebook, now: datetime) -> Iterator[str]:
-    """What time alone brings: first the messages that wait, then the steps that are not done yet.
+    """The messages that wait, and then the steps that are not done yet: all that comes by time alone.
 
     A step has its place in the rule file, and when it is due as things stand.
     """
@@ -405,7 +405,7 @@ def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | 
 
 
 def _stand_ins(chain: Chain, person: PersonId) -> Iterator[str]:
-    """A sentence for each message that somebody else got in the place of the person."""
+    """A sentence for each message that another person got in the place of this one."""
     for message in chain.messages:
         if message.person_id != person and person in message.holders:
             yield f"Another person stands in for them: {message_sentence(message)}."

@@ -238,7 +238,7 @@ def _parties(event: str, people: dict[int, dict[str, object]]) -> frozenset[str]
     if event == MESSAGE_RECEIVED or event in PERIODS:
         return frozenset()
     data, named = golden_data(consonance.kind_of(event)), set[str]()
-    for name in party_fields(event):
+    for name in sorted(party_fields(event)):  # a set: its own order differs from run to run
         parties = data.get(name)
         for party in parties if isinstance(parties, list) else [parties] if parties else []:
             role, contact = str(party.get("role") or ""), party.get("contact_id")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.rules.analysis import cap_proof
-from services.rules.analysis.opening import Opening, read_story
+from services.rules.analysis import cap_proof, opening
+from services.rules.analysis.opening import Opening, opening_of, read_story
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
 from services.rules.conversation import send_hours
 from services.rules.rulebook.model import Rule, Rulebook
@@ -13,6 +13,7 @@ from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from shared.contracts.ids import RuleId
 from tests.services.rules.rulebooks import good_files
+from tests.services.rules.stories import own_rulebook
 
 HEAD = """\
 rule: {name}
@@ -395,3 +396,13 @@ def test_rules_that_exceed_a_cap_together_are_found(monkeypatch: pytest.MonkeyPa
     proof = proof_of(limits=CAPPED, first=tells, second=tells)
     (found,) = (example.fault.message for example in proof.found)
     assert found == "3 events bring one person 6 messages, over the cap of 2 a day"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_people_of_a_counterexample_have_one_order(monkeypatch: pytest.MonkeyPatch, *, reverse: bool) -> None:
+    """The names of parties are a set, whose own order differs from run to run."""
+    known = opening.party_fields
+    monkeypatch.setattr(opening, "party_fields", lambda event: dict.fromkeys(sorted(known(event), reverse=reverse)))
+    book = own_rulebook()
+    found = opening_of(book, book.rules[RuleId("blocked-title")], "work.blocked", {})
+    assert list(found.people)[:3] == [21, 12, 22]
