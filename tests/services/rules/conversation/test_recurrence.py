@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.conversation.chain import Chain
+from services.rules.conversation.chain import Chain, Ending
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import (
     Occurrence,
@@ -20,17 +20,25 @@ from services.rules.conversation.recurrence import (
 )
 from services.rules.polling import PollingLoops
 from services.rules.rulebook.model import NOWHERE, Every, Listing, Location, Rule, Team
-from services.rules.rulebook.periods import OpenList, PeriodListed
+from services.rules.rulebook.periods import OpenList, PeriodListed, PeriodStarted
 from services.rules.rulebook.times import read_every
 from services.rules.rulebook.yaml_tree import ScalarNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY
 from shared.clients.working_calendar import WorkingCalendar
+from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, Line, MessageId, PersonId, RuleId
 from tests.services.rules.conversation.test_amendments import asked, observe
 from tests.services.rules.conversation.test_consent import Word, at, decider, said
-from tests.services.rules.conversation.test_merges import ASKED, FIRST, facts_after, taken_by_a_colleague
+from tests.services.rules.conversation.test_merges import ASKED, FIRST, SECOND, facts_after, taken_by_a_colleague
 from tests.services.rules.rulebooks import BOOK
-from tests.services.rules.rules_service import golden_event, person_observed, person_of, rules_under_test, work_observed
+from tests.services.rules.rules_service import (
+    TENANT,
+    golden_event,
+    person_observed,
+    person_of,
+    rules_under_test,
+    work_observed,
+)
 
 LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18), MONDAY_TO_FRIDAY)
 RECURRING = Path(__file__).parents[1] / "language" / "recurring"
@@ -173,15 +181,49 @@ async def test_the_next_period_meets_the_chain_of_the_one_before(postgres_databa
 # ------------------------------------------------------------------ what is listed
 
 
-def listed(facts: Facts, *waits_for: str | Team, chains: Iterable[Chain] | None = None) -> OpenList:
-    """What a list of all rules has, of the chains that await one of these roles or teams."""
-    listing = Listing(waits_for=waits_for, rules=(), each=False)
+def begun(facts: Facts, listing: Listing | None, chains: Iterable[Chain] | None = None) -> list[Event]:
+    """The events by which a recurring rule begins a period; the chains of the facts are open, or those given."""
     rule = Rule(RuleId("weekly"), "rights", {}, ("period.listed",), (), NOWHERE, listing=listing)
     occurrence = Occurrence("2027-W10", utc("2027-03-08T09:00"))
     open_ones = facts.chains.values() if chains is None else chains
-    (event,) = period_events(decider().rulebook, rule, occurrence, facts, open_ones, utc("2027-03-08T09:01"))
+    return period_events(decider().rulebook, rule, occurrence, facts, open_ones, utc("2027-03-08T09:01"))
+
+
+def listed(facts: Facts, *waits_for: str | Team, chains: Iterable[Chain] | None = None) -> OpenList:
+    """What a list of all rules has, of the chains that await one of these roles or teams."""
+    (event,) = begun(facts, Listing(waits_for), chains)
     assert isinstance(event.data, PeriodListed)
     return event.data.open
+
+
+def test_a_period_has_one_event_or_one_for_each_awaited_person_and_the_same_ids_each_time() -> None:
+    facts = facts_after([ASKED])
+    (chain,) = facts.chains.values()
+    (question,) = chain.messages
+    other = chain.replace(chain_id=ChainId("a1"), messages=(question.replace(person_id=SECOND),))
+    chains = [other, chain, other.replace(chain_id=ChainId("a2"))]
+    events = begun(facts, Listing(each=True), chains)
+    found = [(one.data.awaited, one.data.open.count) for one in events if isinstance(one.data, PeriodListed)]
+    assert found == sorted([(question.person_id, 1), (SECOND, 2)])
+    (plain,) = begun(facts, None, chains)
+    assert plain.data == PeriodStarted(rule=RuleId("weekly"), period="2027-W10", at=utc("2027-03-08T09:00"))
+    ids = [event.id for event in (*events, plain)]
+    assert len(set(ids)) == 3
+    assert ids == [event.id for event in (*begun(facts, Listing(each=True), chains), *begun(facts, None, chains))]
+    assert {event.partitionkey for event in (*events, plain)} == {f"{TENANT}/rules/weekly"}
+
+
+def test_a_list_has_the_open_chains_of_its_rules_and_without_any_those_that_are_not_stet_s_own() -> None:
+    facts = facts_after([ASKED])
+    (chain,) = facts.chains.values()
+    own = chain.replace(chain_id=ChainId("a3"), rule=RuleId("house-inbox-rights"))
+    chains = [chain, own, chain.replace(chain_id=ChainId("a4")).close(Ending.ANSWERED)]
+    counts = []
+    for rules in ((), (chain.rule,), (own.rule, chain.rule), (RuleId("another"),)):
+        (event,) = begun(facts, Listing(rules=rules), chains)
+        assert isinstance(event.data, PeriodListed)
+        counts.append(event.data.open.count)
+    assert counts == [1, 1, 2, 0]
 
 
 def test_a_chain_is_listed_by_the_roles_and_teams_of_the_people_whom_it_awaits() -> None:
