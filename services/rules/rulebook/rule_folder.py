@@ -73,8 +73,8 @@ def _find_files(
             yield from _find_files(path, name, f"{name}/", report, above | {real})
         if name.lower().endswith(SUFFIXES):
             yield name, path
-        elif (found := _ALMOST.fullmatch(entry.name)) is not None and not path.is_dir():
-            sentence = f"this file is not read, because of the end of its name; name it {found['name']}.yaml"
+        elif (almost := _ALMOST.fullmatch(entry.name)) is not None and not path.is_dir():
+            sentence = f"this file is not read, because of the end of its name; name it {almost['name']}.yaml"
             report.add(Location(name, 1, 1), sentence)
 
 

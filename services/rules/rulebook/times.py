@@ -476,11 +476,11 @@ def _meant_every(words: list[str]) -> str | None:
         number = int(day) - 1 if day in "1234567" else None
         return f"{'working day' if number is None else tuple(model.DayKind)[number]} at {clock}"
     named = words[1:] if words and words[0] == "every" else words
-    day = _MEANT_DAYS.get(named[0].casefold()) if named else None
+    meant = _MEANT_DAYS.get(named[0].casefold()) if named else None
     rest = [word for word in named[1:] if word.casefold() not in ("at", "um", "à", "a", "om", "alle")]
-    if day is None or len(rest) > 1:
+    if meant is None or len(rest) > 1:
         return None
-    return f"{day} at {rest[0] if rest and _CLOCK.fullmatch(rest[0]) else '09:00'}"
+    return f"{meant} at {rest[0] if rest and _CLOCK.fullmatch(rest[0]) else '09:00'}"
 
 
 def _parse_period(words: list[str], written: str) -> tuple[model.PeriodUnit, model.DayKind, int]:

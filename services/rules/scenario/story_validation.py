@@ -108,8 +108,8 @@ class StoryValidation:
         if not isinstance(people, MappingNode) or any(map(self._report.has_fault_on, people.places)):
             return  # the people could not be read, which is reported
         if contact and contact not in story.people and contact not in named:
-            people = map(str, story.people)
-            self._report.unknown(location, f"{contact} is not among the people of this story", str(contact), people)
+            known = map(str, story.people)
+            self._report.unknown(location, f"{contact} is not among the people of this story", str(contact), known)
 
     def _check_time(self, step: StoryStep, earliest: datetime) -> datetime:
         """The earliest time at which the next step can begin; working time passes by a calendar and counts as none."""
