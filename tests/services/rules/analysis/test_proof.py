@@ -7,8 +7,8 @@ import pytest
 from services.rules.analysis import cap_proof, opening
 from services.rules.analysis.opening import Opening, opening_of, read_story
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
-from services.rules.rulebook import catalogue
 from services.rules.conversation import send_hours
+from services.rules.rulebook import catalogue
 from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
