@@ -1,4 +1,4 @@
-"""What Meta restricts of an account is shown, and lifted by hand where no webhook reports its end."""
+"""A restriction of an account by Meta is shown, and lifted by hand where no webhook reports its end."""
 
 import asyncio
 import json

@@ -80,7 +80,7 @@ _NO_KEYS: Mapping[str, str] = {
 
 
 def reason_for_no_key(written: str) -> str:
-    """What stands in place of such a key; empty where nothing is known of it."""
+    """The words that stand in place of such a key; empty where none are known."""
     return _NO_KEYS.get(written.strip().casefold().replace("-", "_").replace(" ", "_"), "")
 
 

@@ -431,7 +431,7 @@ def _check_events(context: ValidationContext, rule: Rule) -> bool:
 
 
 def _check_restarts(context: ValidationContext, rule: Rule) -> None:
-    """What a rule does not write cannot start it again."""
+    """A field that a rule does not write cannot start it again."""
     tree = context.loaded.trees.get(rule.location.file)
     if rule.restarts is not None and tree is not None and not _writes(tree):
         sentence = "no step of this rule writes, so nothing starts it again; take “restarts” out"

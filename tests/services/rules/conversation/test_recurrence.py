@@ -190,7 +190,7 @@ def begun(facts: Facts, listing: Listing | None, chains: Iterable[Chain] | None 
 
 
 def listed(facts: Facts, *waits_for: str | Team, chains: Iterable[Chain] | None = None) -> OpenList:
-    """What a list of all rules has, of the chains that await one of these roles or teams."""
+    """The chains of a list of all rules that await one of these roles or teams."""
     (event,) = begun(facts, Listing(waits_for), chains)
     assert isinstance(event.data, PeriodListed)
     return event.data.open
