@@ -2,6 +2,10 @@
 
 import pytest
 
+from services.rules.conversation.context import ExclusionReason
+from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.recipients import Recipient, ResolvedRecipients
+from shared.contracts.ids import PersonId
 from tests.services.rules.stories import story_faults
 
 MANAGER = "\n40: {roles: [rights_manager], country: GB}"
@@ -62,3 +66,46 @@ def test_staff_fill_roles_that_the_event_does_not_name() -> None:
         "expect: [{hand_over: 22}, {tell: 22, say: noted}, {hand_over: 21}]",
     )
     assert story_faults(cast, *moves) == []
+
+
+ADA = PersonFacts(person_id=PersonId("ada"), display_name="Ada", reachable=True)
+BEN, CLEO = PersonId("ben"), PersonId("cleo")
+
+
+@pytest.mark.parametrize(
+    ("stands_in_for", "holders"),
+    [
+        ((None,), ("ada",)),
+        ((None, None), ("ada",)),
+        ((BEN,), (BEN,)),
+        ((BEN, CLEO), (BEN, CLEO)),
+        ((BEN, BEN), (BEN,)),
+        ((BEN, None), (BEN, "ada")),
+        ((None, BEN, CLEO), ("ada", BEN, CLEO)),
+    ],
+)
+def test_a_person_gets_one_message_that_stands_for_all_whom_they_answer_for(
+    stands_in_for: tuple[PersonId | None, ...], holders: tuple[str, ...]
+) -> None:
+    resolved = ResolvedRecipients()
+    for other in stands_in_for:
+        resolved.add(Recipient(ADA, "agent", other))
+    (recipient,) = resolved.recipients
+    assert recipient.holders == holders
+    assert (recipient.on_behalf_of is None) == (holders == ("ada",))
+
+
+@pytest.mark.parametrize("excepted_first", [True, False])
+def test_a_person_whom_the_condition_leaves_out_in_one_role_gets_the_message_in_another(
+    *, excepted_first: bool
+) -> None:
+    resolved = ResolvedRecipients()
+    if excepted_first:
+        resolved.add_excepted(ADA.person_id)
+    resolved.add(Recipient(ADA, "author"))
+    if not excepted_first:
+        resolved.add_excepted(ADA.person_id)
+    assert [recipient.person for recipient in resolved.recipients] == [ADA]
+    assert resolved.left_out == {}
+    resolved.add_excepted(BEN)
+    assert resolved.left_out == {BEN: ExclusionReason.UNLESS}
