@@ -8,7 +8,7 @@ from services.rules.analysis import cap_proof, opening
 from services.rules.analysis.opening import Opening, opening_of, read_story
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
 from services.rules.conversation import send_hours
-from services.rules.rulebook import catalogue
+from services.rules.rulebook.catalogue import party_fields
 from services.rules.rulebook.model import Rule, Rulebook
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
@@ -402,8 +402,8 @@ def test_rules_that_exceed_a_cap_together_are_found(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_people_of_a_counterexample_have_one_order(monkeypatch: pytest.MonkeyPatch, *, reverse: bool) -> None:
     """The names of parties are a set, whose own order differs from run to run."""
-    known = catalogue.party_fields
-    monkeypatch.setattr(opening, "party_fields", lambda event: dict.fromkeys(sorted(known(event), reverse=reverse)))
+    ordered = lambda event: dict.fromkeys(sorted(party_fields(event), reverse=reverse))  # noqa: E731 -- used once
+    monkeypatch.setattr(opening, "party_fields", ordered)
     book = own_rulebook()
     found = opening_of(book, book.rules[RuleId("blocked-title")], "work.blocked", {})
     assert list(found.people)[:3] == [21, 12, 22]
