@@ -330,16 +330,23 @@ def read_event(record: FoundRecord) -> Event | None:
 
 def _event_entry(record: FoundRecord, event: Event) -> Entry:
     name = event.type.removesuffix(".v1").removeprefix("consonance.")
-    return Entry(event.recordedtime, record.topic.name, name, _safe_detail(event), event.id, to_builtins(event.data))
+    return Entry(event.recordedtime, record.topic.name, name, safe_detail(event), event.id, to_builtins(event.data))
 
 
-def _safe_detail(event: Event) -> str:
+def safe_detail(event: Event) -> str:
+    """In words, without anything that a person is called, wrote or is reached by.
+
+    A value with values of its own is left out: the evidence of a write has the text that was shown and the reply.
+    """
     if isinstance(event.data, DecisionRecorded):
         return "; ".join(verdict_text(verdict) for verdict in event.data.verdicts)
     if isinstance(event.data, SilenceRecorded):
         return f"{event.data.reason} (one record for {len(event.data.events)} events)"
     fields: Mapping[str, Any] = to_builtins(event.data)
-    details = [f"{name} {fields[name]}" for name in _SAFE_FIELDS if fields.get(name) not in (None, "")]
+    named = {name: fields.get(name) for name in _SAFE_FIELDS}
+    details = [
+        f"{name} {value}" for name, value in named.items() if isinstance(value, str | int | float) and value != ""
+    ]
     if (call := fields.get("template")) is not None:
         details.append(f"template {call['name']} ({call['language']})")
     return ", ".join(details) if details else f"key {event.partitionkey}"
