@@ -199,12 +199,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_rows(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    output: OutputFormat,
-    *,
-    empty: str,
-    title: str | None = None,
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], output: OutputFormat, *, empty: str
 ) -> None:
     """Rows as a table; each as a block of lines where the terminal is too narrow for that. JSON has every field.
 
@@ -215,7 +210,7 @@ def print_rows(
         return
     screen = console()
     cells = [[_cell(row[name]) for name in columns] for row in rows]
-    table = Table(*columns.values(), title=title, title_justify="left")
+    table = Table(*columns.values())
     for row in cells:
         table.add_row(*row)
     if not rows:

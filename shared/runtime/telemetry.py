@@ -33,8 +33,8 @@ LogEvent = MutableMapping[str, Any]
 Renderer = Callable[[Any, str, LogEvent], str]
 
 
-def get_logger(name: str | None = None) -> Any:
-    return structlog.get_logger() if name is None else structlog.get_logger(logger=name)
+def get_logger() -> Any:
+    return structlog.get_logger()
 
 
 def configure_logs(

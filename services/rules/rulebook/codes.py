@@ -32,8 +32,8 @@ _OF_COUNTRY = 2
 
 def check_language(code: str) -> str:
     """An ISO 639 code, perhaps with a country: en, en_GB. Raises InvalidValue."""
-    if not _is_language(code):
-        if (known := meant_language(code)) is not None and _is_language(known):
+    if not is_language(code):
+        if (known := meant_language(code)) is not None and is_language(known):
             raise InvalidValue(f"“{code}” names no country", known, (known,))
         language, _, country = code.partition("_")
         sentence = f"“{code}” is no language; use its code of ISO 639, like en or en_GB"
@@ -92,13 +92,9 @@ def is_country(code: str) -> bool:
     return code in _countries()
 
 
+@cache
 def is_language(code: str) -> bool:
     """Whether this is a language's code of ISO 639, perhaps with a country."""
-    return _is_language(code)
-
-
-@cache
-def _is_language(code: str) -> bool:
     try:
         found = Locale.parse(code) if _LANGUAGE.fullmatch(code) else None
     except (UnknownLocaleError, ValueError):
