@@ -1,23 +1,35 @@
-"""The WhatsApp account as the dispatcher knows it: its templates, its limits, and the time its webhooks cover."""
+"""The WhatsApp account as the dispatcher knows it: its templates, its limits, and the time its webhooks cover.
 
+The leader has a copy of the limits, and one of the templates. Both read the tables from time to time, and plan anew
+what waits for something that changed.
+"""
+
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from services.dispatcher.account_limits import LimitReport, StoredLimit
+from services.dispatcher.account_limits import AccountLimits, LimitReport, StoredLimit, limits_in_force
+from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, PORTFOLIO_PERIOD, RateLimit, RateUsage
 from services.dispatcher.releases import PortionedRelease
 from services.dispatcher.templates import (
     GONE_STATUSES,
+    NOTHING_KNOWN,
     KnownTemplate,
     TemplateKey,
     TemplateKnowledge,
     TemplateReport,
     known_state,
+    of_any_account,
 )
+from services.dispatcher.throttles import Throttles
 from services.dispatcher.whatsapp_client import NumberReport
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
 
 QUERIES = load_queries(__file__, "account_store.sql")
 
@@ -137,3 +149,177 @@ class AccountStore:
         topics = [WHATSAPP_STATUSES.name, WHATSAPP_MESSAGES.name]
         instant: datetime | None = await connection.fetchval(QUERIES.caught_up_to, topics, len(topics) * PARTITIONS)
         return instant
+
+
+# ------------------------------------------------------------------ the leader's copies
+
+FetchDisplayNumber = Callable[[str], Awaitable[str | None]]
+"""Asks WhatsApp for the digits of a line's display number; None where it does not say."""
+
+_LIMITS_SECONDS = 1.0
+_RETRY_SECONDS = 60.0
+_JUDGE_SECONDS = 60.0  # between two looks at all who wait, while refusals give places back one by one
+_TEMPLATES_SECONDS = 60.0  # a notification is lost where the connection was
+
+
+class LearnedLimits:
+    """The limits that WhatsApp reported: read every second, and applied where they changed.
+
+    ``lines`` are those whose rate no setting gives.
+
+    Reports on other accounts than ``ours`` concern other products of the same app; None where settings do not
+    name the accounts of all lines.
+    """
+
+    def __init__(
+        self,
+        store: AccountStore,
+        usage: RateUsage,
+        lines: Collection[str],
+        fetch_display_number: FetchDisplayNumber,
+        ours: Collection[str] | None = None,
+    ) -> None:
+        self._ours = ours
+        self.current = AccountLimits()
+        self._store = store
+        self._release = store.release_of_limited()
+        self._usage = usage
+        self._lines = lines
+        self._fetch_display_number = fetch_display_number
+        self._display_numbers: dict[str, str] = {}
+        self._rows: list[StoredLimit] | None = None
+        self._read_at = 0.0
+        self._asked_at = 0.0
+        self._judged_at = 0.0
+
+    async def refresh(self, connection: Connection, business: datetime) -> None:
+        """Once a second: read the limits; where they changed, apply them and plan the waiting messages again."""
+        now = time.monotonic()
+        if self._rows is None or now - self._read_at >= _LIMITS_SECONDS:
+            await self._read(connection, business, now)
+        if now - self._judged_at >= _JUDGE_SECONDS and self._usage.portfolio.take_freed():
+            self._judge_anew(business, now)
+        await self._release.go_on(connection)
+
+    async def _read(self, connection: Connection, business: datetime, now: float) -> None:
+        rows = [
+            row for row in await self._store.load_limits(connection) if self._ours is None or row.account in self._ours
+        ]
+        self._read_at = now
+        if rows != self._rows:
+            limits = limits_in_force(rows)
+            if self._rows is None or limits != self.current:
+                await self._apply(connection, limits, business)
+            self._rows = rows
+        await self._set_rates(now)
+
+    async def _apply(self, connection: Connection, limits: AccountLimits, business: datetime) -> None:
+        portfolio = self._usage.portfolio
+        if limits.messaging is not None and portfolio.limit is None:
+            since = business - PORTFOLIO_PERIOD - timedelta(minutes=1)
+            for person_id, at in await self._store.people_outside_windows(connection, since):
+                portfolio.record(person_id, at)
+        if self._rows is not None or limits != AccountLimits():
+            log.info(
+                "limits.learned",
+                people=limits.messaging,
+                throughput=sorted(limits.throughput.values()),
+                restrictions=sorted(kind.value for _, kind in limits.restrictions),
+            )
+        portfolio.limit = limits.messaging
+        self.current = limits
+        self._judge_anew(business, time.monotonic())
+
+    def _judge_anew(self, business: datetime, now: float) -> None:
+        """Those who wait, who are promised the places of now."""
+        self._judged_at = now
+        self._usage.portfolio.forget_promises()
+        self._release.begin(business)
+
+    async def _set_rates(self, now: float) -> None:
+        if not self.current.throughput:
+            return
+        for line in self._lines:
+            per_second = await self._throughput(line, now)
+            if per_second is not None and per_second != self._usage.limits.number(line).count:
+                log.info("rate.learned", line=line, per_second=per_second)
+                self._usage.set_rate(line, RateLimit(per_second, NUMBER_RATE_LIMIT.per))
+
+    async def _throughput(self, line: str, now: float) -> int | None:
+        """The throughput of a line, found by its display number; the only report counts for the only line."""
+        reported = self.current.throughput
+        if len(self._lines) == 1 and len(reported) == 1:
+            return next(iter(reported.values()))
+        if line not in self._display_numbers and now - self._asked_at > _RETRY_SECONDS:
+            for unknown in self._lines:
+                if number := await self._fetch_display_number(unknown):
+                    self._display_numbers[unknown] = number
+            self._asked_at = now
+        return reported.get(self._display_numbers.get(line, ""))
+
+
+@dataclass(slots=True)
+class TemplateCache:
+    """Read anew when it is notified, and once a minute.
+
+    Where it changes, every message that waits for a template is planned anew, because its fallback may be usable now.
+    WhatsApp may also refuse a template in answer to a send, before anything is reported of it; that throttles the
+    template, and a later report that it is usable ends the throttle.
+
+    ``accounts``: the WhatsApp business account of each line, where settings name it.
+    """
+
+    store: AccountStore
+    throttles: Throttles
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    known: TemplateKnowledge = NOTHING_KNOWN
+    """Of any account."""
+    _by_account: Mapping[str, TemplateKnowledge] = field(default_factory=dict, init=False)
+    _read_at: float | None = field(default=None, init=False)
+    _is_released: bool = field(default=False, init=False)
+    _release: PortionedRelease = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._release = self.store.release_for_templates()
+
+    def start(self) -> None:
+        """This replica became the leader; an earlier one may not have released everything."""
+        self.contradict()
+
+    def expire(self, *_: object) -> None:
+        """More is known than was read; a listener of PostgreSQL's NOTIFY."""
+        self._read_at = None
+
+    def contradict(self) -> None:
+        """A message was held for a state that is not this copy's, and may be over before the copy has it."""
+        self.expire()
+        self._is_released = False
+
+    def of(self, line: str) -> TemplateKnowledge:
+        """The templates of the account that the line belongs to."""
+        return self._of_account(self.accounts.get(line, ""))
+
+    def _of_account(self, account: str) -> TemplateKnowledge:
+        """Those of any account where no name is given."""
+        return self._by_account.get(account, NOTHING_KNOWN) if account else self.known
+
+    async def refresh(self, connection: Connection, business: datetime) -> None:
+        now, before = time.monotonic(), self._by_account
+        if self._read_at is None or now - self._read_at >= _TEMPLATES_SECONDS:
+            self._read_at = now  # before the query: what comes while it runs is read by the next
+            self._by_account = await self.store.load_templates(connection)
+            self.known = of_any_account(self._by_account.values())
+        has_ended = self.throttles.end_of_usable(self._of_account)
+        if has_ended or not self._is_released or _judgements(self._by_account) != _judgements(before):
+            self._is_released = True
+            self._release.begin(business)
+        await self._release.go_on(connection)
+
+    async def is_behind(self, connection: Connection) -> bool:
+        """Whether a message waits for something that is known, and that a refresh will find."""
+        is_releasing = self._release.is_under_way or not self._is_released
+        return is_releasing or await self.store.load_templates(connection) != self._by_account
+
+
+def _judgements(accounts: Mapping[str, TemplateKnowledge]) -> Mapping[str, object]:
+    return {account: knowledge.judgements() for account, knowledge in accounts.items()}

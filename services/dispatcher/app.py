@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.dispatcher.account_reader import LineReader, TemplateReader
-from services.dispatcher.account_store import AccountStore
+from services.dispatcher.account_store import AccountStore, TemplateCache
 from services.dispatcher.audit import audit_hops
 from services.dispatcher.budget import Budget, BudgetTerms, ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
@@ -21,7 +21,6 @@ from services.dispatcher.reconciliation import EVERY_SECONDS, EVERY_SECONDS_ON_V
 from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.store import MessageStore, PeopleStore
-from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions

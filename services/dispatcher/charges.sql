@@ -1,4 +1,4 @@
--- Queries of charges.py: which messages WhatsApp charged, and how many there were on each day.
+-- Queries of budget.py: which messages WhatsApp charged, and how many there were on each day.
 
 -- name: record_charges
 -- What statuses say of the price of messages; the first report of an attempt counts.

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from services.dispatcher import metrics
 from services.dispatcher.account_limits import Restriction
+from services.dispatcher.account_store import LearnedLimits, TemplateCache
 from services.dispatcher.budget import FREE_TEXT_CATEGORY, Budget, Sendable, country_of, template_category
 from services.dispatcher.document_store import DocumentKey, DocumentStore, KnownDocument
-from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.payload import ContentDocument, MessageContent, UnsendableContent, build_body
 from services.dispatcher.planner import (
@@ -39,7 +39,6 @@ from services.dispatcher.store import (
     RequestOrigin,
     UnreadableMessage,
 )
-from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.templates import TemplateKey, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions

@@ -15,19 +15,17 @@ from datetime import timedelta
 from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
-from services.dispatcher.account_store import AccountStore
+from services.dispatcher.account_store import AccountStore, FetchDisplayNumber, LearnedLimits, TemplateCache
 from services.dispatcher.budget import Budget
 from services.dispatcher.claimer import Claimer, Moment
 from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.handlers import TEMPLATES_CHANNEL, WAKE_CHANNEL, WITHDRAWN_CHANNEL
-from services.dispatcher.learned_limits import FetchDisplayNumber, LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.provider_responses import SendUncertain
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.sender import Sender
 from services.dispatcher.store import QUERIES, MessageStore
-from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
 from services.dispatcher.throttles import SendTarget
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions

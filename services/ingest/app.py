@@ -14,7 +14,7 @@ from services.ingest.erasure import CompletedErasures, ErasureRequests, FilesAnd
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.identity_resolver import IdentityResolver
-from services.ingest.media.stored_files import StoredFiles
+from services.ingest.media.file_rows import StoredFiles
 from services.ingest.metrics import IngestMetrics
 from services.ingest.publisher import KafkaPublisher
 from services.ingest.settings import IngestSettings

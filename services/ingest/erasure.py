@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from services.ingest.identity import address_hash, person_event
-from services.ingest.media.stored_files import StoredFiles
+from services.ingest.media.file_rows import StoredFiles
 from services.ingest.person_directory import address_key, address_keys
 from services.ingest.poll.snapshots import WorkSnapshot
 from services.ingest.records import EventContext

@@ -16,7 +16,7 @@ from services.ingest.identity import (
     person_event,
     visitor_id,
 )
-from services.ingest.media.queue import add_files
+from services.ingest.media.file_rows import add_files
 from services.ingest.person_directory import PersonDirectory
 from services.ingest.records import KafkaRecord, WebhookContext
 from services.ingest.store import PersonStore, raises_unavailable, write_transaction

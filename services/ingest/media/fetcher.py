@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from services.ingest.media.file_rows import MediaQueue, WaitingFile, WaitingFiles, object_key
 from services.ingest.media.file_store import FileStore
 from services.ingest.media.provider import MediaClient, MediaEndpoint, MediaLink
-from services.ingest.media.queue import MediaQueue, WaitingFile, WaitingFiles
 from services.ingest.media.scanner import ClamdScanner, NoScanner, Scan, Scanner
-from services.ingest.media.stored_files import object_key
 from services.ingest.metrics import FileOutcome, IngestMetrics
 from services.ingest.settings import IngestSettings
 from shared.clients.file_types import HEAD_BYTES, FileRefused, content_type

@@ -8,14 +8,12 @@ import asyncpg
 import pytest
 
 import bench.backlog
-from services.dispatcher.account_store import AccountStore
+from services.dispatcher.account_store import AccountStore, LearnedLimits, TemplateCache
 from services.dispatcher.budget import Budget, ChargeStore
-from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.rate_limits import PORTFOLIO_PERIOD, RateUsage, SendLimits
 from services.dispatcher.releases import PORTION
 from services.dispatcher.store import MessageStore
-from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.templates import TemplateReport
 from services.dispatcher.throttles import Throttles
 from shared.contracts.messages import Lane

@@ -6,9 +6,9 @@ import sys
 import asyncpg
 
 from services.ingest.media.fetcher import FileLimits, MediaFetcher
+from services.ingest.media.file_rows import MediaQueue
 from services.ingest.media.file_store import FileStore
 from services.ingest.media.provider import MediaClient, MediaEndpoint
-from services.ingest.media.queue import MediaQueue
 from services.ingest.media.scanner import NoScanner
 from services.ingest.metrics import IngestMetrics
 from shared.clients.file_types import ACCEPTED_TYPES

@@ -19,8 +19,8 @@ from services.ingest.erasure import (
     without_erased,
 )
 from services.ingest.identity import address_hash
+from services.ingest.media.file_rows import StoredFiles, object_key
 from services.ingest.media.file_store import FileStore
-from services.ingest.media.stored_files import StoredFiles, object_key
 from services.ingest.person_directory import FormerAddress
 from services.ingest.poll.snapshots import Contributor, WorkSnapshot
 from services.ingest.store import PersonStore

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from services.ingest.media.fetcher import FileLimits, MediaFetcher
+from services.ingest.media.file_rows import MEDIA_LIFETIME, WaitingFile, WaitingFiles
 from services.ingest.media.file_store import FileStore
 from services.ingest.media.provider import MediaClient, MediaEndpoint
-from services.ingest.media.queue import MEDIA_LIFETIME, WaitingFile, WaitingFiles
 from services.ingest.media.scanner import ClamdScanner, NoScanner, Scanner
 from services.ingest.metrics import IngestMetrics
 from shared.clients.file_types import ACCEPTED_TYPES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from services.ingest.media.queue import MediaQueue, add_files
+from services.ingest.media.file_rows import MediaQueue, add_files
 from services.ingest.metrics import IngestMetrics
 from shared.contracts.ids import Line, PersonId, Wamid
 from shared.contracts.whatsapp import Media, MediaStored, MessageKind, MessageReceived
