@@ -170,8 +170,10 @@ async def open_document_clients(settings: DispatcherSettings) -> AsyncIterator[t
     if not settings.sends_documents:
         yield NoDocuments(), NoDocuments()
         return
-    from services.dispatcher.document_source import DocumentSource  # noqa: PLC0415 -- an HTTP client and the stores, for documents alone
-    from services.dispatcher.media_uploads import WhatsAppUploads  # noqa: PLC0415 -- the same
+    from services.dispatcher.document_transfer import (  # noqa: PLC0415 -- an HTTP client, for documents alone
+        DocumentSource,
+        WhatsAppUploads,
+    )
     from shared.clients.public_hosts import AllowedHosts  # noqa: PLC0415 -- the same
 
     async with (

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.dispatcher.document_source import DocumentSource
+from services.dispatcher.document_transfer import DocumentSource, WhatsAppUploads
 from services.dispatcher.documents import DocumentPreparer
-from services.dispatcher.media_uploads import WhatsAppUploads
 from shared.clients.public_hosts import AllowedHosts
 from shared.contracts.messages import AttachedDocument, TemplateCall, TemplateHeader
 from shared.runtime.clock import machine_now
