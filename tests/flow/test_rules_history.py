@@ -271,7 +271,7 @@ def test_a_report_from_which_nothing_followed_says_its_reason(commands: Commands
 
 def test_a_time_line_says_of_which_message_a_report_is(commands: Commands) -> None:
     out = commands.said["explain the chain given"].out
-    assert f" (rights_request to {person(_AGENT)}): now" in out
+    assert f" (rights_request to {person(_AGENT)}): its state now\n" in out
 
 
 # ------------------------------------------------------------------ why not
