@@ -288,7 +288,10 @@ def _language_of(context: DecisionContext, chain: Chain, form: Form) -> str:
 def _take_document(
     context: DecisionContext, form: Form, state: FormState, media: Media | None
 ) -> tuple[FormState, Refusal | None]:
-    """A document answers the form's document field whenever it arrives; other files do not."""
+    """A document answers the form's document field whenever it arrives; other files do not.
+
+    One that was asked for takes the place of those before it, as where the person changes it; others are added.
+    """
     if media is None:
         return state, None
     report = context.facts.file_reports.get(media.file_id) if media.file_id is not None else None
@@ -296,8 +299,9 @@ def _take_document(
     if refusal is not None or field is None:
         return state, refusal
     values = {**state.values, field.name: media.filename or "1"}
-    asking = None if state.asking == field.name else state.asking
-    return state.replace(values=values, attachments=(*state.attachments, media), asking=asking), None
+    is_asked = state.asking == field.name
+    attachments = (media,) if is_asked else (*state.attachments, media)
+    return state.replace(values=values, attachments=attachments, asking=None if is_asked else state.asking), None
 
 
 def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, file: _File) -> Chain:
@@ -314,7 +318,9 @@ def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, 
     value = _read(context, chain, form, field, text)
     if value is None and (refusal := _refusal_of(context, chain, field, text)) is not None:
         return _ask(context, chain, form, field, before=_reason(context, chain, refusal))
-    chain = chain.replace(form=state.replace(values={**state.values, field.name: value or ""}))
+    attachments = () if field.document else state.attachments  # words in place of a file leave it out
+    state = state.replace(values={**state.values, field.name: value or ""}, attachments=attachments)
+    chain = chain.replace(form=state)
     if value is None or file.refusal is not None or classify(text) is not ReplyIntent.STOP:
         return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal))
     taken = _reason(context, chain, Refusal("taken_as_answer", {"said": value}))

@@ -415,7 +415,12 @@ def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
 
 def is_open_question(message: ChainMessage) -> bool:
     """Whether a message asks a question of a rule, also as a reminder, and can be answered."""
-    return message.open and message.verb in {Verb.ASK, Verb.REMIND} and not is_of_handover(message)
+    return message.open and is_question_of_rule(message)
+
+
+def is_question_of_rule(message: ChainMessage) -> bool:
+    """Whether a message asks a question of a rule, also as a reminder: no offer of a matter, and none of a form."""
+    return message.is_question and message.verb in {Verb.ASK, Verb.REMIND} and not is_of_handover(message)
 
 
 def is_of_handover(message: ChainMessage) -> bool:

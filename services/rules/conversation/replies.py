@@ -31,7 +31,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import awaited_people, is_of_handover, owner_team
+from services.rules.conversation.recipients import awaited_people, is_of_handover, is_question_of_rule, owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Question, Step, Verb, questions_of
@@ -109,7 +109,9 @@ def _apply_final_answer(
     if is_decided(context, chain, step, answer):
         return conclude(context, chain, step, answer)
     context.add_reason(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
-    chain = withdraw_messages(context, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
+    chain = withdraw_messages(
+        context, chain, "answered", lambda m: m.person_id == given.person_id and is_question_of_rule(m)
+    )
     undecided = people_asked(chain, step, answer) - {each.person_id for each in chain.answers if each.final}
     return chain if undecided or awaited_people(chain) else _miss_quorum(context, chain, step)
 
@@ -128,8 +130,8 @@ def _apply_intermediate_answer(
     if answer.tell is not None:
         chain = send_answer_message(context, chain, step, answer, message.person_id)
     if answer.veto:
-        chain = withdraw_messages(context, chain, "vetoed", lambda m: m.is_question)
-        chain = chain.close_questions().reopen_answers(chain.answers)
+        chain = withdraw_messages(context, chain, "vetoed", is_question_of_rule)
+        chain = chain.close_questions(is_question_of_rule).reopen_answers(chain.answers)
     if answer.form is not None and not forms.is_filled_by_other(chain, message.person_id):
         return forms.begin_form(context, chain, answer.form, step.index, source=message)
     handing = answer.hand_over if answer.form is None else HandoverAction(owner_team(context, chain))

@@ -233,13 +233,14 @@ def _ask_again(context: DecisionContext, chain: Chain) -> Chain:
     """Close the questions, and ask them again at once, unless the time of their step lies ahead again.
 
     What waits of other steps, such as a notice held for the morning, stays: it is filled in when it goes. So does what
-    an answer has handed over, since its person was told that a colleague looks after it.
+    an answer has handed over, since its person was told that a colleague looks after it, and a form that is being
+    filled.
     """
     asking = {step.index for step in context.rule_of(chain).steps if step.answers}
 
     def is_replaced(message: ChainMessage) -> bool:
         is_asked = message.step in asking or (message.verb is Verb.REMIND and message.answer is None)
-        return is_asked and not is_of_handover(message)
+        return is_asked and message.verb is not Verb.COLLECT and not is_of_handover(message)
 
     chain = outbound.withdraw_messages(context, chain, "replaced", is_replaced)
     chain = chain.close_questions(is_replaced).reopen_answers(chain.answers)

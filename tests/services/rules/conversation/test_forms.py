@@ -470,6 +470,46 @@ def test_a_file_that_is_refused_after_the_form_was_sent_is_recorded_only() -> No
     assert told(*TO_SUMMARY, *sent, "file: {from: 5001, refused: infected}", "expect: nothing") == []
 
 
+CHANGE_FILE = [
+    *TO_SUMMARY,
+    "reply: {from: 5001, button: change}",
+    "expect: [{collect: 5001, say: form_change}]",
+    'reply: {from: 5001, text: "3"}',
+    "expect: [{collect: 5001, say: offer.manuscript}]",
+]
+
+
+def sends(files: str) -> list[str]:
+    return [
+        "reply: {from: 5001, button: send}",
+        f"expect: [{{record: acquisition.create, with: {{attachments.filename: {files}}}}}, {{collect: 5001}}]",
+    ]
+
+
+def test_a_file_that_is_sent_for_a_change_takes_the_place_of_the_earlier_one() -> None:
+    """Further files, which came unasked, are added to it."""
+    moves = [
+        "reply: {from: 5001, document: novel.exe}",
+        "expect: [{collect: 5001, say: offer.manuscript, text: 'These kinds will do'}]",
+        "reply: {from: 5001, document: b.pdf}",
+        "expect: [{collect: 5001, say: offer_summary, text: b.pdf}]",
+        "reply: {from: 5001, document: c.pdf}",
+        "expect: [{collect: 5001, say: offer_summary, text: c.pdf}]",
+        *sends("[b.pdf, c.pdf]"),
+    ]
+    assert told(*CHANGE_FILE, *moves) == []
+
+
+def test_a_file_is_left_out_where_its_person_writes_words_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FORM", OPTIONAL)
+    moves = [
+        "reply: {from: 5001, text: later}",
+        "expect: [{collect: 5001, say: offer_summary, text: —}]",
+        *sends("[]"),
+    ]
+    assert told(*CHANGE_FILE, *moves) == []
+
+
 ASKED_FOR_OFFERS = """\
 rule: offer
 owner: acquisitions
@@ -479,7 +519,7 @@ about: work.work_id
 steps:
   - ask: author
     say: offer_asked
-    answers: {another: {collect: sender, form: offer}, nothing: {continue: true}}
+    answers: {another: {collect: sender, form: offer}, nothing: {continue: true}, later: {continue: true}}
   - after: 2 days
     remind: unanswered
     say: offer_asked
@@ -490,8 +530,11 @@ ASKING = """\
 template: offer_asked
 category: utility
 version: 1
+fields: {stage: to_stage}
 languages:
-  en: {body: Have you written another book?, buttons: {another: Yes, nothing: "No"}}
+  en:
+    body: Your book is at “{stage}”. Have you written another?
+    buttons: {another: Yes, nothing: "No", later: Later}
 """
 TWO_AUTHORS = """\
     801: {roles: [author], country: GB}
@@ -499,13 +542,15 @@ TWO_AUTHORS = """\
     11: {roles: [commissioning_editor], team: acquisitions, country: GB}"""
 
 
-def offered(*moves: str) -> list[str]:
-    """Of two authors who were asked, one fills the form to which an answer leads."""
+def offered(*moves: str, answers: str = "") -> list[str]:
+    """Of two authors who were asked, one fills the form to which an answer leads; ``answers`` are those of the rule."""
     files = {
         name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
     }
     form = FORM.replace("default: {field: text}, ", "")
-    files |= {"offer.rule.yaml": ASKED_FOR_OFFERS, "offer.form.yaml": form, "offer_asked.template.yaml": ASKING}
+    others = "nothing: {continue: true}, later: {continue: true}"
+    rule = ASKED_FOR_OFFERS.replace(others, answers or others)
+    files |= {"offer.rule.yaml": rule, "offer.form.yaml": form, "offer_asked.template.yaml": ASKING}
     files["offer_summary.template.yaml"] = SUMMARY
     begun = (
         "event: work.stage_changed",
@@ -556,3 +601,27 @@ def test_words_to_a_form_that_its_person_gave_up_are_no_answer_in_the_form_of_an
         "expect: [{collect: 802, say: offer.pitch}]",
     )
     assert offered(*moves) == []
+
+
+FILLED = (
+    "reply: {from: 801, text: Tides}",
+    "reply: {from: 801, document: a.pdf}",
+    'reply: {from: 801, text: "9781784420017"}',
+    "expect: [{collect: 801}, {collect: 801}, {collect: 801, say: offer_summary}]",
+)
+SENT = (
+    "reply: {from: 801, button: send, to: offer_summary}",
+    "expect: [{record: acquisition.create, with: {title: Sea Glass}}, {collect: 801, say: noted}]",
+)
+
+
+def test_a_form_is_sent_as_it_is_though_the_question_that_led_to_it_is_asked_afresh() -> None:
+    again = ("{event: work.stage_changed, with: {to_stage: Copyedit}}", "expect: [{ask: 801}, {ask: 802}]")
+    assert offered(*FILLED, *again, *SENT) == []
+
+
+def test_a_form_is_sent_as_it_is_though_the_answer_of_another_closes_the_question() -> None:
+    veto = "nothing: {veto: true, hand_over: commissioning_editor, say: to_take}"
+    veto += ", later: {quorum: all, tell: commissioning_editor, say: noted}"
+    vetoed = ("reply: {from: 802, button: nothing}", "expect: [{hand_over: 11}, {tell: 802}]")
+    assert offered(*FILLED, *vetoed, *SENT, answers=veto) == []
