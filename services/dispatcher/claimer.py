@@ -63,14 +63,18 @@ TemplateOfLine = tuple[str, TemplateKey]
 
 
 class Moment(Struct, frozen=True):
-    """Both clocks, read once for a round of work."""
+    """All clocks, read once for a round of work; ``monotonic``, in seconds, is never set back."""
 
     business: datetime
     machine: datetime
+    monotonic: float
 
 
 class SendIntent(Struct, frozen=True):
-    """A committed attempt that may leave until ``lease_until`` (machine time)."""
+    """A committed attempt that may leave until ``lease_until`` (machine time), and until ``lease_ends``.
+
+    That is the same instant in monotonic seconds: a clock that is set back makes no lease of this process longer.
+    """
 
     message_id: str
     attempt: int
@@ -78,6 +82,7 @@ class SendIntent(Struct, frozen=True):
     wording: MessageForm
     body: bytes
     lease_until: datetime
+    lease_ends: float
     origin: RequestOrigin
     lane: Lane = Lane.NORMAL
 
@@ -273,8 +278,8 @@ class Claimer:
             sendable = self._sendable(due, send.wording)
             self.budget.reserve(message.message_id, attempt, sendable, moment.business)
         batch.intents[message.message_id] = SendIntent(
-            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.origin,
-            message.lane,
+            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease,
+            moment.monotonic + self.lease.total_seconds(), due.origin, message.lane,
         )  # fmt: skip
         self._count_turn(message.line, message.lane)
 

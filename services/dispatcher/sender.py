@@ -224,7 +224,7 @@ class Sender:
         self._wake.set()
 
     def moment(self) -> Moment:
-        return Moment(self._clock.now(), machine_now())
+        return Moment(self._clock.now(), machine_now(), time.monotonic())
 
     async def claim(self, connection: Connection, claimer: Claimer) -> None:
         """Claim until the leader's session is lost or the task is cancelled; then wait for the sends in flight."""
@@ -373,7 +373,8 @@ class Sender:
         claimer, target = self._claimer, intent.target
         if claimer is None or self.in_flight.is_cancelled(intent) or not claimer.unread.is_read(target.person_id):
             return False
-        if machine_now() >= intent.lease_until - _LEASE_MARGIN:
+        margin = _LEASE_MARGIN.total_seconds()
+        if machine_now() >= intent.lease_until - _LEASE_MARGIN or time.monotonic() >= intent.lease_ends - margin:
             return False
         self._written.add(intent.message_id)
         claimer.usage.confirm(target.line, target.person_id, self._clock.now())

@@ -9,7 +9,7 @@ time of the gap as well. A send is covered when ``since <= attempt`` and ``until
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.runtime.clock import machine_now
+from shared.runtime.clock import MachineInstant, machine_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class CoverageTracker:
     in_flight: dict[object, datetime] = field(default_factory=dict)
     was_unready: bool = False
     has_suspect_signature: bool = False
-    asked_at: datetime | None = None
+    asked_at: MachineInstant | None = None
 
-    def begin_heartbeat(self, asked_at: datetime, longest_pause: timedelta) -> None:
+    def begin_heartbeat(self, asked_at: MachineInstant, longest_pause: timedelta) -> None:
         """A process whose last heartbeat began longer ago stood still: webhooks that came to it had no answer."""
-        if self.asked_at is not None and asked_at - self.asked_at > longest_pause:
+        if self.asked_at is not None and self.asked_at.time_until(asked_at) > longest_pause:
             self.record_miss("away")
         self.asked_at = asked_at
 

@@ -23,7 +23,7 @@ from shared.contracts.ids import TenantId, derive_id
 from shared.contracts.topics import WHATSAPP_ACCOUNT
 from shared.contracts.values import encode
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
-from shared.runtime.clock import Clock, machine_now
+from shared.runtime.clock import Clock, MachineInstant
 from shared.runtime.health import PROBE_SECONDS
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
@@ -77,13 +77,13 @@ class Heartbeat:
         It confirms nothing after the instant at which it asked whether this process is ready, and nothing until the
         process has been ready for two heartbeats: a load balancer needs some time to send webhooks again.
         """
-        asked_at = machine_now()
-        self.tracker.begin_heartbeat(asked_at, _ABSENT_AFTER * self.interval)
+        began = MachineInstant.read()
+        self.tracker.begin_heartbeat(began, _ABSENT_AFTER * self.interval)
         is_ready = await self._check_readiness()
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/webhook/{self.account}"]) as tx:
             coverage = await load_coverage(tx.connection, self.tenant, self.account)
             await self._replicas.record(tx.connection, self.replica)
-            until = min(self.tracker.complete_until(), asked_at)
+            until = min(self.tracker.complete_until(), began.wall)
             if until <= coverage.until if coverage is not None else not is_ready:
                 self._show(coverage)
                 return

@@ -3,9 +3,9 @@
 The error fields of a payload are requested as the schema has them, so three rivalling shapes need no three mappings.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -32,10 +32,9 @@ from services.writeback.operation_mapping import GraphQLCall, MappedOperation, M
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
 from shared.contracts.writes import WriteOperation
-from shared.runtime.clock import machine_now
 from shared.runtime.telemetry import get_logger
 
-_VALID_FOR = timedelta(hours=1)
+_VALID_FOR_SECONDS = 3600.0
 
 log = get_logger()
 
@@ -66,12 +65,12 @@ class Capabilities:
     def __init__(self, mapping: OperationMapping) -> None:
         self._mapping = mapping
         self._supports: tuple[OperationSupport, ...] = ()
-        self._examined_at: datetime | None = None
+        self._examined_at: float | None = None
 
     @property
     def is_outdated(self) -> bool:
         """Introspect before the next write: after a failure, and each hour, for what a schema gains fails nothing."""
-        return self._examined_at is None or machine_now() - self._examined_at > _VALID_FOR
+        return self._examined_at is None or time.monotonic() - self._examined_at > _VALID_FOR_SECONDS
 
     def mark_outdated(self) -> None:
         self._examined_at = None
@@ -83,7 +82,7 @@ class Capabilities:
             self._supports = examine_schema(schema, self._mapping)
         except Exception as error:  # a schema may be valid and yet of a shape that no mapping foresaw
             raise Unavailable(f"Consonance's schema cannot be examined: {type(error).__name__}") from error
-        self._examined_at = machine_now()
+        self._examined_at = time.monotonic()
         for support in self._supports:
             metrics.OPERATION_SUPPORTED.labels(support.name).set(support.write is not None)
             if support.schema_errors:

@@ -5,9 +5,10 @@ finds the truth.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple, assert_never
 
 from services.writeback import metrics
@@ -47,7 +48,7 @@ from shared.clients.consonance_graphql import (
 )
 from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.writes import WriteOperation, WriteOutcome
-from shared.runtime.clock import machine_now
+from shared.runtime.clock import MachineInstant, machine_now
 from shared.runtime.retry import Backoff
 from shared.runtime.telemetry import get_logger
 
@@ -55,7 +56,7 @@ _BACKOFF = Backoff(first=0.5, longest=30.0)
 _MAX_INTENT_AGE = timedelta(seconds=5)
 """How old an intent may be when its request leaves: a process frozen for longer may have lost its lock meanwhile."""
 
-_NOT_ASKED_AGAIN_FOR = timedelta(seconds=5)
+_NOT_ASKED_AGAIN_SECONDS = 5.0
 """So long a record that was not shown counts as such, however many other writes cannot be read meanwhile."""
 
 _WRONG_SHAPE = (AttributeError, LookupError, TypeError, ValueError)
@@ -91,17 +92,17 @@ class _UnreadableRecords:
     """The records that were not shown lately. ``lock`` is held while others are asked for: one write at a time."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _seen: dict[tuple[str, str, WriteOperation], datetime] = field(default_factory=dict)
+    _seen: dict[tuple[str, str, WriteOperation], float] = field(default_factory=dict)
 
     def add(self, stored: StoredWrite) -> None:
-        now = machine_now()
-        for key in [key for key, at in self._seen.items() if now - at > _NOT_ASKED_AGAIN_FOR]:
+        now = time.monotonic()
+        for key in [key for key, at in self._seen.items() if now - at > _NOT_ASKED_AGAIN_SECONDS]:
             del self._seen[key]
         self._seen[_record_key(stored)] = now
 
     def __contains__(self, stored: StoredWrite) -> bool:
         at = self._seen.get(_record_key(stored))
-        return at is not None and machine_now() - at <= _NOT_ASKED_AGAIN_FOR
+        return at is not None and time.monotonic() - at <= _NOT_ASKED_AGAIN_SECONDS
 
 
 def _record_key(stored: StoredWrite) -> tuple[str, str, WriteOperation]:
@@ -266,18 +267,19 @@ class WriteExecutor:
         supports: Mapping[str, OperationSupport | None],
     ) -> StoredWrite | None:
         before = {each.change.key: each.comparison.current for each in compared}
+        intended_at = MachineInstant.read()  # before the commit: after it, a frozen process may be overtaken already
         if not await self.store.start_attempt(stored, before):
             return None
         attempt = WriteAttempt(stored.attempts + 1, MutationAnswer.UNANSWERED, machine_now())
         started = replace(stored, attempt=attempt, before=stored.before or before, reads=0, failed_reads=0)
         mutations = [m for each in step.changes for m in _mutations(each, supports[each.change.key])]
-        response = await self._send(started, mutations, attempt.at)
+        response = await self._send(started, mutations, intended_at)
         await self.store.record_answer(started, response.answer)
         answered = attempt._replace(answer=response.answer, at=machine_now())
         return replace(started, attempt=answered, error_messages=response.messages)
 
     async def _send(
-        self, started: StoredWrite, mutations: Sequence[_Mutation], intended_at: datetime
+        self, started: StoredWrite, mutations: Sequence[_Mutation], intended_at: MachineInstant
     ) -> MutationResponse:
         """Send mutations in order, up to the first that is not accepted; the next read shows the state of the rest.
 
@@ -291,7 +293,7 @@ class WriteExecutor:
             try:
                 _check_intent_age(last_active)
                 body = await self.client.mutate(mutation.document, mutation.variables)
-                last_active = machine_now()
+                last_active = MachineInstant.read()
             except NoAnswer:
                 return MutationResponse(MutationAnswer.UNANSWERED)
             except MutationRejected as error:
@@ -367,9 +369,9 @@ def _mutations(compared: ComparedChange, support: OperationSupport | None) -> It
             yield _Mutation(support.remove, remove.fill_variables({**inputs, "stale_id": stale}), remove.errors)
 
 
-def _check_intent_age(last_active: datetime) -> None:
+def _check_intent_age(last_active: MachineInstant) -> None:
     """Raises RequestNotSent for an intent that is too old."""
-    if machine_now() - last_active > _MAX_INTENT_AGE:
+    if last_active.time_until(MachineInstant.read()) > _MAX_INTENT_AGE:
         raise RequestNotSent("this process was frozen between its intent and its request")
 
 

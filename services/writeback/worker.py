@@ -5,6 +5,7 @@ of a process that dies is released at once. The lock orders replicas; the attemp
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -92,7 +93,7 @@ class WriteWorker:
             connection.terminate()
 
     async def _start_due(self, connection: Connection) -> None:
-        slots = self._breaker.allowed_concurrency(machine_now()) - len(self._running)
+        slots = self._breaker.allowed_concurrency(time.monotonic()) - len(self._running)
         if slots <= 0 or not await self._ensure_capabilities():
             return
         for due in await self._store.fetch_due(self._running, slots * _CANDIDATES_PER_SLOT):
@@ -166,7 +167,7 @@ class WriteWorker:
 
     def _pause(self, error: Unavailable) -> None:
         before = self._breaker.pause_reason
-        self._breaker.record_failure(error, machine_now())
+        self._breaker.record_failure(error, time.monotonic())
         self._capabilities.mark_outdated()
         if self._breaker.pause_reason is not before:
             log.warning("consonance.paused", reason=self._breaker.pause_reason, setting="STET_CONSONANCE_URL")
@@ -174,7 +175,7 @@ class WriteWorker:
 
     def _resume(self) -> None:
         was_paused = self._breaker.pause_reason is not None
-        self._breaker.record_success(machine_now())
+        self._breaker.record_success(time.monotonic())
         if was_paused and self._breaker.pause_reason is None:
             log.info("consonance.resumed")
         self._show_pause()

@@ -7,9 +7,10 @@ it.
 
 import mmap
 import struct
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = struct.Struct("<q")
@@ -52,3 +53,21 @@ class DevelopmentClock:
 def machine_now() -> datetime:
     """The machine's time in UTC: for leases, backoff, heartbeats and the age of signatures, never for business."""
     return datetime.now(UTC)  # noqa: TID251 -- the one place a clock is read
+
+
+class MachineInstant(NamedTuple):
+    """An instant of this process, by both clocks of the machine. It means nothing to another process."""
+
+    wall: datetime
+    monotonic: float
+
+    @classmethod
+    def read(cls) -> "MachineInstant":
+        return cls(machine_now(), time.monotonic())
+
+    def time_until(self, later: "MachineInstant") -> timedelta:
+        """How long a pause was, by the clock that shows more of it.
+
+        A clock that was set back meanwhile shows too little, and the monotonic one stands still in a suspended machine.
+        """
+        return max(later.wall - self.wall, timedelta(seconds=later.monotonic - self.monotonic))

@@ -1,12 +1,18 @@
 """A message from its request to the phone and back, with the simulator over real sockets and a real database."""
 
+import time
 from datetime import timedelta
 
 import pytest
 
+from services.dispatcher.claimer import SendIntent
 from services.dispatcher.metrics import _MESSAGE_DELAY
+from services.dispatcher.store import RequestOrigin
+from services.dispatcher.throttles import SendTarget
 from shared.contracts.ids import PersonId, Wamid
+from shared.contracts.messages import MessageForm
 from shared.contracts.whatsapp import DeliveryStatus, MessageKind, StatusReported
+from shared.runtime.clock import machine_now
 from tests.services.dispatcher.dispatcher_under_test import (
     BUTTONS,
     DispatcherUnderTest,
@@ -256,3 +262,18 @@ async def test_an_undone_merge_separates_the_ids_again(dispatcher: DispatcherUnd
     )
     await dispatcher.wait_for_state("accepted")
     assert [event["data"]["person_id"] for event in await dispatcher.events()] == ["visitor"]
+
+
+@pytest.mark.parametrize("seconds_left", [5.0, 0.5])
+async def test_no_clock_that_is_set_back_makes_a_lease_longer(
+    dispatcher: DispatcherUnderTest, seconds_left: float
+) -> None:
+    """Another leader may have taken the message over while this process stood still."""
+    sender = dispatcher.parts.sender
+    await dispatcher.handle(person_observed(), send_request("m0"))
+    await dispatcher.wait_for_state("accepted", "m0")  # so this process leads
+    origin = RequestOrigin("request", None, None)
+    until = machine_now() + timedelta(hours=1)
+    ends, target = time.monotonic() + seconds_left, SendTarget("main", "p1")
+    intent = SendIntent("m1", 1, target, MessageForm.FREE_TEXT, b"{}", until, ends, origin)
+    assert sender._may_write(intent) is (seconds_left > 1)

@@ -24,7 +24,7 @@ from services.ingest.webhook_parser import PersonUpdate
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Line, TenantId
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
-from shared.runtime.clock import SystemClock, machine_now
+from shared.runtime.clock import MachineInstant, SystemClock, machine_now
 from shared.runtime.http.router import HttpRequest
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
@@ -124,15 +124,22 @@ async def test_a_rejection_during_the_readiness_check_opens_a_gap(tested: Heartb
     assert await tested.beat() == (["refused"], False)
 
 
+@pytest.mark.parametrize("is_set_back", [False, True])
 async def test_a_replica_that_stood_still_opens_a_gap_although_another_one_went_on(
-    tested: HeartbeatUnderTest, pool: Pool, metrics: IngestMetrics
+    tested: HeartbeatUnderTest, pool: Pool, metrics: IngestMetrics, *, is_set_back: bool
 ) -> None:
-    """Webhooks that came to it meanwhile were not answered: WhatsApp has to send them again."""
+    """Webhooks that came to it meanwhile were not answered: WhatsApp has to send them again.
+
+    So it is where the clock was set back meanwhile, and shows no pause.
+    """
     other = HeartbeatUnderTest(pool, metrics)
     await other.beat()
     assert await tested.beat() == ([], True)
     assert tested.tracker.asked_at is not None
-    tested.tracker.asked_at -= 4 * tested.heartbeat.interval
+    wall, monotonic = tested.tracker.asked_at
+    pause = 4 * tested.heartbeat.interval
+    clocks = MachineInstant(wall - pause, monotonic), MachineInstant(wall, monotonic - pause.total_seconds())
+    tested.tracker.asked_at = clocks[is_set_back]
     assert await other.beat() == ([], True)
     assert await tested.beat() == (["away"], False)
 

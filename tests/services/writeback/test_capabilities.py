@@ -1,7 +1,7 @@
 """Capabilities follow from the schema, and so does the selection of a payload's errors."""
 
-from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +13,6 @@ from services.writeback.capabilities import Capabilities, OperationSupport, choo
 from services.writeback.comparison import ChangeComparison, ComparisonStatus
 from services.writeback.operation_mapping import load_mapping
 from shared.contracts.writes import WriteOperation
-from tests.services.writeback.samples import NOW
 
 WAYS = load_mapping(Path(services.writeback.__file__).parent / "mapping" / "extended.yaml")
 SCHEMA = """
@@ -75,13 +74,13 @@ class _Server:
 
 async def test_capabilities_are_examined_every_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     """An addition to the schema makes no request fail, so nothing else shows it."""
-    found, now = Capabilities(WAYS), [NOW]
-    monkeypatch.setattr(capabilities, "machine_now", lambda: now[0])
+    found, now = Capabilities(WAYS), [1000.0]
+    monkeypatch.setattr(capabilities, "time", SimpleNamespace(monotonic=lambda: now[0]))
     assert found.is_outdated
     await found.refresh(cast("Any", _Server()))
-    now[0] = NOW + timedelta(minutes=59)
+    now[0] += 59 * 60
     assert not found.is_outdated
-    now[0] = NOW + timedelta(minutes=61)
+    now[0] += 2 * 60
     assert found.is_outdated
 
 

@@ -1,16 +1,21 @@
 """When Consonance misbehaves, no unseen write is reported and none is repeated without need."""
 
 import asyncio
+import time
+from collections.abc import Mapping
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from services.writeback import executor
 from services.writeback.capabilities import Capabilities
 from services.writeback.circuit_breaker import PauseReason
-from services.writeback.executor import WriteExecutor
+from services.writeback.executor import WriteExecutor, _UnreadableRecords
 from services.writeback.operation_mapping import load_mapping
 from services.writeback.store import WriteStore, enqueue_writes
 from services.writeback.write_state import StoredWrite
+from shared.clients.consonance_graphql import RequestNotSent
 from shared.contracts.consonance import MetadataField
 from shared.runtime.clock import SystemClock, machine_now
 from tests.dev.consonance.simulator_under_test import running_simulator
@@ -176,6 +181,51 @@ async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(p
             assert (await writeback.outcomes())[-2:] == ["verified", "approved"]
             await asyncio.sleep(2.5)  # by then the request that was on its way has landed
             assert len(await writeback.mutation_log("createMarketingText")) == 1
+
+
+class FrozenStore(WriteStore):
+    """Its process stands still after the intent is committed, before it hears of that."""
+
+    async def start_attempt(self, stored: StoredWrite, before: Mapping[str, str | None]) -> bool:
+        is_started = await super().start_attempt(stored, before)
+        time.sleep(0.3)  # noqa: ASYNC251 -- the whole process stands still
+        return is_started
+
+
+async def test_a_process_that_stood_still_after_its_intent_sends_nothing(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock may be another replica's by now, which waited for this attempt and wrote."""
+    monkeypatch.setattr(executor, "_MAX_INTENT_AGE", timedelta(seconds=0.2))
+    async with (
+        running_simulator() as simulator,
+        consonance_client(f"{simulator.url}/graphql", 10) as client,
+        open_pool(postgres_database) as pool,
+    ):
+        capabilities, store = Capabilities(load_mapping(MAPPING)), FrozenStore(pool, SystemClock())
+        await capabilities.refresh(client)
+        async with pool.acquire() as connection, connection.transaction():
+            await enqueue_writes(connection, [request(metadata())])
+        (due,) = await store.fetch_due([], 1)
+        stored = await store.fetch(due)
+        assert stored is not None
+        with pytest.raises(RequestNotSent):
+            await WriteExecutor(store, client, capabilities, timedelta(seconds=3)).execute(stored)
+        assert await simulator.tell("GET", "log?operation=updateWork") == []
+        assert await pool.fetchval("select state from writes") == "queued"
+
+
+async def test_a_record_is_asked_for_again_in_time_after_the_clock_was_set_back(
+    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_for_outcomes("verified", "approved")
+    stored, unreadable = await overtaken(writeback), _UnreadableRecords()
+    unreadable.add(stored)
+    seconds = time.monotonic()
+    monkeypatch.setattr(executor, "machine_now", lambda: machine_now() - timedelta(hours=1))
+    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: seconds + 6), raising=False)
+    assert stored not in unreadable
 
 
 async def test_a_process_that_was_overtaken_publishes_nothing(writeback: WritebackUnderTest) -> None:

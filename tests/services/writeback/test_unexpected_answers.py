@@ -1,6 +1,7 @@
 """Answers that no GraphQL server gives: the worker waits until Consonance answers properly, and then writes once."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,7 +16,6 @@ from services.writeback.protocol import MAX_ATTEMPTS, MAX_FAILED_READS, MAX_UNUS
 from services.writeback.store import enqueue_writes
 from shared.contracts.envelope import Event
 from shared.contracts.writes import Attachment
-from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection
 from tests.dev.consonance.simulator_under_test import running_simulator
 from tests.services.writeback.samples import item, metadata, pitch, request
@@ -82,10 +82,10 @@ async def proxied(postgres_database: str) -> AsyncIterator[tuple[WritebackUnderT
 async def wait_through(writeback: WritebackUnderTest, proxy: FaultyProxy, operation: str, bodies: list[bytes]) -> None:
     for body in bodies:
         proxy.replacement, proxy.replaced = (operation, body), 0
-        writeback.breaker.record_success(machine_now())  # the pauses are no part of this test
+        writeback.breaker.record_success(time.monotonic())  # the pauses are no part of this test
         await writeback.wait_until(proxy.has_replaced)
     proxy.replacement = None
-    writeback.breaker.record_success(machine_now())
+    writeback.breaker.record_success(time.monotonic())
 
 
 async def test_a_worker_waits_through_unexpected_answers_and_then_writes_once(
@@ -280,4 +280,4 @@ async def paused_as_unreadable(writeback: WritebackUnderTest, proxy: FaultyProxy
 
 async def skip_pause(writeback: WritebackUnderTest) -> None:
     """The breaker is half open from now on: the worker introspects, which ends no such pause, and tries a record."""
-    writeback.breaker._retry_at = machine_now()
+    writeback.breaker._retry_at = time.monotonic()

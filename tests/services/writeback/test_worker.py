@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
-from services.writeback import metrics
+from services.writeback import metrics, worker
 from services.writeback.circuit_breaker import CircuitBreaker, PauseReason
 from services.writeback.metrics import BacklogReporter
 from services.writeback.store import enqueue_writes, save_people
@@ -16,7 +17,7 @@ from services.writeback.worker import WriteWorker
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, PersonId
-from shared.runtime.clock import SystemClock
+from shared.runtime.clock import SystemClock, machine_now
 from shared.runtime.failures import CONNECTION_LOST
 from tests.services.writeback.samples import follow_up, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest
@@ -82,6 +83,22 @@ async def has_nothing_pending(writeback: WritebackUnderTest) -> bool:
         backlog = await writeback.store.fetch_backlog()
         return backlog.pending == 0
     return False
+
+
+async def test_a_pause_ends_in_time_after_the_clock_was_set_back(
+    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writeback.inject_fault("http_503", count=None)
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_until(lambda: is_paused(writeback))
+    monkeypatch.setattr(worker, "machine_now", lambda: machine_now() - timedelta(hours=1))
+    await writeback.control("DELETE", "faults")
+    async with asyncio.timeout(20):
+        await writeback.wait_for_outcomes("verified", "approved")
+
+
+async def is_paused(writeback: WritebackUnderTest) -> bool:
+    return writeback.breaker.pause_reason is not None
 
 
 async def test_a_person_without_a_name_is_stored_without_one(writeback: WritebackUnderTest) -> None:
