@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus
 from services.rules.conversation.context import DecisionContext
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import (
     Recipient,
@@ -141,6 +142,12 @@ def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage)
         return chain
     key = f"again.{format_instant(context.now)}"
     draft = MessageDraft(
-        Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS
-    )
-    return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
+        Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS,
+        words=message.words,
+    )  # fmt: skip
+    return send_to_recipient(context, chain, receiver_of_offer(person, message), draft)
+
+
+def receiver_of_offer(person: PersonFacts, offer: ChainMessage) -> Recipient:
+    """The person who had an offer, as one who gets it again or is reminded of it: in the same role and place."""
+    return Recipient(person, offer.role or "owner", offer.on_behalf_of, offer.also_for)

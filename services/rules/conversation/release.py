@@ -322,4 +322,6 @@ def _show_item(context: DecisionContext, chain: Chain, item: ChainMessage) -> Ch
     draft = MessageDraft(
         Verb.TELL, item.say, item.step, item.answer or "digest", key, item.occurrence, reply=True, words=item.words
     )
-    return outbound.send_to_recipient(context, chain, Recipient(person, "sender", item.on_behalf_of), draft)
+    return outbound.send_to_recipient(
+        context, chain, Recipient(person, "sender", item.on_behalf_of, item.also_for), draft
+    )

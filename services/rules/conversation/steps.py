@@ -13,6 +13,7 @@ from services.rules.conversation.handover import (
     OFFER_BUTTONS,
     HandoverDraft,
     offer_handover,
+    receiver_of_offer,
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
@@ -228,5 +229,7 @@ def _remind_of(
     if person is None:
         return chain
     say = "taken" if buttons == ASSIGNEE_BUTTONS else message.say
-    draft = MessageDraft(Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons)
-    return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
+    draft = MessageDraft(
+        Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons, words=message.words
+    )
+    return send_to_recipient(context, chain, receiver_of_offer(person, message), draft)

@@ -5,6 +5,7 @@ from tests.services.rules.stories import faults_of_rule, rule_head, template_tex
 TEMPLATES = {
     "ex_ask": template_text("ex_ask", "Rights in “{title}” are asked for.", "yes: Agreed, other: Ask"),
     "ex_second": template_text("ex_second", "A second look at “{title}” please.", "fine: All right"),
+    "ex_for": template_text("ex_for", "It is settled for {on_behalf_of} with “{title}” now."),
     "ex_told": template_text("ex_told", "Rights in “{title}” are settled."),
 }
 HEAD = rule_head("extra-approval", "rights.approval_requested", "request_id")
@@ -18,8 +19,8 @@ WORDS = "reply: {from: 812, text: I must ask my agent first}"
 OFFERED = "{hand_over: 40, text: ask my agent}"
 
 
-def faults(steps: str, people: list[str], *moves: str) -> list[str]:
-    return faults_of_rule(HEAD + steps, TEMPLATES, "\n".join(people), *moves)
+def faults(steps: str, people: list[str], *moves: str, head: str = HEAD, limits: str = "") -> list[str]:
+    return faults_of_rule(head + steps, TEMPLATES, "\n".join(people), *moves, limits=limits)
 
 
 # ------------------------------------------------------------------ quorums and hand-overs
@@ -59,3 +60,50 @@ def test_who_answers_a_question_keeps_the_offer_that_waits_for_their_morning() -
         MORNING, f"expect: [{OFFERED}]",
     )  # fmt: skip
     assert faults(steps + END, [AUTHORS, MANAGER], *moves) == []
+
+
+ASK = """\
+  - ask: author
+    say: ex_ask
+    answers: {yes: {tell: rights_manager, say: ex_told}, other: {hand_over: rights_manager}}
+"""
+AUTHOR = "812: {roles: [author], country: GB}"
+
+
+def test_an_offer_that_is_made_again_says_what_the_person_wrote() -> None:
+    """It was taken back from a colleague for whom it was night, and the one who took it gives it back."""
+    in_tokyo = "41: {roles: [rights_manager], country: JP, zone: Asia/Tokyo}"
+    moves = (
+        EVENT, WORDS, f"expect: [{{ask: 812}}, {OFFERED}, {{tell: 812}}]",
+        "reply: {from: 40, button: take}", "reply: {from: 40, button: give_back}",
+        "wait: 1 day", "expect: [{tell: 40}, {tell: 40}, {hand_over: 41, text: ask my agent}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHOR, MANAGER, in_tokyo], *moves) == []
+
+
+def test_the_reminder_of_an_offer_says_what_the_person_wrote() -> None:
+    told = "  - {after: 1 hour, tell: author, say: ex_told}\n"
+    moves = (
+        EVENT, WORDS, "wait: 1 hour", f"expect: [{{ask: 812}}, {OFFERED}, {{tell: 812}}, {{tell: 812, say: ex_told}}]",
+        "wait: 14 working days", "expect: [{remind: 40, text: ask my agent}, {tell: 40}, {end: left_with_owner}]",
+    )  # fmt: skip
+    assert faults(ASK + told, [AUTHOR, MANAGER], *moves) == []
+
+
+# ------------------------------------------------------------------ digests
+
+
+def test_an_item_of_a_digest_is_shown_in_the_name_of_all_for_whom_it_was_sent() -> None:
+    agent = "900: {country: GB, stands_in_for: [812, 813]}"
+    info = HEAD.replace("severity: warning", "severity: info")
+    moves = (
+        NIGHT, "{event: rights.approval_requested, with: {request_id: R-1}}",
+        "{event: rights.approval_requested, with: {request_id: R-2}}",
+        MORNING, "expect: [{tell: 900, say: digest}, {end: done}, {end: done}]",
+        "reply: {from: 900, button: show}", f"expect: [{IN_BOTH_NAMES}, {IN_BOTH_NAMES}]",
+    )  # fmt: skip
+    steps = "  - {tell: author, say: ex_for}\n"
+    assert faults(steps, [AUTHORS, agent], *moves, head=info, limits="digest: info\n") == []
+
+
+IN_BOTH_NAMES = "{tell: 900, for: [812, 813], text: Person 812 and Person 813}"
