@@ -17,12 +17,13 @@ from services.rules.rulebook.schema import (
     Texts,
     Zone,
     items,
+    meant_date,
     read_text,
     report_of,
     value,
 )
 from services.rules.rulebook.times import meant_clock
-from services.rules.rulebook.yaml_tree import Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, subdivisions
 from shared.clients.working_calendar import (
     CLOSES,
@@ -145,11 +146,40 @@ class OfficeSection(Section):
         return WorkingCalendar(self.zone, self.country, subdivision, opens, closes, days or MONDAY_TO_FRIDAY, closures)
 
 
+def _written_day(node: Node) -> str | None:
+    """The day that is written there, as a rule file has it; None for anything else."""
+    if not isinstance(node, ScalarNode):
+        return None
+    return node.text if isinstance(node.value, date) else meant_date(node.text)
+
+
+def _is_date(key: str) -> bool:
+    return _DATE.fullmatch(key) is not None
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
 class _Days(Section):
     from_: Day = Field(alias="from")
     """The first day off."""
     to: Day
     """The last day off."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """A single day under another key is the first and the last."""
+        known = frozenset(cls.known_keys())
+        days = [key for key, each in node.nodes.items() if key not in known and (_written_day(each) or _is_date(key))]
+        if len(days) != 1 or not node.nodes.keys().isdisjoint(("from", "to")):
+            return super()._with_meant_keys(node, label, report)
+        (key,) = days
+        day, shown = node.nodes[key], _written_day(node.nodes[key]) or key
+        report.add(node.keys[key], f"{label} has a first and a last day; write from: {shown}, to: {shown}")
+        read = ScalarNode(day.location, shown, Faulty(shown))
+        nodes = {each: value for each, value in node.nodes.items() if each in known}
+        places = (node.keys[key], node.keys[key], *(node.keys[each] for each in nodes))
+        return MappingNode(node.location, {"from": read, "to": read, **nodes}, places, node.in_braces)
 
     def report_faults(self, report: FaultReport) -> None:
         if self.to and self.to < self.first:

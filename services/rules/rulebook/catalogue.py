@@ -337,6 +337,15 @@ def known_paths(events: tuple[str, ...], started_by: tuple[str, ...] = ()) -> fr
     return frozenset(now | {f"{CHAIN}.{path}" for path in then})
 
 
+@cache
+def known_codes() -> frozenset[str]:
+    """The closed sets of values that the fields of all events have, and the events as a text names them."""
+    specs = (spec for event in EVENTS for spec in fields_of_event(event).values())
+    return frozenset(value for spec in specs for value in spec.values).union(
+        event.rpartition(".")[2] for event in EVENTS
+    )
+
+
 def is_of_recipient(path: str) -> bool:
     """Whether a field is one of the person a message goes to, so that it has no value for the whole chain."""
     return path.partition(".")[0] == RECIPIENT

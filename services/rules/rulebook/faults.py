@@ -137,9 +137,9 @@ class FaultReport:
     def add(self, location: Location, sentence: str) -> None:
         self._append(FileFault(location, sentence))
 
-    def refuse(self, location: Location, sentence: str) -> None:
+    def refuse(self, location: Location, sentence: str, hint: str | None = None) -> None:
         """Add a fault of new files: those that are stored were accepted with it, and are read as before."""
-        self._append(FileFault(location, sentence, only_new=True))
+        self._append(FileFault(location, sentence, hint, only_new=True))
 
     def unknown(
         self,

@@ -5,7 +5,7 @@ type.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import reduce
@@ -203,6 +203,8 @@ def check_condition(condition: Condition | None, scope: FieldScope) -> None:
         elif _is_never_absent(compare, found) and not _is_compared_otherwise(compare, condition):
             sentence = f"“{found.path}” is always there, so “exists: false” never holds"
             scope.report.refuse(compare.location, sentence)
+        elif (code := _code_of_key(compare, found, scope)) is not None:
+            scope.report.refuse(compare.location, name_for_code(found.path, code))
         else:
             _check_operands(compare, found, scope)
 
@@ -216,6 +218,23 @@ def _is_compared_otherwise(compare: Compare, condition: Condition | None) -> boo
     """Whether the field is compared in another way too: that the two do not go together is reported."""
     others = comparisons(condition) if condition else ()
     return any(each.field == compare.field and each.operator is not Operator.EXISTS for each in others)
+
+
+def _code_of_key(compare: Compare, found: FieldSpec, scope: FieldScope) -> str | None:
+    """A code that a name is compared with, where the key beside it was meant."""
+    key = resolve(scope.events, f"{found.path}_key", scope.started_by) if found.type is FieldType.TEXT else None
+    written = [literal for literal, _ in _literals(compare) if isinstance(literal, str)] if key is not None else []
+    return next((each for each in written if key is not None and is_code_of_key(each, key.values)), None)
+
+
+def is_code_of_key(written: str, codes: Collection[str]) -> bool:
+    """Whether it is a code of the key beside a name; a code of one word may be the name too."""
+    return "_" in written and written in codes
+
+
+def name_for_code(path: str, code: str) -> str:
+    """The sentence about a field with a name as a publisher writes it, where its key was meant."""
+    return f"“{path}” has the publisher's own name, and “{code}” is a code, which “{path}_key” has; write that key"
 
 
 def _operator_fault(operator: Operator, found: FieldSpec) -> str | None:

@@ -28,6 +28,7 @@ from shared.clients.whatsapp_limits import (
     BUTTON_TITLE_LENGTH,
     DOCUMENT_MEGABYTES,
     LIST_ROWS,
+    TEXT_LENGTH,
 )
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
@@ -107,6 +108,10 @@ def _check_field(context: ValidationContext, form: Form, field: FormField) -> No
     for sentence, path in faults:
         location = context.loaded.location(form.location.file, "fields", field.name, *path)
         context.report.add(location, f"“{field.name}” {sentence}")
+    if field.longest is not None and field.longest > TEXT_LENGTH and field.kind is FieldKind.TEXT:
+        location = context.loaded.location(form.location.file, "fields", field.name, "max")
+        sentence = f"takes up to {field.longest} characters; a text from WhatsApp has at most {TEXT_LENGTH}"
+        context.report.refuse(location, f"“{field.name}” {sentence}")
 
 
 _Fault = tuple[str, tuple[str | int, ...]]

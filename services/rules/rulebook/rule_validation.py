@@ -13,7 +13,6 @@ from services.rules.rulebook.addressee_validation import (
     UNANSWERED,
     check_addressees,
     check_each_addressee,
-    check_joining,
     check_recipient_roles,
     check_team,
 )
@@ -30,16 +29,15 @@ from services.rules.rulebook.catalogue import (
 )
 from services.rules.rulebook.contradictions import check_contradictions, check_never_done, check_order
 from services.rules.rulebook.field_validation import FieldScope, check_condition, present_if, present_unless
+from services.rules.rulebook.joining_validation import check_joining
 from services.rules.rulebook.model import (
     ALWAYS,
     RECEIVED,
     AnswerAction,
     At,
-    DayKind,
     Field,
     Location,
     OnRepeat,
-    PeriodUnit,
     Question,
     Quorum,
     Rule,
@@ -52,6 +50,7 @@ from services.rules.rulebook.model import (
     comparisons,
 )
 from services.rules.rulebook.periods import PERIODS
+from services.rules.rulebook.recurrence_validation import check_recurrence
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext
@@ -347,9 +346,8 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     check_languages(context, rule.why, context.location(rule, "why"), "“why”")
     if not _check_events(context, rule):
         return
-    _check_listing(context, rule)
+    check_recurrence(context, rule)
     _check_restarts(context, rule)
-    _check_every(context, rule)
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     check_condition(rule.condition, scope)
     check_contradictions(rule.condition, context.report)
@@ -443,49 +441,6 @@ def _writes(node: Node) -> bool:
     if isinstance(node, MappingNode):
         return not node.nodes.keys().isdisjoint({"record", "form"}) or any(map(_writes, node.nodes.values()))
     return isinstance(node, SequenceNode) and any(map(_writes, node.nodes))
-
-
-_FEWEST_DAYS = {
-    PeriodUnit.MONTH: (4, 17),
-    PeriodUnit.QUARTER: (12, 52),
-    PeriodUnit.YEAR: (52, 220),
-}
-"""Of each weekday, and of working days, so many are in every such period, also with public holidays and closures."""
-
-
-def _check_every(context: ValidationContext, rule: Rule) -> None:
-    """Every period has the day on which a recurring rule starts."""
-    every = rule.every
-    if every is None or every.period not in _FEWEST_DAYS or every.day is DayKind.DAY:
-        return
-    most = _FEWEST_DAYS[every.period][every.day is DayKind.WORKING_DAY]
-    if every.place > most:
-        sentence = f"not every {every.period} has so many {every.day}s; count to {most} or say “last {every.day}”"
-        context.report.refuse(context.location(rule, "every"), sentence)
-
-
-def _check_listing(context: ValidationContext, rule: Rule) -> None:
-    if (listing := rule.listing) is None:
-        return
-    locations = context.locations(rule, len(listing.waits_for), "list", "waits_for")
-    for name, location in zip(listing.waits_for, locations, strict=True):
-        if isinstance(name, Team):
-            check_team(context, name.name, location)
-        elif name and name not in context.roles:
-            context.report.unknown(location, f"there is no role “{name}”", name, context.roles)
-    named = zip(listing.rules, context.locations(rule, len(listing.rules), "list", "rules"), strict=True)
-    for other, location in named:
-        if other and other not in context.book.rules:
-            context.report.unknown(location, f"there is no rule “{other}” to list", other, context.book.rules)
-        elif other in context.book.rules and not _awaits(context.book.rules[other]):
-            sentence = f"“{other}” asks and hands over nothing, so it is never on this list"
-            context.report.refuse(location, sentence)
-
-
-def _awaits(rule: Rule) -> bool:
-    """Whether its chains wait for a person: an answer, or the end of what was handed over."""
-    verbs = {Verb.ASK, Verb.REMIND, Verb.COLLECT, Verb.HAND_OVER}
-    return any(step.verb in verbs for step in rule.steps) or not rule.steps
 
 
 def _check_subjects(context: ValidationContext, rule: Rule, scope: FieldScope) -> None:

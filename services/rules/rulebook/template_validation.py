@@ -214,7 +214,7 @@ def check_languages(context: ValidationContext, languages: object, location: Loc
     own = context.book.tenant.language
     if not isinstance(languages, dict) or not all(is_language(each) and not meant_language(each) for each in languages):
         return  # one of them is no language, and may be this one
-    if own and languages and own not in languages and context.is_house_language_said:
+    if own and languages and own not in languages and not context.without_house_language:
         context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
 
 
@@ -242,7 +242,7 @@ def _foreign_parameters(
     """Names of fields and words of the house between other signs than braces, with what was written."""
     for found in _FOREIGN.finditer(text.body):
         name = next(filter(None, found.groups()))
-        if name in _words(context, template) and (found[0][0] != "(" or name not in _parameters(text)):
+        if name in _words(context, template) and (found[0][0] != "(" or name not in parameters_of(text)):
             yield found[0], name
 
 
@@ -329,10 +329,10 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
         if not text.body or not model.body:
             continue  # it could not be read
         is_well_formed = not _ill_formed(text.body) and not _ill_formed(model.body)
-        odd = _parameters(text) ^ _parameters(model) if is_well_formed else frozenset()
+        odd = parameters_of(text) ^ parameters_of(model) if is_well_formed else frozenset()
         if odd and not _has_foreign_parameters(context, template):
             location = _location(context, template, language, "body")
-            context.report.add(location, _other_parameters(language, _parameters(text), first, _parameters(model)))
+            context.report.add(location, _other_parameters(language, parameters_of(text), first, parameters_of(model)))
         if max(len(text.buttons), len(model.buttons)) > BUTTONS:
             continue  # there are too many, which is reported
         if all(_reads_buttons(context, template, code) for code in (first, language)) and list(text.buttons) != list(
@@ -375,7 +375,7 @@ def _check_known_anywhere(context: ValidationContext, template: Template) -> Non
         return
     unknown = _unknown_parameters(context, template) - {each.casefold() for each in template.fields}
     for language, text in template.languages.items() if unknown else ():
-        for name in sorted(_parameters(text) & unknown):
+        for name in sorted(parameters_of(text) & unknown):
             location = _location(context, template, language, "body")
             location = context.loaded.place_in_text(location, f"{{{name}}}")
             sentence = f"{{{name}}} is no field of the template and no word of the house"
@@ -390,7 +390,7 @@ def _words(context: ValidationContext, template: Template) -> frozenset[str]:
 
 def _text_parameters(template: Template) -> frozenset[str]:
     """The parameters of all its texts."""
-    return frozenset(name for text in template.languages.values() for name in _parameters(text))
+    return frozenset(name for text in template.languages.values() for name in parameters_of(text))
 
 
 def _unknown_parameters(context: ValidationContext, template: Template) -> frozenset[str]:
@@ -588,7 +588,7 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
         return
     for text in template.languages.values():
         unused = template.fields.keys() - _text_parameters(template)
-        for name in sorted((_parameters(text) - known) & _restricted_words(context)):
+        for name in sorted((parameters_of(text) - known) & _restricted_words(context)):
             if nearest_word(name, unused) is not None:
                 continue  # a field of the template is meant, and misspelt
             context.report.add(use.location, f"“{template.name}” says {{{name}}}, which is not known here")
@@ -602,7 +602,7 @@ def _restricted_words(context: ValidationContext) -> frozenset[str]:
 _WORDS_OF_SOME = FIELD_REFUSED.words.union(*(each.words for each in BUILT_IN_TEMPLATES.values()))
 
 
-def _parameters(text: TemplateText) -> frozenset[str]:
+def parameters_of(text: TemplateText) -> frozenset[str]:
     return frozenset(PARAMETER.findall(text.body))
 
 

@@ -1,15 +1,19 @@
 """Every check of a folder of rules: the files, the publisher's people and calendar, then rules, templates and forms."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
 from services.rules.rulebook.addressee_validation import check_team
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
+from services.rules.rulebook.catalogue import known_codes
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
+from services.rules.rulebook.joining_validation import check_counts
 from services.rules.rulebook.loader import read_rulebook
 from services.rules.rulebook.marketing import marketing_notes
 from services.rules.rulebook.model import (
@@ -23,6 +27,7 @@ from services.rules.rulebook.model import (
     Step,
     answers_of,
 )
+from services.rules.rulebook.recurrence_validation import listing_notes
 from services.rules.rulebook.rule_folder import RULE, TEMPLATE, read_folder, stem
 from services.rules.rulebook.rule_validation import check_rule
 from services.rules.rulebook.template_validation import (
@@ -62,12 +67,16 @@ def validate(files: Mapping[str, str]) -> Validation:
     _check_forms(context)
     for rule in context.book.rules.values():
         check_rule(context, rule)
+    check_counts(context, context.book.rules.values())
     if context.lacks_built_in:
         context.report.add(context.file_key_location("house.yaml"), _NO_BUILT_IN)
     for use in built_in_uses(context):
         check_use(context, use)
     unread, unread_templates = (frozenset(map(stem, loaded.unread(kind))) for kind in (RULE, TEMPLATE))
-    faults, notes = tuple(loaded.report.sorted()), (*size_notes(context), *marketing_notes(context), *_unused(context))
+    faults, notes = (
+        tuple(loaded.report.sorted()),
+        (*size_notes(context), *marketing_notes(context), *listing_notes(context), *_unused(context)),
+    )
     return Validation(context.book, faults, notes, unread, unread_templates, context.reads_people)
 
 
@@ -137,18 +146,55 @@ def _check_publisher(context: ValidationContext) -> None:
     for role in context.book.tenant.basis:
         _check_roles(context, (role,), context.file_key_location("house.yaml", "basis", role))
     _check_house_language(context)
+    _check_words(context)
     check_languages(
         context, context.book.tenant.publisher, context.file_location("house.yaml", "publisher"), "“publisher”"
     )
 
 
 def _check_house_language(context: ValidationContext) -> None:
-    """A language in which nothing is said is at fault itself, and none of the texts."""
-    own = context.book.tenant.language
-    if own and not context.is_house_language_said:
-        said = {code for template in context.book.templates.values() for code in template.languages}
-        location = context.file_location("house.yaml", "language")
+    """A language in which few templates are said is at fault itself, and none of the texts."""
+    own, lacking = context.book.tenant.language, context.without_house_language
+    if not own or not lacking:
+        return
+    location = context.file_location("house.yaml", "language")
+    said = Counter(code for template in context.book.templates.values() for code in template.languages)
+    if own not in said:
         context.report.unknown(location, f"no template is said in “{own}”", own, said, listed=True)
+        return
+    named = ", ".join(f"“{name}”" for name in lacking[:_MOST_NAMED])
+    sentence = f"{len(lacking)} of {len(context.book.templates)} templates are not said in “{own}”, like {named}"
+    (usual, _), *_ = said.most_common(1)
+    context.report.add(location, f"{sentence}; say them in it, or write “language: {usual}”, in which most are said")
+
+
+_MOST_NAMED = 3
+
+
+def _check_words(context: ValidationContext) -> None:
+    """A code that is nearly one of Consonance, or of another language, is misspelt: no message would say its words.
+
+    A publisher may have codes of its own, like those of stages.
+    """
+    words = context.book.tenant.words
+    known = _codes(context)
+    for language, own in words.items():
+        right = known.union(*(other for code, other in words.items() if code != language))
+        for code in own.keys() - right:
+            near = get_close_matches(code, right - own.keys(), 1, _NEARLY_A_CODE)
+            if near:
+                location = context.file_key_location("house.yaml", "words", language, code)
+                context.report.refuse(location, f"no event has a code “{code}”, so its words are never said", near[0])
+
+
+_NEARLY_A_CODE = 0.85
+
+
+def _codes(context: ValidationContext) -> frozenset[str]:
+    """The codes of events and facts, the names of events, and the options of forms."""
+    forms = context.book.forms.values()
+    options = (option for form in forms for field in form.fields for option in field.choose)
+    return known_codes().union(options)
 
 
 def _check_roles(context: ValidationContext, roles: frozenset[str] | tuple[str, ...], location: Location) -> None:

@@ -151,10 +151,12 @@ class ValidationContext:
         return frozenset(self.book.templates) | {stem(file) for file in self.loaded.unread(TEMPLATE)}
 
     @cached_property
-    def is_house_language_said(self) -> bool:
-        """Whether any template is in the language of house.yaml: if not, that is at fault and no template."""
-        languages = [each.languages for each in self.book.templates.values() if each.languages]
-        return not languages or any(self.book.tenant.language in each for each in languages)
+    def without_house_language(self) -> tuple[str, ...]:
+        """Templates without the language of house.yaml, where most lack it: then it is at fault, and none of them."""
+        own = self.book.tenant.language
+        said = [each for each in self.book.templates.values() if each.languages]
+        lacking = sorted({each.name for each in said if own not in each.languages})
+        return tuple(lacking) if len(lacking) == len(said) or 1 < len(said) < 2 * len(lacking) else ()
 
     @cached_property
     def lacks_built_in(self) -> bool:

@@ -3,6 +3,7 @@
 A story has people, and steps in order; an ``expect`` covers all effects since the previous one.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -69,8 +70,19 @@ def _check_contact(written: str) -> ContactId:
 
 def _read_plain(node: Node) -> Mapping[str, object]:
     if not isinstance(node, MappingNode):
-        raise InvalidValue("this is a mapping")
+        raise InvalidValue("values stand here by their names, like {title: …}")
     return {key: _plain(each) for key, each in node.nodes.items()}
+
+
+_PATH = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
+
+
+def _read_facts(node: Node) -> Mapping[str, object]:
+    if not isinstance(node, MappingNode):
+        is_path = isinstance(node, ScalarNode) and _PATH.fullmatch(node.text) is not None
+        written = f"{node.text}: …" if is_path and isinstance(node, ScalarNode) else "work.stage_key: published"
+        raise InvalidValue(f"a fact has a value; write {{{written}}}")
+    return _read_plain(node)
 
 
 def _plain(node: Node) -> object:
@@ -187,7 +199,7 @@ class FactsStep(OneThing):
     """Facts that are known from now on, by dotted path."""
 
     label = "“facts”"
-    facts: StoryValues
+    facts: Annotated[Mapping[str, Any], value(_read_facts, {})]
     """The facts that change, by their paths."""
 
 

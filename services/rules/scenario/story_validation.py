@@ -13,6 +13,7 @@ from services.rules.conversation.context import ExclusionReason
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, SHOW, STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, fields_of_model
 from services.rules.rulebook.faults import FaultReport, nearest_word
+from services.rules.rulebook.field_validation import is_code_of_key, name_for_code
 from services.rules.rulebook.model import Location, Rulebook, answers_of, questions_of
 from services.rules.rulebook.rule_folder import FORM, RULE, TEMPLATE
 from services.rules.rulebook.validation import Validation, names_of_addressees
@@ -162,6 +163,8 @@ class StoryValidation:
             elif _is_none_of(node, known[path]):
                 sentence = f"“{path}” is never “{node.text}”"
                 self._report.unknown(node.location, sentence, node.text, known[path], listed=True)
+            elif isinstance(node, ScalarNode) and is_code_of_key(node.text, known.get(f"{path}_key", ())):
+                self._report.add(place, name_for_code(path, node.text))
             else:
                 self._try_fact(path, step.facts[path], node, place, now)
 

@@ -38,7 +38,7 @@ from shared.contracts.envelope import EventData
 from shared.contracts.errors import Misconfigured
 from shared.contracts.golden import golden
 from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive_id, person_id_of_contact
-from shared.contracts.values import convert, describe_error, to_builtins
+from shared.contracts.values import Value, convert, describe_error, to_builtins
 from shared.contracts.vocabulary import Role, WorkRef
 
 TENANT = TenantId("story")
@@ -343,6 +343,8 @@ def _work_fact(change: FactChange) -> Mapping[str, object]:
 
 def _launch_fact(change: FactChange) -> Mapping[str, object]:
     components = {one.component: one.state for one in change.state.components}
+    if change.name == "complete" and not isinstance(change.value, bool):
+        raise UnplayableStep("“launch.complete” cannot be that: true or false belongs here")
     if change.name == "complete":
         components |= dict.fromkeys(_LAUNCH, ComponentState.FINAL if change.value else ComponentState.DRAFT)
     elif change.name in set(Component):
@@ -376,9 +378,14 @@ def _overlay_state(state: WorkObserved, path: str, changes: Mapping[str, object]
     try:
         return convert(WorkObserved, overlay(to_builtins(state), changes))
     except ValidationError as error:
-        raise UnplayableStep(
-            f"“{path}” cannot be that: {_in_plain_words(describe_error(error, WorkObserved))}"
-        ) from None
+        raise UnplayableStep(_no_such_value(path, error, WorkObserved)) from None
+
+
+def _no_such_value(path: str, error: ValidationError, of: type[Value]) -> str:
+    """The sentence about a fact that cannot have its value, without the name of the field within it."""
+    sentence = describe_error(error, of)
+    within, _, reason = sentence.partition(": ")
+    return f"“{path}” cannot be that: {_in_plain_words(reason if reason and ' ' not in within else sentence)}"
 
 
 def _set_sender_facts(facts: Facts, people: StoryPeople, changes: Mapping[str, object]) -> None:
@@ -402,8 +409,8 @@ def _set_rights_facts(facts: Facts, changes: Mapping[str, object]) -> None:
         try:
             facts.set_rights_record(each, convert(RightsFacts, {**known, **rights}))
         except ValidationError as error:
-            sentence = _in_plain_words(describe_error(error, RightsFacts))
-            raise UnplayableStep(f"“rights” cannot be that: {sentence}") from None
+            wrong = next((path for path in rights if str(error).endswith(f"`$.{path}`")), next(iter(rights)))
+            raise UnplayableStep(_no_such_value(f"rights.{wrong}", error, RightsFacts)) from None
 
 
 # ------------------------------------------------------------------ the state that an event changes

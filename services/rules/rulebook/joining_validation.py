@@ -1,0 +1,122 @@
+"""Checks of events that join a chain: their subject, the people they concern, and their number in templates."""
+
+from collections.abc import Collection, Iterator
+
+from services.rules.rulebook.addressee_validation import SENDER, TOLD, UNANSWERED
+from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields, resolve
+from services.rules.rulebook.model import Addressees, Location, OnRepeat, Rule, Step, Team, Template, Verb
+from services.rules.rulebook.rule_folder import RULE
+from services.rules.rulebook.template_validation import parameters_of, uses_of
+from services.rules.rulebook.validation_context import ValidationContext
+
+_SENDING = frozenset(Verb) - {Verb.RECORD, Verb.GIVE_UP}
+
+
+def check_joining(context: ValidationContext, rule: Rule) -> None:
+    """Events can join: they have a subject, the first message waits for them, and all concern the same people."""
+    where = context.location(rule, "on_repeat")
+    if not rule.about:
+        context.report.add(where, "“join” gathers the events about one subject: say which by “about”")
+        return
+    first = next((step for step in rule.steps if step.verb in _SENDING), None)
+    if first is not None and all(step.timing is None for step in rule.steps[: first.index + 1]):
+        sentence = "no event can join: the first message goes at once; give its step a time, like “after: 1 minute”"
+        context.report.add(first.location, sentence)
+    for step in rule.steps:
+        for who, path in _addressed(step):
+            for name, location in zip(who, context.locations(rule, len(who), *path), strict=True):
+                _check_same_person(context, rule, name, location)
+    for until in rule.until:
+        if until.same is not None and until.same not in rule.about:
+            sentence = (
+                f"the events that join need not have the same “{until.same}”; end the chain by what “about” names"
+            )
+            context.report.add(until.location, sentence)
+
+
+def _addressed(step: Step) -> Iterator[tuple[Addressees, tuple[str | int, ...]]]:
+    if step.verb not in (Verb.RECORD, Verb.GIVE_UP):
+        yield step.who, ("steps", step.index, step.verb)
+    if step.tell is not None:
+        yield step.tell.who, ("steps", step.index, "tell")
+    for answer in step.answers.values():
+        path = ("steps", step.index, "answers", answer.name)
+        for verb, action in (("tell", answer.tell), ("hand_over", answer.hand_over)):
+            if action is not None:
+                yield action.who, (*path, verb)
+
+
+def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team, location: Location) -> None:
+    """A party of the event, or a person who works on the title, must be the same for all events that join."""
+    if isinstance(name, Team) or name in (UNANSWERED, TOLD) or not _are_known(rule):
+        return
+    if name == SENDER:
+        if set(rule.events) == {MESSAGE_RECEIVED} and not _is_about(rule, "sender"):
+            context.report.add(location, _of_another("sender", "sender.person_id"))
+    elif any(name in party_fields(event) for event in rule.events):
+        if not _is_about(rule, name):
+            context.report.add(location, _of_another(name, f"{name}.person_id"))
+    elif not context.reads_whole("people.yaml"):
+        return  # a team may have the role
+    elif name in context.roles - context.staffed - STAFF_ROLES and not _is_about(rule, "work"):
+        context.report.add(location, _of_another(name, "work.work_id"))
+
+
+def _are_known(rule: Rule) -> bool:
+    """Whether there are all fields of “about”; what is not there is reported, and may be the one that is missed."""
+    return all(resolve(rule.events, path) is not None for path in rule.about)
+
+
+def _is_about(rule: Rule, party: str) -> bool:
+    return any(field.partition(".")[0] == party for field in rule.about)
+
+
+def _of_another(name: str, field: str) -> str:
+    return f"the events that join may each have another “{name}”; name “{field}” in “about”"
+
+
+# ------------------------------------------------------------------ their number
+
+_COUNT = "count"
+
+
+def check_counts(context: ValidationContext, rules: Collection[Rule]) -> None:
+    """A template says how many events have joined only where a rule says it that gathers them."""
+    counting = {name: each for name, each in context.book.templates.items() if _says_count(each)}
+    if not counting or context.loaded.unread(RULE):
+        return
+    saying: dict[str, list[Rule]] = {name: [] for name in counting}
+    for rule in rules:
+        for name in {name for use in uses_of(context, rule) for name in _said(context, use.template)} & saying.keys():
+            saying[name].append(rule)
+    for name, found in saying.items():
+        if found and not any(_may_join(context, rule) for rule in found):
+            sentence = f"{{{_COUNT}}} is always 1: no rule that says “{name}” gathers events, by “on_repeat: join”"
+            context.report.refuse(_place_of_count(context, counting[name]), sentence)
+
+
+def _says_count(template: Template) -> bool:
+    """Whether it says the number itself, and the service does not say it in chains of any rule."""
+    of_the_house = template.name in BUILT_IN_TEMPLATES or template.name in TYPED_FIELDS.values()
+    is_said = any(_COUNT in parameters_of(text) for text in template.languages.values())
+    return is_said and not of_the_house and _COUNT not in template.fields
+
+
+def _said(context: ValidationContext, name: str) -> Iterator[str]:
+    """A template, and the one that stands in for it."""
+    yield name
+    template = context.book.templates.get(name)
+    if template is not None and template.fallback:
+        yield template.fallback
+
+
+def _may_join(context: ValidationContext, rule: Rule) -> bool:
+    """Also where a key of the rule could not be read: it may be the one."""
+    return rule.on_repeat is OnRepeat.JOIN or rule.location.file in context.loaded.faulty
+
+
+def _place_of_count(context: ValidationContext, template: Template) -> Location:
+    language = next(code for code, text in template.languages.items() if _COUNT in parameters_of(text))
+    body = context.loaded.location(template.location.file, "languages", language, "body")
+    return context.loaded.place_in_text(body, f"{{{_COUNT}}}")
