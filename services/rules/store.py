@@ -26,7 +26,7 @@ from services.rules.conversation.fact_values import (
     UnsolicitedMessages,
     WorkFacts,
 )
-from services.rules.conversation.facts import Facts
+from services.rules.conversation.facts import Facts, file_tags
 from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts, is_opt_out, refuses_marketing
@@ -434,7 +434,7 @@ def _row(chain: Chain) -> str:
         "live": chain.live,
         "unsent": any(m.delivery is DeliveryState.REQUESTED for m in chain.messages),
         "holds_for": sorted({m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}),
-        "tags": chain.tags,
+        "tags": sorted({*chain.tags, *file_tags(chain)}),
         "depends_on": chain.depends_on if any(m.delivery in IN_DISPATCHER for m in chain.messages) else (),
         "people": sorted(people),
         "guards": guards_of(chain, people) if chain.next_due else [],

@@ -478,6 +478,19 @@ def work_tag(work: WorkId) -> str:
     return f"work.work_id={work}"
 
 
+def file_tag(file_id: str) -> str:
+    """The tag of the chain whose form has this file: at a shared address the report on it may name another person."""
+    return f"file_id={file_id}"
+
+
+def file_tags(chain: Chain) -> frozenset[str]:
+    """The tags of the files in the form that is being filled."""
+    form = chain.form
+    if form is None or form.over:
+        return frozenset()
+    return frozenset(file_tag(media.file_id) for media in form.attachments if media.file_id is not None)
+
+
 def fact_tags(data: EventData) -> frozenset[str]:
     """The tags of the facts that conditions on an event read beside it: of its work, and of its rights record."""
     work, record = getattr(data, "work", None), getattr(data, "rights_record_id", None)
@@ -488,7 +501,7 @@ def fact_tags(data: EventData) -> frozenset[str]:
 def _search_keys(chain: Chain) -> Iterator[object]:
     """The keys a chain is found by: an event looks for a few among hundreds."""
     yield chain.rule, chain.subject
-    yield from (("tag", tag) for tag in chain.tags)
+    yield from (("tag", tag) for tag in (*chain.tags, *file_tags(chain)))
     yield from (("fact", tag) for tag in chain.depends_on)
     yield from (("message", message.message_id) for message in chain.messages)
     yield from (("message", message.digest) for message in chain.messages if message.digest is not None)

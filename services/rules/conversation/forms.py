@@ -229,12 +229,6 @@ def is_filled_by_other(chain: Chain, person: PersonId) -> bool:
     return chain.form is not None and not chain.form.over and chain.form.person_id != person
 
 
-def has_file(chain: Chain, file_id: str) -> bool:
-    """Whether the form of this chain is being filled, and has this file."""
-    form = chain.form
-    return form is not None and not form.over and any(media.file_id == file_id for media in form.attachments)
-
-
 def report_refusal(context: DecisionContext, chain: Chain, report: FileReport) -> Refusal | None:
     """Why the form cannot keep a file that it has taken, now that the file was fetched; None where it can."""
     form = _form_of(context, chain)

@@ -15,7 +15,7 @@ from services.rules.conversation.chain import (
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
-from services.rules.conversation.facts import Facts, close_request
+from services.rules.conversation.facts import Facts, close_request, file_tag
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
@@ -293,7 +293,7 @@ def apply_file_report(context: DecisionContext, data: MediaStored | MediaRefused
     Where no form that is being filled has it, the report is kept: the message may be read after it.
     """
     report = FileReport.of(data)
-    chain = _chain_with_file(context.facts, context.facts.current_id(report.person_id), report.file_id)
+    chain = _chain_with_file(context.facts, report.file_id)
     if chain is None:
         context.facts.add_file_report(report)
     elif (refusal := forms.report_refusal(context, chain, report)) is not None:
@@ -303,6 +303,6 @@ def apply_file_report(context: DecisionContext, data: MediaStored | MediaRefused
     context.add_reason(Reason.FACTS_KEPT)
 
 
-def _chain_with_file(facts: Facts, person: PersonId, file_id: str) -> Chain | None:
-    """The chain whose form is being filled with this file."""
-    return next((chain for chain in facts.chains_of(person) if chain.active and forms.has_file(chain, file_id)), None)
+def _chain_with_file(facts: Facts, file_id: str) -> Chain | None:
+    """The chain whose form is being filled with this file, by its writer or another person at their address."""
+    return next((chain for chain in facts.chains_with_tags([file_tag(file_id)]) if chain.active), None)

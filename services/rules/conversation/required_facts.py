@@ -8,7 +8,7 @@ from typing import cast
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
 from services.rules.conversation.event_rules import End, rules_of_event, subjects_of, tags_of_ends
-from services.rules.conversation.facts import Facts, fact_tags, updates_facts
+from services.rules.conversation.facts import Facts, fact_tags, file_tag, updates_facts
 from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recipients import people_in
 from services.rules.rulebook.model import Rulebook
@@ -210,10 +210,11 @@ def _of_write(required: RequiredFacts, event: Event, _: _Basis) -> None:
 
 
 def _of_file(required: RequiredFacts, event: Event, _: _Basis) -> None:
-    """A report on a file: the person may be filling a form with it."""
-    person = cast("MediaStored | MediaRefused", event.data).person_id
-    required.people.add(person)
-    required.senders.add(person)
+    """A report on a file: its writer, or another person at their address, may be filling a form with it."""
+    report = cast("MediaStored | MediaRefused", event.data)
+    required.people.add(report.person_id)
+    required.senders.add(report.person_id)
+    required.tags.add(file_tag(report.file_id))
 
 
 def _of_nothing(*_: object) -> None:

@@ -100,6 +100,30 @@ async def test_a_report_on_a_file_waits_for_nobody_and_is_known_when_its_message
     assert chain.form.attachments == ()
 
 
+async def test_a_file_from_a_shared_address_is_taken_out_of_the_form_that_has_it(service: RulesUnderTest) -> None:
+    """The report names its writer, as the number is known; the form is that of another person there."""
+    line, other = Line("acquisitions"), STRANGER + 1
+    await service.receive(
+        person_observed(STRANGER, contact_id=None),
+        person_observed(other, contact_id=None),
+        text_message(STRANGER, "I wrote a novel", NOW, line=line),
+    )
+    media = Media(media_id="m1", mime="application/pdf", filename="novel.pdf", file_id="f1")
+    await service.receive(
+        text_message(
+            other, "", NOW, line=line, message_kind=MessageKind.MEDIA, media=media, shared_with=(person_of(STRANGER),)
+        )
+    )
+    (chain,) = await service.chains()
+    assert chain.form is not None
+    assert [one.file_id for one in chain.form.attachments] == ["f1"]
+    await service.receive(MediaRefused(file_id="f1", person_id=person_of(other), reason=MediaRefusal.INFECTED, at=NOW))
+    (chain,) = await service.chains()
+    assert chain.form is not None
+    assert chain.form.attachments == ()
+    assert "Our virus scanner stopped that file" in (await service.messages())[-1]["body"]
+
+
 async def test_delivery_reports_never_queue(service: RulesUnderTest) -> None:
     key = partition_key(TENANT, "persons", person_of(STRANGER))
     await service.receive(person_observed(STRANGER), quoting("Which one?", "wamid.unknown"))
