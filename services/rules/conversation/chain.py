@@ -598,7 +598,8 @@ class Chain(Value, rename=_KEPT_AS):
             for one in self.former_ids
         )
         known = FormerId(former=former, current=current, apart=apart)
-        return self._renamed({former: current}).replace(former_ids=(*earlier_ones, known))
+        renamed = self._renamed({former: current})
+        return renamed.replace(former_ids=(*earlier_ones, known), answers=_with_one_final_each(renamed.answers))
 
     def with_former_id(self, former: PersonId) -> "Chain":
         """A merge is undone: what came into the chain by this id alone is its own again."""
@@ -660,6 +661,15 @@ def _renamed_parties(party: _P, ids: Mapping[PersonId, PersonId]) -> _P:
         on_behalf_of=None if behalf is None else ids.get(behalf, behalf),
         also_for=_renamed_ids(party.also_for, ids),
     )
+
+
+def _with_one_final_each(answers: tuple[GivenAnswer, ...]) -> tuple[GivenAnswer, ...]:
+    """The answers of people of whom each has one final answer, the first: a later one changes nothing."""
+    people, kept = set[PersonId](), list[GivenAnswer]()
+    for given in answers:
+        kept.append(given.replace(final=False) if given.final and given.person_id in people else given)
+        people.update((given.person_id,) if given.final else ())
+    return tuple(kept)
 
 
 def _renamed_ids(people: tuple[PersonId, ...], ids: Mapping[PersonId, PersonId]) -> tuple[PersonId, ...]:

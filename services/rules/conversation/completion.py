@@ -10,7 +10,8 @@ from services.rules.conversation.chain import LOST, Chain, ChainMessage, Deliver
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.handover import decline_offer, go_on_without_takers, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
-from services.rules.conversation.recipients import awaited_people, owner_team, skips_everyone
+from services.rules.conversation.question_lookup import answer_of
+from services.rules.conversation.recipients import awaited_people, is_question_of_rule, owner_team, skips_everyone
 from services.rules.conversation.template_calls import UNTIL_ANSWER
 from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
 from shared.contracts.ids import PersonId
@@ -105,6 +106,31 @@ def recount(context: DecisionContext, chain: Chain) -> Chain:
             if chain.active and is_given and is_decided(context, chain, step, answer):
                 chain = conclude(context, chain, step, answer)
     return chain
+
+
+def await_quorum(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, given: GivenAnswer) -> Chain:
+    """An answer waits for its quorum: its person is asked no more.
+
+    Where all have answered and no answer has its quorum, the next step does not wait, or else the owner team is told.
+    """
+    chain = withdraw_messages(
+        context, chain, "answered", lambda m: m.person_id == given.person_id and is_question_of_rule(m)
+    )
+    undecided = people_asked(chain, step, answer) - {each.person_id for each in chain.answers if each.final}
+    if undecided or awaited_people(chain):
+        return chain
+    return report_unclaimed(context, chain.end_wait(), step.index)
+
+
+def recount_merged(context: DecisionContext, chain: Chain, person: PersonId) -> Chain:
+    """Two people of a chain are one: what they have answered by either id may be enough, or all that will come."""
+    given = chain.final_answer_of(person)
+    question = chain.message(given.message_id) if given is not None else None
+    if given is None or question is None:
+        return chain
+    chain = recount(context, chain)
+    step, answer = answer_of(context, chain, question, given.reply)
+    return await_quorum(context, chain, step, answer, given) if chain.active and answer is not None else chain
 
 
 def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> Chain:

@@ -7,12 +7,13 @@ only: what it changes are the facts of a draft.
 """
 
 from services.rules.conversation.chain import Chain, Ending
-from services.rules.conversation.completion import close_chain
+from services.rules.conversation.completion import close_chain, recount_merged
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import subjects_of
 from services.rules.conversation.fact_values import CountedMessages, PersonFacts, UnsolicitedMessages
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.forms import abandon_form
+from services.rules.conversation.steps import advance
 from services.rules.conversation.unsolicited import kept_fingerprints
 from shared.contracts.ids import PersonId, RuleId
 from shared.contracts.whatsapp import MessageReceived
@@ -83,6 +84,8 @@ def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) 
     concerned.update((chain.chain_id, chain) for chain in facts.chains_of(former))
     for chain in concerned.values():
         moved = _with_subject(facts, chain.with_current_id(former, current), former, current)
+        if moved.active and {former, current} <= chain.people():
+            moved = advance(context, recount_merged(context, moved, current))
         if moved is not chain:
             context.save_chain(moved)
     _keep_one_form(context, current)

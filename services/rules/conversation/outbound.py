@@ -131,12 +131,18 @@ def _send(context: DecisionContext, chain: Chain, recipient: Recipient, draft: M
         buttons=draft.buttons,
         held_until=_release_time(context, chain, person, draft),
     )
-    if chain.message(message.message_id) is not None:
+    if _was_sent(chain, draft, person.person_id):
         return chain
     context.drafted.add(message.message_id)
     if message.held_until is not None and message.held_until > context.now:
         return chain.with_message(message)
     return request_message(context, chain, message)
+
+
+def _was_sent(chain: Chain, draft: MessageDraft, person: PersonId) -> bool:
+    """Whether the person has this very message, by the id of now or by one that was merged into it."""
+    former = (one.former for one in chain.former_ids if one.current == person)
+    return any(chain.message(_message_id(chain, draft, one)) is not None for one in (person, *former))
 
 
 def _message_id(chain: Chain, draft: MessageDraft, person: PersonId) -> MessageId:

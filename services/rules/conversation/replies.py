@@ -12,11 +12,11 @@ from services.rules.conversation.chain import (
     StepStatus,
 )
 from services.rules.conversation.completion import (
+    await_quorum,
     close_chain,
     conclude,
     is_decided,
     leave_with_owner,
-    people_asked,
     send_answer_message,
 )
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
@@ -31,7 +31,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import awaited_people, is_of_handover, is_question_of_rule, owner_team
+from services.rules.conversation.recipients import is_of_handover, is_question_of_rule, owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Question, Step, Verb, questions_of
@@ -109,16 +109,7 @@ def _apply_final_answer(
     if is_decided(context, chain, step, answer):
         return conclude(context, chain, step, answer)
     context.add_reason(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
-    chain = withdraw_messages(
-        context, chain, "answered", lambda m: m.person_id == given.person_id and is_question_of_rule(m)
-    )
-    undecided = people_asked(chain, step, answer) - {each.person_id for each in chain.answers if each.final}
-    return chain if undecided or awaited_people(chain) else _miss_quorum(context, chain, step)
-
-
-def _miss_quorum(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    """All have answered and no answer has its quorum: the next step does not wait, or else the owner team is told."""
-    return report_unclaimed(context, chain.end_wait(), step.index)
+    return await_quorum(context, chain, step, answer, given)
 
 
 def _apply_intermediate_answer(
