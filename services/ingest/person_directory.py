@@ -1,6 +1,6 @@
 """The people of one transaction, in memory: found by address, changed, merged; and what addresses they left. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from services.ingest.phone_numbers import phone_key
@@ -47,6 +47,9 @@ class PersonDirectory:
         for person_id, left in (former or {}).items():
             self.put_former(person_id, left)
         self._loaded, self._loaded_former = dict(self._people), dict(self._former)
+
+    def __iter__(self) -> Iterator[PersonObserved]:
+        return iter(self._people.values())
 
     def get(self, person_id: PersonId) -> PersonObserved | None:
         return self._people.get(person_id)

@@ -73,9 +73,18 @@ class PersonStore:
     async def load_for_update(
         self, connection: Connection, addresses: Iterable[str], persons: Iterable[PersonId]
     ) -> PersonDirectory:
-        """The rows are locked until the transaction ends."""
-        rows = await connection.fetch(queries.people_at_for_update, self.tenant, list(addresses), list(persons))
-        return _to_directory(rows)
+        """The rows are locked until the transaction ends.
+
+        They are read again once they are locked: a statement that waited for a row has all else as it was before.
+        """
+        asked, locked = (self.tenant, list(addresses), list(persons)), set[PersonId]()
+        while True:
+            directory = _to_directory(await connection.fetch(queries.people_at, *asked))
+            found = {person.person_id for person in directory}
+            if found <= locked:
+                return directory
+            await connection.execute(queries.lock_people, self.tenant, sorted(found))
+            locked |= found
 
     async def erased_at(self, connection: Connection | Pool, hashes: Collection[str]) -> Mapping[str, datetime]:
         """Those of these addresses, by their hashes, whose person was erased, with the instant of the request."""

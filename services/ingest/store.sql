@@ -14,22 +14,9 @@ where tenant = $1 and (
     or person_id = any(array(select person_id from former_addresses where tenant = $1 and address_key = any($2::text[])))
 );
 
--- name: people_at_for_update
--- The same people, locked until the transaction ends.
-select state::text as state, (
-    select json_agg(json_build_object('address', f.address, 'until', f.until))::text
-    from former_addresses f where f.tenant = people.tenant and f.person_id = people.person_id
-) as former
-from people
-where tenant = $1 and (
-    bsuid = any($2::text[]) or phone_key = any($2::text[]) or wa_key = any($2::text[]) or person_id = any($3::text[])
-    or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
-    or phone_key = any(array(select wa_key from people where tenant = $1 and bsuid = any($2::text[])))
-    or wa_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
-    or person_id = any(array(select person_id from former_addresses where tenant = $1 and address_key = any($2::text[])))
-)
-order by person_id
-for update;
+-- name: lock_people
+-- These people, locked until the transaction ends, always in the same order.
+select from people where tenant = $1 and person_id = any($2::text[]) order by person_id for update;
 
 -- name: erased_addresses
 -- Those of these addresses, as keyed hashes, whose person was erased, and when that was asked for.

@@ -11,6 +11,8 @@ from services.ingest.address_learning import AddressLearner
 from services.ingest.erasure import ErasureRequests, begin_erasure
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.metrics import IngestMetrics
+from services.ingest.person_directory import FormerAddress
+from services.ingest.phone_numbers import phone_key
 from services.ingest.records import KafkaRecord, WebhookContext
 from services.ingest.store import PersonStore, write_transaction
 from services.ingest.webhook_parser import parse_webhook
@@ -263,6 +265,26 @@ def number_changed(
 ) -> dict[str, Any]:
     note = {"type": "user_changed_number", "wa_id": number}
     return text(wamid, sender=former, type="system", system=note, timestamp=at(seconds))
+
+
+async def test_who_is_loaded_after_a_change_under_way_has_the_addresses_that_it_left(pool: Pool) -> None:
+    """Else a message from before the change would be another's, whoever has the number now."""
+    people, number = PersonStore(CONTEXT.tenant), Phone("+447700900123")
+    known = PersonObserved(
+        person_id=PersonId("p1"), addresses=Addresses(phone=number), observed_at=CONTEXT.now, version=1
+    )
+    moved = known.replace(addresses=Addresses(phone=Phone("+447700900777")), version=2)
+    left = FormerAddress(address=number, until=CONTEXT.now)
+    async with pool.acquire() as changing, pool.acquire() as reading, reading.transaction():
+        await people.save(changing, [known])
+        async with changing.transaction():
+            await people.save(changing, [moved], {known.person_id: [left]})
+            loading = asyncio.create_task(people.load_for_update(reading, [phone_key(number)], []))
+            while not await pool.fetchval("select exists(select from pg_locks where not granted)"):
+                await asyncio.sleep(0.02)
+        directory = await loading
+    assert directory.get(known.person_id) == moved
+    assert directory.former(known.person_id) == {left}
 
 
 async def test_a_stop_from_the_former_number_that_comes_after_the_change_is_the_person_s(pool: Pool) -> None:
