@@ -438,6 +438,11 @@ class Chain(Value, rename=_KEPT_AS):
         return self.event_name or self.start_name
 
     @property
+    def event_names(self) -> tuple[str, ...]:
+        """The names of the events that the chain is about: its first and its newest, and those that joined it."""
+        return self.start_name, self.newest_name, *(joined.name for joined in self.joined)
+
+    @property
     def state(self) -> ChainState:
         if self.ended is not None:
             return ChainState.ENDED

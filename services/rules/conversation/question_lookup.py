@@ -7,7 +7,7 @@ one they mean. A quote of an unknown message is never guessed at.
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeGuard
 
@@ -160,18 +160,27 @@ def _codes_in(message: MessageReceived) -> frozenset[str]:
 
 
 def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
-    """The form that is being filled on this line, else the only open question."""
+    """The form that is being filled on this line, else the only open question.
+
+    Of several forms of the writer, it is the one that has asked last.
+    """
     if message.message_kind is MessageKind.REACTION:
         return UnclearQuestion.NOTHING
     waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person) if _takes_words(c, q)]
     filling = [found for found in waiting if _fills(*found) and found[0].line in {None, message.line}]
-    if filling and (filling[0][1].person_id == message.person_id or len(filling) == 1):
-        return FoundQuestion(*filling[0], None, ReplyPath.FORM)
+    own = [found for found in filling if found[1].person_id == message.person_id]
+    if own or len(filling) == 1:
+        return FoundQuestion(*max(own or filling, key=_asked_at), None, ReplyPath.FORM)
     if any(question.person_id != message.person_id for _, question in waiting):
         return UnclearQuestion.SHARED
     if len(waiting) > 1:
         return UnclearQuestion.SEVERAL
     return FoundQuestion(*waiting[0], None, ReplyPath.ONLY_OPEN) if waiting else UnclearQuestion.NOTHING
+
+
+def _asked_at(found: tuple[Chain, ChainMessage]) -> datetime:
+    chain, question = found
+    return question.requested_at or chain.started_at
 
 
 def _waiting_for(context: DecisionContext, person: PersonId) -> Iterator[tuple[Chain, ChainMessage]]:

@@ -96,10 +96,14 @@ def _apply_change(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _can_migrate(chain: Chain, old: Rule, new: Rule) -> bool:
-    """A chain that is about something else now, fills a form or waits for a write goes on as it began."""
+    """A chain that is about something else now, fills a form or waits for a write goes on as it began.
+
+    So does one of whose events the new steps know nothing: their texts and writes name fields of others.
+    """
     filling = chain.form is not None and not chain.form.over
     waiting = any(write.pending for write in chain.writes)
-    return chain.active and old.about == new.about and not filling and not waiting
+    is_known = set(chain.event_names) <= set(new.events)
+    return chain.active and old.about == new.about and is_known and not filling and not waiting
 
 
 def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Chain:

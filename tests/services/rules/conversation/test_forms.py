@@ -625,3 +625,17 @@ def test_a_form_is_sent_as_it_is_though_the_answer_of_another_closes_the_questio
     veto += ", later: {quorum: all, tell: commissioning_editor, say: noted}"
     vetoed = ("reply: {from: 802, button: nothing}", "expect: [{hand_over: 11}, {tell: 802}]")
     assert offered(*FILLED, *vetoed, *SENT, answers=veto) == []
+
+
+def test_words_fill_the_form_of_a_person_that_asked_last() -> None:
+    """The author of two works fills a form of each; one of them is asked for its pitch."""
+    moves = (
+        "wait: 1 hour",
+        "{event: work.stage_changed, with: {work.work_id: 4712}}",
+        "expect: [{ask: 801}, {ask: 802}]",
+        "reply: {from: 801, button: another, to: offer_asked}",
+        "expect: [{collect: 801, say: pitch_unfinished}, {collect: 801, say: offer.title}]",
+        "reply: {from: 801, text: Night Ferry}",
+        "expect: [{collect: 801, say: offer.pitch}]",
+    )
+    assert offered(*moves) == []

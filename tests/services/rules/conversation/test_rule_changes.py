@@ -139,6 +139,23 @@ def test_a_cancelled_chain_ends_only_if_its_rule_changed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        (("work.stage_changed",), Reason.PINNED),
+        (("work.stage_changed", "rights.approval_requested"), Reason.MIGRATED),
+    ],
+)
+def test_a_chain_goes_on_as_it_began_where_the_new_steps_are_of_other_events(
+    events: tuple[str, ...], reason: Reason
+) -> None:
+    """Their templates and writes name fields that its own event does not have."""
+    player, old, chain = started(OnChange.MIGRATE)
+    new = replace(without_reminder(old.rules[RULE]), events=events)
+    decision, _ = changed(player, old, with_rule(old, new), chain)
+    assert decision.reasons == (reason,)
+
+
+@pytest.mark.parametrize(
     ("on_change", "ended"), [(OnChange.PIN, None), (OnChange.MIGRATE, None), (OnChange.CANCEL, Ending.CANCELLED)]
 )
 def test_of_a_rule_that_is_gone_the_old_file_decides(on_change: OnChange, ended: Ending | None) -> None:
