@@ -4,6 +4,7 @@
 conflict.
 """
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -241,7 +242,7 @@ def _compare_new_acquisition(
     request: CreateAcquisition, read: ReadResult | None, earlier: EarlierWrites
 ) -> ChangeComparison:
     if read is not None and read.found:
-        reference = str(read.values.get("reference") or request.reference)
+        reference = _text_of(read, "reference") or request.reference
         return _applied_acquisition(reference)
     if earlier.value_by_hand is not None:
         return _applied_acquisition(earlier.value_by_hand)
@@ -255,7 +256,7 @@ def _applied_acquisition(reference: str) -> ChangeComparison:
 def _compare_appended_message(request: AppendAcquisition, read: ReadResult | None) -> ChangeComparison:
     if read is not None and not read.found:
         return _conflict(WriteReason.RECORD_MISSING)
-    is_appended = read is not None and request.source_message_id in (read.values.get("message_ids") or ())
+    is_appended = read is not None and request.source_message_id in _list_of(read, "message_ids")
     status = ComparisonStatus.APPLIED if is_appended else ComparisonStatus.CLEAR
     return ChangeComparison(status, value=request.source_message_id, reference=request.reference)
 
@@ -280,10 +281,31 @@ def _compare_milestone(request: CompleteMilestone, read: ReadResult | None) -> C
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
     if not read.found:
         return _conflict(WriteReason.RECORD_MISSING, value=requested)
-    done_on = read.values.get("done_on")
+    done_on = _text_of(read, "done_on")
     if not done_on:
         return ChangeComparison(ComparisonStatus.CLEAR, value=requested)
     return _applied_instead(done_on, requested)
+
+
+def _text_of(read: ReadResult, name: str) -> str | None:
+    """A text, or a number as text, also as the only one of a list.
+
+    Raises TypeError for any other value: it would be taken for one that is there.
+    """
+    value = read.values.get(name)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, str | int | None):
+        raise TypeError(f"{name} is no text")
+    return value if value is None else str(value)
+
+
+def _list_of(read: ReadResult, name: str) -> Sequence[Any]:
+    """Raises TypeError for a value that is no list: a part of a text is no element."""
+    value = read.values.get(name)
+    if not isinstance(value, list | None):
+        raise TypeError(f"{name} is no list")
+    return value or ()
 
 
 def _applied_instead(current: str, requested: str) -> ChangeComparison:

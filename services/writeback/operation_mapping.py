@@ -79,7 +79,9 @@ class GraphQLCall(_StrictModel):
 
 
 class ReadCall(GraphQLCall):
-    """``found``: a path that is null where the record does not exist; ``values``: paths of what a comparison uses."""
+    """``found``: a path that is null, or an empty list, where the record does not exist; ``values``: paths of what a
+    comparison uses.
+    """
 
     found: NonEmpty
     values: dict[str, NonEmpty]
@@ -100,7 +102,7 @@ class ReadCall(GraphQLCall):
 
     def extract(self, data: Mapping[str, Any]) -> "ReadResult":
         values = {name: value_at(data, path) for name, path in self.values.items()}
-        return ReadResult(found=value_at(data, self.found) is not None, values=values)
+        return ReadResult(found=_is_there(value_at(data, self.found)), values=values)
 
 
 class MutationCall(GraphQLCall):
@@ -142,6 +144,11 @@ class ReadResult:
 
     found: bool
     values: Mapping[str, Any]
+
+
+def _is_there(value: Any) -> bool:
+    """Of a list, whether any element is: a query for records by a key gives an empty one where there is none."""
+    return any(map(_is_there, value)) if isinstance(value, list) else value is not None
 
 
 def value_at(data: Any, path: str) -> Any:

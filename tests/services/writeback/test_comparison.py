@@ -186,6 +186,7 @@ def test_an_acknowledgement_only_becomes_stronger(
 
 def test_a_pitch_is_created_once_per_dedupe_key() -> None:
     assert compared(pitch(), {"reference": None}, found=False).status is CLEAR
+    assert compared(pitch(), {"reference": ["PITCH-3"]}).reference == "PITCH-3"
     known = compared(pitch(), {"reference": "PITCH-3"})
     assert (known.status, known.reference) == (APPLIED, "PITCH-3")
     assert compared(pitch(), None, EarlierWrites(value_by_hand="PITCH-3")).reference == "PITCH-3"
@@ -203,6 +204,23 @@ def test_a_done_milestone_keeps_its_day() -> None:
     assert compared(milestone(), {"done_on": "2027-03-02"}).detail is None
     other = compared(milestone(date(2027, 3, 3)), {"done_on": "2027-03-02"})
     assert (other.status, other.detail) == (APPLIED, "2027-03-02")
+
+
+@pytest.mark.parametrize(
+    ("requested", "values"),
+    [
+        (milestone(), {"done_on": {"day": "2027-03-02"}}),
+        (milestone(), {"done_on": ["2027-03-02", "2027-03-03"]}),
+        (milestone(), {"done_on": True}),
+        (follow_up(), {"message_ids": "wamid.1, wamid.22"}),
+        (follow_up(), {"message_ids": {"wamid.2": 1}}),
+        (pitch(), {"reference": []}),
+        (pitch(), {"reference": {"text": "PITCH-3"}}),
+    ],
+)
+def test_a_value_in_another_shape_is_never_taken_for_written(requested: WriteInput, values: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        compared(requested, values)
 
 
 # ------------------------------------------------------------------ rights

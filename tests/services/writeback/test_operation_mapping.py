@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import services.writeback
-from services.writeback.operation_mapping import load_mapping
+from services.writeback.operation_mapping import ReadCall, load_mapping
 from shared.contracts.errors import Misconfigured
 
 MAPPINGS = Path(services.writeback.__file__).parent / "mapping"
@@ -106,3 +106,14 @@ def test_a_record_that_the_answer_leaves_out_is_not_taken_for_a_missing_one() ->
     answered: list[dict[str, Any]] = [{"work": None}, {"work": {"id": None}}, {"work": {"id": 1}}]
     assert not any(read.is_answered_by(data) for data in left_out)
     assert all(read.is_answered_by(data) for data in answered)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_found"),
+    [([], False), ([None], False), ([{"id": 1}], True), ([None, {"id": 1}], True)],
+)
+def test_a_list_without_a_record_is_none(answer: list[Any], *, is_found: bool) -> None:
+    """A query for records by a key: an empty list must not be taken for a record that is there already."""
+    read = ReadCall(document="query Read { records { id } }", variables={}, found="records", values={})
+    assert read.is_answered_by({"records": answer})
+    assert read.extract({"records": answer}).found is is_found
