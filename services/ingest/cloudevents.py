@@ -22,7 +22,8 @@ from msgspec import ValidationError
 from msgspec.structs import fields
 
 from services.ingest.fields import FieldReader, parse_day
-from services.ingest.records import MAX_NAME_LENGTH, MAX_RECORD_BYTES, EventContext, parse_json, to_json
+from services.ingest.records import MAX_NAME_LENGTH, MAX_RECORD_BYTES, EventContext, to_json
+from shared.clients.json_reader import parse_json
 from shared.clients.working_calendar import country_calendar
 from shared.contracts import consonance
 from shared.contracts.envelope import Event, EventData, build_event

@@ -1,9 +1,8 @@
 """Events in the making: the context they share, the Kafka records made of them, and input that must be parked.
 
-JSON is read and written here as well, with bounds that hold for whatever a sender may send.
+JSON is written here as well, with bounds that hold for whatever a sender may send.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,8 +32,6 @@ MEDIA_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 """WhatsApp's id of a file where it can be a segment of a URL's path; Meta's are digits."""
 
 _MAX_PARKED_DEPTH = 500
-_ESCAPED_NUL = b"\\u0000"
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # after an even number of backslashes, which are text themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +114,6 @@ def _parse_seconds(value: str | int) -> datetime:
     if not is_plausible_instant(instant):
         raise ValueError("timestamp: it lies centuries away")
     return instant
-
-
-def parse_json(body: bytes) -> Any:
-    """JSON without NUL characters, which PostgreSQL refuses; half surrogates become U+FFFD. Raises ValueError."""
-    if _ESCAPED_NUL in body:
-        body = _NUL.sub(rb"\1", body)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _parse_leniently(body)
-
-
-def _parse_leniently(body: bytes) -> Any:
-    """Parse again a text with half a surrogate pair, which orjson refuses and some senders write."""
-    try:
-        document = json.loads(body, parse_constant=_reject_constant)
-        return orjson.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _reject_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def to_json(document: Any, *, option: int | None = None) -> bytes:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.ingest.records import MAX_NAME_LENGTH, InvalidInput, parse_json, to_deep_json
+from services.ingest.records import MAX_NAME_LENGTH, InvalidInput, to_deep_json
+from shared.clients.json_reader import parse_json
 
 KNOWN_ARRAYS = frozenset(
     {

@@ -7,7 +7,7 @@ hold personal data, into its error texts.
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ import orjson
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 
+from shared.clients.json_reader import parse_json
 from shared.contracts.errors import Throttled, Unavailable
 from shared.runtime.clock import machine_now
 from shared.runtime.credentials import SECRET_REFUSED
@@ -132,8 +133,7 @@ def _outcome_of(status: int, body: Any) -> RequestOutcome:
 class ConsonanceClient:
     """``timeout`` bounds one request as a whole; the key is sent in one header and appears nowhere else.
 
-    ``decode`` reads the JSON of an answer and raises ValueError where it cannot. ``service`` and ``meanwhile`` are
-    for the hint about a refused key: what to restart, and what goes on until then.
+    ``service`` and ``meanwhile`` are for the hint about a refused key: what to restart, and what goes on until then.
     """
 
     def __init__(
@@ -144,14 +144,12 @@ class ConsonanceClient:
         *,
         service: str,
         meanwhile: str,
-        decode: Callable[[bytes], Any] = orjson.loads,
     ) -> None:
         seconds = timeout.total_seconds()
         self._endpoint = endpoint
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json; charset=utf-8"}
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=seconds)
         self._server = urlsplit(endpoint).hostname or ""
-        self._decode = decode
         self._hint = (
             f"Consonance refuses it: make a new key in Consonance, put it in place, restart {service}; {meanwhile}"
         )
@@ -279,7 +277,7 @@ class ConsonanceClient:
 
     def _decoded(self, raw: bytes) -> Any:
         try:
-            return self._decode(raw)
+            return parse_json(raw)
         except (ValueError, RecursionError):
             return None
 

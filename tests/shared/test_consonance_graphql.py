@@ -158,3 +158,14 @@ async def test_a_pause_may_be_requested_until_a_time(
 @pytest.mark.parametrize("errors", [None, 7, "no", [None], [{"message": 7}], [{"extensions": {"code": []}}]])
 def test_errors_of_any_shape_are_no_schema_errors(errors: object) -> None:
     assert not is_schema_error(errors)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(rb"a\u0000b", "ab"), (rb"a\\u0000b", r"a\u0000b"), (rb"half a pair \ud83d", "half a pair ?")],
+)
+async def test_a_text_is_read_as_the_database_takes_it(written: bytes, read: str) -> None:
+    body = b'{"data":{"work":{"subtitle":"%s"}}}' % written
+    async with server(body) as url, client(url) as consonance:
+        assert await consonance.query(QUERY, {}) == {"work": {"subtitle": read}}
+        assert (await consonance.mutate(MUTATION, {}))["data"] == {"work": {"subtitle": read}}

@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from importlib.resources import files
 from typing import Any
 
-from services.ingest.records import parse_json
 from shared.clients.consonance_graphql import ConsonanceClient, QueryFailed
 from shared.contracts.errors import Unavailable
 from shared.contracts.values import JsonObject
@@ -93,9 +92,7 @@ def _members(types: Any) -> Iterator[tuple[str, str]]:
 @asynccontextmanager
 async def connect(url: str, key: str) -> AsyncIterator[ConsonanceReader]:
     """A session that stays open; no request is sent yet. Half a surrogate in one record does not cost the others."""
-    client = ConsonanceClient(
-        url, key, REQUEST_TIMEOUT, service="ingest", meanwhile="webhooks go on", decode=parse_json
-    )
+    client = ConsonanceClient(url, key, REQUEST_TIMEOUT, service="ingest", meanwhile="webhooks go on")
     async with client:
         yield ConsonanceReader(client)
 
