@@ -445,6 +445,13 @@ class Facts:
         self.acquisitions[person] = reference
         self._mark_changed("acquisition", person)
 
+    def forget_brought(self, person: PersonId, reference: str) -> None:
+        """This submission belongs to no former id of the person any more, so no undone merge gives it back."""
+        for one in sorted(self.ids_of_person(person)):
+            known = self.people.get(one)
+            if known is not None and known.brought == reference:
+                self.set_person(known.replace(brought=None))
+
     def _mark_changed(self, kind: str, key: object) -> None:
         self.version += 1
         self.changed.add((kind, key))
@@ -554,11 +561,18 @@ def close_request(facts: Facts, record_id: str, request: str) -> None:
 
 
 def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) -> None:
-    """The submitter's open submission ends, unless the event names an earlier one of theirs by its reference."""
+    """The submitter's open submission ends, unless the event names an earlier one of theirs by its reference.
+
+    Neither is given back by an undone merge.
+    """
     submitter = facts.current_id(data.submitter.person_id)
     known = facts.acquisitions.get(submitter)
     is_another = None not in {known, data.reference} and known != data.reference
-    if data.to in _CLOSED_ACQUISITION and not is_another:
+    if data.to not in _CLOSED_ACQUISITION:
+        return
+    if (closed := data.reference or known) is not None:
+        facts.forget_brought(submitter, closed)
+    if not is_another:
         facts.set_acquisition(submitter, None)
 
 

@@ -68,8 +68,10 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
         own = chain.with_former_id(seen.person_id)
         if own is not chain:
             context.save_chain(_with_subject(facts, own, other, seen.person_id))
-    if known.brought is not None and facts.acquisitions.get(other) == known.brought:
-        facts.set_acquisition(other, None)
+    if known.brought is not None:
+        if facts.acquisitions.get(other) == known.brought:
+            facts.set_acquisition(other, None)
+        facts.forget_brought(other, known.brought)
         facts.set_acquisition(seen.person_id, known.brought)
 
 
@@ -94,7 +96,7 @@ def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) 
 def _keep_one_form(context: DecisionContext, person: PersonId) -> None:
     """Two ids may be filling the same form: the person goes on with the one begun first, which gets the other's values.
 
-    The other chain ends, and its questions are closed.
+    What it waits for is the answer to what either has asked last. The other chain ends, and its questions are closed.
     """
     filled: dict[tuple[RuleId, str], Chain] = {}
     for chain in context.facts.chains_of(person):
@@ -106,7 +108,11 @@ def _keep_one_form(context: DecisionContext, person: PersonId) -> None:
             values = {**form.values, **first.form.values}
             sources = (*first.form.sources, *form.sources)
             files = tuple(dict.fromkeys((*first.form.attachments, *form.attachments)))
-            both = first.form.replace(values=values, attachments=files, sources=sources)
+            last = max(form, first.form, key=lambda one: one.last_at)  # whose question is the one to be answered
+            both = first.form.replace(
+                values=values, attachments=files, sources=sources,
+                asking=last.asking, phase=last.phase, last_at=last.last_at,
+            )  # fmt: skip
             filled[chain.rule, form.form] = context.save_chain(first.replace(form=both))
             context.add_reason(Reason.MERGED, chain)
             context.save_chain(close_chain(context, abandon_form(chain), Ending.REPLACED))

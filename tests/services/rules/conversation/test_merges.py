@@ -133,6 +133,17 @@ def test_the_same_form_of_two_ids_goes_on_once_with_the_values_of_both() -> None
     assert form.values["title"] == "On Rivers"
 
 
+def test_of_a_form_of_two_ids_words_answer_the_question_that_was_asked_last() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)])
+    apply(facts, pitched(SECOND, "On Rivers", 3), 10)
+    for count, merge in enumerate(MERGES):
+        apply(facts, merge, 20 + count)
+    apply(facts, pitched(CONTACT, "Non-fiction", 70), 30)
+    form = form_of(facts).form
+    assert form is not None
+    assert (form.values["title"], form.values["genre"]) == ("On Rivers", "non_fiction")
+
+
 def test_a_form_of_two_ids_keeps_the_files_and_the_messages_of_both_each_once() -> None:
     facts = facts_after([pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)])
     both, one, other = (Media(media_id=f"file-{n}", mime="application/pdf") for n in range(3))
@@ -209,6 +220,52 @@ def test_the_other_id_s_own_submission_stays() -> None:
     assert facts.acquisitions.get(CONTACT) == "XYZ789"
     apply(facts, visitor(FIRST).replace(version=3), 2)
     assert facts.acquisitions.get(CONTACT) == "XYZ789"
+
+
+def test_an_undone_merge_gives_back_an_open_submission_beside_another_one() -> None:
+    facts = facts_after([])
+    facts.set_acquisition(FIRST, "ABC234")
+    facts.set_acquisition(CONTACT, "XYZ789")
+    apply(facts, MERGES[0], 1)
+    apply(facts, visitor(FIRST).replace(version=3), 2)
+    assert [facts.acquisitions.get(person) for person in (FIRST, CONTACT)] == ["ABC234", "XYZ789"]
+
+
+def test_an_undone_merge_gives_back_a_submission_once_however_often_the_id_was_seen_and_merged() -> None:
+    facts = facts_after([])
+    facts.set_acquisition(FIRST, "ABC234")
+    apply(facts, visitor(FIRST, merged=True).replace(merged_into=SECOND), 1)
+    apply(facts, visitor(FIRST, merged=True).replace(merged_into=SECOND, version=3), 2)
+    apply(facts, MERGES[1], 3)
+    apply(facts, visitor(FIRST).replace(version=4), 4)
+    apply(facts, visitor(SECOND).replace(version=3), 5)
+    assert [facts.acquisitions.get(person) for person in (FIRST, SECOND, CONTACT)] == ["ABC234", None, None]
+
+
+@pytest.mark.parametrize(
+    ("others", "reference", "left"),
+    [
+        (None, "ABC234", (None, None)),
+        ("XYZ789", "ABC234", (None, "XYZ789")),
+        (None, None, (None, None)),
+        ("XYZ789", None, ("ABC234", None)),
+    ],
+)
+def test_an_undone_merge_gives_back_no_submission_that_was_closed_meanwhile(
+    others: str | None, reference: str | None, left: tuple[str | None, str | None]
+) -> None:
+    """An event without a reference closes the one that counts as the open one of the person."""
+    facts = facts_after([])
+    facts.set_acquisition(FIRST, "ABC234")
+    facts.set_acquisition(CONTACT, others)
+    apply(facts, MERGES[0], 1)
+    submitter = {"person_id": FIRST, "display_name": "Maud", "role": "author"}
+    closed = golden_event(
+        "consonance.acquisition.status_changed.v1", submitter=submitter, reference=reference, to="rejected"
+    )
+    apply(facts, closed.data, 2)
+    apply(facts, visitor(FIRST).replace(version=3), 3)
+    assert (facts.acquisitions.get(FIRST), facts.acquisitions.get(CONTACT)) == left
 
 
 def test_an_undone_merge_gives_back_what_the_id_alone_brought() -> None:
