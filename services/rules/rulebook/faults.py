@@ -107,6 +107,7 @@ class FaultReport:
         self._unreadable: set[tuple[str, int]] = set()
         self._lines: set[tuple[str, int]] = set()
         self._counted = 0
+        self._by_cause: dict[tuple[str, str], str] = {}
         self._spoilt: dict[str, list[range]] = {}
         self.repeating: set[str] = set()
         """Files that have a key twice: the other of them was meant for a name that is missing."""
@@ -168,6 +169,11 @@ class FaultReport:
     def repeated(self, location: Location, sentence: str) -> None:
         """Add a fault that is one however many places lead to it."""
         self._append(FileFault(location, sentence, None, ()))
+
+    def caused(self, location: Location, sentence: str, cause: str) -> None:
+        """Add a fault that one change mends at all its places in a file; it has the sentence of the first of them."""
+        first = self._by_cause.setdefault((location.file, cause), sentence)
+        self._append(FileFault(location, first, None, ()))
 
     def _append(self, fault: FileFault) -> None:
         place = fault.location

@@ -103,7 +103,8 @@ class FieldScope:
         """The field, which must be present: declared, and guarded where it may be absent. ``what`` says why."""
         found = self.find(path, location)
         if found is not None and found.optional and not self._is_present(path):
-            self.report.add(location, f"“{path}” may be absent, and {what}; guard it: if: {{{path}: {{exists: true}}}}")
+            sentence = f"“{path}” may be absent, and {what}; guard it: if: {{{path}: {{exists: true}}}}"
+            self.report.caused(location, sentence, f"“{path}” may be absent")
         return found
 
     def _is_present(self, path: str) -> bool:

@@ -30,14 +30,21 @@ _USUAL_SIZE: Final = 64 * 2**10
 """Bytes that are read at first: memory for the largest file is not asked for thousands of times."""
 
 
-def read_folder(folder: Path, report: FaultReport | None = None, *, stories: bool = True) -> dict[str, str]:
+def read_folder(
+    folder: Path, report: FaultReport | None = None, *, stories: bool = True, misnamed: bool = False
+) -> dict[str, str]:
     """Relative name → text of every YAML file in ``folder`` and below, in the order of their names.
 
     A file that cannot be read is added to ``report``; one that is not UTF-8 is read as Windows-1252, so that its
-    other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
+    other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened. With ``misnamed``, a file that
+    is reported for the end of its name stands under the right one, so that no other file misses it.
     """
     report = report or FaultReport()
-    found = sorted(_find_files(folder, folder.name, "", report))
+    misnamed_files: list[tuple[str, Path]] = []
+    found = sorted(_find_files(folder, folder.name, "", report, misnamed_files))
+    if misnamed:
+        known = {name for name, _ in found}
+        found = sorted([*found, *((name, path) for name, path in misnamed_files if name not in known)])
     wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
     texts = ((name, _read_text(path, Location(name, 1, 1), report)) for name, path in wanted)
     return {name: text for name, text in texts if text is not None}
@@ -45,15 +52,21 @@ def read_folder(folder: Path, report: FaultReport | None = None, *, stories: boo
 
 def file_names(folder: Path) -> frozenset[str]:
     """The names of all YAML files in ``folder`` and below, without the folders they are in."""
-    return frozenset(path.name for _, path in _find_files(folder, folder.name, "", FaultReport()))
+    return frozenset(path.name for _, path in _find_files(folder, folder.name, "", FaultReport(), []))
 
 
 def _find_files(
-    folder: Path, name: str, prefix: str, report: FaultReport, above: frozenset[str] = frozenset()
+    folder: Path,
+    name: str,
+    prefix: str,
+    report: FaultReport,
+    misnamed: list[tuple[str, Path]],
+    above: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, Path]]:
     """The names and paths of YAML files below ``folder``. Follows links to folders, except those back to one above.
 
-    The names begin with ``prefix``; a folder that cannot be read is reported by its ``name``.
+    The names begin with ``prefix``; a folder that cannot be read is reported by its ``name``. Files that are not read
+    for the end of their names are added to ``misnamed``, with the right names.
     """
     real = os.path.realpath(folder)
     if real in above:
@@ -70,12 +83,13 @@ def _find_files(
         name, path = f"{prefix}{entry.name}", Path(entry.path)
         # isdir: False, and no error, where access is denied
         if os.path.isdir(path) if entry.is_symlink() else entry.is_dir():  # noqa: PTH112
-            yield from _find_files(path, name, f"{name}/", report, above | {real})
+            yield from _find_files(path, name, f"{name}/", report, misnamed, above | {real})
         if name.lower().endswith(SUFFIXES):
             yield name, path
         elif (almost := _ALMOST.fullmatch(entry.name)) is not None and not path.is_dir():
             sentence = f"this file is not read, because of the end of its name; name it {almost['name']}.yaml"
             report.add(Location(name, 1, 1), sentence)
+            misnamed.append((f"{prefix}{almost['name']}.yaml", path))
 
 
 def _read_text(path: Path, location: Location, report: FaultReport) -> str | None:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 from textwrap import dedent
-from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -140,8 +140,8 @@ class Section(BaseModel):
                 node = with_keys_back(node, cls.open_key, needed - node.nodes.keys(), report)
             if not (needed := _keys_of(cls).absent.keys()) <= node.nodes.keys():
                 node = with_swallowed_keys(node, needed - node.nodes.keys(), report)
-            node = cls._with_meant_keys(node, label, report)
-        section = handler(cls.read_keys(node, label, report))
+            node = cls._with_meant_keys(cls._with_other_keys(node, label, report), label, report)
+        section = handler(_without_empty(cls, cls.read_keys(node, label, report), report))
         object.__setattr__(section, "__pydantic_fields_set__", _NO_FIELDS)
         if node is not ABSENT:
             section.__dict__.update(_node=node, _label=label)
@@ -218,6 +218,20 @@ class Section(BaseModel):
         return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
 
     @classmethod
+    def _with_other_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Reports several wrong keys, where there are only a few, as one mistake, and takes none of them."""
+        wrong = [key for key in node.nodes if key not in _right_keys(cls)]
+        is_open = cls.model_config["extra"] == "allow" or len(cls.known_keys()) > _MOST_LISTED
+        if is_open or len(wrong) <= 1 or not _keys_of(cls).absent:
+            return node
+        named = ", ".join(f"“{key}”" for key in wrong)
+        report.add(node.keys[wrong[0]], f"{label} has no {named}; there are {', '.join(cls.known_keys())}")
+        nodes = {key: each for key, each in node.nodes.items() if key not in wrong}
+        nodes |= {key: ScalarNode(node.location, "", Faulty("")) for key in _keys_of(cls).absent if key not in nodes}
+        places = tuple(node.keys.get(key, node.location) for key in nodes)
+        return MappingNode(node.location, nodes, places, node.in_braces)
+
+    @classmethod
     def no_such_key(cls, key: str, label: str) -> str:
         """The sentence about a key that is not known here."""
         return f"{label} has no “{key}”"
@@ -284,6 +298,36 @@ class Section(BaseModel):
             if (described := properties.get(cls.model_fields[name].alias or name)) is not None:
                 described["description"] = meaning
         return schema if cls.shorthand is None else {"anyOf": [{"type": ["string", "number", "boolean"]}, schema]}
+
+
+def _without_empty(section: type[Section], nodes: dict[str, Any], report: FaultReport) -> dict[str, Any]:
+    """Reports keys for words that have no value, and takes one in its place that is not reported again."""
+    empty = [key for key, each in nodes.items() if type(each) is ScalarNode and each.value is None]
+    for key in empty:
+        node, meaning = nodes[key], _meanings_of_words(section).get(key)
+        if meaning is not None:
+            report.add(node.location, f"nothing is written for “{key}”; write {meaning}")
+            nodes[key] = ScalarNode(node.location, "", Faulty(""))
+    return nodes
+
+
+@cache
+def _meanings_of_words(section: type[Section]) -> Mapping[str, str]:
+    """By key the first sentence of its meaning, as the end of another one, where it is a word or words."""
+    found: dict[str, str] = {}
+    for name, meaning in meanings_of(section).items():
+        field = section.model_fields[name]
+        if _takes_words(field.annotation):
+            first = meaning.partition(". ")[0].rstrip(".").replace("``", "")
+            found[field.alias or name] = f"{first[:1].lower()}{first[1:]}"
+    return found
+
+
+def _takes_words(annotation: object) -> bool:
+    """Whether a text may stand there, alone or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, str):
+        return True
+    return get_origin(annotation) is not dict and any(map(_takes_words, get_args(annotation)))
 
 
 class _Keys(NamedTuple):
@@ -378,16 +422,23 @@ def mapping(
 # ------------------------------------------------------------------ single values
 
 
-_INSTEAD = {"mapping": ", and no keys of its own", "list": ", and this is a list", "value": ""}
-"""The end of the sentence about a text that is missing, by the kind of the node in its place."""
-
-
 _NAME = re.compile(r"[a-z0-9]+(?:[_.-][a-z0-9]+)+")
 """The name of a template, a rule or a field, in which several words are joined."""
 
 
+def _instead_of_list(node: SequenceNode) -> str:
+    """How a single value is written that stands in a list."""
+    words = [each.text for each in node.nodes if isinstance(each, ScalarNode) and each.text]
+    if len(words) == 1:
+        return f"one value belongs here, and this is a list; write it alone: {words[0]}"
+    named = f", like {words[0]}" if words else ""
+    return f"one value belongs here, and this is a list; write one alone{named}, without brackets or dashes"
+
+
 def read_text(node: Node) -> str:
     """A word, a number or a date as it is written."""
+    if isinstance(node, SequenceNode):
+        raise InvalidValue(_instead_of_list(node))
     if isinstance(node, ScalarNode) and node.text and node.value is not None:
         return node.text
     if isinstance(node, MappingNode) and node.nodes.keys() == {"field"} and isinstance(node.nodes["field"], ScalarNode):
@@ -398,7 +449,7 @@ def read_text(node: Node) -> str:
         (only_one,) = node.nodes.values()
         if isinstance(only_one, ScalarNode) and _NAME.fullmatch(only_one.text):
             raise InvalidValue(f"a text belongs here, and no keys of its own; write {only_one.text}")
-    raise InvalidValue(f"a text belongs here{_INSTEAD[node_kind(node)]}")
+    raise InvalidValue(f"a text belongs here{', and no keys of its own' if isinstance(node, MappingNode) else ''}")
 
 
 FLAG_WORDS = {
@@ -475,7 +526,7 @@ def read_date(node: Node) -> date:
 def read_literal(node: Node) -> model.LiteralValue:
     if isinstance(node, ScalarNode) and node.value is not None:
         return node.value
-    raise InvalidValue("a single value belongs here")
+    raise InvalidValue(_instead_of_list(node) if isinstance(node, SequenceNode) else "a single value belongs here")
 
 
 Word = TypeVar("Word", bound=StrEnum)

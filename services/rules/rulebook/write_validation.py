@@ -93,5 +93,5 @@ def _check_value(spec: FieldSpec, value: LiteralValue | Field, location: Locatio
     elif isinstance(value, str) and not spec.values and (path := _meant_field(value, scope)) is not None:
         sentence = f"“{value}” would be written as these words; for the field write {{field: {path}}}"
         scope.report.refuse(location, sentence)
-    else:
+    elif value != "" or not scope.report.has_fault_on(location):  # else it could not be read
         check_literal(value, spec.type, spec, location, scope.report)

@@ -23,7 +23,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
-from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, lines_of_item
+from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, bare_line, lines_of_item
 from services.rules.rulebook.yaml_mistakes import find_mistake
 
 # ------------------------------------------------------------------ the tree
@@ -210,6 +210,9 @@ class _Open(Struct, gc=False):
     """Whether a key of a step is there again, which ``_AGAIN`` marks."""
 
 
+_QUESTION_MARK = re.compile(r"(?P<lead>[ ]*(?:-[ ]+)*)\?[ ]+")
+
+
 class _Builder:
     """``last`` is the location of the latest event."""
 
@@ -349,6 +352,8 @@ class _Builder:
     def _key_in_signs(self, parent: _Open, node: Node) -> None:
         """A key between braces or brackets: the word within is taken for it. One of no word was reported already."""
         is_mapping = type(node) is MappingNode
+        if isinstance(node, MappingNode) and not node.in_braces:
+            self._refuse_question_mark(node)
         words = [*node.nodes] if isinstance(node, MappingNode) else _words_of(node)
         if is_mapping and not words:
             return
@@ -361,6 +366,15 @@ class _Builder:
         else:
             sentence = "a key is a single word; a text that begins so stands in quotes"
         self._report.add(node.location, sentence)
+
+    def _refuse_question_mark(self, node: MappingNode) -> None:
+        """A question mark and a space before a key make a key of the key and its value."""
+        number = node.location.line - 1
+        line = bare_line(self._text.lines(), number)
+        if (found := _QUESTION_MARK.match(line)) is not None:
+            place = Location(self._file, number + 1, found.end("lead") + 1)
+            mended = self._text.with_line(number, line[: found.end("lead")] + line[found.end() :])
+            raise _Unreadable(f"“?” begins no key; write {next(iter(node.nodes), 'key')}: …", place, mended)
 
     def _is_step(self) -> bool:
         """Whether the innermost mapping is an item of “steps” on lines of its own."""

@@ -60,7 +60,7 @@ def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool 
 def check_folder(folder: Path, *, tested: bool = True) -> Checked:
     """``check_files`` of a folder; files that cannot be read are among the faults."""
     report = FaultReport()
-    checked = check_files(read_folder(folder, report), tested=tested)
+    checked = check_files(read_folder(folder, report, misnamed=True), tested=tested)
     report.faults.extend(checked.faults)
     return Checked(checked.rulebook, checked.stories, tuple(report.sorted()), checked.notes)
 

@@ -101,6 +101,13 @@ def faults_of(folder: Path) -> list[str]:
     return [str(fault) for fault in check_folder(folder).faults]
 
 
+@pytest.mark.parametrize("name", ["rights/permission.rule.yaml", "rights/permission.test.yaml", "people.yaml"])
+def test_a_file_that_is_saved_as_text_is_missed_by_no_other(folder: Path, name: str) -> None:
+    folder.joinpath(name).rename(folder / f"{name}.txt")
+    sentence = f"this file is not read, because of the end of its name; name it {Path(name).name}"
+    assert faults_of(folder) == [f"{name}.txt:1:1: {sentence}"]
+
+
 def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_reported(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ EXPECTED = "expected.txt"
 def faults_of(mistake: Path) -> str:
     """The faults of the valid rulebook with these files, a line for each."""
     report = FaultReport()
-    files = good_files() | read_folder(mistake, report)
+    files = good_files() | read_folder(mistake, report, misnamed=True)
     report.faults += check_files(files, tested=False).faults
     return "".join(f"{fault}\n" for fault in report.sorted())
 
