@@ -114,8 +114,7 @@ class ErasureRequests:
         earlier states are, so that it compacts them. A person who wrote anew since is not erased again.
         """
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
-            for row in await tx.connection.fetch(QUERIES.people_merged_into, self.tenant, person_id):
-                known = decode(PersonObserved, row["state"])
+            for known in await self._lock_all_of(tx.connection, person_id):
                 if passes > 0 and not known.erased:
                     continue
                 if known.contact_id is not None:
@@ -129,6 +128,19 @@ class ErasureRequests:
                 await tx.connection.execute(QUERIES.save_erased, *saved)
                 await tx.connection.execute(QUERIES.delete_former_addresses, self.tenant, known.person_id)
                 tx.publish(CONTACTS, person_event(state, EventContext(self.tenant, tx.now, {})))
+
+    async def _lock_all_of(self, connection: Connection, person_id: PersonId) -> list[PersonObserved]:
+        """The person and all who were merged into them, locked.
+
+        They are read until no more are found: a statement that waited for a row does not see who was merged meanwhile.
+        """
+        locked = set[str]()
+        while True:
+            rows = await connection.fetch(QUERIES.people_merged_into, self.tenant, person_id)
+            found = {row["person_id"] for row in rows}
+            if found <= locked:
+                return [decode(PersonObserved, row["state"]) for row in rows]
+            locked |= found
 
     async def _note_addresses(self, tx: Transaction, known: PersonObserved) -> None:
         """Nothing that was sent from these addresses before the request is taken in any more."""

@@ -1,5 +1,6 @@
 """Erasures by ingest: names on works, every id of a person, stored files, and records that no reader needs any more."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -209,6 +210,29 @@ async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> 
         assert words == {person: [f"Name of {person}"] for person in (contact, "v1", "v2")}
         assert await requests.expire_visitors(NOW + timedelta(days=1)) == 1
         assert await requests.expire_visitors(NOW + timedelta(days=1)) == 0, "its erasure is under way"
+
+
+@pytest.mark.integration
+async def test_a_visitor_who_is_just_being_merged_is_erased_too(postgres_database: str) -> None:
+    """The erasure waits for the merge, which holds the contact's row, and then takes the visitor along."""
+    contact, visitor = person_id_of_contact(TENANT, ContactId(7)), PersonId("v1")
+    known = [
+        PersonObserved(person_id=contact, contact_id=ContactId(7), observed_at=NOW, version=1),
+        PersonObserved(person_id=visitor, display_name="Ana Loewe", observed_at=NOW, version=1),
+    ]
+    merged = [known[0].replace(version=2), known[1].replace(merged_into=contact, version=2)]
+    async with ingest_pool(postgres_database) as pool, pool.acquire() as merging:
+        await PersonStore(TENANT).save(pool, known)
+        requests = ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS)
+        async with merging.transaction():
+            await PersonStore(TENANT).save(merging, merged)
+            erasing = asyncio.create_task(requests.publish_erased(contact, 0))
+            while not await merging.fetchval("select exists(select from pg_locks where not granted)"):
+                await asyncio.sleep(0.02)
+        await erasing
+        states = [decode(PersonObserved, row["state"]) for row in await pool.fetch("select state::text from people")]
+        assert {one.person_id for one in states if one.erased} == {contact, visitor}
+        assert await pool.fetchval("select words from erasures where person_id = $1", visitor) == ["Ana Loewe"]
 
 
 @pytest.mark.integration
