@@ -44,6 +44,7 @@ from services.rules.rulebook.meant_keys import (
 )
 from services.rules.rulebook.model import NOWHERE, Location
 from services.rules.rulebook.yaml_tree import ABSENT, Absent, Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from shared.clients.working_calendar import Duration
 
 SANE_YEARS: Final = range(1970, 2200)
 """Years that a date in a rule file may lie in."""
@@ -184,7 +185,7 @@ class Section(BaseModel):
         wrong = node.nodes.keys() - right
         missing = [key for key in cls.known_keys() if key not in node.nodes]
         required = [key for key in _keys_of(cls).absent if key not in node.nodes]
-        meant = {key: close for key in wrong if (close := nearest_key(key, required, missing)) is not None}
+        meant = _meant_keys([key for key in node.nodes if key in wrong], required, missing)
         values = dict(node.nodes)
         for key, right_key in meant.items():
             if get_close_matches(key, _keys_of(cls).written, 1, NEARLY_A_KEY) == [right_key]:
@@ -225,7 +226,7 @@ class Section(BaseModel):
         if is_open or len(wrong) <= 1 or not _keys_of(cls).absent:
             return node
         named = ", ".join(f"“{key}”" for key in wrong)
-        report.add(node.keys[wrong[0]], f"{label} has no {named}; there are {', '.join(cls.known_keys())}")
+        report.add(node.keys[wrong[0]], f"{label} has no {named}; it has {', '.join(cls.known_keys())}")
         nodes = {key: each for key, each in node.nodes.items() if key not in wrong}
         nodes |= {key: ScalarNode(node.location, "", Faulty("")) for key in _keys_of(cls).absent if key not in nodes}
         places = tuple(node.keys.get(key, node.location) for key in nodes)
@@ -300,6 +301,16 @@ class Section(BaseModel):
         return schema if cls.shorthand is None else {"anyOf": [{"type": ["string", "number", "boolean"]}, schema]}
 
 
+def _meant_keys(wrong: Iterable[str], required: Iterable[str], missing: Iterable[str]) -> dict[str, str]:
+    """The keys that are meant by wrong ones, each by one."""
+    meant: dict[str, str] = {}
+    for key in wrong:
+        free = [[each for each in keys if each not in meant.values()] for keys in (required, missing)]
+        if (close := nearest_key(key, *free)) is not None:
+            meant[key] = close
+    return meant
+
+
 def _without_empty(section: type[Section], nodes: dict[str, Any], report: FaultReport) -> dict[str, Any]:
     """Reports keys for words that have no value, and takes one in its place that is not reported again."""
     empty = [key for key, each in nodes.items() if type(each) is ScalarNode and each.value is None]
@@ -325,7 +336,7 @@ def _meanings_of_words(section: type[Section]) -> Mapping[str, str]:
 
 def _takes_words(annotation: object) -> bool:
     """Whether a text may stand there, alone or in a list."""
-    if isinstance(annotation, type) and issubclass(annotation, str):
+    if isinstance(annotation, type) and issubclass(annotation, str | Duration | model.After | model.At | model.Every):
         return True
     return get_origin(annotation) is not dict and any(map(_takes_words, get_args(annotation)))
 

@@ -126,11 +126,21 @@ class CopyKeys(StepSection):
         return super().build_verb(index, verb, cc=build_addressees(self.cc), **more)
 
 
+def _is_of_attachment(key: str, _: Node) -> bool:
+    return key in AttachSection.known_keys()
+
+
 class AttachKeys(CopyKeys):
     """A step whose message may take a document along."""
 
     attach: AttachSection | None = None
     """The document that goes with the message."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """A key of “attach” in its column is taken for one."""
+        node = with_entries_aside(node, "attach", _step_keys(), report, _is_of_attachment)
+        return super()._with_meant_keys(node, label, report)
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
         attach = None if self.attach is None else self.attach.build()
