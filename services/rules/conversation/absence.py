@@ -9,7 +9,12 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
-from services.rules.conversation.handover import OFFER_BUTTONS, go_on_without_takers, repeat_withdrawn_offers
+from services.rules.conversation.handover import (
+    OFFER_BUTTONS,
+    declined_offers,
+    go_on_without_takers,
+    repeat_withdrawn_offers,
+)
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
 from services.rules.conversation.question_lookup import has_answered
@@ -142,14 +147,14 @@ def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
 
     A matter that a person has taken is not offered to others.
     """
-    declined = {(offer.step, person) for offer in chain.handovers for person in offer.declined}
+    declined = declined_offers(chain)
     for message in chain.messages:
         if has_answered(chain, message) or message.reply or message.closed or message.role in _WITHOUT_STAND_IN:
             continue
         if message.verb is Verb.HAND_OVER and chain.assignment is not None:
             continue
         held = message.delivery is DeliveryState.HELD and message.answer is None
-        if held or (message.open and (message.step, message.person_id) not in declined):
+        if held or (message.open and message.message_id not in declined):
             yield message
 
 
@@ -208,7 +213,7 @@ def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage
     if same is not None:
         both = Recipient(person, absent.role, same.on_behalf_of, same.also_for).merged(absent)
         return chain.with_message(same.replace(on_behalf_of=both.on_behalf_of, also_for=both.also_for)), True
-    key = f"cover.{message.person_id}"
+    key = f"cover.{message.message_id if message.words else message.person_id}"
     draft = MessageDraft(
         message.verb, message.say, message.step, message.answer, key, message.occurrence, message.buttons,
         words=message.words,
@@ -217,7 +222,8 @@ def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage
 
 
 def _is_same(one: ChainMessage, other: ChainMessage) -> bool:
-    return (one.step, one.answer, one.say, one.buttons) == (other.step, other.answer, other.say, other.buttons)
+    both = ((m.step, m.answer, m.say, m.buttons, m.words) for m in (one, other))
+    return next(both) == next(both)
 
 
 def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, cover: PersonId | None) -> Chain:

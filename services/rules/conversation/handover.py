@@ -1,5 +1,7 @@
 """Hands a matter over to a person: offers it with the buttons Take and Not me, and reports that no person has it."""
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
@@ -17,7 +19,7 @@ from services.rules.conversation.recipients import (
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.values import format_instant
 
 OFFER_BUTTONS, ASSIGNEE_BUTTONS = TAKE, FINISH
@@ -100,6 +102,19 @@ def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:
     return chain.replace(handovers=tuple(handed))
 
 
+def declined_offers(chain: Chain) -> Collection[MessageId]:
+    """The offers that their people have declined: of those of a step to a person, all but the newest undecided ones."""
+    undecided = Counter((offer.step, person) for offer in chain.handovers for person in offer.undecided)
+    left, declined = undecided.copy(), set[MessageId]()
+    for message in filter(is_offer, reversed(chain.messages)):
+        place = (message.step, message.person_id)
+        if not (left if message.verb is Verb.HAND_OVER else undecided)[place]:
+            declined.add(message.message_id)
+        elif message.verb is Verb.HAND_OVER:
+            left[place] -= 1
+    return declined
+
+
 def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
     """When no person is left to take it, the next step does not wait, or the owner team is told."""
     last = chain.handovers[-1] if chain.handovers else None
@@ -121,9 +136,9 @@ def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:
 
 def repeat_withdrawn_offers(context: DecisionContext, chain: Chain) -> Chain:
     """Offer the matter to those whose offer was withdrawn before it left, because another person had taken it."""
-    last = {m.person_id: m for m in chain.messages if is_offer(m)}
-    declined = {person for handed in chain.handovers for person in handed.declined}
-    missed = [m for m in last.values() if m.delivery is DeliveryState.WITHDRAWN and m.person_id not in declined]
+    last = {(m.person_id, m.step, m.answer, tuple(m.words.items())): m for m in chain.messages if is_offer(m)}
+    declined = declined_offers(chain)
+    missed = [m for m in last.values() if m.delivery is DeliveryState.WITHDRAWN and m.message_id not in declined]
     for step in sorted({message.step for message in missed}):
         known = {m.message_id for m in chain.messages}
         for message in missed:
@@ -140,7 +155,7 @@ def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage)
     person = context.facts.people.get(message.person_id)
     if person is None:
         return chain
-    key = f"again.{format_instant(context.now)}"
+    key = f"again.{format_instant(context.now)}" + (f".{message.message_id}" if message.words else "")
     draft = MessageDraft(
         Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS,
         words=message.words,

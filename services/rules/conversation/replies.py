@@ -24,6 +24,7 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     HandoverDraft,
     decline_offer,
+    declined_offers,
     is_offer,
     offer_handover,
     repeat_withdrawn_offers,
@@ -304,7 +305,7 @@ def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> 
         return chain
     if chain.assignment is not None and chain.assignment.person_id == person:
         return _offer_again(context, _without_assignee(context, chain, offered[-1]), offered[-1])
-    if any(person in handed.declined for handed in chain.handovers):
+    if offered[-1].message_id in declined_offers(chain):
         return chain
     chain = decline_offer(chain, offered[-1].step, person)
     return chain if chain.assignment is not None else _offer_again(context, chain, offered[-1])

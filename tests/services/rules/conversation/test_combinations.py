@@ -107,3 +107,62 @@ def test_an_item_of_a_digest_is_shown_in_the_name_of_all_for_whom_it_was_sent() 
 
 
 IN_BOTH_NAMES = "{tell: 900, for: [812, 813], text: Person 812 and Person 813}"
+
+
+# ------------------------------------------------------------------ several offers to one colleague
+
+TEAM = "40: {roles: [rights_manager], team: rights, country: GB}"
+SECOND = "41: {roles: [rights_manager], team: rights, country: GB}"
+COVER = "42: {roles: [production_coordinator], team: production, country: GB, stands_in_for: 40, from: 2027-03-04}"
+AT_SEA = "reply: {from: 813, text: I shall be at sea}"
+NOT_ME = "reply: {from: 40, button: not_me}"
+LATER, ABSENT = "wait: 1 minute", "{left_out: {40: absent}}"
+ASKED = "{ask: 812}, {ask: 813}"
+
+
+def test_an_offer_moves_to_who_covers_though_its_person_has_declined_an_earlier_one() -> None:
+    offers = "{hand_over: 40}, {hand_over: 41}"
+    moves = (
+        EVENT, WORDS, LATER, NOT_ME, LATER, AT_SEA,
+        f"expect: [{ASKED}, {offers}, {{tell: 812}}, {{tell: 40}}, {offers}, {{tell: 813}}]",
+        "wait: 1 day", f"expect: [{{hand_over: 42, for: 40, text: at sea}}, {ABSENT}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM, SECOND, COVER], *moves) == []
+
+
+def test_each_of_several_offers_moves_to_who_covers() -> None:
+    moves = (
+        EVENT, WORDS, LATER, AT_SEA, f"expect: [{ASKED}, {OFFERED}, {{tell: 812}}, {{hand_over: 40}}, {{tell: 813}}]",
+        "wait: 1 day",
+        f"expect: [{{hand_over: 42, text: ask my agent}}, {{hand_over: 42, text: at sea}}, {ABSENT}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM, COVER], *moves) == []
+
+
+def test_a_question_moves_to_who_covers_though_its_person_has_declined_an_offer() -> None:
+    steps = """\
+  - ask: [author, rights_manager]
+    say: ex_ask
+    answers: {yes: {quorum: all, tell: author, say: ex_told}, other: {hand_over: rights_manager}}
+"""
+    moves = (
+        EVENT, WORDS, LATER, NOT_ME,
+        f"expect: [{ASKED}, {{ask: 40}}, {{ask: 41}}, {OFFERED}, {{hand_over: 41}}, {{tell: 812}}, {{tell: 40}}]",
+        "wait: 1 day", f"expect: [{{ask: 42, for: 40}}, {ABSENT}]",
+    )  # fmt: skip
+    assert faults(steps + END, [AUTHORS, TEAM, SECOND, COVER], *moves) == []
+
+
+def test_every_offer_of_the_night_is_made_again_where_a_colleague_elsewhere_gives_the_matter_back() -> None:
+    """Also one to a person who has declined an offer of the day before."""
+    in_tokyo = "41: {roles: [rights_manager], team: rights, country: JP, zone: Asia/Tokyo}"
+    third = "814: {roles: [author], country: GB}"
+    moves = (
+        EVENT, "reply: {from: 814, text: Which rights}", LATER, NOT_ME,
+        f"expect: [{ASKED}, {{ask: 814}}, {{hand_over: 40}}, {{tell: 814}}, {{tell: 40}}]",
+        "wait until: 2027-03-04T01:00:00Z", WORDS, LATER, AT_SEA,
+        "expect: [{hand_over: 41, text: Which}, {hand_over: 41}, {tell: 812}, {hand_over: 41}, {tell: 813}]",
+        "reply: {from: 41, button: take}", "reply: {from: 41, button: give_back}", "expect: [{tell: 41}, {tell: 41}]",
+        MORNING, f"expect: [{OFFERED}, {{hand_over: 40, text: at sea}}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, third, TEAM, in_tokyo], *moves) == []
