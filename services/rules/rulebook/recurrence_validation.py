@@ -163,11 +163,19 @@ def _check_each(context: ValidationContext, rule: Rule) -> None:
     """A list of their own is for the person who is awaited."""
     if rule.listing is None or not rule.listing.each or not rule.steps:
         return
-    addressed = (*(step.who for step in rule.steps), *(step.tell.who for step in rule.steps if step.tell is not None))
-    if not any(AWAITED in who for who in addressed) and not _is_faulty(context, rule):
+    if not any(AWAITED in who for who in _addressed_by(rule)) and not _is_faulty(context, rule):
         location = context.loaded.key_location(rule.location.file, "list", "each")
         sentence = "each person who is awaited has a list, and no step goes to “awaited”; name them, or take “each” out"
         context.report.refuse(location, sentence)
+
+
+def _addressed_by(rule: Rule) -> Iterator[Addressees]:
+    """The people of all its messages."""
+    yield from (step.who for step in rule.steps)
+    answers = [answer for step in rule.steps for answer in answers_of(step)]
+    yield from (part.who for each in answers for part in (each.hand_over, each.ask) if part is not None)
+    told = (*(each.tell for each in rule.steps), *(each.tell for each in answers), *(each.tell for each in rule.until))
+    yield from (tell.who for tell in told if tell is not None)
 
 
 def _is_faulty(context: ValidationContext, rule: Rule) -> bool:
