@@ -312,6 +312,8 @@ class Sender:
         if self._throttles_changed:
             self._throttles_changed = False
             self.throttles.merge(await self._recorder.throttles.load(connection))
+        moment = self.moment()
+        self.throttles.shorten(moment.business, moment.machine)
         self._report_token()
 
     def _report_token(self) -> None:

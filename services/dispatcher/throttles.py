@@ -36,6 +36,7 @@ _OUTAGE_WAITS = [timedelta(seconds=2**step) for step in range(7)]  # 1, 2, 4 …
 _OPERATOR_WAITS = [timedelta(minutes=minutes) for minutes in (5, 10, 20, 30)]  # one send then tries whether it is over
 _TEMPLATE_WAIT = timedelta(hours=1)
 _RETRY_WAIT = timedelta(seconds=2)
+_CLOCKS_APART = timedelta(seconds=5)  # those of two replicas
 # Meta, "Template pacing": it holds messages until it knows what people think of the first, and may then drop them.
 _PACING_WAITS = [timedelta(minutes=minutes) for minutes in (15, 30, 60)]
 
@@ -204,6 +205,16 @@ class Throttles:
         for key in ended:
             self.end(key)
         return bool(ended)
+
+    def shorten(self, now: datetime, machine: datetime) -> None:
+        """After a clock was set back: nothing waits longer than its wait, and not for as long as the step.
+
+        In memory alone, as each leader finds it in its turn.
+        """
+        for key, throttle in self._throttles.items():
+            at = machine if key.clock is ThrottleClock.MACHINE else now
+            if throttle.until - at > throttle.wait + _CLOCKS_APART:
+                self._throttles[key] = replace(throttle, until=at + throttle.wait)
 
     # ------------------------------------------------------------------ between memory and the database
 

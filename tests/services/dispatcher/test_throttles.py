@@ -268,6 +268,23 @@ def test_a_rate_ends_by_business_time_and_an_outage_by_machine_time() -> None:
     assert throttles.pair_until("main", "p1") is None
 
 
+@pytest.mark.parametrize("outcome", [_error(80007, seconds(90)), _error(190), SendUncertain(MessageReason.NO_ANSWER)])
+def test_a_throttle_lasts_no_longer_where_the_clock_is_set_back(outcome: SendOutcome) -> None:
+    throttles, back = Throttles(), NOON - timedelta(hours=1)
+    throttles.record(outcome, _TARGET, NOON, NOON)
+    (wait,) = {throttle.wait for throttle in throttles.take_changes().saved.values()}
+    throttles.shorten(NOON, NOON)
+    assert _holds(throttles, NOON + wait - seconds(1))
+    throttles.shorten(back, back)
+    assert _holds(throttles, back + wait - seconds(1))
+    assert not _holds(throttles, back + wait)
+    assert not throttles.take_changes()
+
+
+def _holds(throttles: Throttles, at: datetime) -> bool:
+    return throttles.is_stopped("main", at) or throttles.number_until("main", at) is not None
+
+
 @pytest.mark.parametrize(("code", "hold"), [(135000, NOON + seconds(2)), (131026, None)])
 def test_only_what_may_pass_waits_for_the_provider(code: int, hold: datetime | None) -> None:
     assert Throttles().record(_error(code), _TARGET, NOON, NOON) == RetryTime(NOON, hold)

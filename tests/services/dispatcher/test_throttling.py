@@ -459,7 +459,10 @@ async def test_the_pause_after_an_uncertain_send_survives_a_restart(
         await simulator.tell("faults", {"kind": "timeout_before", "seconds": 30})
         await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
         await dispatcher.wait_for_state("uncertain")
-        await dispatcher.pool.execute("update throttles set until = $1, trips = 5", machine_now() + timedelta(hours=1))
+        hour = timedelta(hours=1)
+        await dispatcher.pool.execute(
+            "update throttles set until = $1, wait = $2, trips = 5", machine_now() + hour, hour
+        )
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as restarted:
         await wait_until(lambda: _is_leader(restarted))
         await restarted.handle(send_request("m2", "p2"))
