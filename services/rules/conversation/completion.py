@@ -3,16 +3,32 @@
 A person who was asked counts for the quorum, also while the question is held; an excluded person does not.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Raw
 
 from services.rules.conversation import outbound, writes
-from services.rules.conversation.chain import LOST, Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
+from services.rules.conversation.chain import (
+    LOST,
+    UNSENT,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+    Ending,
+    GivenAnswer,
+    StepStatus,
+)
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
-from services.rules.conversation.handover import decline_offer, go_on_without_takers, report_unclaimed
-from services.rules.conversation.outbound import MessageDraft, withdraw_messages
+from services.rules.conversation.handover import (
+    decline_offer,
+    go_on_without_takers,
+    receiver_of_offer,
+    report_unclaimed,
+)
+from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import awaited_people, is_question_of_rule, owner_team, skips_everyone
-from services.rules.conversation.template_calls import UNTIL_ANSWER
+from services.rules.conversation.template_calls import OF_THE_HOUSE, UNTIL_ANSWER
 from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
 from shared.contracts.ids import PersonId
 
@@ -26,7 +42,28 @@ def close_chain(context: DecisionContext, chain: Chain, ending: Ending) -> Chain
 
 
 def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
-    return withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
+    unread = _unread_offers(chain)
+    chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
+    return _tell_of_unread(context, chain, unread)
+
+
+def _unread_offers(chain: Chain) -> list[ChainMessage]:
+    """The offers that are held, of what a person wrote or answered, where no colleague has one of it."""
+    offers = [m for m in chain.messages if m.verb is Verb.HAND_OVER and m.answer is not None]
+    read = [m.words for m in offers if m.delivery not in UNSENT]
+    return [m for m in offers if m.delivery is DeliveryState.HELD and m.words not in read]
+
+
+def _tell_of_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:
+    """Their people were told that a colleague reads it: one does, though there is no matter to take any more."""
+    for offer in offers:
+        person = context.facts.people.get(offer.person_id)
+        if person is not None:
+            words = {"sender.display_name": offer.words.get("who", ""), "text": offer.words.get("said", "")}
+            key = f"unread.{offer.message_id}"
+            draft = MessageDraft(Verb.TELL, "to_read", offer.step, OF_THE_HOUSE, key, words=words)
+            chain = send_to_recipient(context, chain, receiver_of_offer(person, offer), draft)
+    return chain
 
 
 def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
@@ -48,7 +85,7 @@ def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMes
 
 def _stays_true(chain: Chain, message: ChainMessage) -> bool:
     of_a_write = any((w.step, w.answer or "write") == (message.step, message.answer) for w in chain.writes)
-    return of_a_write or message.answer == "house"
+    return of_a_write or message.answer == OF_THE_HOUSE
 
 
 def finish_chain(context: DecisionContext, chain: Chain) -> Chain:

@@ -24,6 +24,9 @@ from shared.contracts.messages import AttachedDocument, TemplateCall
 UNTIL_ANSWER = "until"
 """The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
 
+OF_THE_HOUSE = "house"
+"""The ``answer`` of messages of the house within a chain, whose own words come before the fields of its event."""
+
 _LINK = "link_"
 
 
@@ -48,7 +51,10 @@ def template_values(
     elif chain.joined:
         document = _GatheredDocument(context.documents(chain))
     fields, words = template.fields, message.words
-    values = {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
+    paths = {name: fields.get(name) for name in _template_parameters(template)}
+    values = {name: _value(scope, words, document, path, name) for name, path in paths.items()}
+    if message.answer == OF_THE_HOUSE:
+        values |= {name: words[path] for name, path in paths.items() if path is not None and path in words}
     return {**values, **_defaults(scope, template, document)} if template.defaults else values
 
 

@@ -1,5 +1,7 @@
 """Stories in which two features of the rule language meet, each of which has its own tests elsewhere."""
 
+import pytest
+
 from tests.services.rules.stories import faults_of_rule, rule_head, template_text
 
 TEMPLATES = {
@@ -166,3 +168,31 @@ def test_every_offer_of_the_night_is_made_again_where_a_colleague_elsewhere_give
         MORNING, f"expect: [{OFFERED}, {{hand_over: 40, text: at sea}}]",
     )  # fmt: skip
     assert faults(ASK + END, [AUTHORS, third, TEAM, in_tokyo], *moves) == []
+
+
+# ------------------------------------------------------------------ words of the night and the end of the chain
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("reply: {from: 813, button: yes}", "{tell: 813, say: noted}, {tell: 40, say: ex_told}, {end: answered}"),
+        ("event: rights.request_withdrawn", "{end: until}"),
+    ],
+)
+def test_words_of_the_night_are_read_though_the_chain_has_ended_before_the_morning(end: str, told: str) -> None:
+    """Their person was told that a colleague has them; there is no matter to take any more."""
+    head = HEAD.replace("steps:", "until: {on: rights.request_withdrawn}\nsteps:")
+    read = "{tell: 40, say: to_read, text: 'from Person 812: “I must ask my agent first”'}"
+    moves = (EVENT, NIGHT, WORDS, LATER, end, MORNING, f"expect: [{ASKED}, {{tell: 812}}, {told}, {read}]")
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves, head=head) == []
+
+
+def test_words_that_one_colleague_has_had_are_not_told_to_another_at_the_end() -> None:
+    in_tokyo = "41: {roles: [rights_manager], team: rights, country: JP, zone: Asia/Tokyo}"
+    moves = (
+        EVENT, WORDS, LATER, "reply: {from: 813, button: yes}",
+        f"expect: [{ASKED}, {OFFERED}, {{tell: 812}}, {{tell: 813}}, {{tell: 40, say: ex_told}}]",
+        "wait: 1 day", "expect: [{tell: 41, say: ex_told}, {end: answered}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM, in_tokyo], *moves) == []
