@@ -11,7 +11,7 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # after an even number of back
 
 
 def parse_json(body: bytes) -> Any:
-    """JSON without NUL characters, which PostgreSQL refuses; half surrogates become a question mark. Raises ValueError."""
+    """JSON without NUL characters, which PostgreSQL refuses; half a surrogate pair becomes “?”. Raises ValueError."""
     if _ESCAPED_NUL in body:
         body = _NUL.sub(rb"\1", body)
     try:

@@ -268,7 +268,7 @@ def number_changed(
 
 
 async def test_who_is_loaded_after_a_change_under_way_has_the_addresses_that_it_left(pool: Pool) -> None:
-    """Else a message from before the change would be another's, whoever has the number now."""
+    """Otherwise a message from before the change would count as that of the number's new owner."""
     people, number = PersonStore(CONTEXT.tenant), Phone("+447700900123")
     known = PersonObserved(
         person_id=PersonId("p1"), addresses=Addresses(phone=number), observed_at=CONTEXT.now, version=1
