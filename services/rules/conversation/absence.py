@@ -132,12 +132,13 @@ def absence_due(context: DecisionContext, chain: Chain) -> datetime | None:
 def reroute_absent(context: DecisionContext, chain: Chain) -> Chain:
     """Move the open questions and hand-overs of people who are away to those who cover for them.
 
-    Without a stand-in, the person is left out, and the answers of the others, or the next step, must be enough.
+    Without a stand-in, the person is left out, and the answers of the others, or the next step, must be enough. Of a
+    chain that waits for its writes or for the morning of a last message, what is held moves.
     """
-    if not chain.active or not (context.rulebook.people.stands_in or context.facts.absences):
+    if not chain.live or not (context.rulebook.people.stands_in or context.facts.absences):
         return chain
     for message in _open_messages(chain):
-        if chain.active and (cover := _cover_of(context, message)) is not None:
+        if chain.live and (cover := _cover_of(context, message)) is not None:
             chain = _move(context, chain, chain.message(message.message_id) or message, cover)
     return _reassign(context, chain)
 
@@ -153,7 +154,7 @@ def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
             continue
         if message.verb is Verb.HAND_OVER and chain.assignment is not None:
             continue
-        held = message.delivery is DeliveryState.HELD and message.answer is None
+        held = message.delivery is DeliveryState.HELD
         if held or (message.open and message.message_id not in declined):
             yield message
 
@@ -213,7 +214,8 @@ def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage
     if same is not None:
         both = Recipient(person, absent.role, same.on_behalf_of, same.also_for).merged(absent)
         return chain.with_message(same.replace(on_behalf_of=both.on_behalf_of, also_for=both.also_for)), True
-    key = f"cover.{message.message_id if message.words else message.person_id}"
+    is_of_answer = message.answer is not None and message.verb is not Verb.ASK
+    key = f"cover.{message.message_id if is_of_answer else message.person_id}"
     draft = MessageDraft(
         message.verb, message.say, message.step, message.answer, key, message.occurrence, message.buttons,
         words=message.words,

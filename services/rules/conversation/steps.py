@@ -40,7 +40,7 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
     """
     for _ in range(_MOST_ROUNDS):
         before, chain = chain, _advance_once(context, chain)
-        due = earlier(next_due(context, chain), absence_due(context, chain) if chain.active else None)
+        due = earlier(next_due(context, chain), absence_due(context, chain) if chain.live else None)
         due = earlier(due, next_turn(context, chain))
         if chain is before or not is_due(context, chain, due):
             break

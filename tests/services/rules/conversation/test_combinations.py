@@ -196,3 +196,12 @@ def test_words_that_one_colleague_has_had_are_not_told_to_another_at_the_end() -
         "wait: 1 day", "expect: [{tell: 41, say: ex_told}, {end: answered}]",
     )  # fmt: skip
     assert faults(ASK + END, [AUTHORS, TEAM, in_tokyo], *moves) == []
+
+
+def test_what_is_held_at_the_end_of_a_chain_goes_to_who_covers_in_the_morning() -> None:
+    moves = (
+        EVENT, NIGHT, WORDS, LATER, "reply: {from: 813, button: yes}",
+        f"expect: [{ASKED}, {{tell: 812}}, {{tell: 813}}]", MORNING,
+        f"expect: [{{tell: 42, text: my agent}}, {{tell: 42, say: ex_told}}, {{end: answered}}, {ABSENT}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM, COVER], *moves) == []
