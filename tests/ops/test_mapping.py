@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -112,6 +113,15 @@ def test_the_page_has_every_input_and_value_of_every_operation() -> None:
         _row(row["operation"], (each for each in row["inputs"] if each not in of_all), row["values"]) for row in rows
     ]
     assert [line for line in written if line not in text] == []
+
+
+def test_the_file_that_the_page_shows_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It extends one that comes along, whose operations it has as well."""
+    (shown,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "own.yaml").write_text(shown, encoding="utf-8")
+    assert run_stet("mapping", "check", str(tmp_path / "own.yaml"), "--format", "json") == 0
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert {"milestone", "work title"} <= set(names)
 
 
 def _row(operation: str, *lists: Iterable[str]) -> str:
