@@ -1,4 +1,4 @@
-"""The findings of ``stet doctor``. Apart from it, as all files of checks make them."""
+"""The findings of ``stet doctor``, which every module of its checks makes."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

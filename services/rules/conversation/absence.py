@@ -224,8 +224,8 @@ def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage
 
 
 def _is_same(one: ChainMessage, other: ChainMessage) -> bool:
-    both = ((m.step, m.answer, m.say, m.buttons, m.words) for m in (one, other))
-    return next(both) == next(both)
+    first, second = ((m.step, m.answer, m.say, m.buttons, m.words) for m in (one, other))
+    return first == second
 
 
 def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, cover: PersonId | None) -> Chain:

@@ -184,7 +184,7 @@ async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(p
 
 
 class FrozenStore(WriteStore):
-    """Its process stands still after the intent is committed, before it hears of that."""
+    """Its process stands still after the intent is committed, before it goes on."""
 
     async def start_attempt(self, stored: StoredWrite, before: Mapping[str, str | None]) -> bool:
         is_started = await super().start_attempt(stored, before)
