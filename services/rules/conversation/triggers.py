@@ -90,15 +90,27 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
             continue
         has_subject = True
         live = context.facts.active_chain(rule.name, subject)
-        if rule.on_repeat is OnRepeat.JOIN:
+        on_repeat = _on_repeat(context, rule, live)
+        if on_repeat is OnRepeat.JOIN:
             _join_or_start(context, trigger, rule, subject)
         elif live is None:
             _start_within_limit(context, trigger, rule, subject)
-        elif rule.on_repeat is OnRepeat.IGNORE:
+        elif on_repeat is OnRepeat.IGNORE:
             context.add_reason(Reason.ALREADY_LIVE, live)
         else:
             replan_chain(context, live, trigger)
     return has_subject
+
+
+def _on_repeat(context: DecisionContext, rule: Rule, live: Chain | None) -> OnRepeat:
+    """That of the rule; a chain of a time when the rule joined no events is met as it was then, or else planned afresh.
+
+    A chain that joins nothing keeps its subject to itself, so none may start beside it.
+    """
+    if rule.on_repeat is not OnRepeat.JOIN or live is None or live.joins:
+        return rule.on_repeat
+    as_begun = context.rule_of(live).on_repeat
+    return OnRepeat.REPLAN if as_begun is OnRepeat.JOIN else as_begun
 
 
 def _join_or_start(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> None:

@@ -18,7 +18,7 @@ from services.rules.conversation.decider import Decider
 from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
-from services.rules.rulebook.model import OnChange, Rule, Rulebook, Template, TemplateText
+from services.rules.rulebook.model import OnChange, OnRepeat, Rule, Rulebook, Template, TemplateText
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
 from shared.contracts.envelope import Event
@@ -93,6 +93,31 @@ def test_a_migrated_chain_goes_on_by_the_new_steps_and_keeps_its_question() -> N
     assert (after.revision, len(after.steps)) == (NEW, len(chain.steps) - 1)
     assert [state.status for state in after.steps[:2]] == [StepStatus.DONE, StepStatus.PENDING]
     assert after.messages == chain.messages
+
+
+@pytest.mark.parametrize("on_change", [OnChange.PIN, OnChange.MIGRATE])
+@pytest.mark.parametrize("before", [OnRepeat.REPLAN, OnRepeat.IGNORE])
+def test_no_chain_starts_beside_one_of_a_time_when_its_rule_joined_no_events(
+    on_change: OnChange, before: OnRepeat
+) -> None:
+    """There is one such chain of a rule and subject, and PostgreSQL refuses another."""
+    book = own_rulebook()
+    rule = replace(book.rules[RULE], on_change=on_change, on_repeat=before, about=("work.work_id",))
+    old = replace(book, rules={**book.rules, RULE: rule})
+    new = with_rule(old, replace(rule, on_repeat=OnRepeat.JOIN))
+    first, second = (
+        f"{{event: rights.approval_requested, with: {{request_id: {request}, rights_holder: 812}}}}"
+        for request in ("R-1", "R-2")
+    )
+    one = story(PEOPLE, first, second)
+    player = StoryPlayer.of(one, old)
+    assert player.play(one.steps[0]) == []
+    simulation = player.simulation
+    (chain,) = simulation.facts.chains.values()
+    simulation.decider = decider_of(old, new)
+    simulation.facts.apply_changes(changed(player, old, new, chain)[0].changes)
+    assert player.play(one.steps[1]) == []
+    assert [each.chain_id for each in simulation.facts.chains.values()] == [chain.chain_id]
 
 
 def test_a_question_of_a_step_that_is_gone_is_closed_and_the_new_one_is_asked() -> None:
