@@ -15,10 +15,11 @@ from services.rules.conversation.recipients import (
     owner_team,
     resolve_recipients,
     skips_everyone,
+    unanswered_people,
 )
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
-from services.rules.rulebook.model import Addressees, Step, Team, Verb
+from services.rules.rulebook.model import Addressees, At, Step, Team, Verb
 from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.values import format_instant
 
@@ -64,7 +65,7 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
 
     A later step that hands over, or writes to a team, makes this needless.
     """
-    if chain.unclaimed or any(_reaches_staff_later(chain, each) for each in context.rule_of(chain).steps):
+    if chain.unclaimed or any(_reaches_staff(each) for each in pending_steps(context, chain)):
         return chain
     team = {
         recipient.person.person_id
@@ -81,9 +82,21 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
     return chain.replace(unclaimed=True)
 
 
-def _reaches_staff_later(chain: Chain, step: Step) -> bool:
-    if chain.steps[step.index].status is not StepStatus.PENDING:
-        return False
+def pending_steps(context: DecisionContext, chain: Chain) -> list[Step]:
+    """The steps of the chain's rule that have not begun, in their order."""
+    return [s for s in context.rule_of(chain).steps if chain.steps[s.index].status is StepStatus.PENDING]
+
+
+def keeps_its_time(chain: Chain, step: Step) -> bool:
+    """Whether the step after a matter that no person takes waits for its time.
+
+    While people are asked, only a step that reaches staff goes on with the matter: a reminder, or the end of the chain,
+    would come too early for them.
+    """
+    return isinstance(step.timing, At) or (bool(unanswered_people(chain)) and not _reaches_staff(step))
+
+
+def _reaches_staff(step: Step) -> bool:
     addressed = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
     return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in addressed)
 
@@ -116,11 +129,13 @@ def declined_offers(chain: Chain) -> Collection[MessageId]:
 
 
 def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """When no person is left to take it, the next step does not wait, or the owner team is told."""
+    """When no person is left to take it, the next step does not wait for that, or the owner team is told."""
     last = chain.handovers[-1] if chain.handovers else None
     if last is None or chain.assignment is not None or last.undecided:
         return chain
-    return report_unclaimed(context, chain.end_wait(), step)
+    following = next(iter(pending_steps(context, chain)), None)
+    waits = following is not None and keeps_its_time(chain, following)
+    return report_unclaimed(context, chain if waits else chain.end_wait(), step)
 
 
 def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:

@@ -9,7 +9,6 @@ from services.rules.conversation.chain import (
     DeliveryState,
     Ending,
     GivenAnswer,
-    StepStatus,
 )
 from services.rules.conversation.completion import (
     await_quorum,
@@ -26,7 +25,9 @@ from services.rules.conversation.handover import (
     decline_offer,
     declined_offers,
     is_offer,
+    keeps_its_time,
     offer_handover,
+    pending_steps,
     repeat_withdrawn_offers,
     report_unclaimed,
 )
@@ -35,7 +36,7 @@ from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import is_of_handover, is_question_of_rule, owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import advance, run_step
-from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Question, Step, Verb, questions_of
+from services.rules.rulebook.model import AnswerAction, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import MessageReceived
 
@@ -245,8 +246,8 @@ def _take(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """A person declines, or gives back what they have taken.
 
-    When all have declined, the next step runs now, unless it has an ``at`` time; a tap that says the same again runs
-    no other.
+    When all have declined, the next step runs now, unless it keeps its time; a tap that says the same again runs no
+    other.
     """
     if chain.assignment is not None and chain.assignment.person_id == message.person_id:
         return _give_back(context, chain, question, message)
@@ -257,11 +258,11 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if is_repeated or not _all_declined(chain, question):
         return advance(context, chain)
-    following = _next_pending_step(context, chain)
+    following = next(iter(pending_steps(context, chain)), None)
     if following is None:
         return advance(context, leave_with_owner(context, chain))
     chain = report_unclaimed(context, chain, question.step)
-    return advance(context, chain if isinstance(following.timing, At) else run_step(context, chain, following))
+    return advance(context, chain if keeps_its_time(chain, following) else run_step(context, chain, following))
 
 
 def _all_declined(chain: Chain, question: ChainMessage) -> bool:
@@ -270,11 +271,6 @@ def _all_declined(chain: Chain, question: ChainMessage) -> bool:
     if last is None or chain.assignment is not None or last.step < chain.handovers[-1].step:
         return False
     return not last.undecided
-
-
-def _next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
-    steps = context.rule_of(chain).steps
-    return next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
 
 
 def _finish(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
@@ -321,7 +317,7 @@ def _offer_again(context: DecisionContext, chain: Chain, question: ChainMessage)
     chain = repeat_withdrawn_offers(context, chain)
     if len(chain.handovers) > offers or not _all_declined(chain, question):
         return advance(context, chain)
-    if _next_pending_step(context, chain) is None:
+    if not pending_steps(context, chain):
         return advance(context, leave_with_owner(context, chain))
     return advance(context, report_unclaimed(context, chain, question.step))
 

@@ -205,3 +205,30 @@ def test_what_is_held_at_the_end_of_a_chain_goes_to_who_covers_in_the_morning() 
         f"expect: [{{tell: 42, text: my agent}}, {{tell: 42, say: ex_told}}, {{end: answered}}, {ABSENT}]",
     )  # fmt: skip
     assert faults(ASK + END, [AUTHORS, TEAM, COVER], *moves) == []
+
+
+# ------------------------------------------------------------------ a matter that no colleague takes, beside questions
+
+LETTERS = "  - {after: 2 working days, remind: unanswered, say: ex_ask}\n"
+DECLINED = (
+    EVENT, "reply: {from: 812, button: other}", "expect: [{ask: 812}, {ask: 813}, {hand_over: 40}, {tell: 812}]",
+    "reply: {from: 40, button: not_me}",
+)  # fmt: skip
+
+
+def test_people_who_are_asked_are_not_reminded_early_because_a_colleague_declines() -> None:
+    moves = (
+        *DECLINED, "wait: 1 hour", "expect: [{tell: 40, say: noted}]",
+        "wait: 3 days", "expect: [{remind: 812}, {remind: 813}]",
+    )  # fmt: skip
+    assert faults(ASK + LETTERS + END, [AUTHORS, MANAGER], *moves) == []
+
+
+def test_a_step_that_reaches_staff_does_not_wait_where_a_colleague_declines() -> None:
+    later = "  - {after: 5 working days, hand_over: production_coordinator, say: ex_take}\n"
+    moves = (*DECLINED, "expect: [{tell: 40, say: noted}, {hand_over: 41, say: ex_take}]")
+    templates = TEMPLATES | {
+        "ex_take": template_text("ex_take", "Take “{title}” please.", "take: Take, not_me: Not me")
+    }
+    people = f"{AUTHORS}\n{MANAGER}\n{COORDINATOR}"
+    assert faults_of_rule(HEAD + ASK + later + END, templates, people, *moves) == []
