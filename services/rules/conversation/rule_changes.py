@@ -23,13 +23,14 @@ from services.rules.conversation.chain import (
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
+from services.rules.conversation.handover import is_offer
 from services.rules.conversation.outbound import BODY_VALUE
 from services.rules.conversation.people import language_of
 from services.rules.conversation.question_lookup import answers_to_steps
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call, text_of_call
-from services.rules.rulebook.model import OnChange, Rule, Rulebook, Step
+from services.rules.rulebook.model import OnChange, Rule, Rulebook, Step, questions_of
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 
@@ -47,9 +48,10 @@ def review_chain(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessage) -> TemplateCall | None:
-    """The fallback by the rules of now; None where it is the same, and for a message that has no template."""
+    """The fallback by the rules of now; None where it is the same, and for a message that has no template by now."""
     person = context.facts.current_person(message.person_id)
-    without_template = message.digest is not None or BODY_VALUE in message.words
+    is_known = any(message.say in book.templates for book in (context.rulebook_of(chain), context.rulebook))
+    without_template = message.digest is not None or BODY_VALUE in message.words or not is_known
     if message.delivery is not DeliveryState.REQUESTED or without_template or person is None:
         return None
     call = fallback_call(context, chain, message, person, message.language or language_of(context.rulebook, person))
@@ -85,7 +87,7 @@ def _apply_change(context: DecisionContext, chain: Chain) -> Chain:
         case OnChange.CANCEL if new != old and chain.active:
             context.add_reason(Reason.CANCELLED, chain)
             return advance(context, close_chain(context, chain, Ending.CANCELLED))
-        case OnChange.MIGRATE if new is not None and _can_migrate(chain, old, new):
+        case OnChange.MIGRATE if new is not None and _can_migrate(context, chain, old, new):
             context.add_reason(Reason.MIGRATED, chain)
             return advance(context, _migrate(context, chain, old, new))
         case OnChange.PIN | OnChange.CANCEL | OnChange.MIGRATE:
@@ -95,11 +97,16 @@ def _apply_change(context: DecisionContext, chain: Chain) -> Chain:
             assert_never(unknown)
 
 
-def _can_migrate(chain: Chain, old: Rule, new: Rule) -> bool:
+def _can_migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> bool:
     """A chain that is about something else now, fills a form or waits for a write goes on as it began.
 
-    So does one of whose events the new steps know nothing: their texts and writes name fields of others.
+    So does one of whose events the new steps know nothing: their texts and writes name fields of others. And so does
+    one that still has to say a template which the new rules lack.
     """
+    stays = _matching_steps(old, new)
+    unsaid = (m for m in chain.messages if (m.step in stays and m.delivery is DeliveryState.HELD) or is_offer(m))
+    if any(BODY_VALUE not in m.words and m.say not in context.rulebook.templates for m in unsaid):
+        return False
     filling = chain.form is not None and not chain.form.over
     waiting = any(write.pending for write in chain.writes)
     is_known = set(chain.event_names) <= set(new.events)
@@ -140,7 +147,8 @@ def _matching_steps(old: Rule, new: Rule) -> Mapping[int, int]:
 def _identity(step: Step) -> tuple[object, ...]:
     """A step stays the same step while it does the same; its time, its people and its condition may change."""
     operation = step.record.operation if step.record is not None else None
-    return step.verb, step.say, step.form, operation, tuple(sorted(step.answers))
+    questions = tuple((each.within, each.say, tuple(sorted(each.answers))) for each in questions_of(step))
+    return step.verb, step.say, step.form, operation, questions
 
 
 def _new_states(chain: Chain, new: Rule, matching: Mapping[int, int]) -> tuple[StepState, ...]:

@@ -17,13 +17,24 @@ from services.rules.conversation.context import (
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook.built_in import add_built_in_rules
-from services.rules.rulebook.model import OnChange, OnRepeat, Rule, Rulebook, Template, TemplateText
+from services.rules.rulebook.built_in import TAKE, add_built_in_rules
+from services.rules.rulebook.model import (
+    AnswerAction,
+    OnChange,
+    OnRepeat,
+    Question,
+    Rule,
+    Rulebook,
+    Severity,
+    Template,
+    TemplateText,
+    Verb,
+)
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import QuestionDelivery, evidence_words
-from shared.contracts.ids import EventId, Line, Revision, RuleId, Wamid
+from shared.contracts.ids import EventId, Line, MessageId, Revision, RuleId, Wamid
 from shared.contracts.messages import AmendMessage, MessageAccepted, MessageForm, SentTemplate, WithdrawMessage
 from shared.contracts.values import decode, encode
 from shared.contracts.whatsapp import MessageKind, MessageReceived
@@ -151,6 +162,49 @@ def test_an_answer_to_a_question_that_is_gone_does_not_count_for_the_new_one() -
     assert after.answers == (given.replace(final=False),)
     _, after = changed(player, old, with_rule(old, without_reminder(old.rules[RULE])), answered)
     assert after.answers == (given,)
+
+
+UNSAID = {
+    "held": {"verb": Verb.TELL, "buttons": (), "delivery": DeliveryState.HELD},
+    "offered": {"verb": Verb.HAND_OVER, "buttons": TAKE, "delivery": DeliveryState.ACCEPTED},
+}
+
+
+@pytest.mark.parametrize("unsaid", UNSAID.values(), ids=list(UNSAID))
+def test_a_chain_goes_on_as_it_began_while_it_has_to_say_what_the_new_rules_lack(unsaid: dict[str, Any]) -> None:
+    """A held message is rendered when it leaves, and an offer may be made again."""
+    player, old, chain = started(OnChange.MIGRATE)
+    (question,) = chain.messages
+    message = question.replace(message_id=MessageId("another"), say="gone", **unsaid)
+    new = with_rule(old, replace(old.rules[RULE], severity=Severity.INFO))
+    old = replace(old, templates={**old.templates, "gone": old.templates["rights_request"]})
+    decision, after = changed(player, old, new, chain.replace(messages=(question, message)))
+    assert (decision.reasons, after.revision) == ((Reason.PINNED,), chain.revision)
+
+
+def test_a_message_whose_template_is_gone_since_an_earlier_change_gets_no_fallback() -> None:
+    player, old, chain = started(OnChange.MIGRATE)
+    (question,) = chain.messages
+    sent_again = question.replace(say="gone", closed=True, delivery=DeliveryState.REQUESTED)
+    new = with_rule(old, replace(old.rules[RULE], severity=Severity.INFO))
+    decision, after = changed(player, old, new, chain.replace(messages=(sent_again,)))
+    assert decision.effects == ()
+    assert after.messages[0].fallback == question.fallback
+
+
+def test_a_step_is_another_one_where_an_answer_asks_something_else() -> None:
+    player, old, chain = started(OnChange.MIGRATE)
+    rule = old.rules[RULE]
+
+    def asking_next(say: str) -> Rule:
+        inner = Question(("rights_manager",), say, {}, within="question")
+        answers = {**rule.steps[0].answers, "question": AnswerAction("question", ask=inner)}
+        return replace(rule, steps=(replace(rule.steps[0], answers=answers), *rule.steps[1:]))
+
+    old = replace(old, rules={**old.rules, RULE: asking_next("rights_request")})
+    _, same = changed(player, old, with_rule(old, asking_next("rights_request")), chain)
+    _, other = changed(player, old, with_rule(old, asking_next("rights_reminder")), chain)
+    assert [same.messages[0].closed, other.messages[0].closed] == [False, True]
 
 
 def test_a_cancelled_chain_ends_only_if_its_rule_changed() -> None:
