@@ -58,7 +58,8 @@ _UNASKED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND})
 class MessageDraft(Struct, frozen=True):
     """A message before its recipients are known. ``say`` names the template, as rule files do.
 
-    ``key`` tells apart two messages of one step to one person; a ``reply`` is free of quiet hours.
+    ``key`` tells apart two messages of one step to one person; a ``reply`` is free of quiet hours. It is held at least
+    until ``not_before``.
     """
 
     verb: Verb
@@ -70,6 +71,7 @@ class MessageDraft(Struct, frozen=True):
     buttons: tuple[str, ...] = ()
     reply: bool = False
     words: dict[str, str] = field(default_factory=dict)
+    not_before: datetime | None = None
 
 
 def send_draft(
@@ -155,7 +157,7 @@ def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, d
     if draft.reply:
         return None
     step = context.rule_of(chain).steps[draft.step]
-    due = _own_due(context, chain, step, person) if draft.answer is None else None
+    due = _own_due(context, chain, step, person) if draft.answer is None else draft.not_before
     earliest = context.now if due is None else max(due, context.now)
     if passes_quiet_hours(context, chain, context.rulebook, person):
         return None if earliest == context.now else earliest

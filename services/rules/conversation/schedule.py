@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
 from services.rules.conversation.context import DecisionContext, is_due
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.recipients import awaited_people, resolve_recipients
 from services.rules.rulebook.model import After, At, Step
@@ -129,6 +130,11 @@ def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
     if timing.clock is None and timing.duration.clock_time is not None:
         return chain.base_at + timing.duration.clock_time
     return max(add_duration(chain.base_at, timing, c) for c in _calendars_of(context, awaited_people(chain)))
+
+
+def own_due_after(context: DecisionContext, person: PersonFacts, base: datetime, timing: After) -> datetime:
+    """The instant so long after ``base`` in a person's own calendar."""
+    return add_duration(base, timing, working_hours(context.rulebook, person))
 
 
 def _calendars_of(context: DecisionContext, people: tuple[PersonId, ...]) -> list[WorkingCalendar]:

@@ -8,6 +8,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import close_chain, finish_chain, leave_with_owner
 from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
@@ -26,8 +27,8 @@ from services.rules.conversation.recipients import (
     unanswered_people,
 )
 from services.rules.conversation.release import next_turn, release_messages
-from services.rules.conversation.schedule import idle_due, next_due, runnable_step
-from services.rules.rulebook.model import Rule, Step, Verb
+from services.rules.conversation.schedule import idle_due, next_due, own_due_after, runnable_step
+from services.rules.rulebook.model import After, Rule, Step, Verb
 from shared.contracts.values import format_instant
 
 _MOST_ROUNDS = 100  # a fault in the code may keep a chain due forever
@@ -149,15 +150,24 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
         if asked.answer is not None and is_excepted(context, chain, step, person, recipient.role):
             chain = outbound.exclude_excepted(context, chain, person_id, step.index)
         else:
-            chain = send_to_recipient(context, chain, recipient, _reminder(context, chain, step, asked))
+            chain = send_to_recipient(context, chain, recipient, _reminder(context, chain, step, asked, person))
     return chain
 
 
-def _reminder(context: DecisionContext, chain: Chain, step: Step, asked: ChainMessage) -> MessageDraft:
-    """The reminder of a question; one that an answer asked is repeated in its own words, as the step knows none."""
+def _reminder(
+    context: DecisionContext, chain: Chain, step: Step, asked: ChainMessage, person: PersonFacts
+) -> MessageDraft:
+    """The reminder of a question.
+
+    One that an answer asked is repeated in its own words, as the step knows none, and not before the step's time has
+    passed since it was asked, which may be a moment ago.
+    """
     if asked.answer is not None:
-        key = f"remind.{step.index}.{chain.steps[step.index].occurrence}"
-        return MessageDraft(Verb.REMIND, asked.say, asked.step, asked.answer, key, asked.occurrence, asked.buttons)
+        key, since = f"remind.{step.index}.{chain.steps[step.index].occurrence}", asked.requested_at
+        due = own_due_after(context, person, since, step.timing) if since and isinstance(step.timing, After) else None
+        return MessageDraft(
+            Verb.REMIND, asked.say, asked.step, asked.answer, key, asked.occurrence, asked.buttons, not_before=due
+        )
     return step_draft(context, chain, step, step.say or "", asked.buttons)
 
 

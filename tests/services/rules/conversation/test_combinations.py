@@ -232,3 +232,21 @@ def test_a_step_that_reaches_staff_does_not_wait_where_a_colleague_declines() ->
     }
     people = f"{AUTHORS}\n{MANAGER}\n{COORDINATOR}"
     assert faults_of_rule(HEAD + ASK + later + END, templates, people, *moves) == []
+
+
+def test_a_question_that_an_answer_has_just_asked_is_not_reminded_of_with_the_earlier_one() -> None:
+    ask = """\
+  - ask: author
+    say: ex_ask
+    answers:
+      yes: {tell: sender, say: ex_told, continue: true}
+      other: {ask: production_coordinator, say: ex_second, answers: {fine: {tell: author, say: ex_told}}}
+"""
+    remind = "  - {after: 1 day, remind: unanswered, say: ex_ask}\n"
+    moves = (
+        EVENT, "wait: 23 hours", "reply: {from: 812, button: other}",
+        "expect: [{ask: 812}, {ask: 813}, {ask: 41, say: ex_second}, {tell: 812}]",
+        "wait: 2 hours", "expect: [{remind: 812}, {remind: 813}]",
+        "wait: 22 hours", "expect: [{remind: 41, say: ex_second}]",
+    )  # fmt: skip
+    assert faults(ask + remind + END, [AUTHORS, COORDINATOR], *moves) == []
