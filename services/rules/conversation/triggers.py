@@ -82,7 +82,10 @@ def _same_subject(context: DecisionContext, chain: Chain, rule: Rule, same: str 
 
 
 def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterable[Rule]) -> bool:
-    """Start or replan a chain for each matched rule; False where none of the rules has a subject here."""
+    """Start or replan a chain for each matched rule; False where none of the rules has a subject here.
+
+    A chain of an earlier rulebook, by which this event did not concern its rule, goes on as it began.
+    """
     has_subject = False
     for rule in matched:
         subject = subject_of(rule.about, trigger.document, trigger.event.id)
@@ -91,6 +94,8 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
         has_subject = True
         live = context.facts.active_chain(rule.name, subject)
         on_repeat = _on_repeat(context, rule, live)
+        if live is not None and trigger.name not in context.rule_of(live).events:
+            on_repeat = OnRepeat.IGNORE
         if on_repeat is OnRepeat.JOIN:
             _join_or_start(context, trigger, rule, subject)
         elif live is None:

@@ -19,6 +19,7 @@ from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import TAKE, add_built_in_rules
 from services.rules.rulebook.model import (
+    After,
     AnswerAction,
     OnChange,
     OnRepeat,
@@ -31,6 +32,7 @@ from services.rules.rulebook.model import (
     Verb,
 )
 from services.rules.scenario.player import StoryPlayer
+from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import QuestionDelivery, evidence_words
@@ -129,6 +131,25 @@ def test_no_chain_starts_beside_one_of_a_time_when_its_rule_joined_no_events(
     simulation.facts.apply_changes(changed(player, old, new, chain)[0].changes)
     assert player.play(one.steps[1]) == []
     assert [each.chain_id for each in simulation.facts.chains.values()] == [chain.chain_id]
+
+
+@pytest.mark.parametrize("on_repeat", [OnRepeat.REPLAN, OnRepeat.JOIN])
+def test_an_event_that_its_rule_did_not_know_when_a_chain_began_leaves_the_chain_as_it_is(on_repeat: OnRepeat) -> None:
+    """Its texts and times name fields of the events of then."""
+    book, stage = own_rulebook(), "work.stage_changed"
+    first = replace(book.rules[RULE].steps[0], timing=After(Duration(1, TimeUnit.DAYS)))
+    steps = (first, *book.rules[RULE].steps[1:])
+    rule = replace(book.rules[RULE], about=("work.work_id",), on_repeat=on_repeat, steps=steps)
+    old = replace(book, rules={**book.rules, RULE: rule})
+    events = ("rights.approval_requested", stage)
+    one = story(PEOPLE, *(f"{{event: {name}, with: {{work: {{work_id: 5, title: Tides}}}}}}" for name in events))
+    player = StoryPlayer.of(one, old)
+    assert player.play(one.steps[0]) == []
+    simulation = player.simulation
+    simulation.decider = decider_of(old, with_rule(old, replace(rule, events=(*rule.events, stage))))
+    assert player.play(one.steps[1]) == []
+    (chain,) = (each for each in simulation.facts.chains.values() if each.rule == RULE)
+    assert set(chain.event_names) == {"rights.approval_requested"}
 
 
 def test_a_question_of_a_step_that_is_gone_is_closed_and_the_new_one_is_asked() -> None:
