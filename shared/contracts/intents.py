@@ -33,16 +33,23 @@ class ReplyIntent(StrEnum):
 
 
 def classify(text: str | None) -> ReplyIntent | None:
-    """The first intent, in the order of ``Intent``, of which the whole text consists."""
+    """The first intent, in the order of ``ReplyIntent``, whose phrases make up the whole text; None where there is
+    none.
+    """
     if not text or len(text) > _LONGEST_TEXT:
         return None
     phrases = _phrases()
     words, exact = _words(text), _words(text, _exact)
-    if phrases.are(exact, phrases.stop_exact, phrases.beside_exact):
+    if phrases.consist_of(exact, phrases.stop_exact, phrases.courtesies_exact):
         return ReplyIntent.STOP
-    beside = {ReplyIntent.THANKS: phrases.with_thanks}
+    allowed = {ReplyIntent.THANKS: phrases.with_thanks}
     return next(
-        (each for each in ReplyIntent if phrases.are(words, phrases.of[each], beside.get(each, phrases.beside))), None
+        (
+            each
+            for each in ReplyIntent
+            if phrases.consist_of(words, phrases.of[each], allowed.get(each, phrases.courtesies))
+        ),
+        None,
     )
 
 
@@ -57,10 +64,11 @@ def has_words(text: str | None) -> bool:
 
 
 def is_login_code(text: str | None) -> bool:
-    """Whether a machine sends a code to log in or to confirm with: a short text that names a code and has one.
+    """Whether the text looks like one by which a machine sends a code to log in or confirm: it is short, names a code,
+    and has one.
 
-    A code alone is one too. A person may write such a text, for instance a number that was asked for; so it only says
-    that the next such text from there is the same thing again.
+    A code without other words counts, too. A person may also write such a text, for instance a number that was asked
+    for. So it alone proves nothing: callers use it to recognize that texts from one address are all of this kind.
     """
     if not text or len(text) > _LONGEST_TEXT or _LOGIN_CODE.search(text) is None:
         return False
@@ -80,10 +88,12 @@ _LOGIN_CODE = re.compile(
 
 
 def is_unmistakable_code(text: str) -> bool:
-    """Whether it is a login code although a text was asked for: “1984”, “SE7EN” and “Code 46” are none.
+    """Whether the text is a login code even as the answer to a question for a text: “1984”, “SE7EN” and “Code 46” are
+    none.
 
     Six digits, or digits with letters before them as in G-482913, are one alone or in a text that names a code; other
-    numbers only within four words of where it is named. A person may still mean it, and is to be asked.
+    numbers only within four words of where it is named. A person may still have meant it as the answer, so the caller
+    asks.
     """
     if not is_login_code(text):
         return False
@@ -129,17 +139,19 @@ Spelling = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class _Phrases:
-    """``beside`` are courtesies; ``exact`` sets are compared with accents. ``longest`` is in words."""
+    """``courtesies`` may stand beside a phrase of any intent. ``exact`` sets are compared with accents. ``longest`` is
+    the length of the longest phrase in words.
+    """
 
     of: Mapping[ReplyIntent, frozenset[Words]]
-    beside: frozenset[Words]
+    courtesies: frozenset[Words]
     with_thanks: frozenset[Words]
     stop_exact: frozenset[Words]
-    beside_exact: frozenset[Words]
+    courtesies_exact: frozenset[Words]
     longest: int
 
-    def are(self, words: Words, core: frozenset[Words], beside: frozenset[Words]) -> bool:
-        """Whether ``words`` are phrases of ``core`` and ``beside`` one after the other, at least one of core."""
+    def consist_of(self, words: Words, core: frozenset[Words], courtesies: frozenset[Words]) -> bool:
+        """Whether ``words`` are phrases of ``core`` and ``courtesies`` alone, with at least one of ``core``."""
         reached = {0: False}  # positions where a phrase may begin, and whether one of core came before
         for start in range(len(words)):
             if start not in reached:
@@ -148,7 +160,7 @@ class _Phrases:
                 phrase = words[start:end]
                 if phrase in core:
                     reached[end] = True
-                elif phrase in beside:
+                elif phrase in courtesies:
                     reached[end] = reached.get(end, False) or reached[start]
         return reached.get(len(words), False)
 
@@ -161,14 +173,14 @@ def _languages() -> Mapping[str, Mapping[str, list[str]]]:
 @cache
 def _phrases() -> _Phrases:
     of = {intent: _set(intent) for intent in ReplyIntent}
-    beside, with_thanks, exact = _set("beside"), _set("with_thanks"), _set("stop_exact", _exact)
-    everything = (*of.values(), beside, with_thanks, exact)
+    courtesies, with_thanks, exact = _set("courtesies"), _set("with_thanks"), _set("stop_exact", _exact)
+    everything = (*of.values(), courtesies, with_thanks, exact)
     return _Phrases(
         of=of,
-        beside=beside,
-        with_thanks=with_thanks | beside,
+        courtesies=courtesies,
+        with_thanks=with_thanks | courtesies,
         stop_exact=exact,
-        beside_exact=_set("beside", _exact),
+        courtesies_exact=_set("courtesies", _exact),
         longest=max(len(phrase) for phrases in everything for phrase in phrases),
     )
 
