@@ -58,8 +58,8 @@ class Duration:
     unit: TimeUnit
 
     @property
-    def clock_time(self) -> timedelta | None:
-        """The length by the clock; None for working hours and days, whose length depends on a calendar."""
+    def fixed_length(self) -> timedelta | None:
+        """The length as a ``timedelta``; None for working hours and days, whose length depends on a calendar."""
         unit = _CLOCK_UNITS.get(self.unit)
         return None if unit is None else self.count * unit
 
@@ -104,7 +104,7 @@ class WorkingCalendar:
     def start_of_day(self, day: date) -> datetime:
         return self._at(day, time.min)
 
-    def clock_time(self, day: date, wall: time) -> datetime:
+    def instant_of(self, day: date, wall: time) -> datetime:
         """The instant at which the clock shows ``wall`` on this day.
 
         A time that the clock shows twice counts when it is first shown; one that it skips, as much later as it skips.
@@ -128,7 +128,8 @@ class WorkingCalendar:
         return self.opening(self.working_day_after(day, 1))
 
     def open_hours(self, begins: datetime, ends: datetime, at_most: int) -> list[tuple[datetime, datetime]]:
-        """The first opening and closing times, each day's one pair, of the days whose opening is before ``ends``.
+        """At most ``at_most`` pairs of opening and closing time, the earliest first: one for each day that opens before
+        ``ends``.
 
         The first opening is ``begins`` itself where the office is open then.
         """
@@ -182,9 +183,9 @@ class WorkingCalendar:
         return days[wanted]
 
     def working_days_between(self, first: date, last: date) -> int:
-        """Working days after ``first`` up to and with ``last``; below zero as soon as ``last`` is past.
+        """The number of working days after ``first``, up to and including ``last``; negative where ``last`` is earlier.
 
-        Days outside of ``FIRST_DATE`` to ``LAST_DATE`` count as those.
+        Days before ``FIRST_DATE`` or after ``LAST_DATE`` count as these.
         """
         first, last = (min(max(day, FIRST_DATE), LAST_DATE) for day in (first, last))
         if last < first:
@@ -265,7 +266,9 @@ def country_calendar(country: str | None, zone: str) -> WorkingCalendar:
 
 @lru_cache(maxsize=4096)
 def _count(day: date, calendar: WorkingCalendar) -> int:
-    """Working days since the beginning of 2000, or before it below zero; only differences mean anything."""
+    """The number of working days since the beginning of 2000, negative before it. Only the difference of two such
+    numbers has a meaning.
+    """
     return _count_before_year(day.year, calendar) + bisect_right(_working_days(day.year, calendar), day)
 
 

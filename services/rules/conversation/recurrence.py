@@ -54,7 +54,7 @@ def _occurrences(every: Every, office: WorkingCalendar, now: datetime, direction
     for _ in range(_MOST_PERIODS):
         day = _day_of(every, office, first)
         if day is not None:
-            yield Occurrence(_name(every.period, first), office.clock_time(day, every.clock))
+            yield Occurrence(_name(every.period, first), office.instant_of(day, every.clock))
         one = _next_period(every.period, first) if direction > 0 else first - timedelta(days=1)
         first = _first_day(every.period, one)
 

@@ -24,7 +24,7 @@ def add_duration(base: datetime, timing: After, calendar: WorkingCalendar) -> da
     """The instant that lies so long ``after`` another; on its day at the clock time, where the timing has one."""
     if timing.clock is None:
         return calendar.add(base, timing.duration)
-    return calendar.clock_time(calendar.day_after(base, timing.duration), timing.clock)
+    return calendar.instant_of(calendar.day_after(base, timing.duration), timing.clock)
 
 
 def moment_of(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
@@ -33,7 +33,7 @@ def moment_of(value: object, timing: At, calendar: WorkingCalendar) -> datetime 
     ``value`` is that of the field which the timing names; None where it is no date.
     """
     if (day := _day(value, timing, calendar)) is not None:
-        return calendar.start_of_day(day) if timing.clock is None else calendar.clock_time(day, timing.clock)
+        return calendar.start_of_day(day) if timing.clock is None else calendar.instant_of(day, timing.clock)
     instant = _instant(value, calendar)
     if instant is None or timing.duration is None:
         return instant
@@ -127,8 +127,8 @@ def _follows_at_once(chain: Chain, step: Step) -> bool:
 
 def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
     """Working time and clock times are those of the awaited people's calendars; the slowest counts."""
-    if timing.clock is None and timing.duration.clock_time is not None:
-        return chain.base_at + timing.duration.clock_time
+    if timing.clock is None and timing.duration.fixed_length is not None:
+        return chain.base_at + timing.duration.fixed_length
     return max(add_duration(chain.base_at, timing, c) for c in _calendars_of(context, awaited_people(chain)))
 
 

@@ -67,7 +67,7 @@ class LimitsBrake(Section):
     """The most chains that all people whom Consonance does not know start together in that time."""
 
     def report_faults(self, report: FaultReport) -> None:
-        if self.within is not None and self.within.clock_time is None:
+        if self.within is not None and self.within.fixed_length is None:
             sentence = "the brake counts by the clock: minutes, hours or days, like “1 hour”"
             report.add(self.value_location("within"), sentence)
         if self.strangers_chains > MOST_STRANGERS_CHAINS:
@@ -77,7 +77,7 @@ class LimitsBrake(Section):
     def build(self) -> UnsolicitedLimit:
         within = _STANDARD.within
         if self.within is not None:
-            within = self.within.clock_time or timedelta(hours=self.within.count)
+            within = self.within.fixed_length or timedelta(hours=self.within.count)
         return UnsolicitedLimit(
             self.answers, self.chains, within, self.open, self.strangers_open, self.strangers_chains
         )
@@ -94,7 +94,7 @@ class RestartsSection(Section):
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
-        if self.within.clock_time is None:
+        if self.within.fixed_length is None:
             sentence = "restarts are counted by the clock: minutes, hours, days or weeks, like “4 weeks”"
             report.add(self.value_location("within"), sentence)
 
@@ -102,7 +102,7 @@ class RestartsSection(Section):
             report.add(self.value_location("at_most"), f"no more than {MOST_STARTS} starts are counted")
 
     def build(self) -> StartLimit:
-        return StartLimit(self.at_most, self.within.clock_time or timedelta(days=self.within.count))
+        return StartLimit(self.at_most, self.within.fixed_length or timedelta(days=self.within.count))
 
 
 class LimitsPass(Section):

@@ -116,7 +116,7 @@ class StoryValidation:
         """The earliest time at which the next step can begin; working time passes by a calendar and counts as none."""
         match step:
             case WaitStep(wait=wait):
-                return earliest + (wait.clock_time or _NO_TIME)
+                return earliest + (wait.fixed_length or _NO_TIME)
             case WaitUntilStep(instant=instant) if instant < earliest:
                 location = step.value_location("wait until")
                 if not self._report.has_fault_on(location):  # else it could not be read

@@ -268,12 +268,12 @@ def test_working_hours_are_added_and_subtracted_alike(
     ],
 )
 def test_a_clock_time_on_a_later_day_is_what_the_clock_shows(instant: str, duration: Duration, expected: str) -> None:
-    assert LONDON.clock_time(LONDON.day_after(utc(instant), duration), time(10)) == utc(expected)
+    assert LONDON.instant_of(LONDON.day_after(utc(instant), duration), time(10)) == utc(expected)
 
 
 def test_a_clock_time_that_is_skipped_or_shown_twice_is_one_instant() -> None:
-    assert LONDON.clock_time(date(2027, 3, 28), time(1, 30)) == utc("2027-03-28T01:30")  # shown as 02:30
-    assert LONDON.clock_time(date(2027, 10, 31), time(1, 30)) == utc("2027-10-31T00:30")  # the first of two
+    assert LONDON.instant_of(date(2027, 3, 28), time(1, 30)) == utc("2027-03-28T01:30")  # shown as 02:30
+    assert LONDON.instant_of(date(2027, 10, 31), time(1, 30)) == utc("2027-10-31T00:30")  # the first of two
 
 
 def test_a_week_is_seven_days_by_the_clock_and_in_dates() -> None:
