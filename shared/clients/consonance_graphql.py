@@ -66,7 +66,9 @@ class KeyRefused(Unavailable):
 
 
 class MutationRejected(Unavailable):
-    """Consonance, or a server before it, rejected this one mutation unread: nothing was executed, others may be."""
+    """Consonance, or a proxy in front of it, rejected this mutation without reading it: nothing was executed. Other
+    mutations may be accepted.
+    """
 
 
 class RequestNotSent(Unavailable):
@@ -95,7 +97,7 @@ class GraphqlOperation(StrEnum):
 
 
 class RequestOutcome(StrEnum):
-    """How a request ended; ``errors``: with errors of GraphQL, or with an answer that is none of Consonance's."""
+    """How a request ended. ``errors``: the answer has GraphQL errors, or it does not come from Consonance."""
 
     ANSWERED = "answered"
     ERRORS = "errors"
@@ -253,9 +255,9 @@ class ConsonanceClient:
             raise NoAnswer(f"Consonance did not answer: {type(error).__name__}") from None
 
     def _check_status(self, kind: GraphqlOperation, status: int, retry_after: str | None) -> None:
-        """Raises for a status that means that nothing was executed; the body does not count.
+        """Raises for a status that means that nothing was executed, whatever the body says.
 
-        Whether a key is refused for good, the queries around a mutation show.
+        The queries around a mutation show whether the key is refused for good.
         """
         if kind is GraphqlOperation.MUTATION and status in _REJECTED:
             raise MutationRejected(f"Consonance rejected the request with HTTP {status}")
@@ -284,7 +286,7 @@ class ConsonanceClient:
 
 @lru_cache(maxsize=256)
 def _span_of(document: str) -> tuple[str, dict[str, str]]:
-    """The name of a request's span, and what the document says of itself; never a value."""
+    """The name of a request's span and its attributes. They come from the document, never from the variables."""
     found = _OPERATION.search(document)
     kind, name = (found[1], found[2]) if found else ("query", "")
     named = {"graphql.operation.name": name} if name else {}

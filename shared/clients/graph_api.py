@@ -2,10 +2,10 @@
 
 ``GET`` and ``POST /{version}/{business account}/message_templates`` and ``POST /{version}/{template id}``. Meta counts
 these calls apart from sends: 200 an hour, 5,000 for an active account (docs/reference/whatsapp.md). The example of a
-document goes up by the Resumable Upload API: https://developers.facebook.com/docs/graph-api/guides/upload
-libcurl makes the calls, which the dispatcher has loaded for its sends, and makes those with the same options: no
-redirects, no proxy and no credentials of the environment, TLS 1.2. The certificates trusted are those that Python's
-``ssl`` names, so ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count.
+document goes up by the Resumable Upload API: https://developers.facebook.com/docs/graph-api/guides/upload The calls are
+made with libcurl, which the dispatcher has loaded for its sends anyway, and with the same options: TLS 1.2, no
+redirects, no proxy and no credentials from the environment. The trusted certificates are those that Python's ``ssl``
+names, so ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count.
 """
 
 import re
@@ -156,7 +156,7 @@ class TemplateClient:
 def _prepared(
     url: str, headers: Mapping[str, str], content: bytes | None, options: Mapping[int, object]
 ) -> pycurl.Curl:
-    """A request of GET, or of POST where there is ``content``."""
+    """A libcurl handle for the request: POST where there is ``content``, else GET."""
     curl = pycurl.Curl()
     for option, value in options.items():
         curl.setopt(option, value)

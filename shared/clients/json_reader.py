@@ -1,4 +1,4 @@
-"""Reads JSON of other systems, so that PostgreSQL takes every text in it."""
+"""Reads JSON that other systems send, without the characters that PostgreSQL cannot store in a text."""
 
 import json
 import re

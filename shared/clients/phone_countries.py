@@ -46,7 +46,9 @@ def calling_code(country: str) -> int:
 
 @lru_cache(maxsize=65_536)
 def _shared_code_country(phone: str, main: str) -> str:
-    """Several countries share the calling code, as +1, +7 and +44; ``main`` is the largest of them."""
+    """The country of a number whose calling code several countries share, such as +1, +7 and +44. ``main`` is the
+    largest of them; it counts where the number does not tell.
+    """
     try:
         return phonenumbers.region_code_for_number(phonenumbers.parse(phone)) or main
     except NumberParseException:

@@ -132,7 +132,7 @@ async def read_chunks(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def read_answer(content: aiohttp.StreamReader) -> bytes:
-    """The body of an answer in JSON, in however many parts it arrives; of a very long one the beginning."""
+    """The body of a JSON answer, joined from its parts; only the beginning of a very long one."""
     answer = bytearray()
     while (room := _LONGEST_ANSWER - len(answer)) > 0 and (part := await content.read(room)):
         answer += part

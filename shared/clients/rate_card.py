@@ -142,7 +142,9 @@ class RateCard:
         return None if tiers is None else next(tier.price for tier in reversed(tiers) if tier.first <= nth)
 
     def cost(self, country: str, category: str, day: date, span: tuple[int, int]) -> Decimal | None:
-        """Of several messages at once: ``span`` are the numbers of the first and the last of them in the month."""
+        """The price of several messages together. ``span`` are the numbers of the first and the last of them in the
+        month; None where the card has no price.
+        """
         tiers = self._tiers(country, category, day)
         if tiers is None:
             return None
@@ -159,7 +161,7 @@ class RateCard:
         return getattr(found[1], name) if found and name in _CATEGORIES else None
 
     def _find(self, country: str, day: date) -> tuple[str, _Market] | None:
-        """The country itself counts before its calling code, and that before all others."""
+        """The market that names the country; else the one of its calling code; else the one of all other countries."""
         from shared.clients.phone_countries import calling_code  # noqa: PLC0415 -- costly, and for a rate card
 
         in_force = sum(rates.valid_from <= day for rates in self._rates)
@@ -198,7 +200,7 @@ class PricedMessages(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Priced messages, and how many of each month, market and category were charged: where the next tier begins."""
+    """Priced messages, and how many were charged in each month, market and category, which decides the next tier."""
 
     priced: Sequence[PricedMessages] = ()
     counts: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)

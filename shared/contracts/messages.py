@@ -79,8 +79,9 @@ class OpenSpan(Value):
 class SendMessage(EventData):
     """Self-contained: the dispatcher never reads a rule file. ``body`` is the wording inside the window, rendered.
 
-    ``open_hours`` are the person's hours until ``expires_at``, the earliest first: one that must wait leaves in one of
-    them. Those of a reply begin with the hour in which it is awaited. Without any it may leave at any hour.
+    ``open_hours`` are the spans until ``expires_at`` in which the person may be written to, the earliest first: a
+    message that must wait leaves in one of them. Those of a reply begin with the hour in which the person awaits it.
+    Without any the message may leave at any hour.
 
     ``fallback`` goes where Meta does not let ``template`` go; it has the same buttons. Without ``marketing_consent`` of
     the person no template goes that Meta classes as marketing. A ``mandatory`` message, such as the confirmation of an

@@ -258,7 +258,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         return is_contiguous
 
     async def _wait_after(self, error: Exception) -> None:
-        """A rebalance or the end of the process interrupts the wait; the victim of a deadlock hardly waits."""
+        """A rebalance or the end of the process interrupts the wait; after a deadlock it is very short."""
         self._failures += 1
         is_collision = classify_failure(error) is FailureKind.RETRYABLE
         wait = min(error.wait.total_seconds(), _MAX_BATCH_WAIT_SECONDS) if isinstance(error, Throttled) else 0

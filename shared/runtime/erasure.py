@@ -76,10 +76,10 @@ class OtherStores(Protocol):
     """The stores of a service besides its tables."""
 
     async def erase(self, person_id: PersonId, passes: int) -> LeftOver:
-        """The part of one person; ``passes`` came before this one. Raises Unavailable."""
+        """Erase what these stores hold of one person, after ``passes`` earlier passes. Raises Unavailable."""
 
     async def erase_together(self) -> LeftOver:
-        """The part that is done once for all people of a round, after theirs. Raises Unavailable."""
+        """Do what is done once for all people of a round, after ``erase`` of each. Raises Unavailable."""
 
 
 # ------------------------------------------------------------------ one table
@@ -151,9 +151,10 @@ class SchemaEraser:
     service: str
 
     async def erase(self, tenant: str, people: Sequence[PersonWords]) -> dict[PersonId, dict[str, int]]:
-        """Returns the rows that must stay for now, by person and table: they belong to work that is under way.
+        """Erases these people; returns how many rows must stay for now, by person and table, as they belong to work
+        under way.
 
-        Where a table is swept for all, by how long ago a person asked, it is the first one's request that counts.
+        A table with the condition ``swept`` is emptied once for all people, by the request of the first of them.
         """
         left_over: dict[PersonId, dict[str, int]] = {person.person_id: {} for person in people}
         async with self.pool.acquire() as connection:
@@ -179,7 +180,7 @@ class SchemaEraser:
         for pages in await slices(self.pool, search.full_name):
             began = time.monotonic()
             found = await search.find(self.pool, pages, by_id, index, in_texts=not search.table.swept)
-            await asyncio.sleep(time.monotonic() - began)  # the service's own work has half of the time
+            await asyncio.sleep(time.monotonic() - began)  # half of the time is left to the service's own work
             for person_id, places in found.items():
                 left_over[person_id] += await self._erase_places(search, tenant, by_id[person_id], places, index)
         for person in people:
@@ -196,7 +197,9 @@ class SchemaEraser:
     async def _erase_places(
         self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace], index: PeopleIndex
     ) -> int:
-        """Rows that were written anew meanwhile, and so are at another place: a later pass finds them."""
+        """Erases the rows at these places; returns how many were written anew meanwhile. Those are at another place by
+        now, where a later pass finds them.
+        """
         if search.table.erasure is Erasure.AWAIT:
             return len(places)
         name = search.full_name

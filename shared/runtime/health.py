@@ -66,9 +66,9 @@ def merge_idle_statuses(parts: list[IdleStatus]) -> IdleStatus:
 class Health:
     """``service`` is the label of the metrics.
 
-    ``driven``: with a development clock ``/development/idle`` exists, and what ``add_development_route`` adds.
-    ``details`` add lines to ``/readyz`` for an operator (such as a refused secret) and do not make the process unready:
-    out of service it could do even less. A detail without a problem returns an empty line.
+    Only where ``has_development_clock`` is true do ``/development/idle`` and the routes of ``add_development_route``
+    exist. ``details`` add lines to ``/readyz`` for an operator (such as a refused secret) and do not make the process
+    unready: out of service it could do even less. A detail without a problem returns an empty line.
     """
 
     driven: bool

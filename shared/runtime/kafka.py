@@ -108,7 +108,7 @@ def _secret(secret: SecretStr | None) -> str:
 
 
 async def connection_fault(settings: KafkaSettings) -> Misconfigured | None:
-    """The setting because of which no broker takes this connection; none where one does, or all are away.
+    """The setting because of which no broker accepts this connection; None where a broker accepts it, or none answers.
 
     aiokafka tells its callers only that no broker could be reached.
     """

@@ -188,9 +188,9 @@ class MonitoredConsumer(Protocol):
 
 @dataclass(slots=True)
 class StallDetector:
-    """Decides from looks at all partitions of a service whether its consumer in this process reads at all.
+    """Decides from repeated observations of a service's partitions whether its consumer in this process reads at all.
 
-    The client library may stop reading without a visible error; a look that fails is left out by the caller.
+    The client library may stop reading without a visible error. The caller leaves out an observation that failed.
     """
 
     _positions: dict[Partition, int] = field(default_factory=dict)
@@ -199,7 +199,7 @@ class StallDetector:
     _looks: int = 0
 
     def look(self, ends: Mapping[Partition, int], progress: Mapping[Partition, int]) -> None:
-        """Count for each partition the looks in a row that found unread records and the same next offset."""
+        """Count for each partition how many observations in a row found unread records and the same next offset."""
         self._looks += 1
         for partition, end in ends.items():
             at = progress.get(partition, 0)
@@ -218,7 +218,7 @@ class StallDetector:
         return waited >= _STALLED_LOOKS
 
     def reset(self) -> None:
-        """Count from the next look on."""
+        """Count from the next observation on."""
         self._unread.clear()
 
 

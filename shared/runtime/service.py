@@ -254,9 +254,9 @@ class Process:
         log.info("process.stopped")
 
     def restart(self) -> None:
-        """End as on SIGTERM, to be started again.
+        """End as on SIGTERM, so that the process is started again.
 
-        Nothing tells load balancers but readiness, so a service that drains does so until its probe has failed twice.
+        Only readiness tells load balancers of it, so a service that drains goes on until its probe has failed twice.
         """
         self._unnoticed_seconds = UNNOTICED_SECONDS
         self._stop()

@@ -1,4 +1,4 @@
-"""How a process starts: what it sets before it imports anything else, to be ended, and to need less.
+"""The first steps of a process, before its other imports: how it ends on a signal, and how it uses less CPU and memory.
 
 This module imports nothing but the standard library, and changes nothing until one of its functions is called.
 """
@@ -14,17 +14,17 @@ _NEW_OBJECTS = 50_000  # between two collections; a batch makes some tens of tho
 def end_on_sigterm() -> None:
     """End at once on SIGTERM, until the service says how it ends.
 
-    The first process of a container takes no notice of a signal that it does not handle: the kubelet would wait for
-    its whole grace.
+    The first process of a container ignores a signal that it does not handle: the kubelet would wait for the whole
+    grace period.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def collect_seldom() -> None:
-    """Let Python look for objects in reference cycles seldom, since this code makes nearly none.
+    """Run Python's garbage collector seldom: it looks for objects in reference cycles, and this code makes nearly none.
 
-    With Python's own thresholds, looking at the objects that imports make, and that stay, takes a fifth of the CPU of
-    a start.
+    With Python's own thresholds a fifth of the CPU of a start goes into collections that look at the objects of
+    imports, all of which stay.
     """
     gc.set_threshold(_NEW_OBJECTS, 20, 100)
 
@@ -44,7 +44,7 @@ def import_structlog_without_rich() -> None:
 
 
 def keep_what_was_started() -> None:
-    """The objects of now live as long as the process, so the collector does not look at them again."""
+    """Let the garbage collector leave out all objects that exist now: they live as long as the process."""
     gc.freeze()
 
 

@@ -95,10 +95,10 @@ class TopicReader:
 class TopicHop:
     """Events of a table that a record of a topic must name within the budget; machine time.
 
-    ``names_in`` gives the names in the value of a record, ``name_of`` that of a subject; both are compared.
-    ``rows`` takes a window (from, to) and a number, and gives subjects with their instants; ``owed`` takes subjects,
-    and gives those of them that still exist, and whether they are ``excused`` now: not due yet, for a reason that the
-    table shows. ``plant`` takes an instant.
+    ``names_in`` returns the names in the value of a record, ``name_of`` the name of a subject; the two are compared.
+    The rest are SQL: ``rows`` takes a window (from, to) and a limit, and returns subjects with their instants.
+    ``expected`` takes subjects, and returns those that still exist; they are ``excused`` while the table shows that
+    they are not due yet. ``plant`` takes an instant.
     """
 
     name: str
@@ -149,7 +149,7 @@ class TopicHop:
         return replace(result, checked=len(found), checked_to=oldest)
 
     async def _judge(self, connection: Connection, state: HopState) -> HopResult:
-        """The gaps, and what is excused. Nothing is judged before the topic is read up to its end once."""
+        """The gaps, and the subjects that are excused. Nothing is judged before the topic was read to its end once."""
         if self._read_to is None:
             return HopResult(0, [], complete=False, pending=state.pending)
         due = self._read_to - self.budget

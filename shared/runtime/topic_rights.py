@@ -82,7 +82,7 @@ def _lack(kind: str, name: str, needed: Iterable[KafkaRight], has: int) -> str:
 
 
 async def _rights_on_group(admin: AIOKafkaAdminClient, group: str) -> int:
-    """Its coordinator tells, also of a group that has no members yet."""
+    """The rights on a group, as its coordinator says them; also for a group that has no members yet."""
     try:
         async for attempt in stamina.retry_context(GroupCoordinatorNotAvailableError, timeout=_COORDINATOR_SECONDS):
             with attempt:
@@ -95,7 +95,7 @@ async def _rights_on_group(admin: AIOKafkaAdminClient, group: str) -> int:
 
 
 def _rights_told(answer: Mapping[str, Any], name: str) -> int:
-    """The bits of an answer; all of them of a broker that knows no rights."""
+    """The rights in an answer, as bits; all of them where the broker knows no rights."""
     if answer["error_code"]:
         return 0
     return _ALL if answer[name] == _UNTOLD else int(answer[name])

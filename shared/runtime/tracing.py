@@ -94,7 +94,9 @@ def _provider_for(endpoint: str, service: str, settings: TelemetrySettings) -> "
 
 
 def _system_certificates() -> str | None:
-    """Without a name of them the exporter trusts a list of its own, and no authority of the house."""
+    """The file or folder of the operating system's certificates. Without it the exporter would trust a list of its own,
+    which lacks a publisher's own authority.
+    """
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath
 
