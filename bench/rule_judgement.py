@@ -11,7 +11,7 @@ import time
 from enum import StrEnum
 from pathlib import Path
 
-from shared.runtime.startup import collect_seldom
+from shared.runtime.startup import collect_garbage_seldom
 
 
 class MeasuredVerb(StrEnum):
@@ -50,7 +50,7 @@ def _judge(judgement: MeasuredVerb, folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    collect_seldom()
+    collect_garbage_seldom()
     _verb, _folder = MeasuredVerb(sys.argv[1]), Path(sys.argv[2])
     if not (_read(_folder) if _verb is MeasuredVerb.READ else _judge(_verb, _folder)):
         sys.exit(1)

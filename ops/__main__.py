@@ -12,7 +12,7 @@ from ops.command_line import ExitCode, print_error
 from ops.environment import use_stack
 from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
-from shared.runtime.startup import collect_seldom
+from shared.runtime.startup import collect_garbage_seldom
 from shared.runtime.telemetry import configure_command_logs
 
 _HELP = """\
@@ -151,5 +151,5 @@ def _choose_settings(
 
 
 if __name__ == "__main__":
-    collect_seldom()
+    collect_garbage_seldom()
     app(prog_name="stet")

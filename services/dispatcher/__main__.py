@@ -1,10 +1,10 @@
 """``python -m services.dispatcher``."""
 
-from shared.runtime.startup import collect_seldom, end_on_sigterm, import_structlog_without_rich
+from shared.runtime.startup import collect_garbage_seldom, end_on_sigterm, import_structlog_without_rich
 
 if __name__ == "__main__":
     end_on_sigterm()
-    collect_seldom()  # before the imports, or they cost a fifth more
+    collect_garbage_seldom()  # before the imports, or they cost a fifth more
     import_structlog_without_rich()
     from services.dispatcher.app import main
     from shared.runtime.service import run_service

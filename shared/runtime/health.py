@@ -71,7 +71,7 @@ class Health:
     unready: out of service it could do even less. A detail without a problem returns an empty line.
     """
 
-    driven: bool
+    has_development_clock: bool
     service: str = ""
     checks: dict[str, ReadinessCheck] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
@@ -86,12 +86,12 @@ class Health:
             "/readyz": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
         }
-        if self.driven:
+        if self.has_development_clock:
             self._routes["/development/idle"] = {"GET": self._report}
 
     def add_development_route(self, path: str, handler: RequestHandler) -> None:
         """Answer POST at this path; without a development clock it does not exist."""
-        if self.driven:
+        if self.has_development_clock:
             self._routes[path] = {"POST": handler}
 
     @asynccontextmanager

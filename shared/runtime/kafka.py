@@ -401,7 +401,7 @@ def murmur2(key: bytes) -> int:
     """
     tail = len(key) & 3
     mixed = _SEED ^ len(key)
-    for word in _words(len(key) >> 2).unpack_from(key):
+    for word in _words_of_32_bits(len(key) >> 2).unpack_from(key):
         scattered = word * _MULTIPLIER & _WORD
         mixed = (mixed * _MULTIPLIER & _WORD) ^ ((scattered ^ scattered >> 24) * _MULTIPLIER & _WORD)
     if tail:
@@ -432,5 +432,5 @@ def partition_guards(key: str, *topics: Topic) -> list[str]:
 
 
 @cache
-def _words(count: int) -> struct.Struct:
+def _words_of_32_bits(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}I")

@@ -94,7 +94,7 @@ def session_settings(service: str, **more: str) -> dict[str, str]:
     return {**_SESSION, **role, **more}
 
 
-class ImpatientConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
+class BoundedCancelConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
     """Is closed where the server does not answer a cancellation soon.
 
     A command that takes too long is cancelled, and asyncpg waits for the answer as long again as a command may take. A
@@ -123,7 +123,7 @@ async def connect_writable(dsn: str, **options: Any) -> Connection:
     asyncpg would wait for a hung server without trying the next, so each server is tried as an address of its own.
     Raises the last server's error where none will do.
     """
-    options["connection_class"] = ImpatientConnection
+    options["connection_class"] = BoundedCancelConnection
     servers = _servers_of(dsn)
     seconds = _CONNECT_SECONDS if len(servers) == 1 else _NEXT_SERVER_SECONDS
     for place, server in enumerate(servers, 1):
@@ -291,7 +291,7 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,
         server_settings=session_settings(service),
-        connection_class=ImpatientConnection,
+        connection_class=BoundedCancelConnection,
         connect=_connect_for_pool,
         init=_time_queries,
         setup=_check_writable,

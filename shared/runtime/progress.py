@@ -118,10 +118,10 @@ _RANGE_CHECK_SECONDS = 10.0
 _LOST_END_SECONDS = 30.0  # a broker that comes back may report an old end for a while
 _AWAY_SECONDS = 60.0  # a rebalance is over sooner; what was away for longer was read by another replica
 _STUCK_SECONDS = 300.0
-_STALLED_LOOKS = 6
-"""A consumer that reads nothing at so many looks, ten seconds apart, is replaced; no transaction may take as long."""
+_STALLED_OBSERVATIONS = 6
+"""A consumer that reads nothing at so many observations, ten seconds apart, is replaced; no transaction is as long."""
 
-_STALLED_PARTITION_LOOKS = 30  # the same for one partition, while the consumer reads others
+_STALLED_PARTITION_OBSERVATIONS = 30  # the same for one partition, while the consumer reads others
 _metrics = Metrics.of(*(service for service, topics in CONSUMED.items() if topics))
 _LAG_RECORDS = _metrics.gauge(
     "stet_consumer_lag_records",
@@ -165,7 +165,7 @@ class ConsumerStalled(RuntimeError):
     """The consumer reads nothing although there are records, and broker and database answer: it is to be replaced."""
 
     def __init__(self) -> None:
-        self.sentence = f"records were not read for {_STALLED_LOOKS * _RANGE_CHECK_SECONDS:.0f} seconds or more"
+        self.sentence = f"records were not read for {_STALLED_OBSERVATIONS * _RANGE_CHECK_SECONDS:.0f} seconds or more"
         super().__init__(self.sentence)
 
 
@@ -196,16 +196,16 @@ class StallDetector:
     _positions: dict[Partition, int] = field(default_factory=dict)
     _unread: dict[Partition, int] = field(default_factory=dict)
     _moved: dict[Partition, int] = field(default_factory=dict)
-    _looks: int = 0
+    _observations: int = 0
 
-    def look(self, ends: Mapping[Partition, int], progress: Mapping[Partition, int]) -> None:
+    def observe(self, ends: Mapping[Partition, int], progress: Mapping[Partition, int]) -> None:
         """Count for each partition how many observations in a row found unread records and the same next offset."""
-        self._looks += 1
+        self._observations += 1
         for partition, end in ends.items():
             at = progress.get(partition, 0)
             before = self._positions.get(partition)
             if before is not None and at != before:
-                self._moved[partition] = self._looks
+                self._moved[partition] = self._observations
             self._unread[partition] = self._unread.get(partition, 0) + 1 if at < end and at == before else 0
             self._positions[partition] = at
 
@@ -213,9 +213,12 @@ class StallDetector:
         """``own`` are the partitions that this process reads; where it has none, it may have to take over others'."""
         judged = own or self._unread
         waited = max((self._unread.get(partition, 0) for partition in judged), default=0)
-        if own and any(self._looks - self._moved.get(partition, -_STALLED_LOOKS) < _STALLED_LOOKS for partition in own):
-            return waited >= _STALLED_PARTITION_LOOKS
-        return waited >= _STALLED_LOOKS
+        if own and any(
+            self._observations - self._moved.get(partition, -_STALLED_OBSERVATIONS) < _STALLED_OBSERVATIONS
+            for partition in own
+        ):
+            return waited >= _STALLED_PARTITION_OBSERVATIONS
+        return waited >= _STALLED_OBSERVATIONS
 
     def reset(self) -> None:
         """Count from the next observation on."""
@@ -254,12 +257,12 @@ class LagMonitor:
 
     async def run(self, consumer: MonitoredConsumer) -> None:
         """Refresh for ever; check every ten seconds that neither records nor progress were lost, and that it reads."""
-        driven = self._settings.development_clock is not None
+        on_virtual_clock = self._settings.development_clock is not None
         refreshed, checked = 0.0, 0.0
         while True:
             now = time.monotonic()
             try:
-                if now - refreshed >= _REFRESH_SECONDS or (driven and not self.is_caught_up):
+                if now - refreshed >= _REFRESH_SECONDS or (on_virtual_clock and not self.is_caught_up):
                     await self.refresh()
                 if now - refreshed >= _REFRESH_SECONDS:
                     refreshed = now
@@ -278,7 +281,7 @@ class LagMonitor:
             except Exception:
                 await self.stop()  # a client in an unforeseen state is not used again
                 raise
-            await asyncio.sleep(_REFRESH_SECONDS_ON_VIRTUAL_CLOCK if driven else _REFRESH_SECONDS)
+            await asyncio.sleep(_REFRESH_SECONDS_ON_VIRTUAL_CLOCK if on_virtual_clock else _REFRESH_SECONDS)
 
     @property
     def is_caught_up(self) -> bool:
@@ -357,7 +360,7 @@ class LagMonitor:
             self._stalls.reset()
             return
         places = [(topic, number) for topic in self._topics for number in range(PARTITIONS)]
-        self._stalls.look(await self.end_offsets(places), await read_progress(self._pool, places))
+        self._stalls.observe(await self.end_offsets(places), await read_progress(self._pool, places))
         if self._stalls.is_stalled(self._positions):
             self._stalls.reset()
             consumer.halt(ConsumerStalled())

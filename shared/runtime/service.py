@@ -35,7 +35,7 @@ from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, TopicR
 from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
 from shared.runtime.settings import ServiceSettings, load_settings, secrets_folder
-from shared.runtime.startup import keep_what_was_started
+from shared.runtime.startup import freeze_started_objects
 from shared.runtime.telemetry import configure_logs, error_location, get_logger
 from shared.runtime.topic_setup import wait_for_topics
 from shared.runtime.tracing import configure_traces, end_traces
@@ -213,7 +213,7 @@ class Process:
             loop.add_signal_handler(number, self._stop)
         self.health.idle = self.idle_status
         self.health.checks.pop("start", None)
-        keep_what_was_started()
+        freeze_started_objects()
         log.info("process.started", tenant=self.settings.tenant)
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -301,7 +301,9 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
     configure_traces(service, settings)
     clock = settings.clock()
     collect_process_metrics()
-    health = Health(service=service, driven=isinstance(clock, DevelopmentClock), checks={"start": _never_ready})
+    health = Health(
+        service=service, has_development_clock=isinstance(clock, DevelopmentClock), checks={"start": _never_ready}
+    )
     async with AsyncExitStack() as stack:
         stack.callback(end_traces)
         await stack.enter_async_context(health.serving(settings.health_host, settings.health_port))

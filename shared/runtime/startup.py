@@ -20,7 +20,7 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
-def collect_seldom() -> None:
+def collect_garbage_seldom() -> None:
     """Run Python's garbage collector seldom: it looks for objects in reference cycles, and this code makes nearly none.
 
     With Python's own thresholds a fifth of the CPU of a start goes into collections that look at the objects of
@@ -43,7 +43,7 @@ def import_structlog_without_rich() -> None:
         del sys.modules["rich"]
 
 
-def keep_what_was_started() -> None:
+def freeze_started_objects() -> None:
     """Let the garbage collector leave out all objects that exist now: they live as long as the process."""
     gc.freeze()
 

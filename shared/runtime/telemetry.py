@@ -58,7 +58,7 @@ def configure_logs(
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     stamina.instrumentation.set_on_retry_hooks(())  # its own hook would log the texts of errors
-    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(finish, sys.stderr)], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_LibraryLogs(finish, sys.stderr)], force=True)
 
 
 def configure_command_logs() -> None:
@@ -122,7 +122,7 @@ def _add_error_path(_: Any, __: str, event: LogEvent) -> LogEvent:
     return event
 
 
-class _Libraries(logging.Handler):
+class _LibraryLogs(logging.Handler):
     """Writes the log records of libraries in the same form: the first line of the text, without long numbers.
 
     A text is written once in ten seconds: a client of Kafka logs each of twenty attempts a second while the broker is

@@ -106,7 +106,7 @@ class TopicHop:
     names_in: NamesIn
     name_of: Callable[[str], str]
     rows: str
-    owed: str
+    expected: str
     plant: str
     reason: GapReason
     budget: timedelta
@@ -156,13 +156,13 @@ class TopicHop:
         pending = {subject: since for subject, since in state.pending.items() if not self._is_named(subject)}
         late = [s for s, since in self._unmatched.items() if since <= due and not self._is_named(s)]
         asked = dict.fromkeys([*late, *pending, *(subject for subject in state.open if not self._is_named(subject))])
-        owed = {row["subject"]: row for row in await connection.fetch(self.owed, [EVENT_CONTROL, *asked])}
-        if EVENT_CONTROL not in owed or owed[EVENT_CONTROL]["excused"]:
+        expected = {row["subject"]: row for row in await connection.fetch(self.expected, [EVENT_CONTROL, *asked])}
+        if EVENT_CONTROL not in expected or expected[EVENT_CONTROL]["excused"]:
             raise ControlMissed
         gaps, still_pending = [], {}
         for subject in asked:
             self._unmatched.pop(subject, None)
-            row = owed.get(subject)
+            row = expected.get(subject)
             if row is not None and row["excused"]:
                 still_pending[subject] = state.machine
             elif row is not None and pending.get(subject, due) > due:

@@ -19,7 +19,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from shared.contracts.personal_data import DELETED_TOPICS
 from shared.contracts.topics import CONSUMED, PRODUCED, READ_BACK
 
-_UNTOLD, _ALL = -(2**31), -1
+_NOT_SAID, _ALL = -(2**31), -1
 _COORDINATOR_SECONDS = 10.0  # a new broker first makes the topic of the groups
 
 
@@ -68,15 +68,19 @@ def _collected(pairs: Iterable[tuple[str, KafkaRight]]) -> Rights:
 async def missing_rights(admin: AIOKafkaAdminClient, prefix: str, service: str) -> list[str]:
     """A line for each topic and group on which this login lacks a right of the service. Raises KafkaError."""
     topics = topic_rights(service)
-    response = await _answer(admin, _TopicsRequest([prefix + name for name in topics]))
-    has = {topic["name"]: _rights_told(topic, "rights") for topic in response.to_object()["topics"]}
-    lines = [_lack("topic", prefix + name, rights, has.get(prefix + name, 0)) for name, rights in topics.items()]
+    response = await _send(admin, _TopicsRequest([prefix + name for name in topics]))
+    has = {topic["name"]: _rights_in(topic, "rights") for topic in response.to_object()["topics"]}
+    lines = [
+        _describe_missing("topic", prefix + name, rights, has.get(prefix + name, 0)) for name, rights in topics.items()
+    ]
     for name, rights in group_rights(service).items():
-        lines.append(_lack("consumer group", prefix + name, rights, await _rights_on_group(admin, prefix + name)))
+        lines.append(
+            _describe_missing("consumer group", prefix + name, rights, await _rights_on_group(admin, prefix + name))
+        )
     return [line for line in lines if line]
 
 
-def _lack(kind: str, name: str, needed: Iterable[KafkaRight], has: int) -> str:
+def _describe_missing(kind: str, name: str, needed: Iterable[KafkaRight], has: int) -> str:
     lacks = [right.name for right in sorted(needed) if not has & 1 << right]
     return f"{name}: this login has no right to {', '.join(lacks)} on the {kind}" if lacks else ""
 
@@ -89,19 +93,19 @@ async def _rights_on_group(admin: AIOKafkaAdminClient, group: str) -> int:
                 coordinator = await admin.find_coordinator(group)
     except GroupAuthorizationFailedError:
         return 0
-    response = await _answer(admin, _GroupRequest(group), coordinator)
+    response = await _send(admin, _GroupRequest(group), coordinator)
     (found,) = response.to_object()["groups"]
-    return _rights_told(found, "authorized_operations")
+    return _rights_in(found, "authorized_operations")
 
 
-def _rights_told(answer: Mapping[str, Any], name: str) -> int:
+def _rights_in(answer: Mapping[str, Any], name: str) -> int:
     """The rights in an answer, as bits; all of them where the broker knows no rights."""
     if answer["error_code"]:
         return 0
-    return _ALL if answer[name] == _UNTOLD else int(answer[name])
+    return _ALL if answer[name] == _NOT_SAID else int(answer[name])
 
 
-async def _answer(admin: AIOKafkaAdminClient, request: Any, node: int | None = None) -> Any:
+async def _send(admin: AIOKafkaAdminClient, request: Any, node: int | None = None) -> Any:
     return await admin._send_request(request, node)  # noqa: SLF001 -- the client has no public way to send a request
 
 

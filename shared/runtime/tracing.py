@@ -146,7 +146,7 @@ class Sampler:
 _sampler = Sampler(ratio=0.0, per_second=0.0)  # set once, by configure_traces
 
 
-def _is_drawn() -> bool:
+def _begins_recorded() -> bool:
     """Whether a trace that begins here is recorded."""
     return _recording() and _sampler.is_chosen(time.monotonic())
 
@@ -169,7 +169,7 @@ def server_span(method: str, route: str, traceparent: str | None = None) -> Abst
 
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
-    if not (_is_recorded([traceparent]) if traceparent else _is_drawn()):
+    if not (_is_recorded([traceparent]) if traceparent else _begins_recorded()):
         return nullcontext(traceparent or _new_traceparent())
     attributes = {HTTP_REQUEST_METHOD: method, HTTP_ROUTE: route, URL_PATH: route}
     return _span(f"{method} {route}", context=_parent(traceparent), kind=SpanKind.SERVER, attributes=attributes)
@@ -177,7 +177,7 @@ def server_span(method: str, route: str, traceparent: str | None = None) -> Abst
 
 def poll_span(name: str) -> AbstractContextManager[str]:
     """Something that a poll found: begins a trace; gives the traceparent inside."""
-    if not _is_drawn():
+    if not _begins_recorded():
         return nullcontext(_new_traceparent())
     return _span(name, context=Context(), kind=SpanKind.INTERNAL)
 

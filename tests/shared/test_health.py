@@ -20,7 +20,10 @@ from shared.runtime.http.router import HttpRequest, HttpResponse, text_response
 
 async def readiness(checks: dict[str, ReadinessCheck], *details: Detail) -> tuple[int, str]:
     (port,) = free_ports(1)
-    health, url = Health(driven=False, checks=checks, details=list(details)), f"http://{LOOPBACK}:{port}/readyz"
+    health, url = (
+        Health(has_development_clock=False, checks=checks, details=list(details)),
+        f"http://{LOOPBACK}:{port}/readyz",
+    )
     async with health.serving(LOOPBACK, port), aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status, await answer.text()
 
@@ -62,7 +65,7 @@ async def test_a_refused_secret_is_named_and_takes_nothing_out_of_service() -> N
 
 async def test_an_answer_that_keeps_requests_away_is_reported() -> None:
     heard: list[str] = []
-    health = Health(driven=False, checks={"kafka": yes})
+    health = Health(has_development_clock=False, checks={"kafka": yes})
     health.on_unready.append(lambda: heard.append("unready"))
     assert (await health.failing_checks(), heard) == ([], [])
     health.checks["relay"] = no
@@ -114,7 +117,7 @@ def test_an_event_loop_that_stands_still_is_not_alive_and_may_have_missed_reques
     monkeypatch.setattr(health_module, "PROBE_SECONDS", 0.5)
     (port,) = free_ports(1)
     heard: list[str] = []
-    health = Health(driven=False, on_unready=[lambda: heard.append("unready")])
+    health = Health(has_development_clock=False, on_unready=[lambda: heard.append("unready")])
     with in_another_thread(health, port) as loop:
         assert (is_alive(port), heard) == (True, [])
         loop.call_soon_threadsafe(time.sleep, 2)
@@ -138,7 +141,7 @@ async def test_a_check_that_does_not_answer_fails_in_time_and_is_asked_once(monk
                 await frozen.wait()
         return True
 
-    health = Health(driven=False, checks={"database": stands_still_even_when_cancelled})
+    health = Health(has_development_clock=False, checks={"database": stands_still_even_when_cancelled})
     assert await asyncio.wait_for(health.failing_checks(), 5) == ["database"]
     assert await asyncio.wait_for(health.failing_checks(), 5) == ["database"]
     assert asked == 1
@@ -149,9 +152,9 @@ async def test_a_check_that_does_not_answer_fails_in_time_and_is_asked_once(monk
 
 async def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
     (port,) = free_ports(1)
-    async with Health(driven=False).serving(LOOPBACK, port):
+    async with Health(has_development_clock=False).serving(LOOPBACK, port):
         with pytest.raises(Misconfigured, match=f"STET_HEALTH_PORT: {LOOPBACK}:{port} cannot be opened: .*in use"):
-            async with Health(driven=False).serving(LOOPBACK, port):
+            async with Health(has_development_clock=False).serving(LOOPBACK, port):
                 pass
 
 
@@ -159,9 +162,9 @@ async def test_development_routes_exist_with_a_development_clock_alone() -> None
     async def poll(_: HttpRequest) -> HttpResponse:
         return text_response(HTTPStatus.OK, "polled")
 
-    for driven, statuses in ((True, [200, 200, 405]), (False, [404, 404, 404])):
+    for has_clock, statuses in ((True, [200, 200, 405]), (False, [404, 404, 404])):
         (port,) = free_ports(1)
-        health, origin = Health(driven=driven), f"http://{LOOPBACK}:{port}"
+        health, origin = Health(has_development_clock=has_clock), f"http://{LOOPBACK}:{port}"
         health.add_development_route("/development/poll", poll)
         async with health.serving(LOOPBACK, port), aiohttp.ClientSession() as session:
             answers = [
@@ -175,7 +178,10 @@ async def test_development_routes_exist_with_a_development_clock_alone() -> None
 async def test_a_scrape_in_open_metrics_keeps_its_connection() -> None:
     (port,) = free_ports(1)
     accept = {"Accept": "application/openmetrics-text;version=1.0.0"}
-    async with Health(driven=False, service="rules").serving(LOOPBACK, port), aiohttp.ClientSession() as session:
+    async with (
+        Health(has_development_clock=False, service="rules").serving(LOOPBACK, port),
+        aiohttp.ClientSession() as session,
+    ):
         for _ in range(2):
             async with session.get(f"http://{LOOPBACK}:{port}/metrics", headers=accept) as answer:
                 assert answer.content_type == "application/openmetrics-text"

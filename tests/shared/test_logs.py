@@ -15,7 +15,7 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from shared.runtime.build import VERSION
-from shared.runtime.telemetry import _json_line, _Libraries, configure_logs, get_logger
+from shared.runtime.telemetry import _json_line, _LibraryLogs, configure_logs, get_logger
 
 ROOT = Path(__file__).parents[2]
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
@@ -146,7 +146,7 @@ def raise_error(text: str) -> None:
 
 def test_a_text_that_a_library_repeats_is_written_once_in_ten_seconds() -> None:
     out, now = io.StringIO(), [0.0]
-    libraries = _Libraries([lambda _, __, event: dict(event), _json_line], out, lambda: now[0])
+    libraries = _LibraryLogs([lambda _, __, event: dict(event), _json_line], out, lambda: now[0])
     for _ in range(50):
         libraries.handle(library_record("a broker is away"))
     libraries.handle(library_record("another text"))
@@ -159,7 +159,7 @@ def test_a_text_that_a_library_repeats_is_written_once_in_ten_seconds() -> None:
 
 
 def test_only_the_newest_texts_of_libraries_are_remembered() -> None:
-    libraries = _Libraries([_json_line], io.StringIO(), lambda: 0.0)
+    libraries = _LibraryLogs([_json_line], io.StringIO(), lambda: 0.0)
     for number in range(1000):
         libraries.handle(library_record(f"text {number}"))
     assert len(libraries._written) <= 256

@@ -148,7 +148,7 @@ def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ),
     ],
 )
-def test_a_driven_clock_stays_at_home(
+def test_a_development_clock_stays_at_home(
     also: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), **also}.items():
@@ -174,11 +174,11 @@ def test_a_driven_clock_stays_at_home(
         ("postgresql://stet@dev-database,database.stet.svc/stet", {}),
     ],
 )
-def test_a_driven_clock_never_reaches_a_database_elsewhere(
+def test_a_development_clock_never_reaches_a_database_elsewhere(
     dsn: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
-    for name, value in {**driven, "STET_POSTGRES_DSN": dsn, **environment}.items():
+    with_clock = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
+    for name, value in {**with_clock, "STET_POSTGRES_DSN": dsn, **environment}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback and"):
         load_settings(IngestSettings)
@@ -195,11 +195,11 @@ def test_a_driven_clock_never_reaches_a_database_elsewhere(
         "postgresql://stet@dev-database:5432/stet",
     ],
 )
-def test_a_driven_clock_works_with_a_database_made_for_development(
+def test_a_development_clock_works_with_a_database_made_for_development(
     dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
-    for name, value in {**driven, "STET_POSTGRES_DSN": dsn}.items():
+    with_clock = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
+    for name, value in {**with_clock, "STET_POSTGRES_DSN": dsn}.items():
         monkeypatch.setenv(name, value)
     assert load_settings(IngestSettings).development_clock is not None
 
@@ -214,7 +214,9 @@ def test_a_service_reads_only_what_it_knows_from_the_folder_of_secrets(
     assert load_settings(IngestSettings).tenant == "penrose"
 
 
-def test_topics_are_made_on_a_driven_clock_without_a_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_topics_are_made_on_a_development_clock_without_a_database(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("STET_DEVELOPMENT_CLOCK", str(tmp_path / "clock"))
     monkeypatch.setenv("STET_ALLOW_DEVELOPMENT_CLOCK", "1")
     for database in ("", "postgresql://127.0.0.1/stet"):

@@ -1,7 +1,7 @@
 """The sample service, whose first consumer stops reading after its first records, as HOUSE_STALL says.
 
 ``errors``: the client raises an error at every poll, as aiokafka does once a task of its own has died, and does not
-stop. ``paused``: its partitions are paused for ever. The looks for it come twice a second instead of each ten seconds.
+stop. ``paused``: its partitions are paused for ever. The observations come twice a second instead of each ten seconds.
 """
 
 import asyncio

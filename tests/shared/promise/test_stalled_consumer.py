@@ -27,18 +27,18 @@ async def test_a_client_that_reads_nothing_any_more_is_replaced(testbed: Deliver
     assert Counter(ids) == Counter(one.id for one in EVENTS)
 
 
-def detector(*looks: tuple[dict[Partition, int], dict[Partition, int]]) -> StallDetector:
-    """After looks of (ends, progress)."""
+def detector(*observations: tuple[dict[Partition, int], dict[Partition, int]]) -> StallDetector:
+    """After observations of (ends, progress)."""
     found = StallDetector()
-    for ends, progress in looks:
-        found.look(ends, progress)
+    for ends, progress in observations:
+        found.observe(ends, progress)
     return found
 
 
 def test_unread_records_that_stay_unread_for_a_minute_are_a_stall() -> None:
-    look = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
-    assert not detector(*[look] * 6).is_stalled([FIRST, SECOND])
-    assert detector(*[look] * 7).is_stalled([FIRST, SECOND])
+    observation = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
+    assert not detector(*[observation] * 6).is_stalled([FIRST, SECOND])
+    assert detector(*[observation] * 7).is_stalled([FIRST, SECOND])
 
 
 def test_a_partition_read_to_its_end_is_no_stall() -> None:
@@ -46,24 +46,24 @@ def test_a_partition_read_to_its_end_is_no_stall() -> None:
 
 
 def test_a_partition_waits_its_turn_while_others_are_read() -> None:
-    looks = [({FIRST: 5, SECOND: 900}, {FIRST: 3, SECOND: number}) for number in range(40)]
-    assert not detector(*looks[:20]).is_stalled([FIRST, SECOND])
-    assert detector(*looks[:35]).is_stalled([FIRST, SECOND])
+    observations = [({FIRST: 5, SECOND: 900}, {FIRST: 3, SECOND: number}) for number in range(40)]
+    assert not detector(*observations[:20]).is_stalled([FIRST, SECOND])
+    assert detector(*observations[:35]).is_stalled([FIRST, SECOND])
 
 
 def test_what_others_read_is_no_stall_of_this_replica() -> None:
-    look = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
-    assert not detector(*[look] * 50).is_stalled([SECOND])
+    observation = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
+    assert not detector(*[observation] * 50).is_stalled([SECOND])
 
 
 def test_a_replica_without_partitions_joins_anew_where_a_partition_is_read_by_none() -> None:
-    look = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
-    assert detector(*[look] * 7).is_stalled([])
+    observation = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
+    assert detector(*[observation] * 7).is_stalled([])
     assert not detector(*[({FIRST: 5}, {FIRST: 5})] * 7).is_stalled([])
 
 
 def test_a_known_wait_is_not_counted() -> None:
     found = detector(*[({FIRST: 5}, {FIRST: 3})] * 7)
     found.reset()
-    found.look({FIRST: 5}, {FIRST: 3})
+    found.observe({FIRST: 5}, {FIRST: 3})
     assert not found.is_stalled([FIRST])
