@@ -26,7 +26,9 @@ _RETRY_SECONDS = 5.0
 
 
 class AddressLearner:
-    """Call ``offer`` in the event loop of ``run``. A process looks once at each address of a person's state."""
+    """Call ``offer`` in the event loop of ``run``. A process looks up an address only once for each version of a
+    person's state.
+    """
 
     def __init__(self, pool: Pool, clock: Clock, tenant: TenantId, people: PersonStore, metrics: IngestMetrics) -> None:
         self._pool = pool
@@ -43,7 +45,9 @@ class AddressLearner:
         return len(self._pending)
 
     def offer(self, reached: Iterable[ReachedAddress]) -> None:
-        """Addresses beyond a limit are left to a later status, so that memory stays flat while the database is away."""
+        """Queue addresses that are not known yet. Those beyond a limit are left to a later status, so that memory stays
+        flat while the database is away.
+        """
         for one in reached:
             if one in self._known or one in self._pending or len(self._pending) >= _MOST_PENDING:
                 continue

@@ -1,7 +1,8 @@
 """Joins the database calls of concurrent requests into batches: a group commit, and the same for reading.
 
 Most of the cost of a small query or transaction is fixed: its planning, its way to the database and back, its commit.
-So requests that come while batches run are called together in the next one. A request that comes alone waits for none.
+So the requests that come while batches run are called together in the next batch. A request that comes alone does not
+wait.
 """
 
 import asyncio
@@ -28,9 +29,9 @@ class _Waiting(NamedTuple, Generic[T, R]):
 class BatchedCalls(Generic[T, R]):
     """``call`` does what several requests ask for, and gives the result of each, in order.
 
-    It must be safe to repeat. ``size`` is the size of a request; those of one batch have ``most`` together. Where a
-    batch fails or takes longer than ``seconds``, its requests are called each alone, so that none fails for the fault
-    of another.
+    It must be safe to repeat. ``size`` returns the size of a request; the requests of one batch have a total size of at
+    most ``most``. Where a batch fails or takes longer than ``seconds``, its requests are called each alone, so that
+    none fails for the fault of another.
     """
 
     def __init__(

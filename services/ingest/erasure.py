@@ -54,7 +54,9 @@ _FORGOTTEN_LATER = 30
 
 
 def erased_state(person: PersonObserved) -> PersonObserved:
-    """The state after this one: the pseudonym and nothing of the person. A merged person stays merged."""
+    """The next version of the person's state, which holds the pseudonym and nothing else of the person. A merged person
+    stays merged.
+    """
     return PersonObserved(
         person_id=person.person_id,
         merged_into=person.merged_into,
@@ -163,10 +165,10 @@ class Tombstones(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CompletedErasures:
-    """Records of completed erasures, and the pseudonyms of visitors, which leave ``contacts`` with them.
+    """Records of completed erasures. When one is deleted, the pseudonym of a visitor leaves ``contacts`` as well.
 
-    They are kept longer than by the other services: the states of who writes anew begin with version 1 then, and every
-    service must have forgotten the earlier ones.
+    Ingest keeps them longer than the other services. After the deletion a visitor who writes again begins with version
+    1, so every service must have forgotten the earlier versions by then.
     """
 
     pool: Pool

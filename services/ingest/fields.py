@@ -136,7 +136,7 @@ def parse_whatsapp_phone(value: Any) -> Phone | None:
 
 
 def parse_bsuid(value: Any) -> Bsuid | None:
-    """A field for BSUIDs; a phone number in it is none. Forms that Meta may add are taken as they are."""
+    """The value of a field for BSUIDs; None for a phone number. Forms that Meta may add are accepted as they are."""
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_BSUID_LENGTH:
         return None
     return None if _WHATSAPP_PHONE.fullmatch(value) else Bsuid(value)

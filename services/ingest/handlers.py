@@ -154,7 +154,9 @@ class WhatsAppWebhook:
         return HttpResponse(HTTPStatus.OK)
 
     def _reject_signature(self, signature: bytes | None) -> HttpResponse:
-        """When a secret is changed only at Meta, this is all that the service sees: it can accept no webhook."""
+        """Count and log the rejection. Where a secret was changed at Meta alone, nothing else shows that no webhook can
+        be accepted.
+        """
         self.signatures.count_rejected(time.monotonic())
         if has_meta_signature_format(signature):
             self.coverage.record_suspect_signature()

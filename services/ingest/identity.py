@@ -110,7 +110,7 @@ def identify(
         has_number = person.addresses.phone is not None or directory.number_since(person) >= at
         identity = ObservedIdentity(None, None if has_number else identity.phone, identity.name)
     person_id = _add_addresses(directory, person, identity, since)
-    _show_user_to_others(directory, person, identity, since)
+    _share_user(directory, person, identity, since)
     return _note_seen(directory, person_id, now)
 
 
@@ -177,12 +177,10 @@ def _with_addresses(person: PersonObserved, addresses: Addresses, since: datetim
     return person.replace(addresses=addresses, user_since=since if is_another_user else person.user_since)
 
 
-def _show_user_to_others(
-    directory: PersonDirectory, known: PersonObserved, identity: ObservedIdentity, since: datetime
-) -> None:
-    """The user at a number is the same for all contacts who share it with the person, ``known`` as before.
+def _share_user(directory: PersonDirectory, known: PersonObserved, identity: ObservedIdentity, since: datetime) -> None:
+    """Give the person's new BSUID to the other contacts with the same number: they share one WhatsApp user.
 
-    A contact with another BSUID of their own keeps it.
+    ``known`` is the person's state before. A contact with another BSUID of their own keeps it.
     """
     person = directory.get(known.person_id)
     if identity.bsuid is None or person is None or person.addresses.bsuid != identity.bsuid:
@@ -278,9 +276,9 @@ def _sharing(
 
 
 def _leave(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, at: datetime) -> None:
-    """The person had their addresses until then, unless a later change is known.
+    """Record that the person left their addresses at that instant, unless a later change is known.
 
-    A BSUID that was first shown at the number some time after that instant is that of the next one there.
+    A BSUID that was first seen at the number some time later belongs to the next person with this number.
     """
     addresses, left = person.addresses, list[str | None]()
     if identity.new_phone is not None and directory.number_since(person) <= at:
@@ -324,7 +322,9 @@ def _with_change(
 
 
 def _without(former: Phone | None, addresses: Addresses) -> Addresses:
-    """Of two numbers, the one that was left is the one of Consonance."""
+    """The addresses without the number that was left, where that is the number of Consonance and WhatsApp uses another
+    one.
+    """
     phone, wa_id = addresses.phone, addresses.wa_id
     if former is None or phone is None or wa_id is None or phone_key(former) != phone_key(phone):
         return addresses
@@ -426,7 +426,7 @@ def learn_address(directory: PersonDirectory, reached: ReachedAddress, now: date
         elif person.contact_id is None:
             person = directory.merge(person, owner)
     _add_addresses(directory, person, reached.identity, now, keeps_phone=True)
-    _show_user_to_others(directory, person, reached.identity, now)
+    _share_user(directory, person, reached.identity, now)
 
 
 def _add_visitor(

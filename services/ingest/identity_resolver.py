@@ -108,7 +108,7 @@ class IdentityResolver:
     async def _may_be_erased(self, request: _Request, senders: Sequence[_Sender], directory: PersonDirectory) -> bool:
         """Whether a person was erased at an address of an update that is older than the state of its writer.
 
-        Who is known anew since an erasure has a state that is younger than the request for it.
+        A person who became known again after an erasure has a state that is younger than the request for it.
         """
         pairs = zip(request.updates, senders, strict=True)
         older = [update for update, sender in pairs if _is_older(update, sender, directory)]
@@ -160,13 +160,13 @@ async def _change_people(
     """
     updates, context = request.updates, request.context
     own = directory.part(request.addresses, request.visitors)
-    left = [update for update in updates if not _came_too_late(update, erased)]
+    left = [update for update in updates if not _is_before_erasure(update, erased)]
     found = iter(_identify_senders(own, left, context))
-    senders = [_NO_SENDER if _came_too_late(update, erased) else next(found) for update in updates]
+    senders = [_NO_SENDER if _is_before_erasure(update, erased) else next(found) for update in updates]
     if len(left) < len(updates):
         _log.info("message.ignored", reason="erased", times=len(updates) - len(left))
     for person in own.changed(context.now):
-        directory.take(person, own)
+        directory.copy(person, own)
         changed[person.person_id] = person
         tx.publish(CONTACTS, person_event(person, context))
     if files := _messages_with_files(updates, senders):
@@ -182,8 +182,10 @@ def _is_older(update: PersonUpdate, sender: _Sender, directory: PersonDirectory)
 _NO_SENDER = _Sender(None, ())
 
 
-def _came_too_late(update: PersonUpdate, erased: Mapping[str, datetime]) -> bool:
-    """WhatsApp's instants are whole seconds: the second of the request counts as after it."""
+def _is_before_erasure(update: PersonUpdate, erased: Mapping[str, datetime]) -> bool:
+    """Whether the update was sent before the person asked to be erased. WhatsApp's instants are whole seconds, so the
+    second of the request counts as after it.
+    """
     asked = map(erased.get, lookup_keys(update.identity) if erased else ())
     return any(at is not None and update.at < at.replace(microsecond=0) for at in asked)
 

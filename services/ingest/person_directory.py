@@ -111,8 +111,8 @@ class PersonDirectory:
         """Add to the addresses that a person has left."""
         self._set_former(person_id, self.former(person_id).union(left))
 
-    def take(self, person: PersonObserved, source: "PersonDirectory") -> None:
-        """Put a state of a person, and the addresses that they have left, as they are in another directory."""
+    def copy(self, person: PersonObserved, source: "PersonDirectory") -> None:
+        """Copy a state of a person, with the addresses that they have left, from another directory."""
         self.put(person)
         self._set_former(person.person_id, source.former(person.person_id))
 

@@ -1,6 +1,5 @@
-"""Events in the making: the context they share, the Kafka records made of them, and input that must be parked.
-
-JSON is written here as well, with bounds that hold for whatever a sender may send.
+"""The context that the events of a request share, the Kafka records made of events, and input that must be parked. JSON
+is written here as well, with bounds that hold for any input.
 """
 
 import re

@@ -372,9 +372,10 @@ def _parse_status(update: Update, context: WebhookContext) -> _ParsedStatus:
 def _refusal_of_offers(
     update: Update, status: StatusReported, recipient: WhatsAppAddresses, event_id: str
 ) -> PersonUpdate | None:
-    """The switch for offers is the account's, so all who are reached there must be found, as for the switch itself.
+    """A ``PreferenceChanged`` where WhatsApp refused an offer because the account has switched offers off; else None.
 
-    One address alone, since a failed message does not show that two belong together.
+    The switch belongs to the account, so it concerns every person who is reached there. Only one of the two addresses
+    counts, since a failed message does not show that they belong together.
     """
     is_ours = parse_recipient(status.callback) is not None and update.item.get("recipient_type") != "group"
     if status.code != _OFFERS_REFUSED or not is_ours or not any(recipient):

@@ -104,7 +104,7 @@ class MediaFetcher:
         self.settled = 0
 
     async def run(self) -> None:
-        """Forever; nothing that arrives, and no neighbour that is away, ends it."""
+        """For ever; neither a file nor a neighbour that is away ends it."""
         try:
             while True:
                 try:
@@ -248,7 +248,9 @@ async def _rest(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[byte
 
 
 def _differs(digest: bytes, declared: str | None) -> bool:
-    """``declared`` is base64 in webhooks and hex elsewhere; what is neither says nothing."""
+    """Whether the digest differs from the declared one, which is base64 in webhooks and hex elsewhere; False where
+    ``declared`` is neither.
+    """
     expected = _read_digest(declared or "")
     return expected is not None and expected != digest
 

@@ -109,7 +109,7 @@ class _ClamdScan:
 
     async def feed(self, chunk: bytes) -> None:
         self.writer.write(struct.pack("!L", len(chunk)) + chunk)
-        with suppress(OSError):  # it hung up: its answer says why
+        with suppress(OSError):  # clamd closed the connection: its answer says why
             async with asyncio.timeout(self.seconds):
                 await self.writer.drain()
                 return

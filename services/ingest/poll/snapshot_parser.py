@@ -210,7 +210,7 @@ def _checks(
 def _phone(node: JsonObject, country: str | None, reader: FieldReader) -> Phone | None:
     """The first number marked for WhatsApp, else the first mobile number, else the first that is no landline.
 
-    A landline is taken where there is nothing else: some houses have WhatsApp on theirs.
+    A landline is taken where there is nothing else: some offices have WhatsApp on theirs.
     """
     found: list[tuple[str, Phone]] = []
     for position, phone in enumerate(reader.objects(node, "phones", limit=_MAX_PHONES)):
@@ -226,7 +226,7 @@ def _phone(node: JsonObject, country: str | None, reader: FieldReader) -> Phone 
 
 
 def _bsuid(node: JsonObject) -> Bsuid | None:
-    """WhatsApp's own id for the person, where the house has written it into a phone field."""
+    """WhatsApp's own id for the person, where the publisher has written it into a phone field."""
     written = (str(phone.get("phoneNumber")) for phone in objects_in(node.get("phones")))
     return next((Bsuid(value) for value in written if has_bsuid_shape(value)), None)
 
