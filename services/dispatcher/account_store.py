@@ -21,7 +21,7 @@ from services.dispatcher.templates import (
     TemplateKnowledge,
     TemplateReport,
     known_state,
-    of_any_account,
+    merge_accounts,
 )
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.whatsapp_client import NumberReport
@@ -162,7 +162,7 @@ _JUDGE_SECONDS = 60.0  # between two looks at all who wait, while refusals give 
 _TEMPLATES_SECONDS = 60.0  # a notification is lost where the connection was
 
 
-class LearnedLimits:
+class ReportedLimits:
     """The limits that WhatsApp reported: read every second, and applied where they changed.
 
     ``lines`` are those whose rate no setting gives.
@@ -198,7 +198,7 @@ class LearnedLimits:
         if self._rows is None or now - self._read_at >= _LIMITS_SECONDS:
             await self._read(connection, business, now)
         if now - self._judged_at >= _JUDGE_SECONDS and self._usage.portfolio.take_freed():
-            self._judge_anew(business, now)
+            self._plan_again(business, now)
         await self._release.go_on(connection)
 
     async def _read(self, connection: Connection, business: datetime, now: float) -> None:
@@ -228,10 +228,10 @@ class LearnedLimits:
             )
         portfolio.limit = limits.messaging
         self.current = limits
-        self._judge_anew(business, time.monotonic())
+        self._plan_again(business, time.monotonic())
 
-    def _judge_anew(self, business: datetime, now: float) -> None:
-        """Those who wait, who are promised the places of now."""
+    def _plan_again(self, business: datetime, now: float) -> None:
+        """Plan the waiting messages again: the instants promised to their people follow from the limit of before."""
         self._judged_at = now
         self._usage.portfolio.forget_promises()
         self._release.begin(business)
@@ -260,7 +260,7 @@ class LearnedLimits:
 
 @dataclass(slots=True)
 class TemplateCache:
-    """Read anew when it is notified, and once a minute.
+    """The leader's copy of what Meta says of templates, read again after a notification and once a minute.
 
     Where it changes, every message that waits for a template is planned anew, because its fallback may be usable now.
     WhatsApp may also refuse a template in answer to a send, before anything is reported of it; that throttles the
@@ -283,15 +283,18 @@ class TemplateCache:
         self._release = self.store.release_for_templates()
 
     def start(self) -> None:
-        """This replica became the leader; an earlier one may not have released everything."""
-        self.contradict()
+        """Called when this replica becomes the leader; an earlier leader may not have released everything."""
+        self.read_and_release()
 
     def expire(self, *_: object) -> None:
-        """More is known than was read; a listener of PostgreSQL's NOTIFY."""
+        """Read again at the next refresh, since the tables have changed; a listener of PostgreSQL's NOTIFY."""
         self._read_at = None
 
-    def contradict(self) -> None:
-        """A message was held for a state that is not this copy's, and may be over before the copy has it."""
+    def read_and_release(self) -> None:
+        """Read again, and plan all waiting messages again even if the copy then has not changed.
+
+        Called where a message was held for a state that this copy does not have: that state may end before it is read.
+        """
         self.expire()
         self._is_released = False
 
@@ -300,7 +303,7 @@ class TemplateCache:
         return self._of_account(self.accounts.get(line, ""))
 
     def _of_account(self, account: str) -> TemplateKnowledge:
-        """Those of any account where no name is given."""
+        """The templates of an account; of all accounts together where no name is given."""
         return self._by_account.get(account, NOTHING_KNOWN) if account else self.known
 
     async def refresh(self, connection: Connection, business: datetime) -> None:
@@ -308,18 +311,18 @@ class TemplateCache:
         if self._read_at is None or now - self._read_at >= _TEMPLATES_SECONDS:
             self._read_at = now  # before the query: what comes while it runs is read by the next
             self._by_account = await self.store.load_templates(connection)
-            self.known = of_any_account(self._by_account.values())
-        has_ended = self.throttles.end_of_usable(self._of_account)
-        if has_ended or not self._is_released or _judgements(self._by_account) != _judgements(before):
+            self.known = merge_accounts(self._by_account.values())
+        has_ended = self.throttles.end_of_usable_templates(self._of_account)
+        if has_ended or not self._is_released or _deciding_states(self._by_account) != _deciding_states(before):
             self._is_released = True
             self._release.begin(business)
         await self._release.go_on(connection)
 
     async def is_behind(self, connection: Connection) -> bool:
-        """Whether a message waits for something that is known, and that a refresh will find."""
+        """Whether a message waits although its template is usable by the tables, as the next refresh will find."""
         is_releasing = self._release.is_under_way or not self._is_released
         return is_releasing or await self.store.load_templates(connection) != self._by_account
 
 
-def _judgements(accounts: Mapping[str, TemplateKnowledge]) -> Mapping[str, object]:
-    return {account: knowledge.judgements() for account, knowledge in accounts.items()}
+def _deciding_states(accounts: Mapping[str, TemplateKnowledge]) -> Mapping[str, object]:
+    return {account: knowledge.deciding_states() for account, knowledge in accounts.items()}

@@ -152,7 +152,7 @@ class Sendable(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _OnItsWay:
+class _ExpectedPrice:
     attempt: int
     price: Decimal
     since: datetime
@@ -169,7 +169,7 @@ class Budget:
         self._spent = Decimal(0)
         self._tally = Tally()
         self._month_end = datetime.min.replace(tzinfo=UTC)
-        self._on_its_way: dict[str, _OnItsWay] = {}
+        self._on_its_way: dict[str, _ExpectedPrice] = {}
         self._expected = Decimal(0)
         self._room_when_held: Decimal | None = Decimal(0)  # a new leader does not know which messages were held
         self._has_read = False
@@ -181,7 +181,7 @@ class Budget:
 
     @property
     def committed(self) -> Decimal:
-        """Spent in this month, and expected for messages on their way."""
+        """The amount spent in this month, with the expected prices of messages on their way."""
         return self._spent + self._expected
 
     def price(self, message: Sendable, now: datetime) -> Decimal | None:
@@ -211,16 +211,16 @@ class Budget:
         return self._month_end
 
     def reserve(self, message_id: str, attempt: int, message: Sendable, now: datetime) -> None:
-        """The message is on its way."""
+        """Count the expected price of a message that is on its way."""
         if not self.is_set:
             return
         self.release(message_id)
         price = self.price(message, now) or Decimal(0)
-        self._on_its_way[message_id] = _OnItsWay(attempt, price, now)
+        self._on_its_way[message_id] = _ExpectedPrice(attempt, price, now)
         self._expected += price
 
     def release(self, message_id: str) -> None:
-        """It is settled what the message costs, or it does not go."""
+        """Count the message no more: WhatsApp has said what it costs, or it does not go."""
         if (known := self._on_its_way.pop(message_id, None)) is not None:
             self._expected -= known.price
 
@@ -242,12 +242,14 @@ class Budget:
         self._release_held(now)
 
     async def _load_on_its_way(self, connection: Connection, now: datetime) -> None:
-        """The sends of an earlier leader."""
+        """Reserve the expected prices of sends that an earlier leader began."""
         for row in await connection.fetch(QUERIES.unsettled_sends, self._store.tenant, now - _ON_ITS_WAY_FOR):
             self.reserve(row["message_id"], row["attempt"], _sendable_of(row), now)
 
     async def _settle(self, connection: Connection, now: datetime) -> None:
-        """Before what is spent is read: what is counted there must not be missing here and there."""
+        """Release the messages whose price WhatsApp has said. Called before the spent amount is read, so that no price
+        is left out of both.
+        """
         asked = dict(list(self._on_its_way.items())[:_MOST_ASKED])
         if not asked:
             return

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from services.dispatcher import metrics
 from services.dispatcher.account_limits import Restriction
-from services.dispatcher.account_store import LearnedLimits, TemplateCache
+from services.dispatcher.account_store import ReportedLimits, TemplateCache
 from services.dispatcher.budget import FREE_TEXT_CATEGORY, Budget, Sendable, country_of, template_category
 from services.dispatcher.document_store import DocumentKey, DocumentStore, KnownDocument
 from services.dispatcher.pauses import OperatorPauses
@@ -105,19 +105,23 @@ class ClaimedBatch:
 
 
 @dataclass(slots=True)
-class Followers:
-    """Decides when to look for due messages behind earlier ones of their chats, which each claim would read again."""
+class FollowerCheck:
+    """Decides when due messages that wait behind earlier ones of their chats are held, so that claims do not read them
+    again and again.
+    """
 
     _looked_at: float = 0.0
     _held: int = 0
 
-    def are_many(self, due: Sequence[DueMessage | UnreadableMessage], at_most: int) -> bool:
-        """True after a claim passed many, after a look that found some, and once a second while claims find too few."""
+    def is_due(self, due: Sequence[DueMessage | UnreadableMessage], at_most: int) -> bool:
+        """True after a claim that passed many of them, after a search that held some, and once a second while claims
+        find too few.
+        """
         if self._held or _passed(due) >= MANY_FOLLOWERS:
             return True
         return len(due) < at_most and time.monotonic() - self._looked_at >= _LOOK_SECONDS
 
-    def looked(self, held: int) -> None:
+    def record(self, held: int) -> None:
         self._looked_at, self._held = time.monotonic(), held
 
 
@@ -143,12 +147,12 @@ class Claimer:
     lease: timedelta
     pauses: OperatorPauses
     templates: TemplateCache
-    learned: LearnedLimits
+    reported_limits: ReportedLimits
     documents: DocumentStore
     budget: Budget
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Line → WhatsApp business account, where settings name it."""
-    followers: Followers = field(default_factory=Followers)
+    followers: FollowerCheck = field(default_factory=FollowerCheck)
     bulk_turns: Counter[str] = field(default_factory=Counter)
     """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""
     unconfirmed: list[SendIntent] = field(default_factory=list)
@@ -191,7 +195,7 @@ class Claimer:
         documents = await self.documents.find(connection, keys, moment.machine)
         batch = ClaimedBatch(documents, busy=set(people), templates=set(templates))
         self._plan_all(due, batch, moment)
-        if self.followers.are_many(due, at_most):
+        if self.followers.is_due(due, at_most):
             batch.held += await self._hold_followers(connection, capacities, unread, moment)
         if batch.waits:
             await self.store.postpone(connection, batch.waits)
@@ -208,7 +212,7 @@ class Claimer:
     ) -> int:
         instants = (moment.business, moment.machine)
         held = await self.store.hold_followers(connection, capacities, unread, instants)
-        self.followers.looked(held)
+        self.followers.record(held)
         return held
 
     def _capacity(self, line: str, lane: Lane, in_flight: int, at_most: int, moment: Moment) -> int:
@@ -226,7 +230,7 @@ class Claimer:
         for one in due:
             if isinstance(one, UnreadableMessage):
                 _drop_unreadable(batch, one.message_id, one.error)
-            elif self.unread.holds(one.message.person_id):
+            elif self.unread.is_unread(one.message.person_id):
                 batch.held += 1
             elif one.message.person_id not in batch.busy:
                 try:
@@ -251,7 +255,9 @@ class Claimer:
                 batch.drops.append((message.message_id, reason))
 
     def _decide(self, message: QueuedMessage, context: SendContext, now: datetime) -> SendPlan:
-        """The portfolio is asked last, since asking promises a place: only what waits for nothing else gets one."""
+        """The portfolio is asked last, since asking reserves an instant: only a message that waits for nothing else
+        gets one.
+        """
         limits = self.usage.limits
         plan = plan_send(message, context, limits, now)
         if limits.lifted or not isinstance(plan, SendNow) or plan.wording is not MessageForm.TEMPLATE:
@@ -353,7 +359,7 @@ class Claimer:
         if state is TemplateState.USABLE:
             state = due.template
         if state is not TemplateState.USABLE and known.state(call, marketing_consent=consent) is TemplateState.USABLE:
-            self.templates.contradict()
+            self.templates.read_and_release()
         return state
 
     def _with_usable_template(
@@ -391,7 +397,7 @@ class Claimer:
         return now + _TEMPLATE_TRIAL_WAIT if is_tried else until
 
     def _restricted_until(self, restriction: Restriction, line: str, now: datetime) -> datetime | None:
-        current = self.learned.current
+        current = self.reported_limits.current
         return current.until(restriction, self.accounts.get(line), now) if current.restrictions else None
 
 

@@ -87,7 +87,8 @@ class DeliveryEvidence:
     async def matched_early_statuses(self, connection: Connection, after: str) -> tuple[list[str], str]:
         """Wamids of kept statuses whose attempt was committed in the same moment: neither transaction saw the other.
 
-        Some are looked at, from a place on that an earlier call returned; empty is the beginning, and the end.
+        Each call reads some of them, after the place ``after`` that the call before returned. Empty is the beginning,
+        and is returned at the end.
         """
         rows = await connection.fetch(QUERIES.matched_early_statuses, self.tenant, after, _BATCH)
         matched = list(dict.fromkeys(row["wamid"] for row in rows if row["is_matched"]))

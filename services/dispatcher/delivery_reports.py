@@ -84,8 +84,8 @@ def apply_outcome(
 ) -> StateChange:
     """``retry_at`` is when the message may be sent again if the outcome allows that.
 
-    ``lease_until`` tells the attempt from one of the same number that another leader began, where this one's was never
-    committed.
+    Another leader may have begun an attempt with the same number where this one's was never committed; ``lease_until``
+    tells the two apart.
     """
     if attempt != message.attempts or (lease_until is not None and lease_until != message.lease_until):
         return StateChange(message)  # the attempt was given up and repeated since; its own statuses will settle it

@@ -89,7 +89,7 @@ class NoDocuments:
 
 @dataclass(slots=True)
 class DocumentPreparer:
-    """``most_bytes`` of one document. ``settled`` counts documents since the start, for a driven clock."""
+    """``most_bytes`` of one document. ``settled`` counts documents since the start, for a development clock."""
 
     pool: Pool
     clock: Clock

@@ -15,7 +15,7 @@ from datetime import timedelta
 from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
-from services.dispatcher.account_store import AccountStore, FetchDisplayNumber, LearnedLimits, TemplateCache
+from services.dispatcher.account_store import AccountStore, FetchDisplayNumber, ReportedLimits, TemplateCache
 from services.dispatcher.budget import Budget
 from services.dispatcher.claimer import Claimer, Moment
 from services.dispatcher.document_store import DocumentStore
@@ -161,7 +161,7 @@ class Leader:
         self.templates.start()
         pauses = OperatorPauses(self.store)
         unset = [line for line in self.lines if line not in self.limits.numbers]
-        learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number, self.ours)
+        reported_limits = ReportedLimits(self.account, usage, unset, self.fetch_display_number, self.ours)
         return Claimer(
             self.store,
             usage,
@@ -171,7 +171,7 @@ class Leader:
             self.send_lease,
             pauses,
             self.templates,
-            learned,
+            reported_limits,
             self.documents,
             self.make_budget(),
             self.accounts,

@@ -1,8 +1,7 @@
 """The one way to change messages: lock them, let the state machine apply each update, save, and publish the events.
-
-Handlers, the sender and the reconciliation all come through here, so a row and its event never differ. The transition
-of nearly every message, from its intent to ``accepted``, is made by one query for a batch where nothing came between:
-to read the rows, change them one by one and write them again cost three times as much.
+Handlers, the sender and the reconciliation all use it, so a row and its event never differ. The transition of nearly
+every message, from its intent to ``accepted``, is made by one query for a batch where nothing came between: to read the
+rows, change them one by one and write them again cost three times as much.
 """
 
 import time

@@ -36,16 +36,16 @@ class Monitor:
 
     async def idle(self) -> IdleStatus:
         """Work that still moves, and the business instant at which something is due next."""
-        # or a development clock would leap past what is released now
+        # else a development clock would jump past what is released now
         await self._release_crossed()
         claimer = self.sender.claimer
         is_releasing = claimer is not None and await claimer.templates.is_behind(self.pool)
-        # of one instant: a message claimed between two looks would be neither waiting nor in flight
+        # both queries see one instant: a message claimed between them would be neither waiting nor in flight
         async with self.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             sends = await self.store.open_sends(connection)
             schedules = await self.store.line_schedules(connection)
         # only now: a new leader ends the stored waits for an operator at its own instant, which may be later than a
-        # look before the queries, and the queue would seem to wait for the operator still
+        # moment read before the queries, and the queue would seem to wait for the operator still
         moment = self.sender.moment()
         busy = ["in_flight"] if sends.in_flight or self.sender.in_flight else []
         busy += ["templates"] if is_releasing else []

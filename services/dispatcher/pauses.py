@@ -41,7 +41,9 @@ class PausedNames(Struct, frozen=True):
 
 
 class OperatorPauses:
-    """The leader's copy of the table ``pauses``. A leader that knew nothing yet releases what was resumed before it."""
+    """The leader's copy of the table ``pauses``. A new leader also releases what was resumed before it became the
+    leader.
+    """
 
     def __init__(self, store: MessageStore) -> None:
         self.names = PausedNames()

@@ -192,7 +192,9 @@ def _find_template_obstacle(message: QueuedMessage, context: SendContext, now: d
 
 
 def _account_delays(wording: MessageForm, context: SendContext) -> Sequence[tuple[datetime | None, MessageReason]]:
-    """A template is what a business sends first; free text answers a customer inside the window."""
+    """The instants until which the account, the budget and the portfolio hold this wording. WhatsApp restricts
+    templates, by which a business writes first, apart from free text, which answers a customer.
+    """
     if wording is MessageForm.FREE_TEXT:
         return (
             (context.free_text_restricted_until, MessageReason.ACCOUNT_RESTRICTED),

@@ -113,13 +113,13 @@ class PortfolioUsage:
         self._has_freed = False
 
     def reserve(self, person_id: str, at: datetime) -> None:
-        """A template to this person is on its way; ``settle`` follows."""
+        """Count a template to this person as on its way; the caller calls ``settle`` afterwards."""
         if person_id not in self._written_at:
             self._reserved.add(person_id)
         self.record(person_id, at)
 
     def settle(self, person_id: str, *, counts: bool) -> None:
-        """WhatsApp may have taken the template, or it never left or was refused, and the place is free again."""
+        """End a reservation. ``counts``: WhatsApp may have taken the template; otherwise the place is free again."""
         if person_id not in self._reserved:
             return
         self._reserved.remove(person_id)
@@ -127,7 +127,7 @@ class PortfolioUsage:
             self._has_freed = True
 
     def take_freed(self) -> bool:
-        """Whether a place was given back since the last call that one of those who wait may have."""
+        """Whether, since the last call, a place was given back that a waiting person could have."""
         has_freed, self._has_freed = self._has_freed and bool(self._promised), False
         return has_freed
 
@@ -136,7 +136,7 @@ class PortfolioUsage:
         self._written_at[person_id] = at
 
     def forget_promises(self) -> None:
-        """All who wait are judged anew."""
+        """Forget the promised instants, as all waiting people are judged again."""
         self._promised.clear()
 
     def free_at(self, person_id: str, lane: Lane, now: datetime) -> datetime:

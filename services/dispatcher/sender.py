@@ -236,9 +236,9 @@ class Sender:
                 await self._load_throttles(connection)
                 await claimer.pauses.refresh(connection, self._clock.now())
                 await claimer.templates.refresh(connection, self._clock.now())
-                await claimer.learned.refresh(connection, self._clock.now())
+                await claimer.reported_limits.refresh(connection, self._clock.now())
                 await claimer.budget.refresh(connection, self._clock.now())
-                if not await _to_its_end(self._claim_round(connection, claimer)):
+                if not await _await_claim(self._claim_round(connection, claimer)):
                     await self._pause(self._seconds_until_free(claimer))
                     used_at = await _keep_alive(connection, used_at)
         finally:
@@ -451,8 +451,10 @@ def _outcome_update(result: SendResult) -> MessageUpdate:
     return MessageUpdate(intent.message_id, apply)
 
 
-async def _to_its_end(claiming: Awaitable[bool]) -> bool:
-    """A process that ends lets the claim end first: what is committed and not known would become uncertain."""
+async def _await_claim(claiming: Awaitable[bool]) -> bool:
+    """Wait until the claim has ended, also where this process ends: an intent that is committed and not known here
+    would become uncertain.
+    """
     task = asyncio.ensure_future(claiming)
     try:
         return await asyncio.shield(task)

@@ -229,16 +229,16 @@ class MessageStore:
         self,
         connection: Connection,
         lanes: Sequence[LaneCapacity],
-        left_alone: Collection[str],
+        excluded: Collection[str],
         moment: tuple[datetime, datetime],
     ) -> int:
         """Take due messages behind earlier ones of their chats out of the claim's way; returns how many.
 
-        None where they are few. ``left_alone`` are people whose messages are not looked at.
+        Holds none where they are few. ``excluded`` are people whose messages are left out.
         """
         columns = zip(*((one.line, _LANES[one.lane]) for one in lanes), strict=True)
         business, machine = moment
-        limits = (business, business + _HELD_FOR, _LOOKED_AT, MANY_FOLLOWERS, MAY_BE_PASSED, machine, list(left_alone))
+        limits = (business, business + _HELD_FOR, _LOOKED_AT, MANY_FOLLOWERS, MAY_BE_PASSED, machine, list(excluded))
         held: int = await connection.fetchval(QUERIES.hold_followers, self.tenant, *map(list, columns), *limits)
         return held
 

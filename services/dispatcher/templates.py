@@ -95,8 +95,8 @@ class TemplateKnowledge(Struct, frozen=True):
         category = newest_category or (known.category if known else None) or str(call.get("category") or "").upper()
         return TemplateState.RECATEGORISED if category == MARKETING and not marketing_consent else TemplateState.USABLE
 
-    def judgements(self) -> tuple[bool, Mapping[TemplateKey, tuple[TemplateState, str | None]]]:
-        """All by which a message may go or waits; when it was reported does not count."""
+    def deciding_states(self) -> tuple[bool, Mapping[TemplateKey, tuple[TemplateState, str | None]]]:
+        """Everything that decides whether a message goes or waits; the times of the reports are left out."""
         return self.is_listed, {key: (known.state, known.category) for key, known in self.templates.items()}
 
     def is_usable_since(self, template: TemplateKey, instant: datetime) -> bool:
@@ -108,8 +108,10 @@ class TemplateKnowledge(Struct, frozen=True):
 NOTHING_KNOWN = TemplateKnowledge({})
 
 
-def of_any_account(accounts: Iterable[TemplateKnowledge]) -> TemplateKnowledge:
-    """Of a house that has one account, whatever its name; where two know a template, the newest report counts."""
+def merge_accounts(accounts: Iterable[TemplateKnowledge]) -> TemplateKnowledge:
+    """The templates of all accounts together, for settings that name no account. Where two accounts have a template,
+    the newest report counts.
+    """
     templates, is_listed = dict[TemplateKey, KnownTemplate](), False
     for one in accounts:
         is_listed = is_listed or one.is_listed

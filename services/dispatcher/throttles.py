@@ -190,10 +190,11 @@ class Throttles:
         if self._throttles.pop(key, None) is not None:
             self._changed.add(key)
 
-    def end_of_usable(self, templates_of: Callable[[str], TemplateKnowledge]) -> bool:
-        """End those of templates that Meta has reported as usable since; pacing is not reported. Whether any ended.
+    def end_of_usable_templates(self, templates_of: Callable[[str], TemplateKnowledge]) -> bool:
+        """End the throttles of templates that Meta has since reported as usable; returns whether any ended. Pacing is
+        not reported.
 
-        ``templates_of`` gives those of an account, and of any where its name is empty.
+        ``templates_of`` returns the templates of an account, or of all accounts for an empty name.
         """
         ended = [
             key
@@ -207,7 +208,8 @@ class Throttles:
         return bool(ended)
 
     def shorten(self, now: datetime, machine: datetime) -> None:
-        """After a clock was set back: nothing waits longer than its wait, and not for as long as the step.
+        """Correct the throttles after a clock was set back: none lasts longer than its own wait, whatever the size of
+        the step.
 
         In memory alone, as each leader finds it in its turn.
         """

@@ -63,13 +63,13 @@ class UnreadPartitions:
         """Until the task is cancelled. While the broker or the database is away, all partitions become unread."""
         try:
             while True:
-                await self._look_safely()
+                await self._compare_ends_safely()
                 metrics.UNREAD_PARTITIONS.set(len(self.numbers()))
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
             metrics.UNREAD_PARTITIONS.set(0)
 
-    async def look(self) -> None:
+    async def compare_ends(self) -> None:
         """Raises KafkaError, Unavailable, TimeoutError and the database's errors."""
         if self._fetch_ends is None:
             return
@@ -89,8 +89,10 @@ class UnreadPartitions:
         oldest = self._clock() - _RECENT_SECONDS
         return frozenset(number for topic, number in self._places if self._read_at.get((topic, number), 0.0) < oldest)
 
-    def holds(self, person_id: str) -> bool:
-        """Whether this person's partition is unread; remembers the person, so that others are found instead."""
+    def is_unread(self, person_id: str) -> bool:
+        """Whether this person's partition is unread. Such a person is remembered, so that claims find messages of other
+        people instead.
+        """
         if not self._held:
             return False
         number = self._number_of(person_id)
@@ -117,16 +119,16 @@ class UnreadPartitions:
     def _number_of(self, person_id: str) -> int:
         return partition_for_key(partition_key(self._tenant, "persons", person_id))
 
-    async def _look_safely(self) -> None:
+    async def _compare_ends_safely(self) -> None:
         try:
-            await self.look()
+            await self.compare_ends()
         except (KafkaError, *TRANSIENT_ERRORS):
             pass  # the consumer and the relay log the cause
         except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
             record_loop_error("unread_partitions", error)
 
     def _update_read_at(self, place: Partition, position: int) -> None:
-        """The newest look whose end was reached; older looks are forgotten."""
-        looks = self._ends[place]
-        while looks and looks[0][1] <= position:
-            self._read_at[place], _ = looks.popleft()
+        """The instant of the newest comparison whose end was reached; older comparisons are forgotten."""
+        comparisons = self._ends[place]
+        while comparisons and comparisons[0][1] <= position:
+            self._read_at[place], _ = comparisons.popleft()

@@ -44,7 +44,7 @@ async def test_a_limit_of_people_that_no_webhook_has_said_is_kept_to(dispatcher:
 
     async def has_learned() -> bool:
         claimer = at.parts.sender.claimer
-        return claimer is not None and claimer.learned.current.messaging == 50
+        return claimer is not None and claimer.reported_limits.current.messaging == 50
 
     await wait_until(has_learned)
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 import bench.backlog
-from services.dispatcher.account_store import AccountStore, LearnedLimits, TemplateCache
+from services.dispatcher.account_store import AccountStore, ReportedLimits, TemplateCache
 from services.dispatcher.budget import Budget, ChargeStore
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.rate_limits import PORTFOLIO_PERIOD, RateUsage, SendLimits
@@ -46,11 +46,11 @@ def _limits() -> Refresh:
     return _learned(RateUsage(SendLimits())).refresh
 
 
-def _learned(usage: RateUsage) -> LearnedLimits:
+def _learned(usage: RateUsage) -> ReportedLimits:
     async def no_number(_: str) -> str | None:
         return None
 
-    return LearnedLimits(AccountStore(_TENANT), usage, [], no_number)
+    return ReportedLimits(AccountStore(_TENANT), usage, [], no_number)
 
 
 _RELEASES = pytest.mark.parametrize(
@@ -163,7 +163,7 @@ async def test_a_report_that_changes_no_state_releases_nothing(held: Connection)
 async def test_what_was_held_for_a_state_that_was_over_at_once_is_released(held: Connection) -> None:
     """The row of the template said so while the leader planned, and its copy never knew it."""
     templates = await _held_for_templates(held)
-    templates.contradict()
+    templates.read_and_release()
     for _ in range(3):
         await templates.refresh(held, _NOW)
     assert await _released(held) == _HELD

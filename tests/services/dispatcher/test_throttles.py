@@ -110,10 +110,10 @@ def _known(state: TemplateState, reported_at: datetime) -> TemplateKnowledge:
 def test_only_a_later_report_that_a_template_is_usable_ends_its_throttle() -> None:
     throttles = Throttles()
     throttles.record(_error(132001), _TARGET, NOON, NOON)
-    assert not throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, NOON))
-    assert not throttles.end_of_usable(lambda _: _known(TemplateState.PAUSED, NOON + seconds(1)))
+    assert not throttles.end_of_usable_templates(lambda _: _known(TemplateState.USABLE, NOON))
+    assert not throttles.end_of_usable_templates(lambda _: _known(TemplateState.PAUSED, NOON + seconds(1)))
     assert throttles.template_until("main", _TEMPLATE) == NOON + timedelta(hours=1)
-    assert throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, NOON + seconds(1)))
+    assert throttles.end_of_usable_templates(lambda _: _known(TemplateState.USABLE, NOON + seconds(1)))
     assert throttles.template_until("main", _TEMPLATE) is None
 
 
@@ -131,14 +131,14 @@ def test_a_report_of_another_account_does_not_end_the_throttle_of_a_template() -
     throttles = Throttles({"main": "10", "sales": "20"})
     throttles.record(_error(132015), _TARGET, NOON, NOON)
     usable = _known(TemplateState.USABLE, NOON + seconds(1))
-    assert not throttles.end_of_usable(lambda account: usable if account == "20" else NOTHING_KNOWN)
-    assert throttles.end_of_usable(lambda account: usable if account == "10" else NOTHING_KNOWN)
+    assert not throttles.end_of_usable_templates(lambda account: usable if account == "20" else NOTHING_KNOWN)
+    assert throttles.end_of_usable_templates(lambda account: usable if account == "10" else NOTHING_KNOWN)
 
 
 def test_a_report_does_not_end_the_pacing_of_a_template() -> None:
     throttles = Throttles()
     throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, NOON, NOON)
-    assert not throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, NOON + seconds(1)))
+    assert not throttles.end_of_usable_templates(lambda _: _known(TemplateState.USABLE, NOON + seconds(1)))
 
 
 @pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007, 132015, 4, 133016])
@@ -253,7 +253,7 @@ def test_an_error_of_a_template_that_is_sent_more_slowly_holds_alerts_too() -> N
     throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, NOON, NOON)
     throttles.record(_error(132015), _TARGET, later, later)
     assert throttles.template_until("main", _TEMPLATE, is_critical=True) == later + timedelta(hours=1)
-    assert throttles.end_of_usable(lambda _: _known(TemplateState.USABLE, later + seconds(1)))
+    assert throttles.end_of_usable_templates(lambda _: _known(TemplateState.USABLE, later + seconds(1)))
 
 
 def test_a_rate_ends_by_business_time_and_an_outage_by_machine_time() -> None:

@@ -257,7 +257,7 @@ async def _waits_for_template(dispatcher: DispatcherUnderTest, word: str) -> boo
 
 async def _has_learned(dispatcher: DispatcherUnderTest) -> bool:
     claimer = dispatcher.parts.sender.claimer
-    return claimer is not None and claimer.learned.current != AccountLimits()
+    return claimer is not None and claimer.reported_limits.current != AccountLimits()
 
 
 async def test_a_restricted_account_sends_no_templates_and_an_upgraded_number_sends_faster(

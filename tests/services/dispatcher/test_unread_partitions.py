@@ -71,16 +71,16 @@ async def test_a_partition_is_unread_two_seconds_after_a_record_that_nobody_read
 ) -> None:
     seconds = DrivenSeconds()
     unread = UnreadPartitions(TENANT, [MESSAGES_REQUESTED, CONTACTS], dispatcher.pool, broker, seconds)
-    await unread.look()
+    await unread.compare_ends()
     assert unread.numbers() == frozenset()
     broker.ends[CONTACTS.name, 3] = 5
-    await unread.look()
+    await unread.compare_ends()
     assert unread.numbers() == frozenset()
     seconds.now += 2
-    await unread.look()
+    await unread.compare_ends()
     assert unread.numbers() == {3}
     await read_to(dispatcher.pool, CONTACTS.name, 3, 5)
-    await unread.look()
+    await unread.compare_ends()
     assert unread.numbers() == frozenset()
 
 
@@ -89,11 +89,11 @@ async def test_a_partition_that_grows_all_the_time_is_read_while_its_reader_foll
 ) -> None:
     seconds = DrivenSeconds()
     unread = UnreadPartitions(TENANT, [MESSAGES_REQUESTED], dispatcher.pool, broker, seconds)
-    await unread.look()
+    await unread.compare_ends()
     for end in range(10, 200, 10):
         broker.ends[MESSAGES_REQUESTED.name, 1] = end
         await read_to(dispatcher.pool, MESSAGES_REQUESTED.name, 1, end - 10)
-        await unread.look()
+        await unread.compare_ends()
         assert unread.numbers() == frozenset()
         seconds.now += 0.5
 
@@ -103,7 +103,7 @@ async def test_without_a_broker_s_answer_every_partition_gets_unread(
 ) -> None:
     seconds = DrivenSeconds()
     unread = UnreadPartitions(TENANT, [MESSAGES_REQUESTED], dispatcher.pool, broker, seconds)
-    await unread.look()
+    await unread.compare_ends()
     seconds.now += 2
     assert unread.is_everything_unread
 
