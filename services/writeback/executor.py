@@ -111,19 +111,21 @@ def _record_key(stored: StoredWrite) -> tuple[str, str, WriteOperation]:
 
 @dataclass(frozen=True, slots=True)
 class WriteExecutor:
-    """``may_land``: how long after the end of a request its mutation could still take effect (machine time)."""
+    """``effect_window``: how long after an attempt was last in flight its mutation can still take effect (machine
+    time).
+    """
 
     store: WriteStore
     client: ConsonanceClient
     capabilities: Capabilities
-    may_land: timedelta
+    effect_window: timedelta
     _unreadable: _UnreadableRecords = field(default_factory=_UnreadableRecords)
 
     async def execute(self, stored: StoredWrite) -> bool:
-        """Until the write is at rest or has to wait. Raises Unavailable where no write could go on now.
+        """Carry the write on until it is settled or has to wait. Raises Unavailable where no write could go on now.
 
-        Returns whether Consonance was asked for a record: it is not for a write that waits for its files, or that no
-        query can read.
+        Returns whether Consonance was asked for a record. It is not asked for a write that waits for its files, or that
+        no query can read.
         """
         current = await self._with_files(stored)
         is_asked = current is not None and any(each.support and each.support.read for each in self._plan(current))
@@ -148,7 +150,7 @@ class WriteExecutor:
         return linked
 
     async def _read_and_step(self, stored: StoredWrite) -> StoredWrite | None:
-        """Returns the write as it is after its mutations, to be read back; None where it rests or waits."""
+        """Returns the write as it is after its mutations, to be read back; None where it is settled or waits."""
         planned = self._plan(stored)
         try:
             compared = await self._compare(stored, planned)
@@ -158,7 +160,7 @@ class WriteExecutor:
         except Unavailable:
             await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
             raise
-        step = next_step(compared, stored.attempt, machine_now(), self.may_land)
+        step = next_step(compared, stored.attempt, machine_now(), self.effect_window)
         match step:
             case SendMutations():
                 return await self._attempt(stored, step, compared, {p.change.key: p.support for p in planned})
@@ -218,7 +220,7 @@ class WriteExecutor:
             return
         failed_reads = stored.failed_reads + 1
         most = MAX_FAILED_READS if isinstance(error, QueryFailed) else MAX_UNUSABLE_ANSWERS
-        step = step_after_failed_read(stored.attempt, failed_reads, machine_now(), self.may_land, most=most)
+        step = step_after_failed_read(stored.attempt, failed_reads, machine_now(), self.effect_window, most=most)
         if isinstance(step, OpenTask):
             await self._open_task(stored, step.reason, _unread(planned))
             return
@@ -238,7 +240,7 @@ class WriteExecutor:
         return failed_reads_of(stored.write.input.operation, asked)
 
     async def _ask_for_others(self, stored: StoredWrite) -> list[tuple[WriteOperation, bool]]:
-        """Up to the first that is shown: those of the same operation come first."""
+        """Ask for the records of other writes, those of the same operation first, until one record is shown."""
         asked = []
         for other in await self.store.fetch_others(stored):
             is_readable = other not in self._unreadable and await self._is_readable(other)
@@ -283,7 +285,8 @@ class WriteExecutor:
     ) -> MutationResponse:
         """Send mutations in order, up to the first that is not accepted; the next read shows the state of the rest.
 
-        Each commits first that it leaves now: the time in which it may land counts from there if this process dies.
+        Before each mutation leaves, its instant is committed: if this process dies, the time in which it can still take
+        effect counts from there.
         """
         response = MutationResponse(MutationAnswer.ACCEPTED)
         last_active = intended_at

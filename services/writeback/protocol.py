@@ -98,14 +98,14 @@ NextStep = SettleWrite | SendMutations | OpenTask | ReadAgain
 
 
 def next_step(
-    compared: Sequence[ComparedChange], attempt: WriteAttempt | None, machine_now: datetime, may_land: timedelta
+    compared: Sequence[ComparedChange], attempt: WriteAttempt | None, machine_now: datetime, effect_window: timedelta
 ) -> NextStep:
-    """``may_land``: how long after an attempt was last in flight its mutation could still take effect."""
+    """``effect_window``: how long after an attempt was last in flight its mutation can still take effect."""
     if all(each.comparison.status is ComparisonStatus.APPLIED for each in compared):
         return _settle(WriteOutcome.ALREADY_APPLIED if attempt is None else WriteOutcome.VERIFIED, compared)
     if attempt is None:
         return _step_before_attempt(compared)
-    if is_in_doubt(attempt) and machine_now < attempt.at + may_land:
+    if is_in_doubt(attempt) and machine_now < attempt.at + effect_window:
         return ReadAgain(is_in_doubt=True)
     return _step_after_attempt(compared, attempt, machine_now)
 
@@ -124,7 +124,7 @@ def step_after_failed_read(
     attempt: WriteAttempt | None,
     failed_reads: int,
     machine_now: datetime,
-    may_land: timedelta,
+    effect_window: timedelta,
     *,
     most: int = MAX_FAILED_READS,
 ) -> ReadAgain | OpenTask:
@@ -135,7 +135,7 @@ def step_after_failed_read(
     in_doubt = is_in_doubt(attempt)
     if failed_reads < most:
         return ReadAgain(is_in_doubt=in_doubt)
-    if attempt is not None and in_doubt and machine_now < attempt.at + may_land:
+    if attempt is not None and in_doubt and machine_now < attempt.at + effect_window:
         return ReadAgain(is_in_doubt=True)
     return OpenTask(WriteReason.UNREADABLE)
 

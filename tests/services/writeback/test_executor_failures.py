@@ -65,7 +65,7 @@ async def test_a_write_that_may_still_land_is_unknown_until_it_does(postgres_dat
 
 
 async def test_a_write_that_never_landed_is_unknown_and_then_repeated(postgres_database: str) -> None:
-    async with running_writeback(postgres_database, may_land=0.5) as writeback:
+    async with running_writeback(postgres_database, effect_window=0.5) as writeback:
         await writeback.inject_fault("http_503", operation="SetWorkSubtitle")
         await writeback.enqueue(request(metadata()))
         await writeback.wait_for_outcomes("unknown", "verified", "approved")
@@ -153,7 +153,7 @@ async def attempted(writeback: WritebackUnderTest) -> bool:
 
 async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(postgres_database: str) -> None:
     """A write of several changes may take longer than one request may: the last request counts, not the first."""
-    may_land, copy = timedelta(seconds=3), "Forty sleeper lines and what can be seen from each at dawn."
+    effect_window, copy = timedelta(seconds=3), "Forty sleeper lines and what can be seen from each at dawn."
     texts = item("Forty **lines**, and dawn.", copy, field=MetadataField.COVER_COPY, item_id="i2")
     async with (
         running_simulator() as simulator,
@@ -170,13 +170,13 @@ async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(p
         stored = await store.fetch(due)
         assert stored is not None
         began = machine_now()
-        executing = asyncio.create_task(WriteExecutor(store, client, capabilities, may_land).execute(stored))
+        executing = asyncio.create_task(WriteExecutor(store, client, capabilities, effect_window).execute(stored))
         while not await simulator.tell("GET", "log?operation=updateWork"):
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.5)  # the second request is on its way
         assert await pool.fetchval("select asked_at from writes") - began > timedelta(seconds=2)
         executing.cancel()
-        async with running_worker(postgres_database, simulator, client, may_land) as writeback:
+        async with running_worker(postgres_database, simulator, client, effect_window) as writeback:
             await writeback.wait_until(lambda: finished(writeback))
             assert (await writeback.outcomes())[-2:] == ["verified", "approved"]
             await asyncio.sleep(2.5)  # by then the request that was on its way has landed

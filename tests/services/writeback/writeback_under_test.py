@@ -94,25 +94,25 @@ async def running_writeback(
     *,
     profile: Profile = Profile.EXTENDED,
     request_seconds: float = 10.0,
-    may_land: float = 3.0,
+    effect_window: float = 3.0,
     concurrency: int = 4,
 ) -> AsyncIterator[WritebackUnderTest]:
-    """``may_land`` is in seconds too."""
+    """``effect_window`` is in seconds too."""
     async with (
         running_simulator(profile=profile) as simulator,
         consonance_client(f"{simulator.url}/graphql", request_seconds) as client,
-        running_worker(dsn, simulator, client, timedelta(seconds=may_land), concurrency) as writeback,
+        running_worker(dsn, simulator, client, timedelta(seconds=effect_window), concurrency) as writeback,
     ):
         yield writeback
 
 
 @asynccontextmanager
 async def running_worker(
-    dsn: str, simulator: SimulatorUnderTest, client: ConsonanceClient, may_land: timedelta, concurrency: int = 4
+    dsn: str, simulator: SimulatorUnderTest, client: ConsonanceClient, effect_window: timedelta, concurrency: int = 4
 ) -> AsyncIterator[WritebackUnderTest]:
     async with open_pool(dsn) as pool:
         store, breaker = WriteStore(pool, SystemClock()), CircuitBreaker(concurrency)
-        executor = WriteExecutor(store, client, Capabilities(load_mapping(MAPPING)), may_land)
+        executor = WriteExecutor(store, client, Capabilities(load_mapping(MAPPING)), effect_window)
         worker = WriteWorker(partial(connect, dsn, SERVICE), executor, breaker)
         running = asyncio.create_task(worker.run())
         try:
