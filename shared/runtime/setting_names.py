@@ -63,7 +63,7 @@ OTHER_SETTINGS = frozenset(
         "COMMIT",  # of the code, set by the build of an image
         "OPERATOR",  # who runs stet, for its audit log
         "METRICS",  # addresses of replicas, for stet status
-        "CASES", "HOUSE_PAUSE", "PAYLOADS", "RULE_EXAMPLES", "SWITCHES", "WRITE_EXPECTED",  # of tests
+        "CASES", "PAYLOADS", "RULE_EXAMPLES", "SAMPLE_PAUSE", "SWITCHES", "WRITE_EXPECTED",  # of tests
         "IMAGE", "BUNDLE",  # of the pipelines of a repository of rules
     )
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """A service small enough to count: each event leaves one row in ``effects``, and some publish an event.
 
-The ``reason`` of an event tells the service what to do with it. STET_HOUSE_PAUSE keeps every batch's transaction open
+The ``reason`` of an event tells the service what to do with it. STET_SAMPLE_PAUSE keeps every batch's transaction open
 for so many seconds, so that a kill or a freeze happens inside it.
 """
 
@@ -23,7 +23,7 @@ from shared.runtime.settings import ServiceSettings, load_settings
 from shared.runtime.telemetry import get_logger
 
 SERVICE = "rules"
-PAUSE = float(os.environ.get("STET_HOUSE_PAUSE", "0"))
+PAUSE = float(os.environ.get("STET_SAMPLE_PAUSE", "0"))
 _KEEP = """
 insert into effects (event_id, key, worker)
 select event_id, key, $3 from unnest($1::text[], $2::text[]) with ordinality as e(event_id, key, place) order by place
@@ -68,10 +68,10 @@ def _answer(event: Event) -> Event:
 
 
 class Shaky:
-    """A task that fails a few times before it works, each time as HOUSE_FAILS says next."""
+    """A task that fails a few times before it works, each time as SAMPLE_FAILURES says next."""
 
     def __init__(self) -> None:
-        self._fails = [name for name in os.environ.get("HOUSE_FAILS", "").split(",") if name]
+        self._fails = [name for name in os.environ.get("SAMPLE_FAILURES", "").split(",") if name]
 
     async def run(self) -> None:
         match self._fails.pop(0) if self._fails else "":
@@ -88,7 +88,7 @@ class Shaky:
                 await answer
             case "misconfigured":
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(_fail(Misconfigured("HOUSE_FAILS", "cannot be so")))
+                    group.create_task(_fail(Misconfigured("SAMPLE_FAILURES", "cannot be so")))
             case "fenced":
                 raise Fenced("somebody else has read on")
             case _:

@@ -1,4 +1,4 @@
-"""The sample service, whose first consumer stops reading after its first records, as HOUSE_STALL says.
+"""The sample service, whose first consumer stops reading after its first records, as SAMPLE_STALL says.
 
 ``errors``: the client raises an error at every poll, as aiokafka does once a task of its own has died, and does not
 stop. ``paused``: its partitions are paused for ever. The observations come twice a second instead of each ten seconds.
@@ -15,7 +15,7 @@ from shared.runtime import consumer, progress
 from shared.runtime.service import run_service
 from tests.shared.promise.sample_service import main
 
-_STALL = os.environ["HOUSE_STALL"]
+_STALL = os.environ["SAMPLE_STALL"]
 _poll, _stop = AIOKafkaConsumer.getmany, AIOKafkaConsumer.stop
 _stalled: list[Any] = []
 

@@ -38,7 +38,7 @@ async def each_once(testbed: DeliveryTestbed) -> None:
 @pytest.mark.timeout(120)
 async def test_the_database_is_killed(own_testbed: DeliveryTestbed, killable_postgres: EmbeddedPostgres) -> None:
     await own_testbed.produce(EVENTS)
-    sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
+    sample = await own_testbed.sample(STET_SAMPLE_PAUSE="0.05")
     await until(lambda: own_testbed.reached(500))
     await killable_postgres.kill()
     await until(lambda: sample.has_logged("batch.retried"))
@@ -50,7 +50,7 @@ async def test_the_database_is_killed(own_testbed: DeliveryTestbed, killable_pos
 @pytest.mark.timeout(120)
 async def test_the_broker_is_killed(own_testbed: DeliveryTestbed, killable_kafka: EmbeddedKafka) -> None:
     await own_testbed.produce(EVENTS)
-    sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
+    sample = await own_testbed.sample(STET_SAMPLE_PAUSE="0.05")
     await until(lambda: own_testbed.reached(500))
     await killable_kafka.kill()
     await until(lambda: sample.has_logged("lag_monitor.retried"))

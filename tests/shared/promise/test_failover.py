@@ -102,7 +102,7 @@ async def half_done(testbed: DeliveryTestbed, primary: EmbeddedPostgres) -> tupl
     await testbed.produce(EVENTS)
     (port,) = free_ports(1)
     dsn = login_of(both, "rules")
-    sample = await testbed.sample(STET_POSTGRES_DSN=dsn, STET_HOUSE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
+    sample = await testbed.sample(STET_POSTGRES_DSN=dsn, STET_SAMPLE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
     await until(lambda: testbed.reached(100))
     return sample, f"http://127.0.0.1:{port}/readyz"
 

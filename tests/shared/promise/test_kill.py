@@ -26,7 +26,7 @@ async def test_killed_in_the_middle_of_batches(testbed: DeliveryTestbed) -> None
     each = 200
     await testbed.produce(event(key, number) for number in range(each) for key in KEYS)
     for kill in range(5):
-        sample = await testbed.sample(STET_HOUSE_PAUSE="0.02")
+        sample = await testbed.sample(STET_SAMPLE_PAUSE="0.02")
         reached = (kill + 1) * 1000
         await until(partial(testbed.reached, reached))
         await sample.kill()

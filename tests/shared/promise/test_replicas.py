@@ -28,9 +28,9 @@ async def test_replicas_come_and_go(testbed: DeliveryTestbed) -> None:
     """The second half comes when both are there, so that none has read it all before the other could."""
     half = len(EVENTS) // 2
     await testbed.produce(EVENTS[:half])
-    first = await testbed.sample("first", STET_HOUSE_PAUSE="0.6")
+    first = await testbed.sample("first", STET_SAMPLE_PAUSE="0.6")
     await until(lambda: testbed.reached(500))
-    second = await testbed.sample("second", STET_HOUSE_PAUSE="0.6")
+    second = await testbed.sample("second", STET_SAMPLE_PAUSE="0.6")
     await until(lambda: second.has_logged("partitions.assigned"))
     await testbed.produce(EVENTS[half:])
     await until(lambda: testbed.workers(2))
@@ -41,7 +41,7 @@ async def test_replicas_come_and_go(testbed: DeliveryTestbed) -> None:
 @pytest.mark.timeout(180)
 async def test_a_frozen_replica_wakes_up_too_late(testbed: DeliveryTestbed) -> None:
     await testbed.produce(EVENTS)
-    frozen = await testbed.sample("frozen", STET_HOUSE_PAUSE="0.2")
+    frozen = await testbed.sample("frozen", STET_SAMPLE_PAUSE="0.2")
     await until(lambda: testbed.reached(500))
     frozen.signal(signal.SIGSTOP)
     await testbed.sample("other")

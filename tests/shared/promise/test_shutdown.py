@@ -64,7 +64,7 @@ async def test_a_service_leaves_while_it_is_still_being_imported(testbed: Delive
 
 
 async def test_a_batch_in_hand_is_finished_first(testbed: DeliveryTestbed) -> None:
-    sample = await testbed.sample(STET_HOUSE_PAUSE="0.5")
+    sample = await testbed.sample(STET_SAMPLE_PAUSE="0.5")
     await until(lambda: sample.has_logged("partitions.assigned"))
     await testbed.produce(event(f"person-{number}", number) for number in range(50))
     await until(lambda: testbed.reached(1))

@@ -17,7 +17,7 @@ SECOND: Partition = ("contacts", 1)
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("stall", ["errors", "paused"])
 async def test_a_client_that_reads_nothing_any_more_is_replaced(testbed: DeliveryTestbed, stall: str) -> None:
-    service = await testbed.service("stalling", "tests.shared.promise.stalling_service", HOUSE_STALL=stall)
+    service = await testbed.service("stalling", "tests.shared.promise.stalling_service", SAMPLE_STALL=stall)
     await testbed.produce(EVENTS[:HALF])
     await until(lambda: testbed.reached(1))
     await testbed.produce(EVENTS[HALF:])

@@ -15,7 +15,7 @@ async def metric(sample: SampleService, line: str) -> bool:
 
 
 async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed: DeliveryTestbed) -> None:
-    sample = await testbed.sample(HOUSE_FAILS="error,group,ends,cancelled")
+    sample = await testbed.sample(SAMPLE_FAILURES="error,group,ends,cancelled")
     await until(lambda: sample.has_logged("shaky.works"))
     assert await metric(sample, 'stet_task_restarts_total{service="rules",task="shaky"} 4.0')
     assert await metric(sample, 'stet_task_restarts_total{service="rules",task="consumer"} 0.0')
@@ -27,7 +27,7 @@ async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed
 
 @pytest.mark.parametrize(("fault", "code"), [("misconfigured", 2), ("fenced", 1)])
 async def test_what_no_restart_mends_ends_the_process(testbed: DeliveryTestbed, fault: str, code: int) -> None:
-    sample = await testbed.sample(HOUSE_FAILS=f"error,{fault}")
+    sample = await testbed.sample(SAMPLE_FAILURES=f"error,{fault}")
     assert await sample.ended() == code
 
 

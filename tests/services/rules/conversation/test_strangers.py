@@ -84,8 +84,8 @@ def limited(book: Rulebook, most: int) -> Rulebook:
     return replace(book, tenant=replace(book.tenant, unsolicited=UnsolicitedLimit(strangers_chains=most)))
 
 
-class House:
-    """The facts of a house, which every message changes; ``decided`` are the instants with what was decided."""
+class Publisher:
+    """The facts of a publisher, which every message changes; ``decided`` are the instants with what was decided."""
 
     def __init__(self, strangers: int = 12) -> None:
         known = [*(observed(stranger(n)) for n in range(strangers)), *map(person_observed, (806, *STAFF))]
@@ -139,13 +139,13 @@ WRITTEN = st.builds(
 @given(st.lists(WRITTEN, min_size=1, max_size=60))
 @settings(max_examples=120, deadline=None)
 def test_no_mix_of_strangers_starts_more_chains_in_an_hour_than_the_limit(messages: list[Written]) -> None:
-    house = House()
+    publisher = Publisher()
     for one in messages:
-        house.receive(one)
-    assert most_in_an_hour(house.started_by_strangers()) <= MOST
-    for at, written, decision in house.decided:
+        publisher.receive(one)
+    assert most_in_an_hour(publisher.started_by_strangers()) <= MOST
+    for at, written, decision in publisher.decided:
         if Reason.STRANGERS_BRAKED in decision.reasons:
-            counted = [when for when, who, made in house.decided if who.person != CONTACT and _counts(made)]
+            counted = [when for when, who, made in publisher.decided if who.person != CONTACT and _counts(made)]
             assert sum(at - HOUR < when <= at for when in counted) >= MOST - 1, "held only where there is no room"
             assert written.person != CONTACT
             assert sent(decision) == []
@@ -155,73 +155,75 @@ def _counts(decision: Decision) -> bool:
     return bool(decision.effects) or Reason.STARTED in decision.reasons
 
 
-def full_house() -> House:
-    house = House()
+def publisher_at_limit() -> Publisher:
+    publisher = Publisher()
     for number in range(MOST):
-        assert "passed_on" in sent(house.receive(Written(stranger(number), f"Good morning, says {'abcdef'[number]}")))
-    return house
+        assert "passed_on" in sent(
+            publisher.receive(Written(stranger(number), f"Good morning, says {'abcdef'[number]}"))
+        )
+    return publisher
 
 
 def test_above_the_limit_a_message_of_a_stranger_is_kept_and_causes_nothing() -> None:
-    house = full_house()
-    held = house.receive(Written(stranger(7), "Do you take novels?"))
+    publisher = publisher_at_limit()
+    held = publisher.receive(Written(stranger(7), "Do you take novels?"))
     assert (held.reasons, held.effects, held.record) == ((Reason.STRANGERS_BRAKED,), (), None)
-    assert len(house.started_by_strangers()) == MOST
+    assert len(publisher.started_by_strangers()) == MOST
 
 
 def test_contacts_are_answered_however_many_strangers_write() -> None:
-    house = full_house()
-    assert "passed_on" in sent(house.receive(Written(CONTACT, "Is the contract ready?")))
+    publisher = publisher_at_limit()
+    assert "passed_on" in sent(publisher.receive(Written(CONTACT, "Is the contract ready?")))
 
 
 def test_after_the_hour_a_held_sentence_counts_as_new() -> None:
-    house = full_house()
+    publisher = publisher_at_limit()
     sentence = "Do you take novels about gardens?"
-    house.receive(Written(stranger(7), sentence))
-    assert "passed_on" in sent(house.receive(Written(stranger(7), sentence, after=61)))
+    publisher.receive(Written(stranger(7), sentence))
+    assert "passed_on" in sent(publisher.receive(Written(stranger(7), sentence, after=61)))
 
 
 def test_a_stranger_whose_form_is_open_can_finish_it() -> None:
-    house = House()
-    house.receive(Written(stranger(9), "A book on ferns", line="acquisitions"))
+    publisher = Publisher()
+    publisher.receive(Written(stranger(9), "A book on ferns", line="acquisitions"))
     for number in range(MOST):
-        house.receive(Written(stranger(number), f"Good morning, says {'abcdef'[number]}"))
-    assert Reason.STRANGERS_BRAKED in house.receive(Written(stranger(8), "hello")).reasons
-    assert sent(house.receive(Written(stranger(9), "Ferns of the North", line="acquisitions"))) == ["pitch.genre"]
-    assert sent(house.receive(Written(stranger(9), "gibberish", line="acquisitions"))) == ["pitch.genre"]
+        publisher.receive(Written(stranger(number), f"Good morning, says {'abcdef'[number]}"))
+    assert Reason.STRANGERS_BRAKED in publisher.receive(Written(stranger(8), "hello")).reasons
+    assert sent(publisher.receive(Written(stranger(9), "Ferns of the North", line="acquisitions"))) == ["pitch.genre"]
+    assert sent(publisher.receive(Written(stranger(9), "gibberish", line="acquisitions"))) == ["pitch.genre"]
 
 
 def test_an_edit_into_a_stop_word_is_no_opt_out_while_a_form_waits_for_a_text() -> None:
-    house = House()
-    house.receive(Written(stranger(9), "A book on ferns", line="acquisitions"))
+    publisher = Publisher()
+    publisher.receive(Written(stranger(9), "A book on ferns", line="acquisitions"))
     edited = Written(stranger(9), "Basta", line="acquisitions", kind=MessageKind.EDIT)
-    assert (sent(house.receive(edited)), house.facts.opted_out(stranger(9))) == ([], False)
+    assert (sent(publisher.receive(edited)), publisher.facts.opted_out(stranger(9))) == ([], False)
     elsewhere = replace(edited, person=stranger(8))
-    assert (sent(house.receive(elsewhere)), house.facts.opted_out(stranger(8))) == (["stopped"], True)
+    assert (sent(publisher.receive(elsewhere)), publisher.facts.opted_out(stranger(8))) == (["stopped"], True)
 
 
 def test_opting_out_and_in_are_believed_above_the_limit() -> None:
-    house = full_house()
-    stopped = house.receive(Written(stranger(7), "STOP"))
-    assert (sent(stopped), house.facts.opted_out(stranger(7))) == (["stopped"], True)
-    started = house.receive(Written(stranger(7), "START", after=1))
-    assert (sent(started), house.facts.opted_out(stranger(7))) == ([], False)
+    publisher = publisher_at_limit()
+    stopped = publisher.receive(Written(stranger(7), "STOP"))
+    assert (sent(stopped), publisher.facts.opted_out(stranger(7))) == (["stopped"], True)
+    started = publisher.receive(Written(stranger(7), "START", after=1))
+    assert (sent(started), publisher.facts.opted_out(stranger(7))) == ([], False)
     assert started.reasons == (Reason.STRANGERS_BRAKED, Reason.OPTED_IN)
 
 
 def test_the_report_of_one_stranger_above_their_own_limit_counts() -> None:
-    house = House()
+    publisher = Publisher()
     for text in ("One", "and two"):
-        house.receive(Written(stranger(0), text))
-    reported = house.receive(Written(stranger(0), "One"))
+        publisher.receive(Written(stranger(0), text))
+    reported = publisher.receive(Written(stranger(0), "One"))
     assert set(sent(reported)) == {"answers_paused"}
-    assert "passed_on" in sent(house.receive(Written(stranger(1), "hello")))
-    assert house.receive(Written(stranger(2), "hello")).reasons == (Reason.STRANGERS_BRAKED,)
+    assert "passed_on" in sent(publisher.receive(Written(stranger(1), "hello")))
+    assert publisher.receive(Written(stranger(2), "hello")).reasons == (Reason.STRANGERS_BRAKED,)
 
 
 def test_it_is_logged_once_an_hour() -> None:
-    house = full_house()
-    flood = [house.receive(Written(stranger(n % 12), f"text {n}", after=2)) for n in range(29)]
+    publisher = publisher_at_limit()
+    flood = [publisher.receive(Written(stranger(n % 12), f"text {n}", after=2)) for n in range(29)]
     held = [decision for decision in flood if Reason.STRANGERS_BRAKED in decision.reasons]
     assert len(held) > 20
     assert [one for decision in held for one in decision.observations if isinstance(one, HeldStrangers)] == [
@@ -239,13 +241,13 @@ def test_a_message_that_starts_more_chains_than_the_limit_has_room_where_nothing
 
 
 def test_a_decision_about_a_stranger_can_be_made_again() -> None:
-    house, kept = full_house(), dict[str, bytes]()
-    house.now += HOUR
-    event = event_of(Written(stranger(7), "hello"), 900, house.now)
-    decision = decider().decide(event, house.facts, house.now)
-    inputs = record_inputs(decision, event, TENANT, house.now, kept)
-    again = decider().decide(event, facts_of(inputs, kept.__getitem__), house.now)
-    assert facts_of(inputs, kept.__getitem__).strangers == house.facts.strangers
+    publisher, kept = publisher_at_limit(), dict[str, bytes]()
+    publisher.now += HOUR
+    event = event_of(Written(stranger(7), "hello"), 900, publisher.now)
+    decision = decider().decide(event, publisher.facts, publisher.now)
+    inputs = record_inputs(decision, event, TENANT, publisher.now, kept)
+    again = decider().decide(event, facts_of(inputs, kept.__getitem__), publisher.now)
+    assert facts_of(inputs, kept.__getitem__).strangers == publisher.facts.strangers
     assert again.changes.strangers[TENANT] == decision.changes.strangers[TENANT]
 
 
