@@ -41,8 +41,8 @@ _KINDS = (
 )
 
 
-def answer(said: object, *, status: int = 200) -> web.Response:
-    body = orjson.dumps(said, option=orjson.OPT_NON_STR_KEYS)
+def answer(document: object, *, status: int = 200) -> web.Response:
+    body = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
     return web.Response(body=body, status=status, content_type="application/json")
 
 
@@ -146,26 +146,26 @@ class ControlCommands:
 
     async def work(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        said = (await _given(request, WorkEdit)).said()
-        edit_work(self._simulator.publisher, id_, said, self._simulator.today())
+        fields = (await _given(request, WorkEdit)).given_fields()
+        edit_work(self._simulator.publisher, id_, fields, self._simulator.today())
         return self._done(work_shown(self._simulator.publisher, id_))
 
     async def product(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        said = (await _given(request, ProductEdit)).said()
-        edit_product(self._simulator.publisher, id_, said, self._simulator.today())
+        fields = (await _given(request, ProductEdit)).given_fields()
+        edit_product(self._simulator.publisher, id_, fields, self._simulator.today())
         return self._done(product_shown(self._simulator.publisher, id_))
 
     async def contact(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        said = (await _given(request, ContactEdit)).said()
-        edit_contact(self._simulator.publisher, id_, said, self._simulator.today())
+        fields = (await _given(request, ContactEdit)).given_fields()
+        edit_contact(self._simulator.publisher, id_, fields, self._simulator.today())
         return self._done(contact_shown(self._simulator.publisher, id_))
 
     async def components(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        said = (await _given(request, ComponentsInput)).said()
-        set_components(self._simulator.publisher, id_, said, self._simulator.today())
+        fields = (await _given(request, ComponentsInput)).given_fields()
+        set_components(self._simulator.publisher, id_, fields, self._simulator.today())
         return self._done(work_shown(self._simulator.publisher, id_))
 
     async def rights_requests(self, request: web.Request) -> web.Response:
@@ -209,6 +209,6 @@ class ControlCommands:
     def _pushed(self, push: EventPush) -> web.Response:
         return self._done({"id": push.id, "types": push.types}, status=202)
 
-    def _done(self, said: object, *, status: int = 200) -> web.Response:
+    def _done(self, document: object, *, status: int = 200) -> web.Response:
         self._simulator.work_count += 1
-        return answer(said, status=status)
+        return answer(document, status=status)

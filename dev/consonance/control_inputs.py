@@ -42,7 +42,7 @@ class ControlInput(BaseModel):
 class Edit(ControlInput):
     """Only what is given is changed."""
 
-    def said(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         return self.model_dump(include=self.model_fields_set)
 
 
@@ -160,7 +160,7 @@ class ComponentsInput(ControlInput):
     interior_files: ComponentState | None = None
     ebook_file: ComponentState | None = None
 
-    def said(self) -> dict[Component, ComponentState]:
+    def given_fields(self) -> dict[Component, ComponentState]:
         return {Component(name): state for name, state in self if state is not None}
 
 

@@ -19,7 +19,9 @@ class RequestFaultKind(StrEnum):
 
 
 class ErrorPlace(StrEnum):
-    """Where a 200 carries its error: beside the data, or in the mutation's payload. Nothing is written either way."""
+    """The place of the error in an answer with status 200: beside the data, or in the mutation's payload. Nothing is
+    written either way.
+    """
 
     GRAPHQL = "graphql"
     PAYLOAD = "payload"
@@ -51,7 +53,7 @@ class RequestFault(BaseModel):
 
     def edit(self) -> dict[str, Any]:
         """The fields that ``edit_before_write`` changes."""
-        return {} if self.field is None else WorkEdit.model_validate({self.field: self.value}).said()
+        return {} if self.field is None else WorkEdit.model_validate({self.field: self.value}).given_fields()
 
 
 class RequestFaults:

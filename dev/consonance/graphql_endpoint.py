@@ -102,7 +102,7 @@ class GraphqlEndpoint:
 
 
 async def _close_after_write(request: web.Request, seconds: float) -> web.StreamResponse:
-    """The write has landed; the connection ends without a word of it."""
+    """Close the connection without an answer after the write has taken effect."""
     await asyncio.sleep(seconds)
     if request.transport is not None:
         request.transport.abort()

@@ -43,7 +43,9 @@ def refusal_as_json(refusal: FieldRefused, shape: RefusalShape) -> list[Mapping[
 
 @dataclass(frozen=True)
 class MutationResult:
-    """``changed`` is false where the record already was as asked; ``more`` are further fields of the payload."""
+    """``changed`` is false where the record had the requested values already; ``more`` are further fields of the
+    payload.
+    """
 
     record: object
     changed: bool = True

@@ -36,10 +36,10 @@ COVER_COPY = "COVER_COPY"
 
 
 def set_components(
-    publisher: PublisherRecords, work_id: int, said: Mapping[Component, ComponentState], today: date
+    publisher: PublisherRecords, work_id: int, states: Mapping[Component, ComponentState], today: date
 ) -> None:
     work = work_of(publisher, work_id)
-    for component, state in said.items():
+    for component, state in states.items():
         match component:
             case Component.METADATA:
                 work.metadata_status = _STATUS.get(state, "draft")
@@ -104,11 +104,11 @@ def ask_for_rights(simulator: ConsonanceSimulator, given: RightsRequestInput) ->
     publisher.rights_requests[request.request_id] = request
     publisher.rights_records[request.rights_record_id] = RightsRecordRow(request.rights_record_id, request.work_id)
     if given.push:
-        simulator.push("rights.approval_requested", f"rights/{request.request_id}", _request_said(request, given))
+        simulator.push("rights.approval_requested", f"rights/{request.request_id}", _request_data(request, given))
     return request
 
 
-def _request_said(request: RightsRequest, given: RightsRequestInput) -> dict[str, Any]:
+def _request_data(request: RightsRequest, given: RightsRequestInput) -> dict[str, Any]:
     holder: dict[str, Any] = {"contact_id": given.rights_holder, "role": "rights_holder"}
     if given.via_agent_contact_id is not None:
         holder["via_agent_contact_id"] = given.via_agent_contact_id
@@ -133,15 +133,15 @@ def change_rights_request(simulator: ConsonanceSimulator, request_id: str, given
     request = simulator.publisher.rights_requests.get(request_id)
     if request is None:
         raise RecordMissing(f"no rights request {request_id}")
-    said: dict[str, Any] = {"work": request.work_id, "request_id": request_id, "reason": given.status or "superseded"}
+    data: dict[str, Any] = {"work": request.work_id, "request_id": request_id, "reason": given.status or "superseded"}
     if given.terms is not None:
-        request.terms_hash = said["new_terms_hash"] = terms_hash(given.terms)
+        request.terms_hash = data["new_terms_hash"] = terms_hash(given.terms)
         request.terms_summary, request.exclusivity = given.terms.summary, given.terms.exclusivity
     if given.status is not None:
         request.status = given.status
     if given.push:
         name = "rights.request_withdrawn" if given.status else "rights.request_changed"
-        simulator.push(name, f"rights/{request_id}", said)
+        simulator.push(name, f"rights/{request_id}", data)
     return request
 
 
@@ -158,7 +158,7 @@ def set_milestone(simulator: ConsonanceSimulator, given: MilestoneInput) -> Mile
     )
     publisher.milestones[milestone.milestone_id] = milestone
     if given.push and given.due_on is not None:
-        _tell(simulator, "schedule.date_set", milestone, **_dates(milestone))
+        _push_event(simulator, "schedule.date_set", milestone, **_dates(milestone))
     return milestone
 
 
@@ -171,24 +171,24 @@ def change_milestone(simulator: ConsonanceSimulator, milestone_id: str, given: M
     for name in given.model_fields_set & {"due_on", "done_on"}:
         setattr(milestone, name, getattr(given, name))
     if given.push:
-        _tell_changes(simulator, milestone, before, given.reason)
+        _push_changes(simulator, milestone, before, given.reason)
     return milestone
 
 
-def _tell_changes(
+def _push_changes(
     simulator: ConsonanceSimulator, milestone: Milestone, before: dict[str, Any], reason: str | None
 ) -> None:
     if milestone.due_on != before["due_on"]:
         name = "schedule.date_set" if before["due_on"] is None else "schedule.date_changed"
         more = {"old_due": before["due_on"], "reason": reason}
-        _tell(simulator, name, milestone, **_dates(milestone), **more)
+        _push_event(simulator, name, milestone, **_dates(milestone), **more)
     if milestone.done_on == before["done_on"]:
         return
     if milestone.done_on is None:
-        _tell(simulator, "milestone.reopened", milestone, due_on=milestone.due_on)
+        _push_event(simulator, "milestone.reopened", milestone, due_on=milestone.due_on)
     else:
         late = 0 if milestone.due_on is None else max((milestone.done_on - milestone.due_on).days, 0)
-        _tell(
+        _push_event(
             simulator,
             "milestone.completed",
             milestone,
@@ -202,12 +202,12 @@ def _dates(milestone: Milestone) -> dict[str, Any]:
     return {"new_due": milestone.due_on, "basis": milestone.basis, "affected": milestone.affected}
 
 
-def _tell(simulator: ConsonanceSimulator, name: str, milestone: Milestone, **more: Any) -> None:
-    said = {
+def _push_event(simulator: ConsonanceSimulator, name: str, milestone: Milestone, **more: Any) -> None:
+    data = {
         "work": milestone.work_id,
         "milestone_id": milestone.milestone_id,
         "name": milestone.name,
         "milestone_key": milestone.milestone_key,
     }
     given = {field: value for field, value in more.items() if value is not None}
-    simulator.push(name, f"works/{milestone.work_id}", said | given)
+    simulator.push(name, f"works/{milestone.work_id}", data | given)

@@ -1,4 +1,4 @@
-"""EventPushes events to the webhook: signed, in order, one at a time, repeated until they are accepted or refused."""
+"""Pushes events to the webhook: signed, in order, one at a time, repeated until they are accepted or refused."""
 
 import asyncio
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ def work_ref(publisher: PublisherRecords, work_id: int) -> dict[str, Any]:
     }
 
 
-def expand(publisher: PublisherRecords, said: Any) -> Any:
+def expand(publisher: PublisherRecords, data: Any) -> Any:
     """A ``work`` that is a number becomes a WorkRef, so do ``works``; a party with a contact id gets kind and name."""
-    if isinstance(said, list):
-        return [expand(publisher, one) for one in said]
-    if not isinstance(said, dict):
-        return said
-    filled = {name: expand(publisher, value) for name, value in said.items()}
+    if isinstance(data, list):
+        return [expand(publisher, one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    filled = {name: expand(publisher, value) for name, value in data.items()}
     if isinstance(filled.get("work"), int):
         filled["work"] = work_ref(publisher, filled["work"])
     if isinstance(filled.get("works"), list):
@@ -46,11 +46,11 @@ def expand(publisher: PublisherRecords, said: Any) -> Any:
     return _party(publisher, filled) if {"contact_id", "role"} <= filled.keys() else filled
 
 
-def _party(publisher: PublisherRecords, said: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(said["contact_id"], int):
-        return said
-    contact = contact_of(publisher, said["contact_id"])
-    return {"kind": str(contact.kind), "display_name": contact.name, **said}
+def _party(publisher: PublisherRecords, party: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(party["contact_id"], int):
+        return party
+    contact = contact_of(publisher, party["contact_id"])
+    return {"kind": str(contact.kind), "display_name": contact.name, **party}
 
 
 SOURCE = "https://web.consonance.app/{}"

@@ -1,5 +1,5 @@
-"""The things a publisher keeps in Consonance. Field names are the API's in snake case, so most are read without a
-resolver; ``changed_on`` is the business day of the last edit, which only ``changedSince`` looks at.
+"""The records that a publisher keeps in Consonance. Field names are the API's in snake case, so most need no resolver;
+``changed_on`` is the business day of the last edit, which only ``changedSince`` uses.
 """
 
 from dataclasses import dataclass, field

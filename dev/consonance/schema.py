@@ -31,7 +31,7 @@ class Profile(StrEnum):
 
 @cache
 def executable(profile: Profile) -> GraphQLSchema:
-    """Holds no records of its own, so simulators of one process share it."""
+    """The executable schema of a profile. It holds no records, so simulators of one process share it."""
     extended = profile is Profile.EXTENDED
     sources = [_completed((_FOLDER / "schema.graphql").read_text("utf-8"))]
     reads = [work_fields.FIELDS, product_fields.FIELDS, contact_fields.FIELDS, queries.FIELDS]

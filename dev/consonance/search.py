@@ -1,4 +1,4 @@
-"""Which records a query's search attributes select, and how they are paged. Pure."""
+"""Selects records by the search attributes of a query, and pages them. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date

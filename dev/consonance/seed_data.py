@@ -178,13 +178,13 @@ def seeded_publisher(seed: int) -> PublisherRecords:
     publisher = _new_publisher(_read("publisher"))
     numbers = FictionalNumbers()
     people = _read("people")
-    for contact_id, said in people["staff"].items():
-        _add_contact(publisher, numbers, contact_id, {"country": "GB", "town": "London", "staff": True, **said})
+    for contact_id, record in people["staff"].items():
+        _add_contact(publisher, numbers, contact_id, {"country": "GB", "town": "London", "staff": True, **record})
     for group in ("people", "organisations"):
-        for contact_id, said in people[group].items():
-            _add_contact(publisher, numbers, contact_id, said)
-    for number, (work_id, said) in enumerate(_read("works").items()):
-        _add_work(publisher, work_id, said, number)
+        for contact_id, record in people[group].items():
+            _add_contact(publisher, numbers, contact_id, record)
+    for number, (work_id, record) in enumerate(_read("works").items()):
+        _add_work(publisher, work_id, record, number)
     Backlist(publisher, numbers, _read("backlist"), seed).fill()
     return publisher
 
@@ -194,98 +194,98 @@ def _read(name: str) -> Any:
     return YAML(typ="safe", pure=True).load((_SEED / f"{name}.yaml").read_text("utf-8"))
 
 
-def _new_publisher(said: Mapping[str, Any]) -> PublisherRecords:
-    series = {id_: {"id": id_, **one} for id_, one in said["series"].items()}
+def _new_publisher(record: Mapping[str, Any]) -> PublisherRecords:
+    series = {id_: {"id": id_, **one} for id_, one in record["series"].items()}
     return PublisherRecords(
-        name=said["name"], imprints=dict(said["imprints"]), stages=dict(said["stages"]), series=series
+        name=record["name"], imprints=dict(record["imprints"]), stages=dict(record["stages"]), series=series
     )
 
 
 def _add_contact(
-    publisher: PublisherRecords, numbers: FictionalNumbers, contact_id: int, said: Mapping[str, Any]
+    publisher: PublisherRecords, numbers: FictionalNumbers, contact_id: int, record: Mapping[str, Any]
 ) -> None:
-    name = said["name"]
+    name = record["name"]
     organisation = isinstance(name, str)
     given, family = (name, None) if organisation else name
-    country = said["country"]
+    country = record["country"]
     publisher.contacts[contact_id] = Contact(
         id=contact_id,
         kind=ContactKind.ORGANISATION if organisation else ContactKind.PERSON,
         given_name=given,
         key_names=family,
         country=country,
-        town=said["town"],
-        phones=_phones(numbers, contact_id, said),
+        town=record["town"],
+        phones=_phones(numbers, contact_id, record),
         emails=[{"email": f"contact-{contact_id}@example.org"}],
-        contact_tags=_tags(said),
-        biographical_note=said.get("bio"),
-        agency_id=said.get("agency"),
+        contact_tags=_tags(record),
+        biographical_note=record.get("bio"),
+        agency_id=record.get("agency"),
     )
 
 
-def _phones(numbers: FictionalNumbers, contact_id: int, said: Mapping[str, Any]) -> list[dict[str, str]]:
-    if "as_written" in said:
-        return [{"phone_number": said["as_written"], "phone_type": "home"}]
-    if said.get("no_phone"):
+def _phones(numbers: FictionalNumbers, contact_id: int, record: Mapping[str, Any]) -> list[dict[str, str]]:
+    if "as_written" in record:
+        return [{"phone_number": record["as_written"], "phone_type": "home"}]
+    if record.get("no_phone"):
         return []
     national = contact_id % 3 == 0
-    kind = "work" if isinstance(said["name"], str) else "mobile"
-    return [{"phone_number": numbers.number(said["country"], national=national), "phone_type": kind}]
+    kind = "work" if isinstance(record["name"], str) else "mobile"
+    return [{"phone_number": numbers.number(record["country"], national=national), "phone_type": kind}]
 
 
-def _tags(said: Mapping[str, Any]) -> list[str]:
-    tags = ["staff"] if said.get("staff") else []
-    if "role" in said:
-        tags.append(f"role:{said['role']}")
-    return [*tags, f"language:{said.get('language', _LANGUAGES[said['country']])}"]
+def _tags(record: Mapping[str, Any]) -> list[str]:
+    tags = ["staff"] if record.get("staff") else []
+    if "role" in record:
+        tags.append(f"role:{record['role']}")
+    return [*tags, f"language:{record.get('language', _LANGUAGES[record['country']])}"]
 
 
-def _add_work(publisher: PublisherRecords, work_id: int, said: Mapping[str, Any], number: int) -> None:
+def _add_work(publisher: PublisherRecords, work_id: int, record: Mapping[str, Any], number: int) -> None:
     publisher.works[work_id] = WorkRecord(
         id=work_id,
-        title=said["title"],
-        subtitle=said["subtitle"],
-        imprint_id=said["imprint"],
-        project_stage_id=said["stage"],
-        in_house_work_reference=said["reference"],
+        title=record["title"],
+        subtitle=record["subtitle"],
+        imprint_id=record["imprint"],
+        project_stage_id=record["stage"],
+        in_house_work_reference=record["reference"],
         season="Autumn 2027",
         marketing_tier="Lead",
         subjects={"THEMA": ["WTL", "DNL"], "BISAC": ["TRV010000"], "BIC": ["WTL"]},
-        series_id=said.get("series"),
-        part_number=str(number + 1) if "series" in said else None,
-        embargo_until=said.get("embargo"),
+        series_id=record.get("series"),
+        part_number=str(number + 1) if "series" in record else None,
+        embargo_until=record.get("embargo"),
     )
-    for place, (contact_id, role) in enumerate(said["people"].items()):
+    for place, (contact_id, role) in enumerate(record["people"].items()):
         one = publisher.new_id()
         publisher.contributions[one] = Contribution(one, work_id, contact_id, role, place + 1)
-    for place, (form, day) in enumerate(said["products"].items()):
+    for place, (form, day) in enumerate(record["products"].items()):
         product = edition(_FIRST_CAST_PRODUCT + number * 10 + place, work_id, form, day, status="02")
         publisher.products[product.id] = product
-    _add_launch(publisher, work_id, said)
-    _add_contract(publisher, work_id, said, number)
+    _add_launch(publisher, work_id, record)
+    _add_contract(publisher, work_id, record, number)
 
 
-def _add_launch(publisher: PublisherRecords, work_id: int, said: Mapping[str, Any]) -> None:
-    final = said.get("final", ())
+def _add_launch(publisher: PublisherRecords, work_id: int, record: Mapping[str, Any]) -> None:
+    final = record.get("final", ())
     cover, text, short = publisher.new_id(), publisher.new_id(), publisher.new_id()
     status = "approved" if "front_cover" in final else "draft"
     publisher.supporting_resources[cover] = SupportingResource(
         cover, work_id, "front_cover", status, "Front cover", PICTURE.format(cover)
     )
-    publisher.marketing_texts[text] = MarketingText(text, work_id, "COVER_COPY", said["copy"])
+    publisher.marketing_texts[text] = MarketingText(text, work_id, "COVER_COPY", record["copy"])
     publisher.marketing_texts[short] = MarketingText(
-        short, work_id, "SHORT_DESCRIPTION", f"**{said['title']}**\n\n{said['copy']}", approval_status="approved"
+        short, work_id, "SHORT_DESCRIPTION", f"**{record['title']}**\n\n{record['copy']}", approval_status="approved"
     )
 
 
-def _add_contract(publisher: PublisherRecords, work_id: int, said: Mapping[str, Any], number: int) -> None:
+def _add_contract(publisher: PublisherRecords, work_id: int, record: Mapping[str, Any], number: int) -> None:
     contract_id = _FIRST_CONTRACT + number
-    first_day = min(said["products"].values())
+    first_day = min(record["products"].values())
     publisher.contracts[contract_id] = Contract(
         id=contract_id,
         work_id=work_id,
-        contract_name=f"{said['title']}: head contract",
-        signed_date=first_day.replace(year=first_day.year - 2) if said["stage"] >= _SIGNED_FROM_STAGE else None,
+        contract_name=f"{record['title']}: head contract",
+        signed_date=first_day.replace(year=first_day.year - 2) if record["stage"] >= _SIGNED_FROM_STAGE else None,
         ms_delivery_date=first_day.replace(year=first_day.year - 1),
         delivery_dates=[
             {

@@ -84,7 +84,7 @@ def plain_isbn(text: str) -> str:
 
 def onix(code: str) -> dict[str, object]:
     """A code of any list this publisher uses, with its meaning; ``value`` is how an enum spells it."""
-    meanings = _CONTRIBUTOR_ROLES | _COUNTRIES | {form: said[0] for form, said in _FORMS.items()}
+    meanings = _CONTRIBUTOR_ROLES | _COUNTRIES | {form: row[0] for form, row in _FORMS.items()}
     return {
         "code": code,
         "value": f"_{code}" if code[0].isdigit() else code,

@@ -12,7 +12,7 @@ Graph API
     GET  /whatsapp_business/attachments/      that link: the file, with the token
     POST /v{N}.0/{phone_number_id}/media      multipart: uploads a document
 
-SimulatorCommands API, JSON in and out; a body it cannot read is answered 400 with the reason
+Control API, JSON in and out; a body it cannot read is answered 400 with the reason
     POST /_simulator/people      {id, phone?, bsuid?, name?, username?, country?, on_whatsapp?} or a list of them.
                                  Without a phone the person is known by BSUID only. An unregistered number belongs
                                  to an ordinary person whose id is the number.
@@ -20,7 +20,7 @@ SimulatorCommands API, JSON in and out; a body it cannot read is answered 400 wi
                                  quick reply's title or {type: quick_reply|url|phone_number, text, url?}
     POST /_simulator/scripts     {person, on: {template|contains|button|line|any}, do, value?, after?, times?},
                                  or a list; do: tap|type|read|ignore|stop|react|document; ``after`` in seconds of
-                                 business time; ``times`` 1 unless said, null for always. The first script that fits a
+                                 business time; ``times`` 1 by default, null for always. The first script that fits a
                                  message is used up by it, so two with the same ``on`` are played one after the other.
                                  ``template`` also fits a versioned name: rights_request fits rights_request_v3.
     POST /_simulator/say         {from, line?, kind: text|tap|document|reaction|image, text?, button?, message?,

@@ -14,7 +14,7 @@ from dev.whatsapp.directory import BusinessLine, PersonRegistration, WhatsAppPer
 from dev.whatsapp.faults import SendFault
 from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.messages import AcceptedMessage, PersonReply
-from dev.whatsapp.scripted_people import SayCommand, Script, message_meant, said
+from dev.whatsapp.scripted_people import SayCommand, Script, referenced_message, to_person_message
 from dev.whatsapp.simulator import WhatsAppSimulator
 from dev.whatsapp.template_account import ReviewOutcome, TemplateChange
 from dev.whatsapp.templates import RegisteredTemplate
@@ -112,8 +112,8 @@ class SimulatorCommands:
         network = self.simulator.network
         person = self._person(say.sender)
         line = self._line(say.line) if say.line else None
-        about = message_meant(say, network.message_log, person.id, line.phone_number_id if line else None)
-        words = said(say, about)
+        about = referenced_message(say, network.message_log, person.id, line.phone_number_id if line else None)
+        words = to_person_message(say, about)
         line = line or self._line(about.line if about else next(iter(self.simulator.lines)).name)
         return as_json({"wamid": network.say(line, person, words)})
 

@@ -130,17 +130,17 @@ class AcceptedMessage:
 
 @dataclass(frozen=True, slots=True)
 class PersonReply:
-    """One thing a person said; ``said`` is the message node of its webhook, without addresses."""
+    """A message of a person; ``node`` is its message node in the webhook, without addresses."""
 
     wamid: str
     person: WhatsAppPerson
     line: str
     at: datetime
-    said: dict[str, Any]
+    node: dict[str, Any]
 
     def as_json_object(self) -> dict[str, Any]:
         where = {"wamid": self.wamid, "person": self.person.id, "line": self.line, "at": self.at.isoformat()}
-        return {**where, **self.said}
+        return {**where, **self.node}
 
 
 class Counts:

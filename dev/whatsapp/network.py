@@ -87,7 +87,7 @@ class Disorder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Its fields are the state a reset throws away, and the few things that outlive one."""
+    """The simulated network. A reset throws its state away, but for the few fields that are kept."""
 
     clock: Clock
     chance: Chance
@@ -121,15 +121,15 @@ class Network:
         known_as = {"wa_id": person.phone or ""} if send.to else {"user_id": person.bsuid}
         return accepted(message.wamid, address, known_as, template=is_template)
 
-    def say(self, line: BusinessLine, person: WhatsAppPerson, said: PersonMessage) -> str:
-        """A person says something, having read what came before; the wamid comes back."""
+    def say(self, line: BusinessLine, person: WhatsAppPerson, reply: PersonMessage) -> str:
+        """Deliver a message of a person, who has then read all earlier messages; returns its wamid."""
         now = self.clock.now()
         wamid = self._wamid("in", person)
         self.limits.received(line.phone_number_id, person.id, now)
         self._read_all(line, person, now)
-        if said.file is not None:
-            self.media.add(media_id(wamid, self.chance), *said.file)
-        content = node(said, line, wamid, self.chance, self.delivery.disorder)
+        if reply.file is not None:
+            self.media.add(media_id(wamid, self.chance), *reply.file)
+        content = node(reply, line, wamid, self.chance, self.delivery.disorder)
         self.message_log.replies.append(PersonReply(wamid, person, line.phone_number_id, now, content))
         self.counters.add("replies")
         blank = self._blank(wamid)
@@ -174,11 +174,11 @@ class Network:
         return None
 
     def _play(self, script: Script, line: BusinessLine, message: AcceptedMessage) -> None:
-        said = message_of_script(script, message)
+        reply = message_of_script(script, message)
         if script.do is ScriptAction.READ:
             self._read(line, message, self.clock.now())
-        elif said is not None:
-            self.say(line, message.person, said)
+        elif reply is not None:
+            self.say(line, message.person, reply)
         elif script.do is not ScriptAction.IGNORE:
             self.counters.add("scripts_failed")
         self.counters.add("scripts_played")

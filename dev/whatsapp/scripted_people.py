@@ -58,43 +58,43 @@ def media_id(wamid: str, chance: Chance) -> str:
     return chance.whole(16, "media", wamid)
 
 
-def node(said: PersonMessage, line: BusinessLine, wamid: str, chance: Chance, disorder: float) -> dict[str, Any]:
+def node(message: PersonMessage, line: BusinessLine, wamid: str, chance: Chance, disorder: float) -> dict[str, Any]:
     """``type``, the node of that type, and ``context`` where there is one."""
-    if said.kind is PersonMessageKind.REACTION:
-        emoji = {"emoji": said.text} if said.text else {}
-        return {"type": "reaction", "reaction": {"message_id": said.about, **emoji}}
-    lost = said.tap is TapKind.QUICK_REPLY and chance.happens(_CONTEXT_LOST * disorder, wamid, "context")
-    context = {"context": {"from": line.display, "id": said.about}} if said.about and not lost else {}
-    return {**context, **_content(said, wamid, chance)}
+    if message.kind is PersonMessageKind.REACTION:
+        emoji = {"emoji": message.text} if message.text else {}
+        return {"type": "reaction", "reaction": {"message_id": message.about, **emoji}}
+    lost = message.tap is TapKind.QUICK_REPLY and chance.happens(_CONTEXT_LOST * disorder, wamid, "context")
+    context = {"context": {"from": line.display, "id": message.about}} if message.about and not lost else {}
+    return {**context, **_content(message, wamid, chance)}
 
 
-def _content(said: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
-    match said.kind:
+def _content(message: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
+    match message.kind:
         case PersonMessageKind.TAP:
-            return _tapped(said)
+            return _tapped(message)
         case PersonMessageKind.DOCUMENT:
-            return {"type": "document", "document": {"filename": said.filename, **_media(said, wamid, chance)}}
+            return {"type": "document", "document": {"filename": message.filename, **_media(message, wamid, chance)}}
         case PersonMessageKind.IMAGE:
-            return {"type": "image", "image": _media(said, wamid, chance)}
+            return {"type": "image", "image": _media(message, wamid, chance)}
         case _:
-            return {"type": "text", "text": {"body": said.text}}
+            return {"type": "text", "text": {"body": message.text}}
 
 
-def _tapped(said: PersonMessage) -> dict[str, Any]:
-    choice = said.choice or Choice("", "")
-    if said.tap is TapKind.QUICK_REPLY:
+def _tapped(message: PersonMessage) -> dict[str, Any]:
+    choice = message.choice or Choice("", "")
+    if message.tap is TapKind.QUICK_REPLY:
         return {"type": "button", "button": {"payload": choice.id, "text": choice.title}}
-    kind = said.tap or TapKind.BUTTON
+    kind = message.tap or TapKind.BUTTON
     reply = {"id": choice.id, "title": choice.title}
     if choice.description:
         reply["description"] = choice.description
     return {"type": "interactive", "interactive": {"type": kind.value, kind.value: reply}}
 
 
-def _media(said: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
-    mime, content = said.file or ("", b"")
+def _media(message: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
+    mime, content = message.file or ("", b"")
     media = {"id": media_id(wamid, chance), "mime_type": mime, "sha256": webhook_digest(content)}
-    return {**media, **({"caption": said.text} if said.text else {})}
+    return {**media, **({"caption": message.text} if message.text else {})}
 
 
 class ScriptAction(StrEnum):
@@ -150,7 +150,7 @@ def same_template(wanted: str, sent: str | None) -> bool:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _ActiveScript:
     script: Script
     left: int | None
 
@@ -159,18 +159,18 @@ class Scripts:
     """Each person's scripts in the order they were given."""
 
     def __init__(self) -> None:
-        self._by_person: dict[str, list[_Standing]] = {}
+        self._by_person: dict[str, list[_ActiveScript]] = {}
 
     def add(self, person_id: str, script: Script) -> None:
-        self._by_person.setdefault(person_id, []).append(_Standing(script, script.times))
+        self._by_person.setdefault(person_id, []).append(_ActiveScript(script, script.times))
 
     def take(self, message: AcceptedMessage, line_name: str) -> Script | None:
         """The first script that fits, one use of it spent."""
-        for standing in self._by_person.get(message.person.id, ()):
-            if standing.left != 0 and standing.script.on.fits(message, line_name):
-                if standing.left is not None:
-                    standing.left -= 1
-                return standing.script
+        for active in self._by_person.get(message.person.id, ()):
+            if active.left != 0 and active.script.on.fits(message, line_name):
+                if active.left is not None:
+                    active.left -= 1
+                return active.script
         return None
 
 
@@ -203,8 +203,8 @@ def tap(message: AcceptedMessage, wanted: str | None) -> PersonMessage | None:
 class SayCommand(BaseModel):
     """``button`` is a title or id; ``message`` the wamid tapped or reacted to; ``quoted`` a wamid, or true.
 
-    ``line`` None stands for the line of the message message_meant, else the first line. ``content`` is a file's bytes
-    in base64; a small file of its type where absent.
+    ``line`` None stands for the line of the message that is tapped, reacted to or quoted, else for the first line.
+    ``content`` is a file's bytes in base64; a small file of its type where absent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -234,15 +234,17 @@ class SayCommand(BaseModel):
         return None if self.content is None else base64.b64decode(self.content)
 
 
-def message_meant(say: SayCommand, message_log: MessageLog, person_id: str, line: str | None) -> AcceptedMessage | None:
-    """The message tapped, reacted to or quoted: by its wamid, else the newest that fits."""
+def referenced_message(
+    say: SayCommand, message_log: MessageLog, person_id: str, line: str | None
+) -> AcceptedMessage | None:
+    """The message that is tapped, reacted to or quoted: by its wamid, else the newest one that fits."""
     wamid = say.message or (say.quoted if isinstance(say.quoted, str) else None)
     if wamid is not None:
         return message_log.find(wamid)
     return next(_candidates(say, message_log, person_id, line), None)
 
 
-def said(say: SayCommand, about: AcceptedMessage | None) -> PersonMessage:
+def to_person_message(say: SayCommand, about: AcceptedMessage | None) -> PersonMessage:
     """Raises Malformed where there is nothing to tap, react to or quote."""
     if say.kind is PersonMessageKind.TAP:
         tapped = tap(about, say.button) if about is not None else None

@@ -81,37 +81,37 @@ CheckFile = Callable[[str], None]
 """Raises GraphError for the id of a file that this number may not send."""
 
 
-def document_of(said: RequestObject, check_file: CheckFile) -> SentDocument:
+def document_of(node: RequestObject, check_file: CheckFile) -> SentDocument:
     """The node of a document: an id or a link, and a file name."""
-    media_id, link = said.maybe_text("id", 100), said.maybe_text("link", 2000)
+    media_id, link = node.maybe_text("id", 100), node.maybe_text("link", 2000)
     if (media_id is None) is (link is None):
-        raise GraphError(131008, f"{said.path} needs either id or link")
+        raise GraphError(131008, f"{node.path} needs either id or link")
     if media_id is not None:
         check_file(media_id)
-    return SentDocument(media_id, said.maybe_text("filename", _FILE_NAME))
+    return SentDocument(media_id, node.maybe_text("filename", _FILE_NAME))
 
 
 _FILE_NAME = 240  # Meta documents no limit
 
 
 def document(message: RequestObject, check_file: CheckFile) -> Content:
-    said = message.child("document")
-    sent = document_of(said, check_file)
-    return Content(MessageType.DOCUMENT, said.maybe_text("caption", 1024) or "", document=sent)
+    node = message.child("document")
+    sent = document_of(node, check_file)
+    return Content(MessageType.DOCUMENT, node.maybe_text("caption", 1024) or "", document=sent)
 
 
 def interactive(message: RequestObject, check_file: CheckFile) -> Content:
-    said = message.child("interactive")
-    content = _READERS[said.one_of("type", _READERS)](said)
-    header = said.maybe("header")
+    node = message.child("interactive")
+    content = _READERS[node.one_of("type", _READERS)](node)
+    header = node.maybe("header")
     if header is None or header.value.get("type") != "document":
         return content
     return replace(content, document=document_of(header.child("document"), check_file))
 
 
-def _buttons(said: RequestObject) -> Content:
-    text = _frame(said, body=1024, headers=_HEADERS)
-    replies = [_reply(button) for button in said.child("action").children("buttons", 3)]
+def _buttons(node: RequestObject) -> Content:
+    text = _frame(node, body=1024, headers=_HEADERS)
+    replies = [_reply(button) for button in node.child("action").children("buttons", 3)]
     distinct([reply.title for reply in replies], "button titles")
     distinct([reply.id for reply in replies], "button ids")
     return Content(MessageType.INTERACTIVE, text, tuple(replies), TapKind.BUTTON)
@@ -123,9 +123,9 @@ def _reply(button: RequestObject) -> Choice:
     return Choice(id=reply.text("id", 256), title=reply.text("title", 20))
 
 
-def _list(said: RequestObject) -> Content:
-    text = _frame(said, body=4096, headers=("text",))
-    action = said.child("action")
+def _list(node: RequestObject) -> Content:
+    text = _frame(node, body=4096, headers=("text",))
+    action = node.child("action")
     action.text("button", 20)
     sections = action.children("sections", 10)
     if len(sections) > 1:
@@ -142,9 +142,9 @@ def _row(row: RequestObject) -> Choice:
     return Choice(row.text("id", 200), row.text("title", 24), row.maybe_text("description", 72))
 
 
-def _link(said: RequestObject) -> Content:
-    text = _frame(said, body=1024, headers=_HEADERS)
-    action = said.child("action")
+def _link(node: RequestObject) -> Content:
+    text = _frame(node, body=1024, headers=_HEADERS)
+    action = node.child("action")
     action.one_of("name", ("cta_url",))
     parameters = action.child("parameters")
     parameters.text("display_text", 20)
@@ -153,15 +153,15 @@ def _link(said: RequestObject) -> Content:
     return Content(MessageType.INTERACTIVE, text)
 
 
-def _frame(said: RequestObject, *, body: int, headers: tuple[str, ...]) -> str:
+def _frame(node: RequestObject, *, body: int, headers: tuple[str, ...]) -> str:
     """Check header and footer; the body's text comes back."""
-    header = said.maybe("header")
+    header = node.maybe("header")
     if header is not None and header.one_of("type", headers) == "text":
         header.text("text", 60)
-    footer = said.maybe("footer")
+    footer = node.maybe("footer")
     if footer is not None:
         footer.text("text", 60)
-    return said.child("body").text("text", body)
+    return node.child("body").text("text", body)
 
 
 _READERS: dict[str, Callable[[RequestObject], Content]] = {"button": _buttons, "list": _list, "cta_url": _link}
@@ -178,11 +178,11 @@ class KnownTemplates(Protocol):
 
 
 def template(message: RequestObject, known: KnownTemplates, check_file: CheckFile) -> Content:
-    said = message.child("template")
-    name = said.text("name", 512)
-    language = said.child("language").text("code", 20)
+    node = message.child("template")
+    name = node.text("name", 512)
+    language = node.child("language").text("code", 20)
     definition = known.find(name, language)
-    components = said.children("components", 20) if said.value.get("components") else []
+    components = node.children("components", 20) if node.value.get("components") else []
     values = _body_values(definition, [part for part in components if part.one_of("type", _PARTS) == "body"])
     sent = _header(definition, [part for part in components if part.value["type"] == "header"], check_file)
     text = definition.render(values)

@@ -151,7 +151,7 @@ class TemplateAccount:
             raise GraphError(100, f"there is no template {name}")
         for template in found:
             self.registry.remove(template)
-            self._tell_status(template, "DELETED", None)
+            self._post_status(template, "DELETED", None)
             self._records.pop((template.name, template.language), None)
         return {"success": True}
 
@@ -207,7 +207,7 @@ class TemplateAccount:
     def _set_quality(self, template: RegisteredTemplate, quality: str) -> None:
         record = self._record(template)
         before, record.quality = record.quality, quality
-        self._tell(
+        self._post(
             "message_template_quality_update", template, previous_quality_score=before, new_quality_score=quality
         )
         if quality != "RED" or template.status is not TemplateStatus.APPROVED:
@@ -232,22 +232,22 @@ class TemplateAccount:
             return
         self._record(template).previous_category = before
         self.registry.add(template.model_copy(update={"category": category.lower()}))
-        self._tell("template_category_update", template, previous_category=before, new_category=after)
+        self._post("template_category_update", template, previous_category=before, new_category=after)
 
     def _set_status(
         self, template: RegisteredTemplate, status: TemplateStatus, reason: str | None, details: JsonObject | None
     ) -> None:
         self._record(template).rejected = reason if status is TemplateStatus.REJECTED else None
         self.registry.add(template.model_copy(update={"status": status}))
-        self._tell_status(template, status.value, reason, details)
+        self._post_status(template, status.value, reason, details)
 
-    def _tell_status(
+    def _post_status(
         self, template: RegisteredTemplate, event: str, reason: str | None, details: JsonObject | None = None
     ) -> None:
         more = {"other_info": details} if details else {}
-        self._tell("message_template_status_update", template, event=event, reason=reason or "NONE", **more)
+        self._post("message_template_status_update", template, event=event, reason=reason or "NONE", **more)
 
-    def _tell(self, subject: str, template: RegisteredTemplate, **more: Any) -> None:
+    def _post(self, subject: str, template: RegisteredTemplate, **more: Any) -> None:
         value = {
             **more,
             "message_template_id": int(self._record(template).id),  # a JSON number

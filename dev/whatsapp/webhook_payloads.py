@@ -77,9 +77,9 @@ def status(
     return item
 
 
-def inbound(wamid: str, person: WhatsAppPerson, at: datetime, said: JsonObject, *, blank: bool) -> JsonObject:
+def inbound(wamid: str, person: WhatsAppPerson, at: datetime, node: JsonObject, *, blank: bool) -> JsonObject:
     sender = {**number("from", person, blank=blank), "from_user_id": person.bsuid}
-    return {**sender, "id": wamid, "timestamp": str(int(at.timestamp())), **said}
+    return {**sender, "id": wamid, "timestamp": str(int(at.timestamp())), **node}
 
 
 def envelope(account: str, updates: Iterable[WebhookUpdate | AccountUpdate], *, one_change_each: bool) -> JsonObject:
