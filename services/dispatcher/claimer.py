@@ -54,7 +54,7 @@ _KEPT_IN_MEMORY = frozenset(
 NORMAL_TO_BULK = 9
 """While both wait, so many normal messages go for one of bulk (the query find_due)."""
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _TEMPLATE_TRIAL_WAIT = timedelta(seconds=1)  # until the outcome of the one trial message is known
 
 
@@ -119,7 +119,7 @@ class FollowerCheck:
         """
         if self._held or _passed(due) >= MANY_FOLLOWERS:
             return True
-        return len(due) < at_most and time.monotonic() - self._looked_at >= _LOOK_SECONDS
+        return len(due) < at_most and time.monotonic() - self._looked_at >= _POLL_SECONDS
 
     def record(self, held: int) -> None:
         self._looked_at, self._held = time.monotonic(), held

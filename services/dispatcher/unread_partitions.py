@@ -20,7 +20,7 @@ from shared.runtime.kafka import partition_for_key
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Partition, read_progress
 
-_LOOK_SECONDS = 0.4
+_POLL_SECONDS = 0.4
 _RECENT_SECONDS = 1.5
 """A partition counts as read for so long after it was seen to be: with the time of a claim, within two seconds."""
 _BROKER_SECONDS = 5.0
@@ -65,7 +65,7 @@ class UnreadPartitions:
             while True:
                 await self._compare_ends_safely()
                 metrics.UNREAD_PARTITIONS.set(len(self.numbers()))
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
         finally:
             metrics.UNREAD_PARTITIONS.set(0)
 

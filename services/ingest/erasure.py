@@ -258,7 +258,7 @@ def without_erased(work: WorkSnapshot, erased: Collection[int]) -> WorkSnapshot:
 # ------------------------------------------------------------------ topics
 
 _READ_SECONDS = 20.0
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 _GROUPS = {service: f"stet.{service}" for service, topics in CONSUMED.items() if topics}
 
@@ -313,7 +313,7 @@ class TopicEraser:
             until = {place: deletable_offset(end, self._offsets(place, committed)) for place, end in ends.items()}
             if until == ends or time.monotonic() - began > _READ_SECONDS:
                 return until
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _offsets(
         self, place: TopicPartition, committed: Mapping[str, Mapping[TopicPartition, Any]]

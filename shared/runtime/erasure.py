@@ -54,7 +54,7 @@ _PEOPLE_IN_A_ROUND = 500
 _SWEEPS_ALL_AFTER = 3
 """The passes after which what is under way for others is old enough to be emptied, too (``personal_data``)."""
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 _metrics = Metrics.of(*SERVICES)
 _OPEN = _metrics.gauge("stet_erasures_open", "Erasures of people that are not complete.")
@@ -429,7 +429,7 @@ class ErasureWorker:
                 await self._measure()
             except _RETRIED as error:
                 log.warning("erasure.retried", error=type(error).__name__)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def run_due(self) -> int:
         """The number of passes that were due. One that fails is due again in ten minutes; the others go on."""

@@ -20,7 +20,7 @@ log = get_logger()
 _ROWS = 1000
 _PAUSE_SECONDS = 0.1
 _EVERY = timedelta(minutes=10)
-_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 
 Delete = Callable[[datetime], Awaitable[int]]
 """Deletes a batch of what is older than an instant; returns how many, 0 where nothing is left."""
@@ -51,7 +51,7 @@ async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:
         if last is None or now - last >= _EVERY:
             last = now
             await delete_expired_once(now, expiries)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def delete_expired_once(now: datetime, expiries: Sequence[Expiry]) -> int:
