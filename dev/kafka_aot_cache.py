@@ -1,7 +1,7 @@
 """``python -m dev.kafka_aot_cache``: prepares Kafka's classes, so that a broker starts with half the processor time.
 
-Java's AOT cache (JEP 483) holds classes loaded and linked; a broker is run for its record of which it needs. Whatever
-keeps the cache from being made is said, and ends with code 1: brokers start without it, only more slowly.
+Java's AOT cache (JEP 483) holds classes loaded and linked; a broker is run for its record of which it needs. Where the
+cache cannot be made, the reason is printed and the exit code is 1; brokers start without it, only more slowly.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ import aiohttp
 
 from dev.ports import LOOPBACK
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _CHUNK = 64 * 1024
 
 
@@ -35,7 +35,7 @@ class Balancer:
             while True:
                 answers = await asyncio.gather(*(_is_ready(session, one.ready_url) for one in self.backends))
                 self._ready = {one for one, ready in zip(self.backends, answers, strict=True) if ready}
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection to the first replica that takes it; close it where none does."""

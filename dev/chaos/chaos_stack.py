@@ -29,7 +29,7 @@ from dev.templates import register_templates
 REPLICAS = 2
 DISK_MIB = 768
 _READY_SECONDS = 90
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _RESTART_SECONDS = 1.0  # before a process that ended by itself is started again
 PER_SECOND = 40
 """Messages of one number that the provider takes in a second. The dispatcher gets a lower rate: inbound counts too."""
@@ -147,7 +147,7 @@ class ChaosStack:
                     await self._note_if_ended(name)
                     with suppress(ProcessFailed):
                         await self._begin(name)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _last_log_line(child: Child) -> str:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from dev.chaos.recorder import RecordedStack, TopicRecorder, connect
 from shared.runtime.postgres import load_queries
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _REPEATS = 2  # looks in a row that have to find nothing left
 _TABLES = load_queries(__file__, "tables.sql")
 
@@ -23,7 +23,7 @@ async def drain(stack: RecordedStack, recorder: TopicRecorder, still: float, lon
     ends = changed = time.monotonic()
     ends, quiet, left = ends + longest, 0, {"nothing looked at yet": 1}
     while quiet < _REPEATS and time.monotonic() < min(ends, changed + still):
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
         before, left = left, await _left(stack, recorder)
         changed = time.monotonic() if _steady(left) != _steady(before) else changed
         quiet = quiet + 1 if not left else 0
@@ -37,12 +37,12 @@ def _steady(left: dict[str, int]) -> dict[str, int]:
 
 async def _left(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]:
     try:
-        return {name: number for name, number in (await _look(stack, recorder)).items() if number}
+        return {name: number for name, number in (await _count_open_work(stack, recorder)).items() if number}
     except (OSError, asyncpg.PostgresError, KafkaError, aiohttp.ClientError, TimeoutError) as error:
         return {f"no look was possible: {type(error).__name__}": 1}
 
 
-async def _look(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]:
+async def _count_open_work(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]:
     found = {f"{name} not ready": 1 for name in await stack.not_ready()} | await _simulators(stack)
     connection = await connect(stack)
     try:
@@ -59,8 +59,8 @@ async def _simulators(stack: RecordedStack) -> dict[str, int]:
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         for name, url in (("whatsapp", stack.layout.whatsapp_url), ("consonance", stack.layout.consonance_url)):
             async with session.get(f"{url}/_simulator/idle") as answer:
-                said = orjson.loads(await answer.read())
-            found[f"deliveries of {name}"] = len(said["busy"]) + (said["next_due"] is not None)
+                report = orjson.loads(await answer.read())
+            found[f"deliveries of {name}"] = len(report["busy"]) + (report["next_due"] is not None)
     return found
 
 

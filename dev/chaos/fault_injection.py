@@ -133,7 +133,7 @@ class FaultInjector:
         """Run for ever: one fault after the other at each simulator."""
         async with aiohttp.ClientSession(raise_for_status=True) as session:
             whatsapp = self._inject_at(
-                session, "whatsapp", self.stack.layout.whatsapp_url, _WHATSAPP_FAULTS, _Sends().over
+                session, "whatsapp", self.stack.layout.whatsapp_url, _WHATSAPP_FAULTS, _SendFaultGap().is_over
             )
             consonance = self._inject_at(
                 session, "consonance", self.stack.layout.consonance_url, _CONSONANCE_FAULTS, _none_left
@@ -156,8 +156,8 @@ class FaultInjector:
 
 
 @dataclass
-class _Sends:
-    """Decides whether WhatsApp may fail again: the last fault has hit, and many sends succeeded since.
+class _SendFaultGap:
+    """Decides whether the next fault at WhatsApp may follow: the last one was applied, and many sends succeeded since.
 
     A refused sender retries one by one, ever later; a fault for each retry would stop it for good.
     """
@@ -165,7 +165,7 @@ class _Sends:
     succeeded: int = 0
     hit: int = 0
 
-    async def over(self, session: aiohttp.ClientSession, url: str, asked: int) -> bool:
+    async def is_over(self, session: aiohttp.ClientSession, url: str, asked: int) -> bool:
         async with session.get(f"{url}/_simulator/counts") as answer:
             counts = orjson.loads(await answer.read())
         hit = int(sum(counts["faults"].values()))

@@ -26,7 +26,7 @@ _TABLES = ("attempts", "messages", "chains", "waiting", "writes", "tasks", "park
 _QUERIES = load_queries(__file__, "tables.sql")
 _SIMULATORS: Mapping[str, tuple[str, str]] = {
     "sent": ("whatsapp", "messages"),
-    "said": ("whatsapp", "replies"),
+    "replies": ("whatsapp", "replies"),
     "counts": ("whatsapp", "counts"),
     "pushed": ("consonance", "pushes"),
     "written": ("consonance", "log"),
@@ -140,8 +140,8 @@ async def save_tables(stack: RecordedStack, folder: Path) -> None:
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         for name, (simulator, path) in _SIMULATORS.items():
             async with session.get(f"{urls[simulator]}/_simulator/{path}") as answer:
-                said = orjson.loads(await answer.read())
-            _write(folder / f"{name}.jsonl", said if isinstance(said, list) else [said])
+                rows = orjson.loads(await answer.read())
+            _write(folder / f"{name}.jsonl", rows if isinstance(rows, list) else [rows])
 
 
 def _plain(row: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ PER_SECOND = 80
 _THERE = "/tmp/load"  # noqa: S108 -- in the pod, which has no other folder to write to
 _START_SECONDS = 180.0
 _DRAIN_SECONDS = 900.0
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _LEAST: Mapping[str, int] = {"sends in doubt": 0, "messages held for the morning": 0, "STOPs": 0, "pitches recorded": 0}
 """A run in a cluster provokes no faults of the neighbours, and is too short for what is rare."""
 
@@ -151,7 +151,7 @@ class ClusterLoad:
         while not holds():
             if time.monotonic() > deadline:
                 raise LoadFailed(f"the load was not ready or done after {seconds:.0f} s:\n{self._log_tail()}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _log_tail(self) -> str:
         lines = (self.folder / "load.log").read_text(errors="replace").splitlines()

@@ -26,7 +26,7 @@ PEOPLE, WORKS = 200, 200
 STARTED, STOP, LEFT = "started", "stop", "left.json"
 _STILL_SECONDS = 180.0  # without a change, after which the rest is given up
 _DRAIN_SECONDS = 600.0
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -68,7 +68,7 @@ async def _load(load: LoadGenerator, recorder: TopicRecorder, folder: Path) -> N
     loading = asyncio.ensure_future(load.run())
     (folder / STARTED).touch()
     while not (folder / STOP).exists() and not loading.done():
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     load.ending.set()
     await loading
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(load.journal.counts.items()))

@@ -19,7 +19,7 @@ from shared.contracts.topics import PARTITIONS
 
 _DECISIONS = "decisions"
 _SECONDS = 120.0
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 def main(
@@ -38,7 +38,7 @@ async def _follow(work: int, word: str, messages: int) -> dict[str, Any]:
         await _push(session, work, word, notice=messages > 0)
         decision = await _decision(f"evt-{word}")
         while len(found := await _messages(session, word)) < messages:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return {
             "revision": decision["revision"],
             "messages": len(found),

@@ -33,8 +33,8 @@ def _reasons(workload: Object, pods: list[Object]) -> Iterator[NotReady]:
     missing = _job_reason(workload) if workload["kind"] == "Job" else _replica_reason(workload, theirs)
     if missing is None:
         return
-    said = [reason for pod in theirs if (reason := _pod_reason(name, pod)) is not None]
-    yield from said or [NotReady(name, missing)]
+    reasons = [reason for pod in theirs if (reason := _pod_reason(name, pod)) is not None]
+    yield from reasons or [NotReady(name, missing)]
 
 
 def _job_reason(job: Object) -> str | None:

@@ -7,7 +7,7 @@ from dev.cluster.kubectl import CommandFailed, Kubectl
 from dev.cluster.readiness import WORKLOADS, NotReady, not_ready
 from shared.contracts.errors import StetError
 
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 _REPORT_SECONDS = 20.0
 _LOG_LINES = 15
 _SHOWN = 8
@@ -29,7 +29,7 @@ def until_ready(kubectl: Kubectl, seconds: float, report: ReportState) -> float:
         if now - reported > _REPORT_SECONDS:
             reported = now
             report(f"waiting for {'; '.join(map(str, left[:3]))}")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return time.monotonic() - began
 
 

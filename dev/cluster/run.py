@@ -78,8 +78,10 @@ class ClusterStep(StrEnum):
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The population of a run; a later call of ``make cluster`` for the same pods draws the same one again."""
+class RunSeed:
+    """The seed and instant from which the population of a run is drawn; a later call of ``make cluster`` for the same
+    pods draws the same one again.
+    """
 
     seed: int
     at: datetime
@@ -92,7 +94,7 @@ class Drawn:
         file.write_text(json.dumps({"seed": self.seed, "at": self.at.isoformat()}))
 
     @classmethod
-    def read(cls, file: Path) -> "Drawn":
+    def read(cls, file: Path) -> "RunSeed":
         """Raises StepFailed where nothing was applied before."""
         if not file.exists():
             raise StepFailed(f"there is no {file}: the step “apply” comes first")
@@ -196,11 +198,11 @@ class ClusterRun:
     # ------------------------------------------------------------------ apply
 
     def _apply(self) -> str:
-        drawn = Drawn(self.seed, _now())
+        run_seed = RunSeed(self.seed, _now())
         shutil.rmtree(self._run_folder, ignore_errors=True)
         self._run_folder.mkdir(parents=True)
-        drawn.write(self._drawn_file)
-        write_records(drawn.population, self._run_folder / "records.json")
+        run_seed.write(self._run_seed_file)
+        write_records(run_seed.population, self._run_folder / "records.json")
         ready = self._start(self._kubectl(), self._variant(FIRST_TAG))
         self.memory = memory_by_workload(self._kubectl())
         total = sum(map(sum, self.memory.values()))
@@ -242,16 +244,16 @@ class ClusterRun:
 
     def _switch_rules(self) -> str:
         """From the rules of the image to those of the chaos run, in a ConfigMap."""
-        drawn = Drawn.read(self._drawn_file)
-        before = self._probe(drawn, messages=0)["revision"]
-        population = drawn.population
+        run_seed = RunSeed.read(self._run_seed_file)
+        before = self._probe(run_seed, messages=0)["revision"]
+        population = run_seed.population
         set_opening(population, _now() + _OPENS_AFTER)
         shutil.rmtree(self._rules, ignore_errors=True)
         write_rules(population, self._rules)
         self._opening_file.write_text(str(population.opens.timestamp()))
-        ClusterLoad(self._kubectl(), self._run_folder, drawn.seed, drawn.at, population).send_rules()
+        ClusterLoad(self._kubectl(), self._run_folder, run_seed.seed, run_seed.at, population).send_rules()
         self._roll_out(FIRST_TAG)
-        after = self._probe(drawn, messages=1)["revision"]
+        after = self._probe(run_seed, messages=1)["revision"]
         wanted = revision_of(read_folder(self._rules, stories=False))
         if after != wanted or after == before:
             raise StepFailed(f"decisions name the revision {after}, not {wanted}; before: {before}")
@@ -266,11 +268,11 @@ class ClusterRun:
         until_ready(kubectl, READY_SECONDS, self.report)
         return time.monotonic() - began
 
-    def _probe(self, drawn: Drawn, messages: int) -> dict[str, Any]:
+    def _probe(self, run_seed: RunSeed, messages: int) -> dict[str, Any]:
         """Push one event, and follow it to its decision and, if there must be any, its message."""
         self._probes += 1
         word = f"P-{int(time.time())}-{self._probes}"
-        work = next(number for number, work in drawn.population.works.items() if len(work.authors) == _PROBE_AUTHORS)
+        work = next(number for number, work in run_seed.population.works.items() if len(work.authors) == _PROBE_AUTHORS)
         job = ("python", "-m", "dev.cluster.probe_job", str(work), word, "--messages", str(messages))
         found: dict[str, Any] = json.loads(self._kubectl().execute(RUNNER, *job, seconds=180))
         return found
@@ -279,10 +281,10 @@ class ClusterRun:
 
     def _disrupt_under_load(self) -> str:
         """Kill a pod of each workload, then roll out a new image of all, while the chaos run's load goes on."""
-        drawn, kubectl = Drawn.read(self._drawn_file), self._kubectl()
+        run_seed, kubectl = RunSeed.read(self._run_seed_file), self._kubectl()
         if not self._rules.exists():
             self._switch_rules()
-        load = ClusterLoad(kubectl, self._run_folder, drawn.seed, drawn.at, self._opened(drawn))
+        load = ClusterLoad(kubectl, self._run_folder, run_seed.seed, run_seed.at, self._opened(run_seed))
         with load.running():
             self.report("the load runs")
             time.sleep(_WARM_SECONDS)
@@ -336,22 +338,22 @@ class ClusterRun:
         )
         return found
 
-    def _opened(self, drawn: Drawn) -> Population:
+    def _opened(self, run_seed: RunSeed) -> Population:
         """The population with the opening that its rules were written with."""
-        population = drawn.population
+        population = run_seed.population
         population.opens = datetime.fromtimestamp(float(self._opening_file.read_text()), UTC)
         return population
 
     # ------------------------------------------------------------------ restore
 
     def _restore(self) -> str:
-        drawn = Drawn.read(self._drawn_file)
+        run_seed = RunSeed.read(self._run_seed_file)
         before = self._webhooks()
         restored = backup.restore(self._kubectl(), self.report, READY_SECONDS)
         unchanged = self._webhooks()
         if unchanged["sends"] != before["sends"] or unchanged["repeated"]:
             raise StepFailed(f"messages were sent again after the restore: {before} → {unchanged}")
-        probe = self._probe(drawn, messages=int(self._rules.exists()))
+        probe = self._probe(run_seed, messages=int(self._rules.exists()))
         return (
             f"{restored.tables} tables equal in a fresh database, services away {restored.stopped_seconds:.0f} s, no"
             f" message sent again; the next event was decided and sent after {probe['seconds']} s"
@@ -368,8 +370,8 @@ class ClusterRun:
         return self._run_folder / "rules"
 
     @property
-    def _drawn_file(self) -> Path:
-        return self._run_folder / "drawn.json"
+    def _run_seed_file(self) -> Path:
+        return self._run_folder / "run_seed.json"
 
     @property
     def _opening_file(self) -> Path:

@@ -1,4 +1,4 @@
-"""Receives alerts as an Alertmanager does, and knows when it last heard of each."""
+"""Receives alerts as an Alertmanager does, and knows when each one came last."""
 
 import time
 from collections.abc import AsyncIterator
@@ -13,10 +13,10 @@ from dev.ports import LOOPBACK
 
 @dataclass
 class AlertReceiver:
-    """``heard`` is when each alert came last (machine time), ``alerts`` its last document, both by name."""
+    """``received_at`` is when each alert came last (machine time), ``alerts`` its last document, both by name."""
 
     address: str = ""
-    heard: dict[str, float] = field(default_factory=dict)
+    received_at: dict[str, float] = field(default_factory=dict)
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @staticmethod
@@ -38,9 +38,9 @@ class AlertReceiver:
     async def _receive(self, request: web.Request) -> web.Response:
         for alert in await request.json():
             name = alert["labels"]["alertname"]
-            self.heard[name], self.alerts[name] = time.monotonic(), alert
+            self.received_at[name], self.alerts[name] = time.monotonic(), alert
         return web.json_response({})
 
-    def silent_for(self, name: str) -> float:
+    def seconds_since(self, name: str) -> float:
         """Seconds since the alert came last; infinite where it never came."""
-        return time.monotonic() - self.heard.get(name, float("-inf"))
+        return time.monotonic() - self.received_at.get(name, float("-inf"))

@@ -27,7 +27,7 @@ them. Nothing else of the alerts is changed.
 
 _SCRAPES = 2
 _SCRAPES_SECONDS = 3.0
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _PROBE_SECONDS = 1.0
 
 
@@ -35,7 +35,7 @@ _PROBE_SECONDS = 1.0
 class ObservedStack:
     """``began`` and ``elapsed`` are machine time in seconds, for queries over the whole run.
 
-    ``receiver`` hears the alerts, as an Alertmanager would. ``rules`` is the folder that the stack's rules follow, a
+    ``receiver`` gets the alerts, as an Alertmanager would. ``rules`` is the folder that the stack's rules follow, a
     copy that may be changed. ``spare_port`` is scraped too: a second replica may serve its metrics there.
     """
 
@@ -66,7 +66,7 @@ class ObservedStack:
                 async with Prometheus.open(folder, targets, TIME_SCALE, receiver.address) as prometheus:
                     began = time.time()
                     while await prometheus.scraped() < _SCRAPES * len(SERVICES):  # a rate needs a value from before
-                        await asyncio.sleep(_LOOK_SECONDS)
+                        await asyncio.sleep(_POLL_SECONDS)
                     yield ObservedStack(stack, prometheus, receiver, rules, spare, began)
         finally:
             shutil.rmtree(rules, ignore_errors=True)

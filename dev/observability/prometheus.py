@@ -55,7 +55,7 @@ class Prometheus:
                 await child.stop()
 
     async def kill(self) -> None:
-        """End it for good, without a last word."""
+        """Kill it; nothing is flushed or answered any more."""
         await self.child.kill()
 
     async def is_ready(self) -> bool:

@@ -47,7 +47,7 @@ _STEP = timedelta(hours=2)
 _SETTLE_SECONDS = 300.0
 """A year must not end because the machine was busy for a while."""
 _SWEEP_SECONDS = 90.0
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 
 ReportMonth = Callable[[str], None]
 
@@ -136,7 +136,7 @@ async def _until_swept(stack: Stack) -> Sizes:
     await stack.virtual_clock.settle(_SETTLE_SECONDS)
     deadline, before = time.monotonic() + _SWEEP_SECONDS, await _sizes(stack)
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
         now = await _sizes(stack)
         if _rows(now) == _rows(before) or time.monotonic() > deadline:
             return now

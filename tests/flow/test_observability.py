@@ -50,8 +50,8 @@ class Observation:
     failed_rules: list[str] = field(default_factory=list)
     healthy: set[Firing] = field(default_factory=set)
     failures: FailureReport = field(default_factory=FailureReport)
-    heard_every: float = math.inf
-    silence: float = 0.0
+    watchdog_interval: float = math.inf
+    watchdog_silence: float = 0.0
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ async def _observe() -> Observation:
         for alert in ALERTS:
             found.faults[alert.name] = await _fault_of_alert(observed, alert, names)
         found.failed_rules = await observed.prometheus.failed_rules()
-        found.heard_every = observed.receiver.silent_for("StetWatchdog")
+        found.watchdog_interval = observed.receiver.seconds_since("StetWatchdog")
         await observed.prometheus.kill()
         await asyncio.sleep(_SWITCH_SECONDS)
-        found.silence = observed.receiver.silent_for("StetWatchdog")
+        found.watchdog_silence = observed.receiver.seconds_since("StetWatchdog")
         return found
 
 
@@ -163,5 +163,5 @@ def test_an_alert_is_over_when_its_cause_is(observation: Observation) -> None:
 
 
 def test_the_dead_mans_switch_is_heard_until_prometheus_dies(observation: Observation) -> None:
-    assert observation.heard_every < _SWITCH_SECONDS
-    assert observation.silence >= _SWITCH_SECONDS
+    assert observation.watchdog_interval < _SWITCH_SECONDS
+    assert observation.watchdog_silence >= _SWITCH_SECONDS

@@ -52,7 +52,7 @@ def _accepted(files: RunFiles) -> Iterator[str]:
         if push["state"] == "taken":
             body = push["body"]
             yield from (event["id"] for event in (body if isinstance(body, list) else [body]))
-    yield from (files.replies.get(reply["wamid"], reply["wamid"]) for reply in files.rows["said"])
+    yield from (files.replies.get(reply["wamid"], reply["wamid"]) for reply in files.rows["replies"])
 
 
 def _parked(files: RunFiles) -> set[str]:

@@ -15,7 +15,7 @@ from typing import Any
 DatabaseRow = Mapping[str, Any]
 _LISTS = (
     *("topics", "journal", "attempts", "messages", "chains", "waiting", "writes", "tasks", "parked"),
-    *("sent", "said", "counts", "pushed", "written", "acquisitions"),
+    *("sent", "replies", "counts", "pushed", "written", "acquisitions"),
 )
 
 

@@ -38,13 +38,13 @@ def sent_twice(files: RunFiles) -> CheckResult:
 def same_text_twice(files: RunFiles) -> CheckResult:
     """One cause sends one text to one person once, whatever ids the messages have."""
     result = CheckResult("text sent twice")
-    said: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    sent: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for message_id, record in files.requested.items():
         if message_id in files.sends_of:
             result.judged += 1
             data = record.data
-            said[record.event.get("causationid"), data["person_id"], data["say"], data["body"]].add(message_id)
-    for (cause, person, say, _), ids in said.items():
+            sent[record.event.get("causationid"), data["person_id"], data["say"], data["body"]].add(message_id)
+    for (cause, person, say, _), ids in sent.items():
         if len(ids) > 1:
             result.add_violation(f"{say} went {len(ids)} times to {person} for one cause {cause}", *ids)
     return result
@@ -204,8 +204,8 @@ def closing_of(files: RunFiles, chain_id: str, chain: DatabaseRow) -> RecordedEv
     if chain["closing"] == "left_with_owner":
         return _left(files, chain_id, chain)
     reason = "until" if chain["closing"] == "until" else None
-    said = [record for record, verdict in files.verdicts.get(chain_id, ()) if _ends(chain, verdict, reason)]
-    return said[-1] if said else None
+    ends = [record for record, verdict in files.verdicts.get(chain_id, ()) if _ends(chain, verdict, reason)]
+    return ends[-1] if ends else None
 
 
 def _answered(files: RunFiles, chain_id: str, last_answer: str) -> RecordedEvent | None:
@@ -286,7 +286,7 @@ def limits(files: RunFiles) -> CheckResult:
             if refused := counts["errors"]["answer"].get(code, 0):
                 result.add_violation(f"WhatsApp refused {refused} sends with {code}")
     moves: list[tuple[float, str, RecordedSend | None]] = [(one.at, one.line, one) for one in files.sends]
-    moves += [(epoch(row["at"]), row["line"], None) for row in files.rows["said"]]
+    moves += [(epoch(row["at"]), row["line"], None) for row in files.rows["replies"]]
     per_second = files.run["per_second"]
     numbers, pairs = _Buckets(1 / per_second, per_second), _Buckets(_PAIR_EVERY, _PAIR_BURST)
     for at, line, send in sorted(moves, key=lambda one: one[0]):

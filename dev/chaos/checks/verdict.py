@@ -34,7 +34,7 @@ def counts(files: RunFiles) -> dict[str, int]:
     writes = Counter(record.kind for record in files.topic("writes.events"))
     journal = Counter(row["kind"] for row in files.rows["journal"])
     return {
-        "events accepted": sum(push["state"] == "taken" for push in files.rows["pushed"]) + len(files.rows["said"]),
+        "events accepted": sum(push["state"] == "taken" for push in files.rows["pushed"]) + len(files.rows["replies"]),
         "events decided": len(files.decided),
         "messages requested": len(files.requested),
         "messages sent": len(files.sends),

@@ -71,8 +71,10 @@ def _agreed(files: RunFiles) -> Iterator[str]:
         if chain["rule"] != "chaos-metadata" or chain.get("closing") not in {None, "answered"}:
             continue
         asked = {r.data["person_id"] for r in files.messages_of.get(chain_id, ()) if r.data["say"] == "chaos_confirm"}
-        said = {given["person_id"]: given["answer"] for given in reversed(chain.get("given", ())) if given.get("final")}
-        if asked and asked == set(said) and set(said.values()) == {"confirm"}:
+        answers_of = {
+            given["person_id"]: given["answer"] for given in reversed(chain.get("given", ())) if given.get("final")
+        }
+        if asked and asked == set(answers_of) and set(answers_of.values()) == {"confirm"}:
             yield chain_id
 
 
@@ -96,8 +98,8 @@ def ends(files: RunFiles) -> CheckResult:
         result.judged += 1
         kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
         if not kinds & _ENDS:
-            said = ", ".join(sorted(kinds)) or "nothing"
-            result.add_violation(f"{record.data['input']['operation']} ended as {said}", record.data["write_id"])
+            outcomes = ", ".join(sorted(kinds)) or "nothing"
+            result.add_violation(f"{record.data['input']['operation']} ended as {outcomes}", record.data["write_id"])
     return result
 
 

@@ -1,4 +1,6 @@
-"""Cover, jacket copy and metadata become final one by one, which is said once; so is that the cover was rejected."""
+"""Cover, jacket copy and metadata become final one by one, and people are told once; they also learn that the cover was
+rejected.
+"""
 
 from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun

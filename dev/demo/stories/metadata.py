@@ -63,7 +63,7 @@ async def _conflict(run: StoryRun) -> None:
         run.expect_message(person, "We are about to change details of “Ferrymen”")
     await run.tap(historian, "Confirm")
     run.expect_message(historian, "Your answer is noted")
-    await _somebody_edits(run)
+    await _edit_before_write(run)
     await run.tap(ferrywoman, "Confirm")
     run.expect_message(ferrywoman, "Your answer is noted")
     for person in (historian, ferrywoman, people[_MANAGER]):
@@ -74,7 +74,7 @@ async def _conflict(run: StoryRun) -> None:
     run.expect_no_message()
 
 
-async def _somebody_edits(run: StoryRun) -> None:
+async def _edit_before_write(run: StoryRun) -> None:
     """After the answers and before the write: just when writeback is about to look again."""
     edit = {"kind": "edit_before_write", "operation": "ReadWorkSubtitle", "work": _DISPUTED}
     run.note(LineKind.CHANGED, CONSONANCE, f"somebody changes it to “{_MEANWHILE}”, just before it would be written")

@@ -17,7 +17,7 @@ from dev.observability.observed_stack import ObservedStack
 from dev.observability.prometheus import Firing, Prometheus
 
 _OVER_SECONDS = 60.0
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 CauseOfFailure = Callable[[FailureContext], AbstractAsyncContextManager[None]]
 
@@ -105,7 +105,7 @@ async def _cause_round(context: FailureContext, one: FailureRound, lasting: Asyn
 async def _still_firing(prometheus: Prometheus, alerts: frozenset[Firing]) -> set[Firing]:
     deadline = time.monotonic() + _OVER_SECONDS
     while (lingering := alerts & await prometheus.firing()) and time.monotonic() < deadline:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     return set(lingering)
 
 
@@ -120,13 +120,13 @@ class _AlertWatch:
         while True:
             for alert in await self.prometheus.firing():
                 self.seen.setdefault(alert, time.monotonic())
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def until(self, expected: set[Firing], seconds: float) -> None:
         """Return when all have fired, or not in time."""
         deadline = time.monotonic() + seconds
         while not expected <= self.seen.keys() and time.monotonic() < deadline:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     def since(self, expected: frozenset[Firing], began: float) -> dict[Firing, float]:
         return {alert: max(self.seen[alert] - began, 0.0) for alert in expected if alert in self.seen}

@@ -44,7 +44,7 @@ class SmallRun:
         }  # fmt: skip
         names = (
             "topics", "journal", "attempts", "messages", "chains", "waiting", "writes", "tasks", "parked", "sent",
-            "said", "counts", "pushed", "written", "acquisitions",
+            "replies", "counts", "pushed", "written", "acquisitions",
         )  # fmt: skip
         return RunFiles(run, {name: self.rows[name] for name in names})
 
@@ -109,7 +109,7 @@ class SmallRun:
 
     def send_reply(self, id_: str, at: float, person: str = ANNA, **more: Any) -> None:
         """A person writes or taps; the event's id is not WhatsApp's."""
-        self.rows["said"].append({"wamid": id_, "person": _DIGITS[person], "line": MAIN, "at": iso(at)})
+        self.rows["replies"].append({"wamid": id_, "person": _DIGITS[person], "line": MAIN, "at": iso(at)})
         data = {"message_id": id_, "person_id": person, "at": iso(at), **more}
         self.record("whatsapp.messages", "whatsapp.message.received", f"k-{id_}", at, data)
 
