@@ -66,7 +66,7 @@ def apply_button_answer(
     chain = chain.replace(answers=(*chain.answers, given))
     if not answer.final:
         context.add_reason(Reason.ANSWERED, chain, str(step.index))
-        apply = _say_again if is_repeated and answer.form is None else _apply_intermediate_answer
+        apply = _repeat_reply if is_repeated and answer.form is None else _apply_intermediate_answer
         return advance(context, apply(context, chain, step, answer, message))
     return advance(context, _apply_final_answer(context, chain, step, answer, given))
 
@@ -77,7 +77,7 @@ def _is_repeated(chain: Chain, given: GivenAnswer) -> bool:
     return any(g.answer == given.answer and abs(given.at - g.at) < AWAITED_FOR for g in same)
 
 
-def _say_again(
+def _repeat_reply(
     context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, message: MessageReceived
 ) -> Chain:
     """Reply to a repeated tap; nothing is recorded, asked or handed over twice, and no other person is told."""
@@ -127,9 +127,9 @@ def _apply_intermediate_answer(
         chain = chain.close_questions(is_question_of_rule).reopen_answers(chain.answers)
     if answer.form is not None and not forms.is_filled_by_other(chain, message.person_id):
         return forms.begin_form(context, chain, answer.form, step.index, source=message)
-    handing = answer.hand_over if answer.form is None else HandoverAction(owner_team(context, chain))
-    if handing is not None:
-        chain = _hand_over(context, chain, step, handing, message, answer)
+    handover = answer.hand_over if answer.form is None else HandoverAction(owner_team(context, chain))
+    if handover is not None:
+        chain = _hand_over(context, chain, step, handover, message, answer)
         return send_to_person(context, chain, message.person_id, notice_draft("handed_over", step.index, message))
     if answer.ask is not None:
         chain = _ask_follow_up(context, chain, step, answer.ask, message.person_id)
@@ -151,7 +151,7 @@ def _hand_over(
     context: DecisionContext,
     chain: Chain,
     step: Step,
-    handing: HandoverAction,
+    handover: HandoverAction,
     message: MessageReceived,
     answer: AnswerAction | None = None,
 ) -> Chain:
@@ -160,7 +160,7 @@ def _hand_over(
     return offer_handover(
         context,
         chain,
-        HandoverDraft(handing.who, step.index, handing.say or "to_take", name, message.message_id, words),
+        HandoverDraft(handover.who, step.index, handover.say or "to_take", name, message.message_id, words),
     )
 
 
@@ -230,7 +230,7 @@ def _send_late_answer_to_owner(
     return outbound.send_draft(context, chain, owner_team(context, chain), draft)
 
 
-def _take(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+def _assign(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """The first person to take it has it; timed steps pause, questions stay open, unsent offers are withdrawn."""
     if chain.assignment is not None and chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
@@ -322,4 +322,4 @@ def _offer_again(context: DecisionContext, chain: Chain, question: ChainMessage)
     return advance(context, report_unclaimed(context, chain, question.step))
 
 
-_HANDOVER_ANSWERS = {"take": _take, "not_me": _not_me, "done": _finish, "give_back": _give_back}
+_HANDOVER_ANSWERS = {"take": _assign, "not_me": _not_me, "done": _finish, "give_back": _give_back}
