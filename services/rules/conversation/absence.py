@@ -55,7 +55,7 @@ def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, st
     return {one.person_id: one.display_name for one in known if one is not None and one.person_id != person}
 
 
-def is_news(context: DecisionContext, message: MessageReceived, notice: AbsenceText) -> bool:
+def is_new_notice(context: DecisionContext, message: MessageReceived, notice: AbsenceText) -> bool:
     """Whether a notice says something that is not kept yet; “away till Monday” may be written each day until then."""
     if not isinstance(notice, Leave):
         return notice == "back"

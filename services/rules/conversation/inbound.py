@@ -95,7 +95,7 @@ def _apply_absence(
     A machine that repeats itself is answered once. What was not known yet is always answered.
     """
     is_limited = exceeded_limit(context, message, UnclearQuestion.NOTHING) is not None
-    is_limited = is_limited and not absence.is_news(context, message, notice)
+    is_limited = is_limited and not absence.is_new_notice(context, message, notice)
     absence.apply_notice(context, message, notice, answer=not is_limited)
     for chain in context.facts.chains_of(context.facts.current_id(message.person_id)):
         if chain.active:
