@@ -1,4 +1,4 @@
-"""Plays mixes of events, one about each of many things, until a person would get more than limits.yaml allows.
+"""Plays mixes of events, each about another subject, until a person would get more messages than limits.yaml allows.
 
 A message that the caps concern leaves only where every cap has room. So each rule is played alone, with one event more
 than the smallest cap, and then all rules together whose messages the caps concern. The events of a mix happen at one
@@ -128,7 +128,9 @@ class _Tally:
         self._counts: Counter[tuple[Cap, PersonId, date]] = Counter()
 
     def take(self, player: StoryPlayer) -> tuple[Cap, PersonId, int] | None:
-        """Count what was sent since the last time; a cap that is exceeded, for whom, and the messages in its period."""
+        """Count the messages since the last call; returns a cap that is exceeded now, its person, and the messages in
+        its period.
+        """
         simulation, book = player.simulation, player.simulation.decider.rulebook
         sent = [effect.send.person_id for effect in simulation.effects if isinstance(effect, RequestedMessage)]
         simulation.effects.clear()

@@ -94,7 +94,7 @@ def _subject(message: Message) -> str:
 def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Change]:
     """Pair equal messages, then those of one template and time, of one template in their order, and of one verb.
 
-    Of two reminders the one that is gone is lost, then, and the other one has not moved.
+    So where one of two reminders is gone, that one is lost, and the other one counts as unchanged.
     """
     pairs: list[tuple[Message, Message]] = []
     lost, gained = list(old), list(new)
@@ -197,8 +197,8 @@ class Difference:
 
     ``chain_outcomes`` counts live chains, by rule. ``failures`` are sentences about events that could not be decided,
     with their number, before and after. ``changed_rules`` is None where any rule may decide otherwise; where
-    ``is_partial``, the messages are those of the changed rules alone. ``unseen`` are sentences about changes that what
-    was played does not show.
+    ``is_partial``, the messages are those of the changed rules alone. ``unseen`` are sentences about changes that had
+    no effect on anything that was played.
     """
 
     source: str
@@ -260,7 +260,7 @@ def _listed(rule: Rule, book: Rulebook) -> Collection[str]:
 
 
 def _with_lists(rules: frozenset[str] | None, *books: Rulebook) -> frozenset[str] | None:
-    """Also the recurring rules that list open chains of these."""
+    """These rules, with the recurring rules that list their open chains."""
     if not rules:
         return rules
     each = ((name, _listed(rule, book)) for book in books for name, rule in book.rules.items())
@@ -364,7 +364,8 @@ def _compare_endings(before: Iterable[EndedCase], after: Iterable[EndedCase]) ->
 def diff_stories(base: Files, head: Files) -> Difference:
     """Play the stories of both folders with both rulebooks.
 
-    A step that one of them cannot play, such as a tap on a question that it does not ask, is passed over: time goes on.
+    A step that one of them cannot play, such as a tap on a question that it does not ask, is left out, and only time
+    passes.
     """
     stories: dict[tuple[str, str], Story] = {}
     for files in (base, head):
@@ -388,7 +389,9 @@ def diff_stories(base: Files, head: Files) -> Difference:
 
 
 def _silent_rules(rules: frozenset[str] | None, base: Files, head: Files, messages: Iterable[Message]) -> Iterator[str]:
-    """A sentence where rules were changed of which what was played shows no message."""
+    """A sentence about changed rules that sent no message in anything that was played; none where each of them sent
+    one.
+    """
     written = {stem(name) for name in (*base, *head) if name.endswith(RULE)}
     silent = sorted(((rules or frozenset()) & written) - {message.rule for message in messages})
     if silent:

@@ -102,7 +102,7 @@ def _headline(difference: Difference) -> str:
 
 
 class NoticedChange(StrEnum):
-    """A change as the person notices it who gets the message; in the order in which it is told."""
+    """The effect of a change on the person who gets the message; in the order in which the effects are listed."""
 
     MORE = "more"
     FEWER = "fewer"
@@ -201,7 +201,7 @@ def _part(effect: NoticedChange, verb: str, number: int) -> str:
 
 
 def name_of(message: Message) -> str:
-    """``Agent A7C3``: what the person is, and a pseudonym; ``Escalation 1 (A7C3)`` after a number."""
+    """``Agent A7C3``: the role of the person and a pseudonym; ``Escalation 1 (A7C3)`` if the role ends in a number."""
     role, pseudonym = message.role.capitalize(), short_pseudonym(message.person)
     return f"{role} ({pseudonym})" if role[-1:].isdigit() else f"{role} {pseudonym}"
 

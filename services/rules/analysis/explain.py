@@ -156,7 +156,7 @@ def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> 
     book = replayer.rulebooks(inputs.revision)
     before = facts_of(inputs, document).chains
     event = None if inputs.event == NO_EVENT else parse_event(bytes(inputs.event), EVENT_KINDS)
-    chains = tuple(decision.changes.chains[key] for key in _touched(decision))
+    chains = tuple(decision.changes.chains[key] for key in _chains_of(decision))
     labels = _labels(chains)
     name = name_of(event) if event is not None else "a step fell due"
     explanation = Explanation(
@@ -175,7 +175,7 @@ def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> 
     return explanation, decision.changes
 
 
-def _touched(decision: Decision) -> list[Any]:
+def _chains_of(decision: Decision) -> list[Any]:
     """The chains that the verdicts name, in their order."""
     verdicts = decision.record.verdicts if decision.record is not None else ()
     named = dict.fromkeys(verdict.chain_id for verdict in verdicts if verdict.chain_id is not None)
@@ -303,7 +303,7 @@ def reason_sentence(reason: str) -> str:
 def _people_of(
     before: Mapping[ChainId, Chain], chains: Sequence[Chain], labels: Mapping[ChainId, str]
 ) -> Iterator[str]:
-    """Of a decision that concerns several chains, each sentence says of which it is."""
+    """Sentences about the people of these chains; where there are several chains, each sentence names its own."""
     for chain in chains:
         of = f"{labels[chain.chain_id]}: " if len(chains) > 1 else ""
         yield from (f"{of}{sentence}" for sentence in _people(before.get(chain.chain_id), chain))

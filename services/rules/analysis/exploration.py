@@ -109,7 +109,7 @@ def _copy(player: StoryPlayer) -> StoryPlayer:
 
 
 def _copy_facts(facts: Facts) -> Facts:
-    """The same facts, of which nothing is shared that a decision changes."""
+    """A copy of the facts that shares with them only what no decision changes."""
     made = Facts(facts.tenant, read_to=facts.read_to, paused_rules=facts.paused_rules, version=facts.version)
     for table in dataclass_fields(facts):
         known = getattr(facts, table.name)
@@ -187,7 +187,9 @@ def _key(state: State, rule: Rule) -> object:
 
 
 def _chain_key(chain: Chain) -> object:
-    """The further course depends on this part of a state: no times, and no messages that ask for nothing any more."""
+    """The part of a chain on which its further course depends: without times, and without messages that ask for nothing
+    any more.
+    """
     waiting = [h for h in chain.handovers if set(h.people) - set(h.declined)]
     return (
         chain.ended,

@@ -63,7 +63,9 @@ class Opening:
     beside: tuple[RuleId, ...] = ()
 
     def without(self, *, staff: bool) -> "Opening":
-        """The same where the people outside the publisher have opted out, with ``staff`` the staff, too."""
+        """The same opening, but the people outside the publisher have opted out; with ``staff``, members of staff have,
+        too.
+        """
         gone = {
             number: {**each, "opted_out": True} if staff or not _is_staff(each) else each
             for number, each in self.people.items()
@@ -71,14 +73,14 @@ class Opening:
         return replace(self, people=gone)
 
     def in_country(self, country: str) -> "Opening":
-        """The same where the people outside the publisher live there."""
+        """The same opening, but the people outside the publisher live in that country."""
         moved = {
             number: each if _is_staff(each) else {**each, "country": country} for number, each in self.people.items()
         }
         return replace(self, people=moved)
 
     def shared_with(self, other: "Opening") -> "Opening":
-        """The same where every second person is as in the other one."""
+        """The same opening, but every second person is taken from the other one."""
         every_second = dict(list(other.people.items())[1::2])
         return replace(self, people={number: every_second.get(number, each) for number, each in self.people.items()})
 
@@ -188,7 +190,9 @@ def _times_ahead(rule: Rule, event: str) -> dict[str, object]:
 
 
 def _period_steps(book: Rulebook, every: Every) -> tuple[str, ...]:
-    """Nothing but time starts a recurring rule. The last wait is one of days, before which what it lists may begin."""
+    """The waits until a recurring rule starts, which only time does. The last wait is one of days: chains that the rule
+    lists may begin before it.
+    """
     start = next_occurrence(every, book.calendar.office, START)
     if start is None:
         return ()
@@ -371,7 +375,7 @@ def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> 
     for values in islice(solutions(condition, event), MOST_WITNESSES):
         tried += 1
         for opening in _openings_with(book, rule, event, values):
-            if _starts(world_of(book, rule, opening), rule, opening):
+            if _starts(rulebook_with(book, rule, opening), rule, opening):
                 return opening, tried
     return None, tried
 
@@ -397,7 +401,7 @@ def _with_open_chains(book: Rulebook, listing: Listing, opening: Opening, count:
             yield replace(opening, people=people, steps=(*waits, *before.steps, start), beside=(rule.name,))
 
 
-def world_of(book: Rulebook, rule: Rule, opening: Opening) -> Rulebook:
+def rulebook_with(book: Rulebook, rule: Rule, opening: Opening) -> Rulebook:
     """The rulebook with the rule and those that are played beside it."""
     return alone(book, rule, *(book.rules[name] for name in opening.beside))
 

@@ -23,7 +23,7 @@ from services.rules.analysis.opening import (
     own_rules,
     play_opening,
     played_story,
-    world_of,
+    rulebook_with,
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage
@@ -117,7 +117,7 @@ def prove(book: Rulebook) -> Iterator[Proof]:
                 _prove_course(book, rule, found, most, proof)
         yield proof
     _races(book, rules, openings, most, proof)
-    proof.found += _house_languages(book, openings, most)
+    proof.found += _built_in_languages(book, openings, most)
     proof.found += _loops(book, openings)
     _prove_caps(book, openings, proof)
     yield proof
@@ -148,9 +148,8 @@ def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Openin
 
 
 def _shape(rule: Rule, openings: Iterable[Opening | None]) -> object:
-    """Rules alike in this take the same courses: templates and texts do not matter.
-
-    What starts them matters by the people it brings, and by which ``unless`` it lets be true, and false.
+    """Two rules with the same shape take the same courses. Templates and texts do not count. Of the openings only their
+    people count, and for which ``unless`` they make true and which false.
     """
 
     def of(step: Step) -> object:
@@ -170,8 +169,8 @@ def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[Opening | None]
     found = dict[Property, Counterexample]()
     different = {repr(opening): opening for opening in openings if opening is not None}
     for opening in different.values():
-        world = world_of(book, rule, opening)
-        course = explore(world, rule, opening, most)
+        own_book = rulebook_with(book, rule, opening)
+        course = explore(own_book, rule, opening, most)
         proof.states += course.states
         proof.moves += len(course.transitions)
         if not course.complete:
@@ -233,7 +232,7 @@ def _ending_fault(before: State, after: State, rule: Rule) -> str | None:
         return f"“{rule.name}” cannot go on: {after.failed}"
     for chain in after.chains(rule):
         was = next((each for each in before.chains(rule) if each.chain_id == chain.chain_id), None)
-        if chain.ended is Ending.DONE and _asked_in_vain(was or chain):
+        if chain.ended is Ending.DONE and _is_unanswered(was or chain):
             return f"“{rule.name}” ends as done although its question has no answer; end it with give_up or hand_over"
         waiting = any(write.pending for write in chain.writes)
         if chain.live and chain.next_due is None and not waiting:
@@ -241,7 +240,7 @@ def _ending_fault(before: State, after: State, rule: Rule) -> str | None:
     return None
 
 
-def _asked_in_vain(chain: Chain) -> bool:
+def _is_unanswered(chain: Chain) -> bool:
     """There was a question, and no recipient gave a final answer or handed it on."""
     asked = any(m.verb is Verb.ASK and m.open for m in chain.messages)
     return asked and not any(given.final for given in chain.answers) and not chain.handovers
@@ -255,15 +254,17 @@ def _answer_fault(move: Move, before: State, after: State, rule: Rule) -> str | 
     declared = [a for s in reversed(rule.steps[: question.step + 1]) for a in answers_of(s) if a.name == name]
     if is_of_handover(question) or not declared or declared[0].continues:
         return None
-    return None if _comes_to_something(question, before, after, rule) else _idle_answer(name, rule)
+    return None if _has_effect(question, before, after, rule) else _idle_answer(name, rule)
 
 
 def _idle_answer(name: str, rule: Rule) -> str:
     return f"the answer “{name}” of “{rule.name}” ends the chain and nothing comes of it"
 
 
-def _comes_to_something(question: ChainMessage, before: State, after: State, rule: Rule) -> bool:
-    """A write, a message other than that the answer was noted, also a held one, or waiting for others."""
+def _has_effect(question: ChainMessage, before: State, after: State, rule: Rule) -> bool:
+    """Whether the answer led to a write, to a message (also a held one) other than the note that it was received, or to
+    waiting for others.
+    """
     if any(isinstance(effect, RequestWrite) for effect in after.effects):
         return True
     sent = [e for e in after.effects if isinstance(e, RequestedMessage)]
@@ -285,7 +286,7 @@ def _example(
     more = () if over else (LONG_WAIT,)
     path = state.path[:-1] if state.failed else state.path
     location = rule.steps[0].location if rule.steps else rule.location
-    story = story_of(book, world_of(book, rule, opening), opening, (*path, *more), broken)
+    story = story_of(book, rulebook_with(book, rule, opening), opening, (*path, *more), broken)
     return Counterexample(broken, rule.name, FileFault(location, sentence), story)
 
 
@@ -293,17 +294,17 @@ def _is_over(state: State, rule: Rule) -> bool:
     return all(not chain.live for chain in state.chains(rule))
 
 
-def story_of(book: Rulebook, world: Rulebook, opening: Opening, path: Iterable[str], promise: Property) -> str:
+def story_of(book: Rulebook, found_in: Rulebook, opening: Opening, path: Iterable[str], promise: Property) -> str:
     """The story file of these moves, by which a promise is not kept.
 
-    It is played with all rules, as ``stet rules test`` plays it; where they make a move impossible, in the world that
-    it was found in.
+    It is played with all rules, as ``stet rules test`` plays it. Where they make a move impossible, it is played with
+    ``found_in``, the rulebook with which it was found.
     """
     moves, sentence = tuple(path), f"breaks the promise that {promise}"
     try:
         return played_story(book, opening, moves, sentence)
     except UNPLAYABLE:
-        return played_story(world, opening, moves, sentence)
+        return played_story(found_in, opening, moves, sentence)
 
 
 # ------------------------------------------------------------------ languages
@@ -311,9 +312,9 @@ def story_of(book: Rulebook, world: Rulebook, opening: Opening, path: Iterable[s
 
 def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Iterator[Counterexample]:
     """For each country of house.yaml with another language: the rule is played with people who live there."""
-    world = world_of(book, rule, opening)
+    own_book = rulebook_with(book, rule, opening)
     for country, language in book.tenant.languages.items():
-        said = _said_outside(book, rule, country, language)
+        said = _texts_outside(book, rule, country, language)
         lacking = sorted(name for name in said if not _has(book, name, language))
         if language == book.tenant.language or not lacking:
             continue
@@ -321,14 +322,16 @@ def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) 
         sentence = f"“{rule.name}” can write to people whose language is “{language}”, which {listed} lacks"
         first = book.templates.get(lacking[0]) or book.forms[lacking[0]]
         there = opening.in_country(country)
-        path = _path_to_words(world, rule, there, lacking, most)
-        story = story_of(book, world, there, path or (), Property.LANGUAGE)
+        path = _path_to_texts(own_book, rule, there, lacking, most)
+        story = story_of(book, own_book, there, path or (), Property.LANGUAGE)
         yield Counterexample(Property.LANGUAGE, rule.name, FileFault(first.location, sentence), story)
         return
 
 
-def _house_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most: int) -> Iterator[Counterexample]:
-    """The same of what the service itself says to people outside the publisher, whatever the rules are."""
+def _built_in_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most: int) -> Iterator[Counterexample]:
+    """The same for the built-in templates, which the service sends to people outside the publisher whatever the rules
+    are.
+    """
     for country, language in book.tenant.languages.items():
         names = (name for name in (*BUILT_IN_TEMPLATES, *TYPED_FIELDS.values()) if name not in STAFF_TEMPLATES)
         lacking = sorted(name for name in names if not _has(book, name, language))
@@ -337,16 +340,16 @@ def _house_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most: i
         sentence = f"people whose language is “{language}” can be written to, which {', '.join(lacking)} lacks"
         rule, story = "house", ""
         for name, opening in openings.items():
-            world, there = world_of(book, book.rules[name], opening), opening.in_country(country)
-            path = _path_to_words(world, book.rules[name], there, lacking, most)
+            own_book, there = rulebook_with(book, book.rules[name], opening), opening.in_country(country)
+            path = _path_to_texts(own_book, book.rules[name], there, lacking, most)
             if path is not None:
-                rule, story = name, story_of(book, world, there, path, Property.LANGUAGE)
+                rule, story = name, story_of(book, own_book, there, path, Property.LANGUAGE)
                 break
         yield Counterexample(Property.LANGUAGE, rule, FileFault(book.templates[lacking[0]].location, sentence), story)
         return
 
 
-def _path_to_words(
+def _path_to_texts(
     book: Rulebook, rule: Rule, opening: Opening, lacking: Collection[str], most: int
 ) -> tuple[str, ...] | None:
     """The moves after which a person outside gets one of these templates, or a question of one of these forms."""
@@ -362,7 +365,7 @@ def _has(book: Rulebook, name: str, language: str) -> bool:
     return found is None or language in found.languages or language.partition("_")[0] in found.languages
 
 
-def _said_outside(book: Rulebook, rule: Rule, country: str, language: str) -> set[str]:
+def _texts_outside(book: Rulebook, rule: Rule, country: str, language: str) -> set[str]:
     """The templates and forms that people outside the publisher, in this country, can get.
 
     They are those of steps that neither address staff alone nor leave all people of the country out.
@@ -496,7 +499,9 @@ def _both_ask(
 
 
 def _loops(book: Rulebook, openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
-    """The circles over “writes what starts” that nothing bounds, of rules that can start."""
+    """The circles of rules in which each writes what starts the next, and that nothing bounds; only of rules that can
+    start.
+    """
     for circle in find_circles(book):
         rules = [book.rules[start.rule] for start in circle]
         if any(rule.name not in openings for rule in rules):

@@ -1,4 +1,4 @@
-"""Puts events, and what came back on messages, into a bundle; records the decisions of stories as a service does.
+"""Puts events, and the reactions to messages, into a bundle; records the decisions of stories as a service does.
 
 A bundle is the input of a comparison of two rulebooks.
 """

@@ -205,7 +205,9 @@ def _revisions(inputs: DecisionInputs, facts: Mapping[str, bytes]) -> set[Revisi
 
 
 def with_button_of_bundle(inputs: DecisionInputs) -> DecisionInputs:
-    """The key that signed a tapped button is the service's; a forged one shows in another outcome."""
+    """The inputs with the tapped button signed by the key of bundles, since the service's own key is not in a bundle. A
+    forged button shows in another outcome.
+    """
     if inputs.event == NO_EVENT:
         return inputs
     event = parse_event(bytes(inputs.event), EVENT_KINDS)
