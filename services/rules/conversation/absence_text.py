@@ -148,7 +148,7 @@ def _after(token: _Token, first: date | None) -> date:
 
 
 def _tokens(words: Words, today: date, names: Mapping[Words, frozenset[PersonId]]) -> list[_Token]:
-    """Everything but what says nothing more."""
+    """The words as tokens, without those that have no meaning of their own here."""
     found, index = [], 0
     while index < len(words):
         token, used = _date_at(words[index:], today) or _phrase_at(words[index:], today, names)

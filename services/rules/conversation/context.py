@@ -1,4 +1,4 @@
-"""The context of one decision and the decision that comes of it: facts, rulebook and time; effects and reasons."""
+"""The context of one decision (facts, rulebook and time), and its result (effects and reasons)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

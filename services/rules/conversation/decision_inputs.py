@@ -159,7 +159,7 @@ def _value_of(kind: type[Value], raw: bytes) -> Value:
 
 
 def effects_digest(decision: Decision) -> str:
-    """A digest of the effects in order and of the record: what others get to see."""
+    """A digest of the effects in order and of the record, which is all that other services see of a decision."""
     digest = blake2b(digest_size=_DIGEST_BYTES)
     for effect in decision.effects:
         digest.update(encode(_visible(effect)))

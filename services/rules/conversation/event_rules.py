@@ -1,4 +1,6 @@
-"""Which rules an event may start or end, and by what their chains are found: an index of the rulebook by event."""
+"""An index of the rulebook by event: the rules that an event may start or end, and the tags by which their chains are
+found.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Finds the question that a message answers.
 
-By the signed button, the quoted message, the short code, or as the only open one; otherwise the person is asked which
-one they mean. A quote of an unknown message is never guessed at.
+A question is found by the signed button, the quoted message or the short code, or because it is the only open one.
+Otherwise the person is asked which one they mean. For a quote of an unknown message no question is guessed.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Recurring rules: when a period of one starts in the house's calendar, and the events that it then starts with."""
+"""Recurring rules: when their periods start in the publisher's calendar, and the events that start a period."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence

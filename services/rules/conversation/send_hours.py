@@ -60,7 +60,7 @@ def written_at(context: DecisionContext) -> datetime:
 
 
 def passes_quiet_hours(context: DecisionContext, chain: Chain, book: Rulebook, person: PersonFacts) -> bool:
-    """Whether by this rulebook what the chain says is severe enough for the person, who is of the staff."""
+    """Whether, by this rulebook, the severity of the chain lets its messages reach this member of staff at any hour."""
     return book.tenant.staff_pass is context.severity(chain) and is_staff(book, person)
 
 

@@ -234,7 +234,7 @@ _LONGEST_ADDRESS, _LONGEST_NAME = 2048, 200
 
 
 def attachment_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> AttachAction | None:
-    """That of the step or of the answer which says this message; a copy and a notice of the house have none."""
+    """The attachment of the step or the answer that sends this message; copies and built-in messages have none."""
     steps = context.rule_of(chain).steps
     if message.step >= len(steps):
         return None
