@@ -1,1 +1,3 @@
-"""From rule files to all replicas: where they come from, which revision is in force, what is tried beside it."""
+"""Rule files on their way to all replicas: their sources, the revision in force, and the revisions that are tried
+beside it.
+"""

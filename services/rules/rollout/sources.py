@@ -1,7 +1,7 @@
 """Where rule files come from: a folder that is polled, or a bundle (``bundles.py``).
 
 A folder may be a volume of a ConfigMap, a link that git-sync turns to the next commit, or a folder one edits. It counts
-as changed once its files have another size, time or inode, and stood still for one look.
+as changed once its files have another size, time or inode, and two readings in a row found the same.
 """
 
 import asyncio

@@ -84,7 +84,7 @@ class ProposedView:
         return cls(acting.revision, proposed.revision, frozenset(same))
 
     def facts(self, facts: Facts) -> Facts:
-        """A shallow copy: a batch asks for one with each event, so no chain is touched before it is read."""
+        """A shallow copy, since a batch makes one for each event: a chain is converted only when it is read."""
         seen = copy(facts)
         seen.chains = _ChainsAsProposed(facts.chains, self)
         return seen
@@ -167,7 +167,7 @@ _Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A message as its person gets it; empty while it is held, and not worded yet."""
+    """The content of a message as its person gets it; empty while the message is held, since it is not rendered yet."""
 
     wording: str = ""
     document: AttachedDocument | None = None

@@ -85,7 +85,9 @@ def next_step(record: SourceRecord, revision: Revision, active: Activation | Non
 
 @dataclass(slots=True)
 class SourceWatcher:
-    """``is_manual``: a new revision waits for ``stet rules rollout``. ``seconds`` is the pause between two looks."""
+    """``is_manual``: a new revision waits for ``stet rules rollout``. ``seconds`` is the pause between two readings of
+    the source.
+    """
 
     source: RuleSource
     rollout: Rollout
@@ -102,7 +104,7 @@ class SourceWatcher:
         self._record = SourceRecord(self.replica)
 
     async def begin(self) -> None:
-        """Look at the source once before anything is decided; waits for a database that goes away meanwhile.
+        """Read the source once before anything is decided; waits for a database that goes away meanwhile.
 
         Raises Misconfigured where its rules are refused and no earlier revision is in force.
         """
@@ -114,7 +116,7 @@ class SourceWatcher:
             self._record = await self._remembered(connection)
             await connection.execute(QUERIES.forget_sources, self.rollout.tenant, machine_now() - _FORGOTTEN_AFTER)
         while True:
-            await self._look()
+            await self._read_source()
             async with self.pool.acquire() as connection:
                 active, _ = await read_log(connection, self.rollout.tenant)
                 if active is not None:
@@ -127,19 +129,19 @@ class SourceWatcher:
         await self._observe()
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Read the source again and again, for ever."""
         while True:
             await asyncio.sleep(self.seconds)
             try:
-                await self.look()
+                await self.follow_source()
             except TRANSIENT_ERRORS as error:
                 log.warning("rollout.retried", error=type(error).__name__)
 
-    async def look(self) -> None:
-        await self._look()
+    async def follow_source(self) -> None:
+        await self._read_source()
         await self._observe()
 
-    async def _look(self) -> None:
+    async def _read_source(self) -> None:
         """Read the source, and act on what is new; one that cannot be read is as it was."""
         try:
             content = await self.source.read()
@@ -230,7 +232,9 @@ class SourceWatcher:
         return SourceRecord(self.replica, row["revision"], row["commit"], row["activation"])
 
     async def _observe(self) -> None:
-        """Load what others have put into force, before a batch needs it, and measure."""
+        """Load the revisions that other replicas have put into force, before a batch needs them, and update the
+        metrics.
+        """
         async with self.pool.acquire() as connection:
             force = await self.rollout.in_force(connection)
             last_result = await connection.fetchval(QUERIES.last_canary_result, self.rollout.tenant)

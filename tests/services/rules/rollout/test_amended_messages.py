@@ -47,8 +47,8 @@ async def name_a_fallback(service: RulesUnderTest, folder: Path, template: str) 
     words = file.read_text()
     (file.parent / f"{template}_plain.template.yaml").write_text(words.replace(template, f"{template}_plain", 1))
     file.write_text(words.replace("category:", f"fallback: {template}_plain\ncategory:", 1))
-    await service.watcher.look()
-    await service.watcher.look()
+    await service.watcher.follow_source()
+    await service.watcher.follow_source()
     while await service.loops._review_once():
         pass
 

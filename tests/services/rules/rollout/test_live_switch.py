@@ -153,8 +153,8 @@ async def test_switches_under_load_and_kills_lose_no_event_and_judge_none_twice(
             cluster.produce()
         cluster.change_rules(number)
         for replica in chance.sample(cluster.replicas, 2):  # the first to look activates, when it has stood still
-            await replica.watcher.look()
-            await replica.watcher.look()
+            await replica.watcher.follow_source()
+            await replica.watcher.follow_source()
         if number % 4 == 3:
             dying, heir = chance.sample(cluster.replicas, 2)
             await cluster.kill(dying)
@@ -212,15 +212,15 @@ async def test_rules_that_do_not_pass_are_refused_and_the_earlier_ones_stay(clus
     broken = cluster.folder / "rights" / "permission.rule.yaml"
     good = broken.read_text()
     broken.write_text(good.replace("ask: rights_holder", "ask: rights_holdr"))
-    await replica.watcher.look()
-    await replica.watcher.look()
+    await replica.watcher.follow_source()
+    await replica.watcher.follow_source()
     assert await in_force(replica) == before
     row = await replica.service.pool.fetchrow("select * from rulebook_sources where replica = 'rules-0'")
     assert row["refused"] is not None
     assert "rights_holdr" in row["faults"][0]
     broken.write_text(good.replace("2 working days", "3 working days"))
-    await replica.watcher.look()
-    await replica.watcher.look()
+    await replica.watcher.follow_source()
+    await replica.watcher.follow_source()
     assert await in_force(replica) != before
     assert await move_idle_partitions(replica.service.pool, 2) == 0, "idle partitions have switched too"
 
@@ -233,8 +233,8 @@ async def test_a_chain_is_ended_by_the_until_line_that_it_began_with_after_its_r
     )
     await replica.service.receive(asked)
     shutil.rmtree(cluster.folder / "rights")
-    await replica.watcher.look()
-    await replica.watcher.look()
+    await replica.watcher.follow_source()
+    await replica.watcher.follow_source()
     withdrawn = golden_event("consonance.rights.request_withdrawn.v1", work=WORK, request_id="R-9")
     await replica.service.receive(withdrawn)
     (chain,) = await replica.service.chains()
@@ -266,7 +266,7 @@ async def test_an_operator_puts_rules_that_wait_into_force_and_it_is_audited(
         one.watcher.is_manual = True
     cluster.change_rules(1)
     for one in (replica, replica, other, other):
-        await one.watcher.look()
+        await one.watcher.follow_source()
     assert await in_force(replica) == before, "new rules wait"
     waiting = await replica.service.pool.fetchval("select revision from rulebook_sources where replica = 'rules-0'")
     assert await asyncio.to_thread(run_stet, "rules", "rollout", "status") == 1
@@ -275,7 +275,7 @@ async def test_an_operator_puts_rules_that_wait_into_force_and_it_is_audited(
     assert await asyncio.to_thread(run_stet, *promote) == 0
     assert await in_force(replica) == waiting
     for one in cluster.replicas:
-        await one.watcher.look()
+        await one.watcher.follow_source()
     assert await asyncio.to_thread(run_stet, "rules", "rollout", "status") == 0
     assert (
         await asyncio.to_thread(run_stet, "rules", "rollout", "promote", "zzz", "--yes", "--reason", "a mistake") == 2

@@ -190,7 +190,7 @@ class Trials:
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
         for _ in range(2):
-            await self.service.watcher.look()
+            await self.service.watcher.follow_source()
         return str(await self.service.pool.fetchval("select revision from rulebook_sources"))
 
     async def rollout(self, *arguments: str) -> int:
