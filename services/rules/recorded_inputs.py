@@ -1,4 +1,4 @@
-"""Keeps what decisions were made from, for so many days, so that each can be explained, repeated and compared."""
+"""Keeps the inputs of decisions for a number of days, so that each decision can be explained, repeated and compared."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -97,7 +97,8 @@ log = get_logger()
 
 
 async def load(connection: Connection, tenant: TenantId, required: RequiredFacts) -> Facts:
-    """Chains first, locked; then the works and people they and the events lean on, none of whom changes meanwhile.
+    """Load and lock the chains first, then the works and people that they and the events refer to, which do not change
+    meanwhile.
 
     Raises LocksBusy where one of the people is just being changed.
     """
@@ -173,7 +174,7 @@ async def _load_chains(connection: Connection, facts: Facts, required: RequiredF
     for row in rows:
         try:
             chain = decode(Chain, row["document"])
-            _want_of(required, chain)
+            _add_required(required, chain)
         except DECODE_ERRORS:
             unreadable.append(row["chain_id"])
         else:
@@ -195,7 +196,7 @@ async def _leave_out(connection: Connection, required: RequiredFacts, unreadable
     log.error("chain.excluded", chains=unreadable)
 
 
-def _want_of(required: RequiredFacts, chain: Chain) -> None:
+def _add_required(required: RequiredFacts, chain: Chain) -> None:
     required.people |= chain.people()
     first, last = start_data(chain), newest_data(chain)
     joined = [read_data(each.data, each.name) for each in chain.joined]
@@ -449,7 +450,7 @@ def _row(chain: Chain) -> str:
 
 
 def keys_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
-    """Under which keys arrives what may change a chain."""
+    """The partition keys under which events that may change the chain arrive."""
     return [chain.key, *(partition_key(chain.tenant, "persons", person) for person in people)]
 
 
@@ -484,7 +485,7 @@ class DueChain(NamedTuple):
 
 
 async def due_chains(connection: Connection, now: datetime, excluded: Sequence[str], most: int) -> list[DueChain]:
-    """The longest due first; ``excluded`` ones are not looked at."""
+    """Due chains, the longest due first, without those in ``excluded``."""
     if not await connection.fetchval(QUERIES.any_due, now):
         return []
     return [DueChain(*row) for row in await connection.fetch(QUERIES.due_chains, now, list(excluded), most)]

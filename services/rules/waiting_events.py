@@ -1,7 +1,8 @@
 """Events that cannot be decided yet, since they name a person, a work or a message that is unknown.
 
-They wait in a table, and later events of the same key queue behind them; the partition goes on. After their patience
-they are decided without what they miss. Events that others may wait for never queue: states, and reports on messages.
+They wait in a table, and later events of the same key queue behind them; the partition goes on. After a limited wait
+(``patience``) they are decided without the facts that they miss. Events that others may wait for never queue: states,
+and reports on messages.
 """
 
 import base64

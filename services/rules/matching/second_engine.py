@@ -90,7 +90,7 @@ class Projection:
         return self._names + 2
 
     def numbers(self, values: FieldValues) -> tuple[int, ...]:
-        """All the engine gets to know of a values."""
+        """The numbers that stand for these values, which are all that the engine is given."""
         found = [encode(values.get(field)) for field, encode in self._read]
         if self._tests:
             found += [1 if test(values) else 0 for test in self._tests]
@@ -125,7 +125,7 @@ class Projection:
                 assert_never(condition)
 
     def _as_flag(self, condition: Condition) -> Pattern:
-        """A condition the engine cannot bear, judged beforehand."""
+        """A condition that the engine cannot take, evaluated beforehand as a flag."""
         name = self._name()
         self._flags[name] = compile_condition(condition)
         return {name: 1}
@@ -159,7 +159,9 @@ class Projection:
         return {"$neq": {name: number}} if negated else {name: number}
 
     def _ranked(self, condition: Compare, *, negated: bool) -> Pattern:
-        """Rank 0 is no value of this scale: below every literal, and yet less than none."""
+        """Rank 0 stands for a value that is not of this scale. It is below every literal, and yet no comparison “less
+        than” may hold of it.
+        """
         scale = scale_of(condition.operand)
         if scale is None:
             raise TypeError(f"{condition.operand!r} has no rank")
@@ -282,7 +284,9 @@ class _Shard:
         return found
 
     def _match_fact(self, fact: Mapping[str, int]) -> list[RuleId]:
-        """Asserts one fact, notes what it fires, retracts it: what Host does, without encoding the fact three times."""
+        """Asserts one fact, notes the rules that it fires, and retracts it. Host does the same, but encodes the fact
+        three times.
+        """
         encoded = orjson.dumps(fact).decode()
         try:
             code, state = durable_rules_engine.assert_fact(self.handle, encoded)
@@ -331,7 +335,7 @@ class SecondEngine:
 
 
 def _pieces(rules: Sequence[NamedCondition]) -> Iterator[Sequence[NamedCondition]]:
-    """As many rules as one ruleset bears, by their number and by the properties they need."""
+    """The rules in portions that one ruleset can hold, by their number and by the properties they need."""
     for start in range(0, len(rules), _MOST_RULES):
         yield from _fitting_pieces(rules[start : start + _MOST_RULES])
 
@@ -366,4 +370,4 @@ def _delete_rulesets(handles: Iterable[int]) -> None:
 
 
 def _nothing(_context: object) -> None:
-    """The action of every rule; that it fires is all there is to know."""
+    """The action of every rule does nothing: only which rules fire is needed."""

@@ -173,7 +173,7 @@ def _may_follow(before: Condition, after: Condition, event: str) -> bool:
 
 
 def _about_the_record(condition: Condition, event: str) -> Condition:
-    """A weaker condition: only what it says of fields that stay as they are, and that the event has too."""
+    """A weaker condition: only its comparisons of fields that do not change, and that the event has too."""
     match condition:
         case Compare() | NoneOf():
             fields = mentioned_fields(condition)

@@ -88,7 +88,9 @@ def check_counts(context: ValidationContext, rules: Collection[Rule]) -> None:
         return
     saying: dict[str, list[Rule]] = {name: [] for name in counting}
     for rule in rules:
-        for name in {name for use in uses_of(context, rule) for name in _said(context, use.template)} & saying.keys():
+        for name in {
+            name for use in uses_of(context, rule) for name in _template_and_fallback(context, use.template)
+        } & saying.keys():
             saying[name].append(rule)
     for name, found in saying.items():
         if found and not any(_may_join(context, rule) for rule in found):
@@ -103,7 +105,7 @@ def _says_count(template: Template) -> bool:
     return is_said and not of_the_house and _COUNT not in template.fields
 
 
-def _said(context: ValidationContext, name: str) -> Iterator[str]:
+def _template_and_fallback(context: ValidationContext, name: str) -> Iterator[str]:
     """A template, and the one that stands in for it."""
     yield name
     template = context.book.templates.get(name)

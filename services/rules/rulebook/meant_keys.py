@@ -98,7 +98,7 @@ def meant_key(written: str, missing: Iterable[str]) -> str | None:
 
 
 def nearest_key(written: str, needed: Iterable[str], missing: Iterable[str]) -> str | None:
-    """One that is needed comes first, also where another is a little nearer."""
+    """The most similar missing key; a required one comes first, also where an optional one is a little more similar."""
     close = get_close_matches(written, list(needed), 1, NEARLY_A_KEY)
     return close[0] if close else meant_key(written, missing)
 

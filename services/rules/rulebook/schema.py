@@ -560,7 +560,7 @@ def word(words: type[Word], fallback: Word | None, *, later: Iterable[str] = (),
 
 
 def only(word: str, sentence: str) -> BeforeValidator:
-    """A key for which there is one value so far."""
+    """A key that takes a single value so far."""
 
     def read(node: Node) -> str:
         if isinstance(node, ScalarNode) and node.text == word:

@@ -6,7 +6,7 @@
                09:00 on the 2nd working day before new_due
     every:     monday at 09:00  |  working day at 09:00  |  1st working day of the month at 09:00
 
-What is written otherwise raises InvalidValue with the nearest right form.
+Any other text raises InvalidValue with the nearest right form.
 """
 
 import re

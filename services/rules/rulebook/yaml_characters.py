@@ -1,4 +1,4 @@
-"""Characters that no file may hold, or that are no spaces where one must be."""
+"""Mends characters that no file may hold, and signs in the place of an ordinary space."""
 
 import re
 

@@ -129,7 +129,7 @@ def compare_effects(step: ExpectStep, observed: Sequence[ObservedEffect]) -> lis
 
 @dataclass(frozen=True, slots=True)
 class EffectRow:
-    """An expected effect beside the one that happened, each as a story writes it; None where there is no such one."""
+    """An expected effect beside the one that happened, as a story writes them; None where one of the two is missing."""
 
     expected: str | None
     happened: str | None

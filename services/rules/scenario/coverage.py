@@ -1,4 +1,5 @@
-"""Counts what stories cover: rules, branches of conditions, steps, answers, reasons for leaving people out, languages.
+"""Counts the parts of a rulebook that stories cover: rules, branches of conditions, steps, answers, reasons for leaving
+people out, languages.
 
 A condition has two branches, true and false, and so has each of its comparisons. Branches count where rules evaluate
 them: the ``if`` of a rule at an event that may start it, an ``until`` line at an event that may end a live chain.

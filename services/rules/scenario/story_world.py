@@ -1,4 +1,4 @@
-"""The world of a story: its people, the facts it sets, and its events.
+"""The people of a story, the facts it sets, and its events.
 
 Events are the golden events of the contracts, with the story's values and people laid over them.
 """
@@ -81,7 +81,7 @@ def golden_data(kind: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class StoryPeople:
-    """The people of a story, by the number it calls them; the rest of the world knows no others.
+    """The people of a story by the number that the story gives them; no other people are known to the rules in it.
 
     ``book`` has them in place of people.yaml. ``outside`` are the people outside the publisher, with their role.
     ``strangers`` are persons that only an event names.
