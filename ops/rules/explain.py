@@ -43,7 +43,7 @@ from shared.runtime.postgres import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundDecisions:
     """``missing`` counts the decisions whose facts are kept no longer. ``entries`` are the time line of a chain."""
 
     explanations: Sequence[Explanation]
@@ -53,8 +53,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """An event from which nothing followed, with what each rule that begins with such an event lacked.
+class EventWithoutEffect:
+    """An event without an effect, with the conditions that did not hold, for each rule that begins with such an event.
 
     ``reason`` is that of the decision, where its record still says it.
     """
@@ -81,10 +81,10 @@ def explain_command(
         async with operator_pool(settings) as pool:
             found = await _explain(pool, settings, thing)
             known = bool(found.explanations or found.entries)
-            silence = None if known else await _silence(pool, settings, thing)
+            silence = None if known else await _without_effect(pool, settings, thing)
             lines = await with_contacts(pool, settings.tenant, _lines(found))
         if silence is not None:
-            _print_silence(silence, output)
+            _print_without_effect(silence, output)
             return ExitCode.FINE
         if not known:
             return print_error(
@@ -100,7 +100,7 @@ def explain_command(
     run(command())
 
 
-async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
+async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> FoundDecisions:
     kind, given = await kind_of(pool, settings.tenant, thing)
     if kind is IdKind.PERSON:
         raise Misconfigured(
@@ -117,10 +117,10 @@ async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
     began = [chain.correlation] if chain.correlation else []
     found = await _found(history, await history.inputs_naming(chain.chain_id, began), chain, given)
     life = await life_of(pool, settings.tenant, chain.chain_id, None, None)
-    return Found(found.explanations, found.missing, life.entries, found.coming)
+    return FoundDecisions(found.explanations, found.missing, life.entries, found.coming)
 
 
-async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silence | None:
+async def _without_effect(pool: Pool, settings: OperatorSettings, thing: str) -> EventWithoutEffect | None:
     """None for what is no event that rules reads."""
     topics = [CONSONANCE_EVENTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS, DECISIONS]
     records = await TopicScan(settings, topics).find_all([thing], None)
@@ -132,13 +132,13 @@ async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silenc
     reason = next((silence.reason for silence in silences if thing in silence.events), "")
     name = name_of(event)
     if event.type not in consonance.KINDS:
-        return Silence(event, name, reason, {})
+        return EventWithoutEffect(event, name, reason, {})
     history = History(pool, settings.tenant)
     await history.load_rulebooks()
     book = next((history.rulebook(revision) for revision in reversed(list(history.revisions()))), None)
     facts = await history.facts_of_now(event)
     rules = [rule for rule in book.rules.values() if name in rule.events] if book is not None else []
-    return Silence(
+    return EventWithoutEffect(
         event,
         name,
         reason,
@@ -146,7 +146,7 @@ async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silenc
     )
 
 
-def _print_silence(silence: Silence, output: ReportFormat) -> None:
+def _print_without_effect(silence: EventWithoutEffect, output: ReportFormat) -> None:
     event, name = silence.event, silence.name
     verdicts = [reason_sentence(silence.reason)] if silence.reason else []
     if output is ReportFormat.JSON:
@@ -167,7 +167,7 @@ def _print_silence(silence: Silence, output: ReportFormat) -> None:
     print_lines(lines)
 
 
-async def _found(history: History, inputs: Sequence[DecisionInputs], chain: Chain | None, given: str) -> Found:
+async def _found(history: History, inputs: Sequence[DecisionInputs], chain: Chain | None, given: str) -> FoundDecisions:
     """Of a message only the decision that requested it; of a chain those that name it in a verdict."""
     await history.load_for(inputs)
     replayer, explanations, missing, coming = Replayer(history.rulebook), list[Explanation](), 0, list[str]()
@@ -184,7 +184,7 @@ async def _found(history: History, inputs: Sequence[DecisionInputs], chain: Chai
         if chain is not None:
             book = replayer.rulebooks(chain.revision)
             coming = list(coming_steps(chain, facts, book, one.now))
-    return Found(explanations, missing, coming=coming)
+    return FoundDecisions(explanations, missing, coming=coming)
 
 
 def _requests(explanation: Explanation, chain: Chain | None, given: str) -> bool:
@@ -194,7 +194,7 @@ def _requests(explanation: Explanation, chain: Chain | None, given: str) -> bool
     return message.requested_at is None or message.requested_at == explanation.decided_at
 
 
-def _lines(found: Found) -> Iterator[str]:
+def _lines(found: FoundDecisions) -> Iterator[str]:
     for explanation in found.explanations:
         yield from explanation_lines(explanation)
         yield ""
@@ -235,7 +235,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         yield from (f"  {sentence}" for sentence in explanation.people)
 
 
-def _rows(found: Found) -> Iterator[dict[str, Any]]:
+def _rows(found: FoundDecisions) -> Iterator[dict[str, Any]]:
     for one in found.explanations:
         yield {
             "about": one.about,

@@ -103,7 +103,7 @@ async def test_a_change_that_is_interrupted_is_logged_so_and_says_what_stands(
 
     async def drain() -> None:
         async with audited(pool, "drain", "penrose", "a test") as entry:
-            entry.stands = "penrose is paused"
+            entry.kept_change = "penrose is paused"
             begun.set()
             await asyncio.Event().wait()
 
