@@ -1,7 +1,7 @@
-"""A change by an operator, or the reading of personal data: it needs a reason, and stands first in the audit log.
+"""Audits what operators change and what they read of people: each needs a reason and a row in the audit log.
 
-``stet audit-log`` lists what was changed and read. The row is committed before, so that a command that is killed leaves
-a trace too; its result follows.
+``stet audit-log`` lists what was changed and read. The row is committed before the change, so that a command that is
+killed leaves a trace too; its result follows.
 """
 
 import asyncio
@@ -98,18 +98,20 @@ def current_person() -> str:
 
 @dataclass(slots=True)
 class AuditEntry:
-    """``result`` is what the log says in the end. ``stands``: what stays changed where the rest fails."""
+    """``result`` is what the log says at the end. ``kept_change`` describes the change that stays even where the
+    command fails afterwards.
+    """
 
     result: str = "done"
-    stands: str = ""
+    kept_change: str = ""
 
 
 @asynccontextmanager
 async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIterator[AuditEntry]:
-    """A row of the audit log around a change, or the reading of personal data.
+    """Write a row of the audit log around a change, or around a read of personal data.
 
-    One that raises is logged as failed, and what stands nevertheless is printed and logged. Where the database itself
-    has gone away the row stays without a result.
+    Where the block raises, the row says that it failed, and its ``kept_change`` is printed and logged. Where the
+    database itself has gone away the row stays without a result.
     """
     number = await pool.fetchval(QUERIES.begin_entry, machine_now(), current_person(), action, target, reason)
     entry = AuditEntry()
@@ -117,9 +119,9 @@ async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIte
         yield entry
     except BaseException as error:
         result = "interrupted" if isinstance(error, asyncio.CancelledError) else f"failed: {type(error).__name__}"
-        if entry.stands:
-            print_error(entry.stands)
-            result += f"; {entry.stands}"
+        if entry.kept_change:
+            print_error(entry.kept_change)
+            result += f"; {entry.kept_change}"
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # the first error is the one to say
             await pool.execute(QUERIES.end_entry, number, result, machine_now())
         raise

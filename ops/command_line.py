@@ -106,7 +106,7 @@ def run(command: Coroutine[Any, Any, int]) -> None:
     try:
         code = asyncio.run(command)
     except BrokenPipeError:
-        leave_reader()  # a neighbour that hangs up is another error of its client
+        end_without_reader()  # a neighbour that hangs up is another error of its client
     except Exception as error:
         sentence = _neighbour_fault(error)
         if sentence is None:
@@ -143,14 +143,14 @@ def _system_fault(error: OSError) -> str:
 
 
 def database_away(error: Exception, hosts: str = "") -> Misconfigured:
-    """No server of the database answers; ``hosts`` are those that were asked."""
+    """The sentence that no server of the database answers; ``hosts`` are those that were asked."""
     asked = f" at {hosts}" if hosts else ""
     advice = "is PostgreSQL running there, and may this machine reach it?"
     return Misconfigured("STET_POSTGRES_DSN", f"no server{asked} answers that takes writes ({_cause(error)}); {advice}")
 
 
 def broker_away(error: Exception, brokers: str = "") -> Misconfigured:
-    """No broker answers; ``brokers`` are those that were asked."""
+    """The sentence that no broker answers; ``brokers`` are those that were asked."""
     asked = f" at {brokers}" if brokers else ""
     advice = "is Kafka running there, and may this machine reach it?"
     return Misconfigured("STET_KAFKA_BOOTSTRAP", f"no broker{asked} answers ({_cause(error)}); {advice}")
@@ -179,15 +179,15 @@ ended. It is neither a finding nor an error.
 """
 
 
-def leave_reader() -> NoReturn:
-    """End the command whose output has no reader any more."""
+def end_without_reader() -> NoReturn:
+    """End the command, as the program that read its output has ended."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere
     raise SystemExit(READER_GONE)
 
 
 class _Screen(Console):
     def on_broken_pipe(self) -> None:
-        leave_reader()
+        end_without_reader()
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -282,7 +282,7 @@ def _cell(value: object) -> Text:
 
 
 def age_of(since: datetime, now: datetime) -> str:
-    """In its largest unit: 3 d, 5 h, 12 min, 4 s."""
+    """The time since an instant in its largest unit: 3 d, 5 h, 12 min, 4 s."""
     passed = now - since
     for name, unit in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
         if passed >= unit:
@@ -297,6 +297,6 @@ def _jsonable(value: object) -> object:
 
 
 def printable(raw: bytes | str) -> str:
-    """As text in which nothing can control a terminal."""
+    """The text without characters that would control a terminal."""
     text = raw.decode(errors="backslashreplace") if isinstance(raw, bytes) else raw
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

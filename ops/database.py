@@ -60,7 +60,9 @@ async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> A
 
 
 async def _check_tenant(pool: Pool, tenant: str) -> None:
-    """Of an unknown tenant nothing is open, and a pause would hold nothing: neither may look like an answer."""
+    """Raises Misconfigured for an unknown tenant: that nothing of it is open, or that a pause of it holds nothing,
+    would be no true answer.
+    """
     try:
         known = [row["tenant"] for row in await pool.fetch(QUERIES.tenants)]
     except asyncpg.UndefinedTableError:

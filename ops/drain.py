@@ -51,9 +51,9 @@ def drain_command(
     async def command() -> int:
         async with operator_pool(settings) as pool, audited(pool, "drain", settings.tenant, reason) as entry:
             await set_pause(pool, settings.tenant, PausedKind.TENANT, settings.tenant, reason)
-            entry.stands = f"{settings.tenant} is paused, and what is under way is not known"
-            busy = await _until_calm(pool, settings, timeout)
-            left = await _left(pool, settings.tenant)
+            entry.kept_change = f"{settings.tenant} is paused, and what is under way is not known"
+            busy = await _until_idle(pool, settings, timeout)
+            left = await _remaining_work(pool, settings.tenant)
             entry.result = f"under way: {busy}" if busy else "drained"
         _print(busy, left, output)
         return ExitCode.FINDINGS if busy else ExitCode.FINE
@@ -61,8 +61,8 @@ def drain_command(
     run(command())
 
 
-async def _until_calm(pool: Pool, settings: OperatorSettings, timeout_seconds: int) -> dict[str, int]:
-    """The work under way when the time is over; empty once two rounds in a row found nothing."""
+async def _until_idle(pool: Pool, settings: OperatorSettings, timeout_seconds: int) -> dict[str, int]:
+    """Wait until two rounds in a row find nothing under way; returns what still is when the time is over."""
     ends = asyncio.get_running_loop().time() + timeout_seconds
     calm, printed = 0, ""
     while True:
@@ -78,7 +78,7 @@ async def _until_calm(pool: Pool, settings: OperatorSettings, timeout_seconds: i
 
 
 async def under_way(pool: Pool, settings: OperatorSettings) -> dict[str, int]:
-    """Counts of what moves: records not read, records in outboxes, sends and writes in flight."""
+    """How much is under way, by kind: records not read, records in outboxes, sends and writes in flight."""
     lag = await lag_by_service(pool, await kept_ranges(settings))
     outboxes = {
         f"outbox of {service}": (await pool.fetchrow(QUERIES.outbox.replace("SCHEMA", service)))["count"]
@@ -95,8 +95,8 @@ async def under_way(pool: Pool, settings: OperatorSettings) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-async def _left(pool: Pool, tenant: str) -> dict[str, int]:
-    """The work that stays in the queues until the tenant is resumed, or until a person settles it."""
+async def _remaining_work(pool: Pool, tenant: str) -> dict[str, int]:
+    """How much stays in the queues until the tenant is resumed, or until a person settles it, by kind."""
     messages = await pool.fetchrow(QUERIES.messages, tenant)
     writes = await pool.fetchrow(QUERIES.writes, tenant)
     waiting = await pool.fetchrow(QUERIES.waiting_events, tenant)

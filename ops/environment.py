@@ -1,7 +1,7 @@
 """Where the settings of a command come from: ``STET_…`` variables, or the document of a stack on this machine.
 
-``make up`` writes ``.run/stack.json`` with the environment of each of its services. It is used where ``--stack``
-names it, or where no ``STET_…`` variable is set and it is there. Who the operator is, no stack says.
+``make up`` writes ``.run/stack.json`` with the environment of each of its services. It is used where ``--stack`` names
+it, or where no ``STET_…`` variable is set and it is there. No stack says who the operator is.
 """
 
 import os

@@ -140,7 +140,7 @@ _MISSING = "there is no such object or bucket"
 
 
 async def _fault_of(attempt: Awaitable[object]) -> str | None:
-    """Why the store did not do it; None where it did."""
+    """Why the store failed to do it; None where it did it."""
     try:
         async with asyncio.timeout(_STORE_SECONDS):
             await attempt

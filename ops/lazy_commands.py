@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ops.command_line import leave_reader
+from ops.command_line import end_without_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class LazyCommands(TyperGroup):
             error.message = _in_plain_words(error.message)
             raise
         except BrokenPipeError:
-            leave_reader()
+            end_without_reader()
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._is_helping = True

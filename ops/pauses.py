@@ -129,7 +129,7 @@ def _pause(kind: PausedKind, name: str | None, reason: str, *, yes: bool, output
                 return print_error(problem, code=ExitCode.CANNOT_RUN)
             async with audited(pool, f"pause {kind}", paused, reason) as entry:
                 new = await set_pause(pool, settings.tenant, kind, paused, reason)
-                entry.stands = f"{kind} {paused} is paused, and what is in flight is not known"
+                entry.kept_change = f"{kind} {paused} is paused, and what is in flight is not known"
                 held = await _until_obeyed(pool, settings.tenant, kind, paused)
                 entry.result = "paused" if new else "was paused already"
         sentence = f"{kind} {paused} {'is paused' if new else 'was paused already'}: {_described(kind, held)}"

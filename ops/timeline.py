@@ -154,7 +154,7 @@ async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | No
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
-    """By time, and what is reported of a message behind its queuing and its attempts.
+    """The entries in order of time, but reports about a message always after its queuing and its attempts.
 
     WhatsApp reports whole seconds, so a message that was read at once seems read before it was queued.
     """

@@ -129,7 +129,7 @@ class TopicScan:
         async with reader(self._settings) as consumer:
             there = self._topics.keys() & await _topics_there(consumer, self._settings)
             if absent := self._topics.keys() - there:
-                self._miss(_absent_topics(absent))
+                self._note_missing(_absent_topics(absent))
             try:
                 async with asyncio.timeout(3 * _ANSWER_SECONDS):
                     left = await self._position(consumer, there, since_ms)
@@ -150,7 +150,7 @@ class TopicScan:
                 batches = await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST_RECORDS)
                 now_at = {place: await consumer.position(place) for place in left}
             except KafkaError as error:
-                self._miss(self._sentence(left, type(error).__name__))
+                self._note_missing(self._sentence(left, type(error).__name__))
                 return
             for place, records in batches.items():
                 self.read += len(records)
@@ -161,12 +161,12 @@ class TopicScan:
             if now_at != positions:
                 positions, moved = now_at, time.monotonic()
             elif time.monotonic() - moved > _ANSWER_SECONDS:
-                self._miss(self._sentence(left, f"nothing came for {_ANSWER_SECONDS:.0f} s"))
+                self._note_missing(self._sentence(left, f"nothing came for {_ANSWER_SECONDS:.0f} s"))
                 return
             left = {place: end for place, end in left.items() if now_at[place] < end}
 
-    def _miss(self, sentence: str) -> None:
-        """A second look at the same topics misses the same."""
+    def _note_missing(self, sentence: str) -> None:
+        """Note a sentence in ``missing`` once: a second search of the same topics misses the same."""
         if sentence not in self.missing:
             self.missing = "; ".join(filter(None, (self.missing, sentence)))
 

@@ -61,7 +61,7 @@ async def check_media_at_whatsapp(settings: IngestSettings, _: Service) -> Seque
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request by its path behind the version: what an answer proves, and what is wrong where the id is unknown."""
+    """A request by its path after the version, with the sentence that an answer proves, and that for an unknown id."""
 
     path: str
     check: str

@@ -71,14 +71,14 @@ def new_command(
         raise typer.Exit(_print_faults(folder, {**files, **made.files}, made.faults))
     with refuse_unwritable():
         _write(folder, made.files)
-    _print_next(folder, name, _disturbed_stories(files, made.files, name))
+    _print_next(folder, name, _newly_failing_stories(files, made.files, name))
 
 
 def _listed(teams: Iterable[str]) -> str:
     return f"; it has {', '.join(sorted(teams))}"
 
 
-def _disturbed_stories(files: Mapping[str, str], made: Mapping[str, str], name: str) -> Counter[str]:
+def _newly_failing_stories(files: Mapping[str, str], made: Mapping[str, str], name: str) -> Counter[str]:
     """How many stories of each other rule fail beside the new rule, and did not before: they play the same events."""
     after = _failing_stories({**files, **made}, name)
     return after - _failing_stories(files, name) if after else after
@@ -90,7 +90,7 @@ def _failing_stories(files: Mapping[str, str], name: str) -> Counter[str]:
 
 
 def _ask_job() -> Job | None:
-    """Asks on a terminal alone."""
+    """Ask for the job on a terminal; refuse elsewhere."""
     if not sys.stdin.isatty():
         return None
     for job, defaults in JOBS.items():
@@ -111,7 +111,7 @@ def _one_of(words: Iterable[str]) -> Callable[[str], str]:
 
 
 def _refuse_known(folder: Path, files: Mapping[str, str], made: Mapping[str, str]) -> None:
-    """A rule, template or story of one of these names is there, in whichever folder."""
+    """Refuse where a rule, template or story of one of these names is there already, in any folder."""
     known = {Path(name).name: name for name in files}
     taken = [known[Path(name).name] for name in made if Path(name).name in known]
     taken += [name for name in made if (folder / name).exists() and name not in taken]
@@ -134,9 +134,9 @@ def _write(folder: Path, made: Mapping[str, str]) -> None:
         typer.echo(f"wrote {path}")
 
 
-def _print_next(folder: Path, rule: str, disturbed: Mapping[str, int]) -> None:
-    if disturbed:
-        listed = ", ".join(f"{name} ({counted(number, 'story')})" for name, number in sorted(disturbed.items()))
+def _print_next(folder: Path, rule: str, newly_failing: Mapping[str, int]) -> None:
+    if newly_failing:
+        listed = ", ".join(f"{name} ({counted(number, 'story')})" for name, number in sorted(newly_failing.items()))
         typer.echo(
             f"\nThe same events are played by the stories of {listed}, which see what {rule} does, too:\n"
             f"let them expect it, or say by “if” in {rule} when it begins."
