@@ -1,1 +1,1 @@
-"""Tests mirror the tree; flow/ tells the eight stories through real processes."""
+"""Tests mirror the tree; flow/ plays the eight stories through real processes."""

@@ -1,4 +1,4 @@
-"""All that a stack stores or shows outside payloads, searched for personal data: in clear, in base64 or in hex."""
+"""Searches all that a stack stores or shows outside payloads for personal data: in clear, in base64 or in hex."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Two minutes of load while every service, the broker and the database are killed, frozen, shut and filled.
 
-The whole command is run as a person runs it; what it judges is judged by code that leans on nothing of the product.
+The whole command is run as a person runs it; the code that judges imports nothing of the product.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""The search for what is personal finds it in every spelling, or its silence would say nothing."""
+"""The search for personal data finds it in every spelling; otherwise finding nothing would prove nothing."""
 
 import base64
 

@@ -35,7 +35,7 @@ _WORDS = ("Le héron cendré est revenu", "My grandmother’s heron must stay")
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandOutput:
     """The output of a command. ``code`` is its exit code."""
 
     code: int
@@ -51,25 +51,25 @@ class Commands:
     """The commands with what they printed, by a name; a folder of their own for files."""
 
     folder: Path
-    said: dict[str, Said] = field(default_factory=dict)
+    said: dict[str, CommandOutput] = field(default_factory=dict)
     personal: set[str] = field(default_factory=set)
 
     @property
     def bundle(self) -> Path:
         return self.folder / "two-weeks.bundle.gz"
 
-    async def run(self, run: StoryRun, name: str, *arguments: str) -> Said:
+    async def run(self, run: StoryRun, name: str, *arguments: str) -> CommandOutput:
         assert isinstance(run.context.stack, Stack)
         settings = run.context.stack.layout.settings(run.context.stack.neighbours)
         self.said[name] = await asyncio.to_thread(_run, arguments, settings)
         return self.said[name]
 
 
-def _run(arguments: tuple[str, ...], settings: Mapping[str, str]) -> Said:
+def _run(arguments: tuple[str, ...], settings: Mapping[str, str]) -> CommandOutput:
     out, err = io.StringIO(), io.StringIO()
     with _environment(settings), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run_stet(*arguments)
-    return Said(code, out.getvalue(), err.getvalue())
+    return CommandOutput(code, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager
@@ -130,7 +130,7 @@ async def _let_events_be_decided(run: StoryRun) -> None:
 
 
 async def _ask(run: StoryRun, commands: Commands) -> None:
-    async def ask(name: str, *arguments: str) -> Said:
+    async def ask(name: str, *arguments: str) -> CommandOutput:
         return await commands.run(run, name, *arguments)
 
     for name, person, subject in (

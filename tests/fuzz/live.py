@@ -144,7 +144,7 @@ class Live:
 
     async def missing_and_unforeseen(self) -> tuple[list[str], list[str]]:
         """Events and parked rows that should be there and are not, and the other way round."""
-        there = {name for topic in _TOPICS for raw in await self.service.read_raw(topic) if (name := _told(raw))}
+        there = {name for topic in _TOPICS for raw in await self.service.read_raw(topic) if (name := _event_name(raw))}
         connection = await asyncpg.connect(self.dsn)
         try:
             rows = {row["value"] for row in await connection.fetch("SELECT value FROM ingest.parked")}
@@ -173,7 +173,7 @@ def _name(raw: bytes) -> Name:
     return document["source"], document["id"]
 
 
-def _told(raw: bytes) -> Name | None:
+def _event_name(raw: bytes) -> Name | None:
     """None for heartbeats, which no input causes."""
     event: Event = parse_event(raw, {kind: model for topic in _TOPICS for kind, model in topic.kinds.items()})
     return None if isinstance(event.data, WebhookConfirmed | WebhookGapOpened) else (event.source, event.id)

@@ -1,4 +1,4 @@
-"""Rates and the window, on a hand-held clock."""
+"""Rates and the customer service window, with the time as an argument."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,1 +1,1 @@
-"""The dispatcher: hearts as tables, places against the simulator and a real database."""
+"""Tests of the dispatcher: pure parts by tables, the rest against the simulator and a real database."""

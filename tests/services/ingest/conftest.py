@@ -16,7 +16,7 @@ from tests.services.ingest.service import IngestProcess, WebhookClient, ingest_p
 
 @pytest.fixture
 async def pool(postgres_database: str) -> AsyncIterator[Pool]:
-    """IngestProcess's own view of a migrated database."""
+    """The pool of ingest on a migrated database of the test's own."""
     settings = {"search_path": "ingest", "role": role_name("ingest")}
     async with asyncpg.create_pool(postgres_database, min_size=1, max_size=4, server_settings=settings) as opened:
         yield opened

@@ -46,8 +46,8 @@ class Edited:
     name: str
 
 
-class World:
-    """Ingest's people, to whom updates are delivered; a contact is known at P."""
+class KnownPeople:
+    """The people that ingest knows, to which updates are applied; a contact is known at P."""
 
     def __init__(self, *others: PersonObserved) -> None:
         ada = PersonObserved(
@@ -63,7 +63,7 @@ class World:
             contact_id=ContactId(8), kind=PartyKind.PERSON, name="Ada", phone=P
         )
 
-    def deliver(self, *updates: Message | Moved | Edited) -> "World":
+    def deliver(self, *updates: Message | Moved | Edited) -> "KnownPeople":
         for update in updates:
             if isinstance(update, Edited):
                 self._edit(update.name)
@@ -106,13 +106,13 @@ class World:
 
 def test_a_message_from_the_former_number_is_the_person_s_also_when_it_comes_after_the_change() -> None:
     late = Message(10, P)
-    world = World().deliver(Moved(20, P, Q), late)
+    world = KnownPeople().deliver(Moved(20, P, Q), late)
     assert (world.writer(late), world.phone()) == (CONTACT, Q)
 
 
 def test_in_the_second_of_the_change_the_former_number_is_the_person_s_still() -> None:
     late, after = Message(20, P), Message(21, P)
-    world = World().deliver(Moved(20, P, Q), late, after)
+    world = KnownPeople().deliver(Moved(20, P, Q), late, after)
     assert world.writer(late) == CONTACT
     assert world.writer(after) != CONTACT
 
@@ -120,7 +120,7 @@ def test_in_the_second_of_the_change_the_former_number_is_the_person_s_still() -
 def test_a_late_message_does_not_lead_back_to_the_former_number() -> None:
     """Neither a visitor's, who is written to where they last wrote from, nor by its BSUID."""
     first, late = Message(1, R, Bsuid("GB.1")), Message(10, R, Bsuid("GB.1"))
-    world = World().deliver(first, Moved(20, R, Q), late)
+    world = KnownPeople().deliver(first, Moved(20, R, Q), late)
     assert world.writer(late) == world.writer(first)
     state = world.people.get(world.writer(first))
     assert state is not None
@@ -129,7 +129,7 @@ def test_a_late_message_does_not_lead_back_to_the_former_number() -> None:
 
 def test_the_next_holder_of_a_number_is_another_person() -> None:
     late, next_holder = Message(10, P), Message(30, P, Bsuid("GB.9"))
-    world = World().deliver(Moved(20, P, Q), next_holder, late, Moved(40, P, R))
+    world = KnownPeople().deliver(Moved(20, P, Q), next_holder, late, Moved(40, P, R))
     assert world.writer(late) == CONTACT
     assert world.writer(next_holder) != CONTACT
     again = Message(39, P)
@@ -140,10 +140,10 @@ def test_the_next_holder_of_a_number_is_another_person() -> None:
 def test_the_next_holder_of_a_visitor_s_number_does_not_become_that_visitor() -> None:
     """Neither while they are a visitor, nor when they have turned out to be a contact: the pitch stays theirs."""
     visitor, next_holder = Message(1, R), Message(30, R)
-    world = World().deliver(visitor, Moved(20, R, Q), next_holder)
+    world = KnownPeople().deliver(visitor, Moved(20, R, Q), next_holder)
     assert world.writers[next_holder] != world.writers[visitor]
     assert (world.phone(world.writers[visitor]), world.phone(world.writers[next_holder])) == (Q, R)
-    world = World().deliver(visitor, Moved(10, P, R), Moved(20, R, Q), next_holder)
+    world = KnownPeople().deliver(visitor, Moved(10, P, R), Moved(20, R, Q), next_holder)
     assert world.writer(visitor) == CONTACT
     assert world.writer(next_holder) not in {CONTACT, world.writers[visitor]}
     assert world.writer(visitor) == CONTACT
@@ -152,11 +152,11 @@ def test_the_next_holder_of_a_visitor_s_number_does_not_become_that_visitor() ->
 def test_a_change_that_is_delivered_again_changes_nothing() -> None:
     """Neither after the person came back, nor for another contact who has the former number since."""
     moved, back = Moved(20, P, Q), Moved(40, Q, P)
-    assert World().deliver(moved, back, moved).phone() == P
+    assert KnownPeople().deliver(moved, back, moved).phone() == P
     heir = PersonObserved(
         person_id=PersonId("p-bea"), contact_id=ContactId(9), addresses=Addresses(), observed_at=NOW, version=1
     )
-    world = World(heir).deliver(moved)
+    world = KnownPeople(heir).deliver(moved)
     world.people.put(heir.replace(addresses=Addresses(phone=P)))
     world.deliver(moved)
     assert (world.phone(), world.phone(heir.person_id)) == (Q, P)
@@ -164,12 +164,14 @@ def test_a_change_that_is_delivered_again_changes_nothing() -> None:
 
 def test_a_change_that_comes_after_the_next_one_leaves_the_newest_number() -> None:
     late = Message(30, Q)
-    world = World().deliver(Moved(40, Q, R), late, Moved(20, P, Q))
+    world = KnownPeople().deliver(Moved(40, Q, R), late, Moved(20, P, Q))
     assert (world.writer(late), world.phone()) == (CONTACT, R)
 
 
 def test_an_older_bsuid_does_not_replace_one_that_was_shown_later() -> None:
-    world = World().deliver(Message(1, P, Bsuid("GB.1")), Message(30, P, Bsuid("GB.2")), Message(10, P, Bsuid("GB.1")))
+    world = KnownPeople().deliver(
+        Message(1, P, Bsuid("GB.1")), Message(30, P, Bsuid("GB.2")), Message(10, P, Bsuid("GB.1"))
+    )
     state = world.people.get(CONTACT)
     assert state is not None
     assert state.addresses.bsuid == "GB.2"
@@ -179,7 +181,7 @@ def test_a_report_without_a_number_of_a_bsuid_that_was_replaced_already_makes_no
     """The BSUID that it announces was replaced by the next one before anything was sent under it."""
     first, last = Message(10, P, Bsuid("GB.1")), Message(40, P, Bsuid("GB.3"))
     late = Moved(20, None, None, Bsuid("GB.1"), Bsuid("GB.2"))
-    world = World().deliver(first, last, late)
+    world = KnownPeople().deliver(first, last, late)
     state = world.people.get(CONTACT)
     assert state is not None
     assert state.addresses == Addresses(phone=P, bsuid=Bsuid("GB.3"))
@@ -190,7 +192,7 @@ def test_a_report_without_a_number_of_a_bsuid_that_was_replaced_already_makes_no
 def test_a_bsuid_that_was_replaced_since_does_not_come_with_the_visitor_who_is_the_person() -> None:
     """The person's last one is not known: at the former number, where it was shown, the next holder may have it."""
     last, first = Moved(59, None, P, Bsuid("GB.2"), Bsuid("GB.3")), Moved(29, None, Q, Bsuid("GB.0"), Bsuid("GB.1"))
-    state = World().deliver(last, first, Moved(30, P, Q)).people.get(CONTACT)
+    state = KnownPeople().deliver(last, first, Moved(30, P, Q)).people.get(CONTACT)
     assert state is not None
     assert state.addresses == Addresses(phone=Q)
 
@@ -198,7 +200,7 @@ def test_a_bsuid_that_was_replaced_since_does_not_come_with_the_visitor_who_is_t
 def test_a_user_shown_at_the_number_after_the_person_left_it_does_not_go_with_the_person() -> None:
     """The next holder wrote before the change was reported."""
     next_holder = Message(30, P, Bsuid("GB.9"))
-    world = World().deliver(Message(1, P, Bsuid("GB.1")), next_holder, Moved(20, P, Q))
+    world = KnownPeople().deliver(Message(1, P, Bsuid("GB.1")), next_holder, Moved(20, P, Q))
     again = Message(50, P, Bsuid("GB.9"))
     assert world.deliver(again).writer(again) != CONTACT
 
@@ -206,7 +208,7 @@ def test_a_user_shown_at_the_number_after_the_person_left_it_does_not_go_with_th
 def test_the_next_holder_of_a_number_that_consonance_still_shows_is_not_the_contact() -> None:
     """Also where what Consonance showed last cannot be read any more."""
     next_holder = Message(30, P)
-    world = World().deliver(Moved(20, P, Q), next_holder, Edited("Ada Loewe"))
+    world = KnownPeople().deliver(Moved(20, P, Q), next_holder, Edited("Ada Loewe"))
     world.snapshot = None
     world.deliver(Edited("Ada M. Loewe"))
     assert world.writer(next_holder) != CONTACT
@@ -222,7 +224,7 @@ def test_a_changed_bsuid_that_is_reported_with_the_former_number_does_not_lead_b
     report = Moved(20, None, P, Bsuid("GB.1"), Bsuid("GB.2"))
     next_holder = Message(30, P)
     for updates in ((note, report), (report, note), (note, next_holder, report), (report, note, next_holder)):
-        world = World().deliver(*updates)
+        world = KnownPeople().deliver(*updates)
         state = world.people.get(CONTACT)
         assert state is not None
         assert (state.addresses.phone, state.addresses.bsuid) == (Q, "GB.2")
@@ -248,7 +250,7 @@ def test_a_changed_bsuid_that_is_reported_with_the_former_number_does_not_lead_b
     ids=["an earlier report comes last", "a report of a second later comes first", "a report of a second later"],
 )
 def test_a_report_of_a_bsuid_changes_no_number(updates: tuple[Message | Moved, ...], number: Phone, user: str) -> None:
-    state = World().deliver(*updates).people.get(CONTACT)
+    state = KnownPeople().deliver(*updates).people.get(CONTACT)
     assert state is not None
     assert (state.addresses.phone, state.addresses.wa_id, state.addresses.bsuid) == (number, None, user)
 
@@ -256,7 +258,7 @@ def test_a_report_of_a_bsuid_changes_no_number(updates: tuple[Message | Moved, .
 def test_a_change_that_is_delivered_again_leaves_a_contact_alone_who_has_the_former_number_since() -> None:
     """It was a visitor's, who is known by a BSUID alone by now."""
     moved = Moved(20, R, None, None, Bsuid("GB.5"))
-    world = World().deliver(moved)
+    world = KnownPeople().deliver(moved)
     heir = PersonObserved(
         person_id=PersonId("p-bea"), contact_id=ContactId(9), addresses=Addresses(phone=R), observed_at=NOW, version=1
     )
@@ -284,8 +286,9 @@ Step = tuple[str, int | None, str, str, int]
 
 
 @dataclass(frozen=True)
-class Happened:
-    """The deeds of two people, in the order in which they happened. None takes a number that was the other's.
+class History:
+    """The messages and moves of two people, in the order in which they happened. None takes a number that was the
+    other's.
 
     ``returned`` are those who came back to a number that they had left. A user who is shown there in a report of its
     own may as well be the next one to have the number, so that their last BSUID is not always known.
@@ -297,7 +300,7 @@ class Happened:
     returned: frozenset[str]
 
     @classmethod
-    def of(cls, steps: list[Step]) -> "Happened":
+    def of(cls, steps: list[Step]) -> "History":
         """A step is a message (None) or a move to one of the person's own numbers.
 
         WhatsApp shows BSUIDs beside numbers or not. It announces a changed one in the note of the changed number, or in
@@ -333,10 +336,10 @@ def test_in_any_order_each_message_is_its_writer_s_and_the_last_number_stays(
     steps: list[Step], data: st.DataObject
 ) -> None:
     """WhatsApp delivers in any order, and again; the contact is edited in Consonance meanwhile."""
-    happened = Happened.of(steps)
+    happened = History.of(steps)
     again = data.draw(st.lists(st.sampled_from(happened.updates), max_size=3)) if happened.updates else []
     updates: list[Message | Moved | Edited] = [*happened.updates, *again, Edited("Ada Loewe"), Edited("Ada M. Loewe")]
-    world = World().deliver(*data.draw(st.permutations(updates)))
+    world = KnownPeople().deliver(*data.draw(st.permutations(updates)))
     writers = {who: {world.writer(one) for one, by in happened.by.items() if by == who} for who in NUMBERS}
     assert writers["ada"] <= {CONTACT}
     assert len(writers["stranger"]) <= 1
@@ -361,7 +364,7 @@ def test_in_any_order_a_message_of_the_person_is_never_the_next_holder_s(data: s
     own, next_user = (Bsuid("GB.1"), Bsuid("GB.9")) if shown else (None, None)
     words = [Message(10, P, own), Message(20, P, own), Message(31, P, next_user), Message(40, P, next_user)]
     updates: list[Message | Moved] = [*words, Moved(20, P, Q)]
-    world = World().deliver(*data.draw(st.permutations(updates)))
+    world = KnownPeople().deliver(*data.draw(st.permutations(updates)))
     assert {world.writer(word) for word in words[:2]} == {CONTACT}
     assert world.phone() == Q
     later = Message(90, P, next_user)
@@ -373,6 +376,6 @@ def test_messages_from_three_numbers_and_two_changes_are_one_person_s(order: tup
     words = [Message(10, P), Message(30, Q), Message(50, R)]
     changes = [Moved(20, P, Q), Moved(40, Q, R)]
     for notes in (changes, changes[::-1]):
-        world = World().deliver(*notes, *(words[place] for place in order))
+        world = KnownPeople().deliver(*notes, *(words[place] for place in order))
         assert {world.writer(word) for word in words} == {CONTACT}
         assert world.phone() == R

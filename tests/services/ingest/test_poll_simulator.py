@@ -1,4 +1,4 @@
-"""IngestProcess polls the simulator of Consonance; both are processes of their own."""
+"""Ingest polls the simulator of Consonance; both are processes of their own."""
 
 import asyncio
 import sys
