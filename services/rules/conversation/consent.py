@@ -12,8 +12,7 @@ from services.rules.conversation.context import DecisionContext, ExcludedPerson,
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import send_notice
-from services.rules.conversation.replies import release_matter
-from services.rules.conversation.steps import advance
+from services.rules.conversation.steps import advance, release_matter
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Line, PersonId
 from shared.contracts.messages import MessageFailed, WithdrawMessage

@@ -23,19 +23,23 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     HandoverDraft,
     decline_offer,
-    declined_offers,
     is_offer,
     keeps_its_time,
     offer_handover,
     pending_steps,
-    repeat_withdrawn_offers,
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import is_of_handover, is_question_of_rule, owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.conversation.steps import advance, run_step
+from services.rules.conversation.steps import (
+    advance,
+    all_declined,
+    offer_again,
+    run_step,
+    without_assignee,
+)
 from services.rules.rulebook.model import AnswerAction, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import MessageReceived
@@ -256,21 +260,13 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
     chain = decline_offer(chain, question.step, message.person_id)
     chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
-    if is_repeated or not _all_declined(chain, question):
+    if is_repeated or not all_declined(chain, question):
         return advance(context, chain)
     following = next(iter(pending_steps(context, chain)), None)
     if following is None:
         return advance(context, leave_with_owner(context, chain))
     chain = report_unclaimed(context, chain, question.step)
     return advance(context, chain if keeps_its_time(chain, following) else run_step(context, chain, following))
-
-
-def _all_declined(chain: Chain, question: ChainMessage) -> bool:
-    """Whether everyone who got the latest offer has declined it."""
-    last = next((h for h in reversed(chain.handovers) if h.step == question.step), None)
-    if last is None or chain.assignment is not None or last.step < chain.handovers[-1].step:
-        return False
-    return not last.undecided
 
 
 def _finish(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
@@ -289,37 +285,9 @@ def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, m
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "give_back")
-    chain = _without_assignee(context, chain, question)
+    chain = without_assignee(context, chain, question)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
-    return _offer_again(context, chain, question)
-
-
-def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> Chain:
-    """Go on without a person who is left out: what they have taken is free again, an offer to them is declined."""
-    offered = [m for m in chain.messages if m.person_id == person and is_offer(m)]
-    if not chain.active or not offered:
-        return chain
-    if chain.assignment is not None and chain.assignment.person_id == person:
-        return _offer_again(context, _without_assignee(context, chain, offered[-1]), offered[-1])
-    if offered[-1].message_id in declined_offers(chain):
-        return chain
-    chain = decline_offer(chain, offered[-1].step, person)
-    return chain if chain.assignment is not None else _offer_again(context, chain, offered[-1])
-
-
-def _without_assignee(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
-    chain = decline_offer(chain.give_back(context.now), question.step, question.person_id)
-    return withdraw_messages(context, chain, "given_back", lambda m: is_of_handover(m) and not is_offer(m))
-
-
-def _offer_again(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
-    offers = len(chain.handovers)
-    chain = repeat_withdrawn_offers(context, chain)
-    if len(chain.handovers) > offers or not _all_declined(chain, question):
-        return advance(context, chain)
-    if not pending_steps(context, chain):
-        return advance(context, leave_with_owner(context, chain))
-    return advance(context, report_unclaimed(context, chain, question.step))
+    return offer_again(context, chain, question)
 
 
 _HANDOVER_ANSWERS = {"take": _assign, "not_me": _not_me, "done": _finish, "give_back": _give_back}

@@ -1,4 +1,7 @@
-"""Runs the steps of a chain: sends what is released, runs what is due, reminds of a hand-over, ends what is over."""
+"""Runs the steps of a chain: sends what is released, runs what is due, reminds of a hand-over, ends what is over.
+
+It also goes on with a hand-over whose person gives the matter back, or is left out.
+"""
 
 from datetime import timedelta
 
@@ -13,14 +16,20 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
     HandoverDraft,
+    decline_offer,
+    declined_offers,
+    is_offer,
     offer_handover,
+    pending_steps,
     receiver_of_offer,
+    repeat_withdrawn_offers,
     report_unclaimed,
 )
-from services.rules.conversation.outbound import MessageDraft, send_to_recipient
+from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
 from services.rules.conversation.recipients import (
     Recipient,
     is_excepted,
+    is_of_handover,
     is_open_question,
     judged_for_each,
     skips_everyone,
@@ -29,6 +38,7 @@ from services.rules.conversation.recipients import (
 from services.rules.conversation.release import next_turn, release_messages
 from services.rules.conversation.schedule import idle_due, next_due, own_due_after, runnable_step
 from services.rules.rulebook.model import After, Rule, Step, Verb
+from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
 _MOST_ROUNDS = 100  # a fault in the code may keep a chain due forever
@@ -243,3 +253,44 @@ def _remind_of(
         Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons, words=message.words
     )
     return send_to_recipient(context, chain, receiver_of_offer(person, message), draft)
+
+
+# ------------------------------------------------------------------ hand-overs that lose a person
+
+
+def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> Chain:
+    """Go on without a person who is left out: what they have taken is free again, an offer to them is declined."""
+    offered = [m for m in chain.messages if m.person_id == person and is_offer(m)]
+    if not chain.active or not offered:
+        return chain
+    if chain.assignment is not None and chain.assignment.person_id == person:
+        return offer_again(context, without_assignee(context, chain, offered[-1]), offered[-1])
+    if offered[-1].message_id in declined_offers(chain):
+        return chain
+    chain = decline_offer(chain, offered[-1].step, person)
+    return chain if chain.assignment is not None else offer_again(context, chain, offered[-1])
+
+
+def without_assignee(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
+    """The chain after its assignee gave the matter back; the reminders of the hand-over are withdrawn."""
+    chain = decline_offer(chain.give_back(context.now), question.step, question.person_id)
+    return withdraw_messages(context, chain, "given_back", lambda m: is_of_handover(m) and not is_offer(m))
+
+
+def offer_again(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
+    """Repeat the offers that were withdrawn; without any left to decide, go on to the next step or the owner team."""
+    offers = len(chain.handovers)
+    chain = repeat_withdrawn_offers(context, chain)
+    if len(chain.handovers) > offers or not all_declined(chain, question):
+        return advance(context, chain)
+    if not pending_steps(context, chain):
+        return advance(context, leave_with_owner(context, chain))
+    return advance(context, report_unclaimed(context, chain, question.step))
+
+
+def all_declined(chain: Chain, question: ChainMessage) -> bool:
+    """Whether everyone who got the latest offer has declined it."""
+    last = next((h for h in reversed(chain.handovers) if h.step == question.step), None)
+    if last is None or chain.assignment is not None or last.step < chain.handovers[-1].step:
+        return False
+    return not last.undecided
