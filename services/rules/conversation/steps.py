@@ -26,6 +26,7 @@ from services.rules.conversation.handover import (
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
+from services.rules.conversation.people import working_hours
 from services.rules.conversation.recipients import (
     Recipient,
     is_excepted,
@@ -36,8 +37,9 @@ from services.rules.conversation.recipients import (
     unanswered_people,
 )
 from services.rules.conversation.release import next_turn, release_messages
-from services.rules.conversation.schedule import idle_due, next_due, own_due_after, runnable_step
-from services.rules.rulebook.model import After, Rule, Step, Verb
+from services.rules.conversation.schedule import idle_due, next_due, runnable_step
+from services.rules.rulebook.model import Rule, Step, Verb
+from services.rules.rulebook.timing import After, add_duration
 from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
@@ -174,7 +176,8 @@ def _reminder(
     """
     if asked.answer is not None:
         key, since = f"remind.{step.index}.{chain.steps[step.index].occurrence}", asked.requested_at
-        due = own_due_after(context, person, since, step.timing) if since and isinstance(step.timing, After) else None
+        calendar = working_hours(context.rulebook, person)
+        due = add_duration(since, step.timing, calendar) if since and isinstance(step.timing, After) else None
         return MessageDraft(
             Verb.REMIND, asked.say, asked.step, asked.answer, key, asked.occurrence, asked.buttons, not_before=due
         )

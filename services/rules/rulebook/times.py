@@ -24,6 +24,7 @@ from services.rules.rulebook.schema import (
     read_text,
     value,
 )
+from services.rules.rulebook.timing import After, At
 from services.rules.rulebook.yaml_tree import Node
 from shared.clients.working_calendar import Duration, TimeUnit
 
@@ -244,10 +245,10 @@ def _check_clock_unit(duration: Duration, written: str) -> None:
 
 # ------------------------------------------------------------------ after
 
-_ANY_AFTER: Final = model.After(_ANY_DURATION)
+_ANY_AFTER: Final = After(_ANY_DURATION)
 
 
-def read_after(node: Node) -> model.After:
+def read_after(node: Node) -> After:
     """``2 working days``, or ``2 working days at 10:00``."""
     written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
@@ -255,7 +256,7 @@ def read_after(node: Node) -> model.After:
         case [*length, "at", clock]:
             duration = parse_duration(" ".join(length))
             _check_clock_unit(duration, written)
-            return model.After(duration, parse_clock(clock))
+            return After(duration, parse_clock(clock))
         case [clock] if _CLOCK.fullmatch(clock):
             raise InvalidValue(f"“{written}” is a clock time without a day; write “1 working day at {clock}”")
         case [*length, "at", clock, zone] if length and _CLOCK.fullmatch(clock) and zone[0].isupper():
@@ -266,12 +267,12 @@ def read_after(node: Node) -> model.After:
         case [*_, "before" | "after", _]:
             raise InvalidValue(f"“{written}” counts from a field; write it with “at”, not with “after”")
         case _:
-            return model.After(parse_duration(written, zero="; without a time a step goes with the one before it"))
+            return After(parse_duration(written, zero="; without a time a step goes with the one before it"))
 
 
 # ------------------------------------------------------------------ at
 
-_ANY_AT: Final = model.At("")
+_ANY_AT: Final = At("")
 _SIGNS: Mapping[str, int] = {"before": -1, "after": 1}
 _ORDINAL = re.compile(r"(\d{1,4})(?:st|[nr]d|th)")
 _PLACES = dict(
@@ -286,7 +287,7 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:T.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 
 
-def read_at(node: Node) -> model.At:
+def read_at(node: Node) -> At:
     """``respond_by``, ``5 working days before new_due``, ``09:00 on the 2nd working day before new_due``."""
     written = _read_time(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
@@ -300,7 +301,7 @@ def read_at(node: Node) -> model.At:
                 f"“{written}” is a clock time without a day; write “{clock} on respond_by”, with a field"
             )
         case [_]:
-            return model.At(written)
+            return At(written)
         case [clock, "on", *day] if day:
             return _at_clock(clock, day, written)
         case [hour, half, "on", *_] if _looks_like_a_clock(f"{hour} {half}"):
@@ -359,11 +360,11 @@ def _is_duration(written: str) -> bool:
     return True
 
 
-def _at_clock(clock: str, day: list[str], written: str) -> model.At:
+def _at_clock(clock: str, day: list[str], written: str) -> At:
     wall, at = parse_clock(clock), _parse_day(day, written)
     if at.duration is not None:
         _check_clock_unit(at.duration, written)
-    return model.At(at.field, at.duration, at.sign, wall)
+    return At(at.field, at.duration, at.sign, wall)
 
 
 def _is_day(words: list[str]) -> bool:
@@ -374,13 +375,13 @@ def _is_day(words: list[str]) -> bool:
     return True
 
 
-def _parse_day(words: list[str], written: str) -> model.At:
+def _parse_day(words: list[str], written: str) -> At:
     """A field, or an offset before or after it."""
     match words:
         case [field] if _FIELD.fullmatch(field):
-            return model.At(field)
+            return At(field)
         case [*length, "before" | "after" as sign, field] if length:
-            return model.At(field, parse_duration(_counted(length)), _SIGNS[sign])
+            return At(field, parse_duration(_counted(length)), _SIGNS[sign])
         case [*_, "before" | "after"]:
             raise InvalidValue(f"“{written}” lacks the date to count from, like “{written} new_due”")
         case [*length, sign, field] if length and (near := nearest_word(sign, _SIGNS)) and near != sign:
@@ -519,5 +520,5 @@ def _day_kind(day: str, written: str) -> model.DayKind:
 
 EveryText = Annotated[model.Every, value(read_every, ANY_EVERY), WithJsonSchema({"type": "string"})]
 DurationText = Annotated[Duration, value(read_duration, _ANY_DURATION), WithJsonSchema({"type": "string"})]
-AfterText = Annotated[model.After, value(read_after, _ANY_AFTER), WithJsonSchema({"type": "string"})]
-AtText = Annotated[model.At, value(read_at, _ANY_AT), WithJsonSchema({"type": "string"})]
+AfterText = Annotated[After, value(read_after, _ANY_AFTER), WithJsonSchema({"type": "string"})]
+AtText = Annotated[At, value(read_at, _ANY_AT), WithJsonSchema({"type": "string"})]
