@@ -17,10 +17,11 @@ from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
+from services.dispatcher.people_store import PeopleStore
 from services.dispatcher.reconciliation import EVERY_SECONDS, EVERY_SECONDS_ON_VIRTUAL_CLOCK, Reconciler
 from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import DispatcherSettings
-from services.dispatcher.store import MessageStore, PeopleStore
+from services.dispatcher.store import MessageStore
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions

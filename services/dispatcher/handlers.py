@@ -17,8 +17,9 @@ from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
 from services.dispatcher.metrics import MessageTally
+from services.dispatcher.people_store import PeopleStore, is_merged
 from services.dispatcher.planner import opens_window
-from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin, is_merged
+from services.dispatcher.store import MessageStore, RequestOrigin
 from services.dispatcher.templates import (
     TemplateReport,
     parse_category_update,

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from services.dispatcher.message_state import EndedAttempt, MessageState, StateChange, TrackedMessage, sent_template
 from services.dispatcher.metrics import MessageTally
+from services.dispatcher.people_store import PeopleStore
 from services.dispatcher.provider_responses import SendError
-from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin
+from services.dispatcher.store import MessageStore, RequestOrigin
 from services.dispatcher.templates import TemplateKey
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import SendTarget

@@ -27,9 +27,10 @@ from services.dispatcher.message_state import (
     withdraw,
 )
 from services.dispatcher.message_updates import SERVICE, MessageUpdate, MessageUpdater
+from services.dispatcher.people_store import PeopleStore
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.sender import ResultRecorder, Sender
-from services.dispatcher.store import MessageStore, PeopleStore
+from services.dispatcher.store import MessageStore
 from services.dispatcher.throttle_store import ThrottleStore
 from shared.contracts.ids import TenantId, Wamid
 from shared.runtime.batch import bisect

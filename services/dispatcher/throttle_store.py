@@ -8,7 +8,6 @@ from typing import Any
 from msgspec.structs import astuple
 
 from services.dispatcher.provider_responses import ErrorScope, SendOutcome
-from services.dispatcher.store import QUERIES
 from services.dispatcher.throttles import (
     SendTarget,
     Throttle,
@@ -21,9 +20,10 @@ from services.dispatcher.throttles import (
 from shared.runtime.clock import machine_now
 from shared.runtime.failures import record_loop_error
 from shared.runtime.outbox import Transaction
-from shared.runtime.postgres import Connection
+from shared.runtime.postgres import Connection, load_queries
 from shared.runtime.telemetry import get_logger
 
+QUERIES = load_queries(__file__, "throttle_store.sql")
 THROTTLED_CHANNEL = "stet_dispatcher_throttled"
 """Notifies the leader of throttles that another replica recorded."""
 

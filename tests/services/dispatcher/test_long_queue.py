@@ -78,8 +78,8 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "store: delete_old_early_amendments": (_TENANT, _AGO, 500),
     "store: load_pauses": (_TENANT,),
     "store: oldest_pauses": (_TENANT,),
-    "store: load_throttles": (_TENANT,),
-    "store: delete_old_throttles": (_TENANT, _AGO),
+    "throttle_store: load_throttles": (_TENANT,),
+    "throttle_store: delete_old_throttles": (_TENANT, _AGO),
     "store: read_positions": (["messages.requested"],),
     "account_store: load_templates": (_TENANT,),
     "account_store: listed_accounts": (_TENANT,),
@@ -115,7 +115,7 @@ _COUNTING = {
     "audit: overdue_messages": "looks at ten thousand at most, every few minutes",
     "audit: sends_without_status": "looks at ten thousand at most, every few minutes",
     "documents: delete_old_documents": "once an hour, by document",
-    "store: has_succeeded_since": "looks at the attempts since a throttle began, and then rests twenty times as long",
+    "throttle_store: has_succeeded_since": "looks at attempts since a throttle began, then rests twenty times as long",
 }
 """Statements of loops whose cost grows with what they look at, and why they may."""
 
@@ -123,10 +123,14 @@ _ON_A_CHANGE = {
     "store": """
         add_messages lock_messages add_early_amendments lock_templates_of_open save_contents save_open_hours
         add_early_withdrawals raise_earlier release_other_chains
-        release_for_people line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
-        keep_early_statuses save_people were_merged follow_merges move_messages move_windows open_windows close_windows
-        release_for_windows lock_throttles save_throttles delete_throttles
+        line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
+        keep_early_statuses
     """,
+    "people_store": """
+        save_people were_merged follow_merges move_messages move_windows open_windows close_windows
+        release_for_people release_for_windows
+    """,
+    "throttle_store": "lock_throttles save_throttles delete_throttles",
     "account_store": """
         adopt_templates save_template_reports mark_missing_templates save_template_reading
         save_quality save_account_limits people_outside_windows save_coverage save_gap
