@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from dev.cluster.kubectl import RUNNER, Kubectl
-from dev.cluster.readiness_wait import until_ready
+from dev.cluster.readiness import until_ready
 from dev.cluster.report import Progress
 from shared.contracts.errors import StetError
 

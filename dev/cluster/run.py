@@ -19,7 +19,7 @@ from dev.cluster.load_job import PEOPLE, WORKS
 from dev.cluster.manifests import DEVELOPMENT_CLOCK, Variant, write_kustomization
 from dev.cluster.memory import memory_by_workload
 from dev.cluster.node import DEVELOPMENT_IMAGE, RUNTIME_IMAGE, ClusterNode, cluster_by_context
-from dev.cluster.readiness_wait import until_ready
+from dev.cluster.readiness import until_ready
 from dev.cluster.report import Progress, StepResult
 from services.rules.rulebook.rule_folder import read_folder, revision_of
 from shared.contracts.errors import StetError

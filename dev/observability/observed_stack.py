@@ -5,15 +5,16 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from dev.demo.runner import POLLED_ON_REQUEST, DemoResult, play_stories
 from dev.demo.story import STARTS_AT, DemoStory
 from dev.layout import SERVICES
-from dev.observability.alert_receiver import AlertReceiver
 from dev.observability.durations import TimeScale
 from dev.observability.prometheus import Prometheus
 from dev.observability.rule_files import RULES_FOLDER
@@ -29,6 +30,44 @@ _SCRAPES = 2
 _SCRAPES_SECONDS = 3.0
 _POLL_SECONDS = 0.2
 _PROBE_SECONDS = 1.0
+
+
+@dataclass
+class AlertReceiver:
+    """Receives alerts as an Alertmanager does.
+
+    ``received_at`` is when each alert came last (machine time), ``alerts`` its last document, both by name.
+    """
+
+    address: str = ""
+    received_at: dict[str, float] = field(default_factory=dict)
+    alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @staticmethod
+    @asynccontextmanager
+    async def open() -> AsyncIterator["AlertReceiver"]:
+        receiver = AlertReceiver()
+        app = web.Application()
+        app.add_routes([web.post("/api/v2/alerts", receiver._receive)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, LOOPBACK, 0).start()
+            host, port = runner.addresses[0][:2]
+            receiver.address = f"{host}:{port}"
+            yield receiver
+        finally:
+            await runner.cleanup()
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        for alert in await request.json():
+            name = alert["labels"]["alertname"]
+            self.received_at[name], self.alerts[name] = time.monotonic(), alert
+        return web.json_response({})
+
+    def seconds_since(self, name: str) -> float:
+        """Seconds since the alert came last; infinite where it never came."""
+        return time.monotonic() - self.received_at.get(name, float("-inf"))
 
 
 @dataclass

@@ -12,10 +12,9 @@ from aiokafka.errors import KafkaError
 from asyncpg import PostgresError
 from rich.console import Console
 
-from dev.year.by_design import BY_DESIGN
 from dev.year.report import show
 from dev.year.run import KEPT, play
-from dev.year.verdict import faults, judge
+from dev.year.verdict import BY_DESIGN, faults, judge
 from shared.contracts.errors import StetError
 
 _EARLY = 6

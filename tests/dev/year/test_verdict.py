@@ -6,9 +6,8 @@ from collections.abc import Mapping
 import pytest
 from rich.console import Console
 
-from dev.year.by_design import BY_DESIGN
 from dev.year.report import show
-from dev.year.verdict import FEW, TableGrowth, TableSize, faults, judge
+from dev.year.verdict import BY_DESIGN, FEW, TableGrowth, TableSize, faults, judge
 from shared.contracts.personal_data import TABLES
 
 COUNTS = [{"writes": 3, "files": 1}, {"writes": 2, "files": 1}]
