@@ -14,7 +14,6 @@ from datetime import timedelta
 from services.dispatcher import metrics
 from services.dispatcher.account_limits import read_limits
 from services.dispatcher.account_store import AccountStore
-from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.sender import Sender
 from services.dispatcher.templates import read_listed
@@ -61,7 +60,7 @@ class TemplateReader:
         began = self.clock.now()  # what a webhook reports later than this is newer than the list
         listed = read_listed(await client.list(), began)
         async with transaction(self.pool, self.clock, SERVICE) as tx:
-            await self.store.save_listing(tx.connection, client.account, listed, began, TEMPLATES_CHANNEL)
+            await self.store.save_listing(tx.connection, client.account, listed, began)
 
     async def _attempt(self, client: TemplateClient) -> bool:
         try:

@@ -32,6 +32,8 @@ from shared.runtime.telemetry import get_logger
 log = get_logger()
 
 QUERIES = load_queries(__file__, "account_store.sql")
+TEMPLATES_CHANNEL = "stet_dispatcher_templates"
+"""Notifies the leader that templates have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,13 @@ class AccountStore:
 
     tenant: str
 
-    async def save_template(self, connection: Connection, account: str, report: TemplateReport, notify: str) -> None:
+    async def save_template(self, connection: Connection, account: str, report: TemplateReport) -> None:
         """Save what Meta reports of a template, and notify the leader, which plans anew what waits for it."""
         await self._save_reports(connection, account, [report])
-        await connection.execute("select pg_notify($1, '')", notify)
+        await connection.execute("select pg_notify($1, '')", TEMPLATES_CHANNEL)
 
     async def save_listing(
-        self, connection: Connection, account: str, listed: Sequence[TemplateReport], began: datetime, notify: str
+        self, connection: Connection, account: str, listed: Sequence[TemplateReport], began: datetime
     ) -> None:
         """The complete list of the account's templates, as read since ``began`` (business time)."""
         await self._save_reports(connection, account, listed)
@@ -65,7 +67,7 @@ class AccountStore:
         columns = (began, names, languages, GONE_STATUSES)
         await connection.execute(QUERIES.mark_missing_templates, self.tenant, account, *columns)
         await connection.execute(QUERIES.save_template_reading, self.tenant, account, began, len(listed))
-        await connection.execute("select pg_notify($1, '')", notify)
+        await connection.execute("select pg_notify($1, '')", TEMPLATES_CHANNEL)
 
     async def load_templates(self, connection: Connection) -> Mapping[str, TemplateKnowledge]:
         """By account."""

@@ -55,7 +55,7 @@ def compose(
     pool: Pool,
     clock: Clock,
     whatsapp: WhatsAppClient,
-    fetch_ends: FetchEndOffsets | None = None,
+    fetch_ends: FetchEndOffsets | None,
 ) -> DispatcherParts:
     """Without ``fetch_ends`` there is no broker, and nothing to read before sending."""
     tenant, lines = settings.tenant, tuple(settings.whatsapp_lines)

@@ -53,8 +53,6 @@ WAKE_CHANNEL = "stet_dispatcher_wake"
 WITHDRAWN_CHANNEL = "stet_dispatcher_withdrawn"
 """Notifies the leader of messages whose request must not begin any more."""
 
-TEMPLATES_CHANNEL = "stet_dispatcher_templates"
-"""Notifies the leader that more is known of templates."""
 
 _TEMPLATE_FIELDS: Mapping[str, Callable[[Mapping[str, Any], datetime], TemplateReport | None]] = {
     "message_template_status_update": parse_status_update,
@@ -182,7 +180,7 @@ class DispatcherHandler:
     async def _save_template(self, tx: Transaction, report: AccountReported) -> None:
         found = _TEMPLATE_FIELDS[report.field](report.value, report.at)
         if found is not None:
-            await self.account.save_template(tx.connection, report.account, found, TEMPLATES_CHANNEL)
+            await self.account.save_template(tx.connection, report.account, found)
 
 
 def _of_type(events: Sequence[Event], kind: type[_D]) -> list[tuple[_D, Event]]:

@@ -15,11 +15,17 @@ from datetime import timedelta
 from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
-from services.dispatcher.account_store import AccountStore, FetchDisplayNumber, ReportedLimits, TemplateCache
+from services.dispatcher.account_store import (
+    TEMPLATES_CHANNEL,
+    AccountStore,
+    FetchDisplayNumber,
+    ReportedLimits,
+    TemplateCache,
+)
 from services.dispatcher.budget import Budget
 from services.dispatcher.claimer import Claimer, Moment
 from services.dispatcher.document_store import DocumentStore
-from services.dispatcher.handlers import TEMPLATES_CHANNEL, WAKE_CHANNEL, WITHDRAWN_CHANNEL
+from services.dispatcher.handlers import WAKE_CHANNEL, WITHDRAWN_CHANNEL
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.provider_responses import SendUncertain
 from services.dispatcher.rate_limits import RateUsage, SendLimits

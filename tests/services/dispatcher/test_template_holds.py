@@ -10,7 +10,6 @@ import pytest
 
 from services.dispatcher import metrics
 from services.dispatcher.account_reader import TemplateReader
-from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.store import MessageStore
 from services.dispatcher.templates import TemplateReport
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint
@@ -133,7 +132,7 @@ async def test_a_template_that_only_another_account_has_is_missing(
         store, line = at.parts.handler.account, Line("acquisitions")
         approved = TemplateReport("rights_request_v3", "en", at.clock.now(), status="APPROVED")
         for account, listed in ((ACCOUNT, [approved]), (OTHER_ACCOUNT, [])):
-            await store.save_listing(at.pool, account, listed, at.clock.now(), TEMPLATES_CHANNEL)
+            await store.save_listing(at.pool, account, listed, at.clock.now())
         await at.handle(person_observed(), person_observed("p2", "+441632960002"))
 
         async def has_read_both() -> bool:
@@ -193,7 +192,7 @@ async def test_what_was_known_before_accounts_were_told_apart_counts_for_the_fir
 ) -> None:
     store, at = dispatcher.parts.handler.account, dispatcher.clock.now()
     marketing = TemplateReport("rights_request_v3", "en", at, status="APPROVED", category="MARKETING")
-    await store.save_template(dispatcher.pool, "", marketing, TEMPLATES_CHANNEL)
+    await store.save_template(dispatcher.pool, "", marketing)
     await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(minutes=1)), "PAUSED"))
     (account,) = (await store.load_templates(dispatcher.pool)).items()
     (known,) = account[1].templates.values()
