@@ -81,8 +81,8 @@ class BenchEnvironment:
 async def bench_environment(clock: datetime | None = None) -> AsyncIterator[BenchEnvironment]:
     async with Stack.open("bench", clock, StackOptions(services=(), simulators=())) as stack:
         for tool in (
-            preparation("topics", "ops", stack.neighbours, "topics", "create"),
-            preparation("migrate", "ops", stack.neighbours, "migrate"),
+            preparation("topics", stack.neighbours, "topics", "create"),
+            preparation("migrate", stack.neighbours, "migrate"),
         ):
             await Child(tool, stack.layout.folder).run()
         database = await asyncpg.connect(stack.neighbours.postgres_dsn)

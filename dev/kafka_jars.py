@@ -21,9 +21,9 @@ COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.apache.logging.l
 ReportProgress = Callable[[int, int, str], None]
 
 
-def class_path(progress: ReportProgress | None = None, cache: Path | None = None) -> str:
+def class_path(progress: ReportProgress | None = None) -> str:
     """Paths of all jars, joined for ``java -cp``; ``progress(done, of, jar)`` is called while they are fetched."""
-    listing = (cache or _cache()) / f"kafka-{KAFKA_VERSION}.json"
+    listing = _cache() / f"kafka-{KAFKA_VERSION}.json"
     jars = _read(listing) or _resolve(listing, progress or _print_progress)
     return os.pathsep.join(jars)
 

@@ -196,9 +196,9 @@ def _python(name: str, module: str, arguments: tuple[str, ...], settings: Mappin
     return Command(name, argv, {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings})
 
 
-def preparation(name: str, module: str, neighbours: Neighbours, *arguments: str) -> Command:
-    """A tool of ours that runs once before the services start."""
-    return _python(name, module, arguments, _neighbour_settings(neighbours) | {"STET_TENANT": TENANT})
+def preparation(name: str, neighbours: Neighbours, *arguments: str) -> Command:
+    """A command of ``stet`` that runs once before the services start."""
+    return _python(name, "ops", arguments, _neighbour_settings(neighbours) | {"STET_TENANT": TENANT})
 
 
 def _digits(count: int) -> str:

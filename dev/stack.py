@@ -182,8 +182,8 @@ class Stack:
         await self.start(command.name)
 
     async def _prepare(self) -> None:
-        topics = preparation("topics", "ops", self.neighbours, "topics", "create")
-        migrations = preparation("migrate", "ops", self.neighbours, "migrate")
+        topics = preparation("topics", self.neighbours, "topics", "create")
+        migrations = preparation("migrate", self.neighbours, "migrate")
         await _run_all(*(Child(tool, self.layout.folder).run() for tool in (topics, migrations)))
         await give_passwords(self.neighbours.postgres_dsn)
 

@@ -104,9 +104,9 @@ class VirtualClock:
                 self._clock.set(min(max(poll.next_due or instant, now + at_least), instant))
                 poll = await self._settled(session, within)
 
-    async def run_for(self, span: timedelta, within: float = _SETTLE_SECONDS) -> None:
+    async def run_for(self, span: timedelta) -> None:
         """As ``run_until``, for a span from now."""
-        await self.run_until(self._clock.now() + span, within)
+        await self.run_until(self._clock.now() + span)
 
     async def _settled(self, session: aiohttp.ClientSession, within: float) -> _Poll:
         deadline = time.monotonic() + within

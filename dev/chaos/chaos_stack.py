@@ -233,8 +233,8 @@ async def _start_neighbours(stack: ChaosStack, records: Path) -> None:
 
 async def _prepare(stack: ChaosStack) -> None:
     tools = (
-        preparation("topics", "ops", stack.neighbours, "topics", "create"),
-        preparation("migrate", "ops", stack.neighbours, "migrate"),
+        preparation("topics", stack.neighbours, "topics", "create"),
+        preparation("migrate", stack.neighbours, "migrate"),
     )
     await asyncio.gather(*(Child(tool, stack.folder).run() for tool in tools))
 

@@ -88,7 +88,7 @@ class LoadGenerator:
         self.journal.note("rights", request=name, holder=holder.contact)
         await self._call_consonance(
             "POST", "rights_requests",
-            {"request_id": name, "work_id": work.id, "rights_holder": holder.contact, "respond_by": _in_days(20)},
+            {"request_id": name, "work_id": work.id, "rights_holder": holder.contact, "respond_by": _respond_by()},
         )  # fmt: skip
         self._open_requests.append(name)
 
@@ -118,7 +118,7 @@ class LoadGenerator:
         people = chance.sample(self.population.awake, chance.choice((1, 2, 2, 3)))
         await self._push(
             "metadata.confirmation_requested", work=work.id, request_id=name, items=[item], quorum=quorum,
-            confirmers=[{"contact_id": one.contact, "role": "author"} for one in people], respond_by=_in_days(20),
+            confirmers=[{"contact_id": one.contact, "role": "author"} for one in people], respond_by=_respond_by(),
         )  # fmt: skip
 
     async def _edit(self, chance: random.Random) -> None:
@@ -228,8 +228,8 @@ def _recent(chance: random.Random, count: int) -> int:
     return max(0, count - 1 - int(chance.expovariate(0.25)))
 
 
-def _in_days(days: int) -> str:
-    return (date.today() + timedelta(days=days)).isoformat()  # noqa: DTZ011 -- any day far enough ahead
+def _respond_by() -> str:
+    return (date.today() + timedelta(days=20)).isoformat()  # noqa: DTZ011 -- any day far enough ahead
 
 
 def _terms(summary: str) -> dict[str, Any]:

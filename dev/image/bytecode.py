@@ -47,13 +47,13 @@ class NotCompiled(Exception):
     """A module is loaded, and the image does not have it."""
 
 
-def import_ours(names: Iterable[str] = OURS) -> list[str]:
-    """Import every module of these packages; returns those that need a package of ``WITHOUT``.
+def import_ours() -> list[str]:
+    """Import every module of our packages; returns those that need a package of ``WITHOUT``.
 
     Raises ModuleNotFoundError where another package is missing.
     """
     left = []
-    for name in names:
+    for name in OURS:
         package = importlib.import_module(name)
         for found in pkgutil.walk_packages(package.__path__, f"{name}."):
             if found.name.rpartition(".")[2] in _SCRIPTS:

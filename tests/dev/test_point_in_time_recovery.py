@@ -28,7 +28,7 @@ async def _archived(primary: EmbeddedPostgres) -> None:
 
 
 async def _migrate(server: EmbeddedPostgres, folder: Path) -> None:
-    await Child(preparation("migrate", "ops", Neighbours("127.0.0.1:1", server.dsn), "migrate"), folder).run()
+    await Child(preparation("migrate", Neighbours("127.0.0.1:1", server.dsn), "migrate"), folder).run()
 
 
 async def _add_work(server: EmbeddedPostgres, number: int) -> datetime:

@@ -11,8 +11,8 @@ def _by_flow(inside: str) -> str:
     return f"sum by (flow) ({inside} {_OF_FLOW})"
 
 
-def _quantile(share: float, window: str) -> str:
-    counted = f"sum by (le, rule) (increase(stet_answer_duration_seconds_bucket[{window}]))"
+def _quantile(share: float) -> str:
+    counted = "sum by (le, rule) (increase(stet_answer_duration_seconds_bucket[$__range]))"
     return f"histogram_quantile({share}, sum by (le, flow) ({counted} {_OF_FLOW}))"
 
 
@@ -54,8 +54,8 @@ def flows_dashboard() -> Dashboard:
                         "that were answered.",
                         "s",
                         [
-                            Query(_quantile(0.5, "$__range"), "median {{flow}}"),
-                            Query(_quantile(0.9, "$__range"), "p90 {{flow}}"),
+                            Query(_quantile(0.5), "median {{flow}}"),
+                            Query(_quantile(0.9), "p90 {{flow}}"),
                         ],
                         Kind.BARS,
                         width=12,

@@ -360,7 +360,7 @@ async def second_leader(context: FailureContext) -> AsyncIterator[None]:
     await connection.close()
     other = urlunsplit(urlsplit(neighbours.postgres_dsn)._replace(path=f"/{_OTHER_DATABASE}"))
     neighbours = replace(neighbours, postgres_dsn=other)
-    await Child(preparation("migrate-other", "ops", neighbours, "migrate"), stack.layout.folder).run()
+    await Child(preparation("migrate-other", neighbours, "migrate"), stack.layout.folder).run()
     own = {"STET_HEALTH_PORT": str(context.observed.spare_port), "STET_INSTANCE": "second", "STET_COMMIT": "f" * 40}
     command = replace(stack.layout.service("dispatcher", neighbours, own), name="second-dispatcher")
     child = Child(command, stack.layout.folder)
@@ -410,5 +410,5 @@ async def topic_missing(context: FailureContext) -> AsyncIterator[None]:
     await admin.close()
     await context.block(_BLOCKED[0])
     yield
-    create = preparation("topics-again", "ops", neighbours, "topics", "create")
+    create = preparation("topics-again", neighbours, "topics", "create")
     await Child(create, context.stack.layout.folder).run()
