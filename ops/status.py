@@ -168,7 +168,7 @@ def status_command(metrics: MetricsUrls = None, output: Format = OutputFormat.TE
     run(command())
 
 
-async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Sequence[str] = ()) -> list[StatusLine]:
+async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Sequence[str]) -> list[StatusLine]:
     now = settings.clock().now()
     replicas, lag = await asyncio.gather(fetch_metrics(metrics_urls), _lag_lines(pool, settings))
     async with pool.acquire() as connection:

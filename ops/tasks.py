@@ -98,12 +98,12 @@ async def _close(task_id: int, reason: str, output: OutputFormat, *, is_done: bo
     return 0
 
 
-async def print_open_tasks(pool: Pool, output: OutputFormat = OutputFormat.TEXT) -> int:
+async def print_open_tasks(pool: Pool, output: OutputFormat) -> int:
     print_rows(await list_open_tasks(pool), _COLUMNS, output, empty="nothing waits for a person")
     return 0
 
 
-async def print_task(pool: Pool, task_id: int, output: OutputFormat = OutputFormat.TEXT) -> int:
+async def print_task(pool: Pool, task_id: int, output: OutputFormat) -> int:
     """Everything needed to do the write in Consonance, and the proof that it was requested."""
     task = await fetch_task(pool, task_id)
     if task is None:

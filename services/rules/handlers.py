@@ -71,7 +71,7 @@ class Cause(Struct, frozen=True):
         return cls(chain.tenant, about, chain.key, chain.correlation or chain.chain_id, chain.traceparent, now)
 
 
-def outgoing_events(cause: Cause, decision: Decision, commit: str | None = None) -> Iterator[tuple[Topic, Event]]:
+def outgoing_events(cause: Cause, decision: Decision, commit: str | None) -> Iterator[tuple[Topic, Event]]:
     """The events of a decision, evidence before the writes it proves; its record names the commit of the rules."""
     for recorded in decision.evidence:
         yield EVIDENCE_REQUESTED, _event(cause, recorded.entry_id, _record_key(cause, recorded), recorded)
@@ -85,7 +85,7 @@ def outgoing_events(cause: Cause, decision: Decision, commit: str | None = None)
 
 
 def silence_event(
-    cause: Cause, events: Sequence[str], revision: Revision, reason: str, commit: str | None = None
+    cause: Cause, events: Sequence[str], revision: Revision, reason: str, commit: str | None
 ) -> tuple[Topic, Event]:
     """One record for all events of a batch from which nothing follows, for the same reason."""
     ids = tuple(EventId(event) for event in events)

@@ -129,7 +129,7 @@ def draft_of_write(
     at: datetime,
     detail: str | None,
     changes: Sequence[Mapping[str, str | None]],
-    note: str | None = None,
+    note: str | None,
 ) -> EvidenceDraft:
     """The entry for an outcome of a write, with the proof that it was asked for and what was read back."""
     write = stored.write

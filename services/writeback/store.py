@@ -294,8 +294,8 @@ async def _publish_outcome(
     stored: StoredWrite,
     outcome: WriteOutcome,
     *,
-    detail: str | None = None,
-    reference: str | None = None,
+    detail: str | None,
+    reference: str | None,
 ) -> None:
     """The outcome for rules and, where metadata is now in force, the approved change for systems downstream."""
     tx.publish(topics.WRITES_EVENTS, outcome_event(stored, outcome, tx.now, detail=detail, reference=reference))

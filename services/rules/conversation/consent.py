@@ -42,7 +42,7 @@ def _opted_out_lately(context: DecisionContext, message: MessageReceived) -> boo
     return last is not None and message.at - last < context.rulebook.tenant.unsolicited.within
 
 
-def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: bool = True) -> None:
+def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: bool) -> None:
     """Opt in everyone who is reached at the address, but for those whose consent of then has lapsed.
 
     A message that was sent before the lapse is not confirmed: messages would be promised that do not come.

@@ -23,7 +23,7 @@ from shared.contracts.whatsapp import MessageReceived
 _NEVER_ASKED = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED})
 
 
-def evidence_of(context: DecisionContext, cause: EventData | None = None) -> tuple[RecordEvidence, ...]:
+def evidence_of(context: DecisionContext, cause: EventData | None) -> tuple[RecordEvidence, ...]:
     """The entries that this decision adds, in the order in which it happened; ``cause`` is the event it is about."""
     found: list[RecordEvidence] = []
     for chain_id in sorted(str(key) for kind, key in context.facts.changed if kind == "chain"):

@@ -61,10 +61,9 @@ def handle_inbound(
     message: MessageReceived,
     trigger: RuleTrigger,
     match: Callable[[RuleTrigger], Iterable[Rule]],
-    as_sent: MessageReceived | None = None,
+    as_sent: MessageReceived,
 ) -> None:
     """``as_sent`` names the writer by the id of that time, by which consent is kept; ``message`` by the id of now."""
-    as_sent = as_sent or message
     if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
         _keep(context, message, as_sent)
         return

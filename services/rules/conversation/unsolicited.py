@@ -65,9 +65,9 @@ def _exceeds_own_limit(
     message: MessageReceived,
     about: ChainId | None,
     *,
-    starts: bool = False,
-    fills: bool = False,
-    opens: bool = False,
+    starts: bool,
+    fills: bool,
+    opens: bool,
 ) -> bool:
     """Count an unsolicited message, and say whether it is above the limit or a repetition.
 

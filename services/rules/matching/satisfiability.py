@@ -234,7 +234,7 @@ def _lists(spec: FieldSpec, literals: set[object]) -> Sequence[tuple[object, ...
 # ------------------------------------------------------------------ conditions that never hold
 
 
-def impossible_condition_faults(book: Rulebook, faulty_files: Collection[str] = ()) -> Iterator[FileFault]:
+def impossible_condition_faults(book: Rulebook, faulty_files: Collection[str]) -> Iterator[FileFault]:
     """A fault at the first line with which an “if”, or that of an “until”, can no longer be true."""
     for rule in book.rules.values():
         if rule.location.file in faulty_files:

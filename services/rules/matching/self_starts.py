@@ -63,7 +63,7 @@ class Start:
         return f"“{self.rule}” writes {self.operation} ({place}), {self.event} reports it and starts “{self.started}”"
 
 
-def self_start_faults(book: Rulebook, spared: Collection[str] = ()) -> list[FileFault]:
+def self_start_faults(book: Rulebook, spared: Collection[str]) -> list[FileFault]:
     """A fault for each circle of rules of which none says by ``restarts`` how often it may start again.
 
     Rules in ``spared`` files are not looked at: they have faults already.
