@@ -44,10 +44,9 @@ from ops.web_checks import (
     check_collector,
     check_consonance,
     check_mapping,
-    check_media_at_whatsapp,
     check_polled_consonance,
-    check_whatsapp,
 )
+from ops.whatsapp_checks import check_app_secrets, check_media_at_whatsapp, check_whatsapp
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.rollout.bundles import BundleSource
@@ -377,6 +376,7 @@ _OWN: Mapping[Service, tuple[DoctorCheck, ...]] = {
         check_scanner,
         check_media_hosts,
         check_media_at_whatsapp,
+        check_app_secrets,
     ),
     Service.RULES: (_check_rules,),
     Service.DISPATCHER: (check_whatsapp, check_document_store, check_document_hosts),

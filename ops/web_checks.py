@@ -1,10 +1,9 @@
-"""The checks of ``stet doctor`` about neighbours that speak HTTP: WhatsApp, Consonance, and the collector of traces.
+"""The checks of ``stet doctor`` about Consonance and the collector of traces.
 
 They ask as the services do, follow no redirect, and change nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -15,8 +14,6 @@ import aiohttp
 from ops.command_line import Service
 from ops.findings import Finding, fine, skew_findings, warning, wrong
 from ops.mapping import find_supports
-from services.dispatcher.settings import DispatcherSettings
-from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from services.ingest.settings import IngestSettings
 from services.writeback.operation_mapping import load_mapping
 from services.writeback.settings import WritebackSettings
@@ -24,108 +21,8 @@ from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import ServiceSettings
 
 _SECONDS = 10
-_TIMEOUT = aiohttp.ClientTimeout(total=_SECONDS)
+TIMEOUT = aiohttp.ClientTimeout(total=_SECONDS)
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_TOKEN_REFUSED, _UNKNOWN_ID = 190, 100
-_NO_PERMISSION = frozenset({3, 10, *range(200, 300)})
-"""Meta's codes of errors: docs/reference/whatsapp.md."""
-
-
-# ------------------------------------------------------------------ WhatsApp
-
-
-async def check_whatsapp(settings: DispatcherSettings, _: Service) -> Sequence[Finding]:
-    """The number of each line, and of each account whose templates are read the list of them."""
-    endpoint = settings.endpoint()
-    asked = [*_numbers(endpoint)]
-    if settings.reads_templates:
-        asked += [_account(account) for account in settings.accounts]
-    findings = await _graph_findings(endpoint, asked)
-    if settings.whatsapp_templates_seconds > 0 and len(settings.accounts_of_lines) < len(settings.whatsapp_lines):
-        sentence = (
-            "STET_WHATSAPP_BUSINESS_ACCOUNT does not name the account of each line by its number: a missing template "
-        )
-        findings.append(warning("templates", sentence + "is not known before a send; look it up in WhatsApp Manager"))
-    return findings
-
-
-async def check_media_at_whatsapp(settings: IngestSettings, _: Service) -> Sequence[Finding]:
-    """The numbers, with the token by which ingest downloads files."""
-    if not settings.keeps_files or settings.whatsapp_token is None:
-        return []
-    numbers = {str(line): number for line, number in settings.whatsapp_lines.items()}
-    token = settings.whatsapp_token.get_secret_value()
-    endpoint = WhatsAppEndpoint(settings.whatsapp_graph_url, settings.whatsapp_graph_version, token, numbers)
-    return await _graph_findings(endpoint, _numbers(endpoint))
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request by its path after the version, with the sentence that an answer proves, and that for an unknown id."""
-
-    path: str
-    check: str
-    proof: str
-    unknown: str
-    permission: str
-
-
-def _numbers(endpoint: WhatsAppEndpoint) -> list[_Asked]:
-    advice = "look the phone number id up in WhatsApp Manager, or let the system user use it"
-    return [
-        _Asked(
-            f"{number}?fields=id,quality_rating,name_status",
-            "whatsapp",
-            f"line {line} is number {number}",
-            f"STET_WHATSAPP_LINES: line {line}: WhatsApp does not know {number}: {advice}",
-            "whatsapp_business_messaging",
-        )
-        for line, number in endpoint.numbers.items()
-    ]
-
-
-def _account(account: str) -> _Asked:
-    setting = "STET_WHATSAPP_BUSINESS_ACCOUNT or STET_WHATSAPP_ACCOUNTS"
-    advice = "look its id up in WhatsApp Manager, or let the system user use the account"
-    return _Asked(
-        f"{account}/message_templates?limit=1",
-        "templates",
-        f"the templates of account {account} can be read",
-        f"{setting}: WhatsApp does not know account {account}: {advice}",
-        "whatsapp_business_management",
-    )
-
-
-async def _graph_findings(endpoint: WhatsAppEndpoint, asked: Sequence[_Asked]) -> list[Finding]:
-    findings: list[Finding] = []
-    headers = {"Authorization": f"Bearer {endpoint.token}"}
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
-        for one in asked:
-            url = f"{endpoint.graph_url.rstrip('/')}/{endpoint.version}/{one.path}"
-            try:
-                async with session.get(url, allow_redirects=False) as answer:
-                    body: Any = await answer.json(content_type=None)
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                sentence = f"STET_WHATSAPP_GRAPH_URL: {endpoint.graph_url} does not answer ({type(error).__name__})"
-                return [*findings, wrong(one.check, sentence)]
-            findings += [_graph_finding(one, answer.status, body), *_skew(answer, "WhatsApp")]
-    return findings
-
-
-def _graph_finding(asked: _Asked, status: int, body: Any) -> Finding:
-    if status == HTTPStatus.OK:
-        return fine(asked.check, asked.proof)
-    error = body.get("error") if isinstance(body, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
-    if code == _TOKEN_REFUSED:
-        advice = "make a new token of the system user in Meta Business Settings"
-        return wrong(asked.check, f"STET_WHATSAPP_TOKEN: WhatsApp refuses it (code 190): {advice}")
-    if code == _UNKNOWN_ID:
-        return wrong(asked.check, asked.unknown)
-    if code in _NO_PERMISSION:
-        advice = f"make one with {asked.permission}, of a system user to whom the account is assigned"
-        return wrong(asked.check, f"STET_WHATSAPP_TOKEN: it lacks a permission (code {code}): {advice}")
-    return wrong(asked.check, f"STET_WHATSAPP_GRAPH_URL: {asked.path.partition('?')[0]}: HTTP {status}, code {code}")
 
 
 # ------------------------------------------------------------------ Consonance
@@ -142,7 +39,7 @@ async def check_consonance(settings: IngestSettings | WritebackSettings, _: Serv
     url = settings.consonance_endpoint
     try:
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
+            aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as session,
             session.post(url, json={"query": "query { __typename }"}, allow_redirects=False) as answer,
         ):
             if answer.status in _REFUSED:
@@ -152,7 +49,7 @@ async def check_consonance(settings: IngestSettings | WritebackSettings, _: Serv
         return [wrong("consonance", f"STET_CONSONANCE_URL: {url} does not answer as GraphQL ({type(error).__name__})")]
     if not isinstance(body, dict) or "data" not in body:
         return [wrong("consonance", f"STET_CONSONANCE_URL: {url} is no GraphQL endpoint (HTTP {answer.status})")]
-    return [fine("consonance", f"{url} takes the key"), *_skew(answer, "Consonance")]
+    return [fine("consonance", f"{url} takes the key"), *date_findings(answer, "Consonance")]
 
 
 async def check_mapping(settings: WritebackSettings, _: Service) -> Sequence[Finding]:
@@ -185,13 +82,13 @@ async def check_collector(settings: ServiceSettings, _: Service) -> Sequence[Fin
     try:
         async with (
             aiohttp.ClientSession(
-                timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=settings.otlp_tls.context())
+                timeout=TIMEOUT, connector=aiohttp.TCPConnector(ssl=settings.otlp_tls.context())
             ) as session,
             session.post(
                 url, data=b"", headers={"Content-Type": "application/x-protobuf", **headers}, allow_redirects=False
             ) as answer,
         ):
-            return [_collector_finding(url, answer.status), *_skew(answer, "the collector")]
+            return [_collector_finding(url, answer.status), *date_findings(answer, "the collector")]
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return [wrong("collector", f"STET_OTLP_ENDPOINT: {url} {_collector_fault(error)}; traces are lost until then")]
 
@@ -228,7 +125,7 @@ def _collector_fault(error: Exception) -> str:
     )
 
 
-def _skew(answer: aiohttp.ClientResponse, whose: str) -> list[Finding]:
+def date_findings(answer: aiohttp.ClientResponse, whose: str) -> list[Finding]:
     """By the header ``Date``, where the answer has one that can be read."""
     try:
         at = parsedate_to_datetime(answer.headers["Date"])

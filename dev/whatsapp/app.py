@@ -33,6 +33,11 @@ def application(simulator: WhatsAppSimulator) -> web.Application:
             web.get(r"/{version:v\d+\.0}/upload:{session}", templates.upload_progress),
             web.post(r"/{version:v\d+\.0}/{template_id}", templates.edit),
             web.post(r"/{version:v\d+\.0}/{phone_number_id}/media", graph.upload),
+            web.get(r"/{version:v\d+\.0}/app", graph.app),
+            *(
+                web.route(method, r"/{version:v\d+\.0}/{account}/subscribed_apps", graph.subscribed_apps)
+                for method in ("GET", "POST", "DELETE")
+            ),
             web.get(r"/{version:v\d+\.0}/{phone_number_id}", graph.lookup),
             web.get(LINK_PATH + "/", graph.download),
             web.get("/healthz", queries.healthz),

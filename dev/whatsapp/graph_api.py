@@ -1,7 +1,6 @@
 """``POST /{version}/{phone number id}/messages``, numbers and files: the Graph API, and the faults of tests."""
 
 import asyncio
-import hmac
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from dev.whatsapp.access import check_access
 from dev.whatsapp.directory import BusinessLine
 from dev.whatsapp.faults import SendFault, SendFaultKind
 from dev.whatsapp.graph_errors import MISSING_OBJECT, GraphError, envelope, http_status
@@ -54,6 +54,38 @@ class GraphApi:
         except GraphError as error:
             return self._refusal(error)
 
+    async def app(self, request: web.Request) -> web.StreamResponse:
+        """``GET /{version}/app``: the app that the token belongs to."""
+        try:
+            self._check_token(request)
+        except GraphError as error:
+            return self._refusal(error)
+        return _answer(self._app())
+
+    async def subscribed_apps(self, request: web.Request) -> web.StreamResponse:
+        """``/{version}/{business account}/subscribed_apps``: GET lists, POST subscribes our app, DELETE ends that.
+
+        https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account/subscribed_apps/
+        """
+        account, delivery = request.match_info["account"], self.simulator.delivery
+        try:
+            self._check_token(request)
+            self._check_account(account)
+        except GraphError as error:
+            return self._refusal(error)
+        if request.method == "GET":
+            return _answer({"data": [{"whatsapp_business_api_data": self._app()}] if delivery.subscribed else []})
+        delivery.subscribed = request.method == "POST"
+        return _answer({"success": True})
+
+    def _check_account(self, account: str) -> None:
+        if account != self.simulator.options.business_account:
+            raise GraphError(100, f"object {account} does not exist or may not be used", subcode=MISSING_OBJECT)
+
+    def _app(self) -> dict[str, Any]:
+        app = self.simulator.options.app
+        return {"link": f"https://www.facebook.com/games/?app_id={app}", "name": "Stet", "id": app}
+
     def _media_link(self, request: web.Request, media_id: str) -> dict[str, Any]:
         """https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#retrieve-media-url"""
         number = request.query.get("phone_number_id")
@@ -94,9 +126,7 @@ class GraphApi:
         return _answer({"id": kept.media_id})
 
     def _check_token(self, request: web.Request) -> None:
-        expected = f"Bearer {self.simulator.options.token}".encode()
-        if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
-            raise GraphError(190, "the access token cannot be read")
+        check_access(request, self.simulator.options)
 
     def _authorised(self, request: web.Request) -> BusinessLine:
         self._check_token(request)

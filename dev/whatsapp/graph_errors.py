@@ -50,13 +50,14 @@ MISSING_OBJECT = 33  # the subcode beside code 100 when the phone number id is u
 
 
 class GraphError(Refused):
-    """A send the Graph API refuses; ``code`` is Meta's and says why."""
+    """A call the Graph API refuses; ``code`` is Meta's and says why; ``message`` where it is not the code's title."""
 
-    def __init__(self, code: int, details: str, *, subcode: int | None = None) -> None:
+    def __init__(self, code: int, details: str, *, subcode: int | None = None, message: str | None = None) -> None:
         super().__init__(details)
         self.code = code
         self.details = details
         self.subcode = subcode
+        self.message = message
 
 
 def http_status(code: int) -> int:
@@ -69,6 +70,15 @@ def title(code: int) -> str:
 
 def envelope(error: GraphError, trace: str) -> dict[str, Any]:
     """The body of a refusal; ``trace`` becomes Meta's ``fbtrace_id``."""
+    if error.message is not None:
+        return {
+            "error": {
+                "message": error.message,
+                "type": "GraphMethodException",
+                "code": error.code,
+                "fbtrace_id": trace,
+            }
+        }
     body: dict[str, Any] = {
         "message": f"(#{error.code}) {title(error.code)}",
         "type": "OAuthException",

@@ -43,6 +43,7 @@ class WhatsAppOptions:
     templates: Sequence[RegisteredTemplate] = ()
     review_seconds: float = 60.0
     app: str = "670843887433847"
+    require_app_secret: bool = False
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class DeliverySettings:
 
     webhook_url: str | None
     disorder: float
+    subscribed: bool = True  # our app to the account
 
 
 class WhatsAppSimulator:
@@ -71,6 +73,7 @@ class WhatsAppSimulator:
     def reset(self) -> None:
         options = self.options
         self.delivery.webhook_url, self.delivery.disorder = options.webhook_url, options.disorder
+        self.delivery.subscribed = True
         self.counters = Counts()
         self.qualities: dict[str, str] = {}  # of lines whose number is not GREEN
         self.upgraded: set[str] = set()  # lines whose number has the higher throughput

@@ -1,13 +1,13 @@
 """``/{version}/{business account}/message_templates`` and the edges of one template, as the Graph API answers them."""
 
 import base64
-import hmac
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from dev.whatsapp.access import check_access
 from dev.whatsapp.graph_errors import MISSING_OBJECT, GraphError, envelope, http_status
 from dev.whatsapp.simulator import WhatsAppSimulator
 
@@ -60,9 +60,7 @@ class TemplateApi:
         return body
 
     def _authorise(self, request: web.Request, scheme: str) -> None:
-        expected = f"{scheme} {self.simulator.options.token}".encode()
-        if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
-            raise GraphError(190, "the access token cannot be read")
+        check_access(request, self.simulator.options, scheme)
         account = request.match_info.get("account")
         if account is not None and account != self.simulator.options.business_account:
             raise GraphError(100, f"object {account} does not exist or may not be used", subcode=MISSING_OBJECT)

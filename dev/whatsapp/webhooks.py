@@ -34,6 +34,7 @@ class WebhookSettings(Protocol):
 
     webhook_url: str | None
     disorder: float
+    subscribed: bool
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Webhooks:
         return len(self._pending) + self._bodies.qsize() + self._later + self._posting
 
     def put(self, update: WebhookUpdate | AccountUpdate) -> None:
-        if self._trouble.webhook_url is None:
+        if self._trouble.webhook_url is None or not self._trouble.subscribed:
             return
         self._tally.add("webhooks.updates")
         disorder = self._trouble.disorder

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from dev.ports import LOOPBACK
-from ops import file_checks, web_checks
+from ops import file_checks, web_checks, whatsapp_checks
 from ops.command_line import Service
 from ops.findings import Finding, Result
 from services.dispatcher.settings import DispatcherSettings
@@ -22,6 +22,15 @@ from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime import tracing
 from tests.buckets import bucket
+from tests.dev.whatsapp.simulator_under_test import (
+    ACCOUNT,
+    ACQUISITIONS,
+    MAIN,
+    SECRET,
+    TOKEN,
+    SimulatorUnderTest,
+    running_simulator,
+)
 from tests.services.ingest.test_media_checks import clamd
 from tests.shared.certificates import Authority
 from tests.web_servers import serving
@@ -299,7 +308,7 @@ async def test_the_account_whose_templates_are_read_is_tried(code: int, sentence
     routes = [web.get("/v25.0/222222222222222", number), web.get("/v25.0/111111111111111/message_templates", templates)]
     async with serving(routes) as url:
         settings = dispatcher(whatsapp_graph_url=url, whatsapp_business_account="111111111111111")
-        line, account = await web_checks.check_whatsapp(settings, Service.DISPATCHER)
+        line, account = await whatsapp_checks.check_whatsapp(settings, Service.DISPATCHER)
     assert line.result is Result.FINE
     assert account.result is Result.WRONG
     assert sentence in account.sentence
@@ -332,3 +341,105 @@ async def test_a_mapping_that_cannot_be_read_is_named() -> None:
 async def test_a_mapping_whose_consonance_is_away_is_valid_and_untried() -> None:
     found = only(await web_checks.check_mapping(writeback("http://127.0.0.1:1"), Service.WRITEBACK))
     assert found.result is Result.WARNING
+
+
+NUMBERS = {"main": MAIN, "acquisitions": ACQUISITIONS}
+OTHER_SECRET = "e1" * 16
+
+
+async def whatsapp_findings(simulator: SimulatorUnderTest, **given: Any) -> list[Finding]:
+    settings = dispatcher(**{
+        "whatsapp_graph_url": simulator.url, "whatsapp_token": TOKEN, "whatsapp_lines": NUMBERS,
+        "whatsapp_business_account": ACCOUNT, **given,
+    })  # fmt: skip
+    return list(await whatsapp_checks.check_whatsapp(settings, Service.DISPATCHER))
+
+
+async def app_secret_findings(simulator: SimulatorUnderTest, *secrets: str, **given: Any) -> list[Finding]:
+    settings = ingest(**{
+        "whatsapp_graph_url": simulator.url, "whatsapp_token": TOKEN, "whatsapp_lines": NUMBERS,
+        "whatsapp_app_secrets": list(secrets), **given,
+    })  # fmt: skip
+    return list(await whatsapp_checks.check_app_secrets(settings, Service.INGEST))
+
+
+async def call_subscribed_apps(simulator: SimulatorUnderTest, method: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"{simulator.url}/v25.0/{ACCOUNT}/subscribed_apps"
+    async with simulator.session.request(method, url, headers=headers) as answer:
+        assert answer.status == 200
+
+
+async def test_an_account_that_sends_its_webhooks_elsewhere_is_named_with_the_call_that_mends_it() -> None:
+    async with running_simulator(None) as simulator:
+        assert {one.result for one in await whatsapp_findings(simulator)} == {Result.FINE}
+        await call_subscribed_apps(simulator, "DELETE")
+        (found,) = [one for one in await whatsapp_findings(simulator) if one.result is not Result.FINE]
+        await call_subscribed_apps(simulator, "POST")
+        assert {one.result for one in await whatsapp_findings(simulator)} == {Result.FINE}
+    assert (found.check, found.result) == ("webhooks", Result.WRONG)
+    assert f"account {ACCOUNT} sends them to no app" in found.sentence
+    assert f"POST, with that token, to {simulator.url}/v25.0/{ACCOUNT}/subscribed_apps" in found.sentence
+
+
+async def test_webhooks_that_another_app_gets_are_not_ours() -> None:
+    entry = {"whatsapp_business_api_data": {"id": "7", "name": "Other"}}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"data": [entry]} if "subscribed" in request.path else {"id": "8"})
+
+    async with serving([web.get("/v25.0/{rest:.*}", answer)]) as url:
+        settings = dispatcher(whatsapp_graph_url=url, whatsapp_business_account=ACCOUNT)
+        *_, found = await whatsapp_checks.check_whatsapp(settings, Service.DISPATCHER)
+    assert found.result is Result.WRONG
+    assert f"account {ACCOUNT} sends them only to app 7" in found.sentence
+    assert "subscribe app 8 of STET_WHATSAPP_TOKEN" in found.sentence
+
+
+async def test_a_token_without_the_right_to_ask_for_webhooks_is_a_warning_where_no_templates_are_read() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        error = {"error": {"code": 10, "message": "no permission"}}
+        return web.json_response(error, status=403) if "subscribed" in request.path else web.json_response({"id": "8"})
+
+    async with serving([web.get("/v25.0/{rest:.*}", answer)]) as url:
+        settings = dispatcher(whatsapp_graph_url=url, whatsapp_business_account=ACCOUNT, whatsapp_templates_seconds=0)
+        *_, found = await whatsapp_checks.check_whatsapp(settings, Service.DISPATCHER)
+    assert (found.check, found.result) == ("webhooks", Result.WARNING)
+    assert "whatsapp_business_management" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("secrets", "result", "sentence"),
+    [
+        ([SECRET], Result.FINE, "WhatsApp takes the proof"),
+        ([OTHER_SECRET], Result.WRONG, "App settings, Basic"),
+        ([OTHER_SECRET, SECRET], Result.WARNING, "number 1 of 2 is not the app's secret"),
+    ],
+)
+async def test_each_app_secret_is_proved_and_never_shown(secrets: list[str], result: Result, sentence: str) -> None:
+    async with running_simulator(None) as simulator:
+        found = only(await app_secret_findings(simulator, *secrets))
+    assert (found.check, found.result) == ("app secret", result), found
+    assert sentence in found.sentence
+    assert not any(hidden in found.sentence for hidden in (*secrets, TOKEN))
+
+
+async def test_an_app_that_asks_each_call_for_a_proof_is_recognized_once() -> None:
+    async with running_simulator(None, require_app_secret=True) as simulator:
+        found = only(await whatsapp_findings(simulator))
+        of_ingest = only(await app_secret_findings(simulator, SECRET))
+    assert "Require App Secret" in found.sentence
+    assert "Require App Secret" in of_ingest.sentence
+
+
+async def test_a_refused_token_is_told_once() -> None:
+    async with running_simulator(None) as simulator:
+        found = only(await whatsapp_findings(simulator, whatsapp_token="f" * 32))
+    assert "STET_WHATSAPP_TOKEN: WhatsApp refuses it" in found.sentence
+
+
+async def test_without_a_token_ingest_says_what_shows_a_wrong_app_secret() -> None:
+    async with running_simulator(None) as simulator:
+        found = only(await app_secret_findings(simulator, SECRET, whatsapp_token=None))
+    assert found.result is Result.WARNING
+    assert "/readyz" in found.sentence

@@ -1,6 +1,8 @@
 """Sends over a real socket: answers, refusals, and what reaches the person."""
 
 import asyncio
+import hashlib
+import hmac
 from datetime import timedelta
 
 import pytest
@@ -9,7 +11,9 @@ from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.simulator_under_test import (
     ACCOUNT,
     MAIN,
+    SECRET,
     TOKEN,
+    Answer,
     RecordingWebhook,
     SimulatorUnderTest,
     asking,
@@ -158,3 +162,38 @@ async def test_an_invalid_body_is_code_100(simulator: SimulatorUnderTest, body: 
     url = f"{simulator.url}/v25.0/{MAIN}/messages"
     async with simulator.session.post(url, data=body, headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (400, 100)
+
+
+async def call(simulator: SimulatorUnderTest, method: str, path: str, **query: str) -> Answer:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with simulator.session.request(
+        method, f"{simulator.url}/v25.0/{path}", headers=headers, params=query
+    ) as answer:
+        return Answer(answer.status, await answer.json())
+
+
+async def test_an_account_sends_webhooks_to_a_subscribed_app_alone(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    path = f"{ACCOUNT}/subscribed_apps"
+    own = (await call(simulator, "GET", "app")).body["id"]
+    listed = await call(simulator, "GET", path)
+    assert [entry["whatsapp_business_api_data"]["id"] for entry in listed.body["data"]] == [own]
+    assert (await call(simulator, "DELETE", path)).body == {"success": True}
+    assert (await call(simulator, "GET", path)).body == {"data": []}
+    await simulator.send(ASK)
+    await simulator.rest()
+    assert webhook.bodies == []
+    await call(simulator, "POST", path)
+    answer = await simulator.send(ASK)
+    await simulator.rest()
+    assert {status["id"] for status in webhook.statuses()} == {answer.wamid}
+    assert (await call(simulator, "GET", "1/subscribed_apps")).code == 100
+
+
+async def test_a_proof_of_another_app_secret_is_code_100(simulator: SimulatorUnderTest) -> None:
+    proof = hmac.new(SECRET.encode(), TOKEN.encode(), hashlib.sha256).hexdigest()
+    assert (await call(simulator, "GET", MAIN, appsecret_proof=proof)).status == 200
+    refused = await call(simulator, "GET", MAIN, appsecret_proof="0" * 64)
+    assert (refused.status, refused.code) == (400, 100)
+    assert refused.body["error"]["message"] == "Invalid appsecret_proof provided in the API argument"
