@@ -1,10 +1,11 @@
 """``stet rules bundle``: recorded decisions and events in one file, without personal data."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
 
@@ -17,6 +18,7 @@ from ops.topic_reader import TopicScan
 from services.rules.analysis.bundle import Bundle, BundleHead
 from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
 from services.rules.analysis.recorded_stories import (
+    AbsenceNotices,
     add_chain,
     add_event,
     option_labels,
@@ -28,13 +30,14 @@ from services.rules.analysis.recorded_stories import (
 from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
-from services.rules.conversation.fact_values import Consent, PersonFacts, WorkFacts
+from services.rules.conversation.fact_values import Absence, Consent, PersonFacts, WorkFacts
+from services.rules.conversation.facts import Facts
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories
 from shared.contracts.envelope import Event
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import PersonId, TenantId
 from shared.contracts.topics import CONSONANCE_EVENTS, WHATSAPP_MESSAGES
-from shared.contracts.values import decode
+from shared.contracts.values import decode, encode
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool
 
@@ -113,6 +116,11 @@ async def live_bundle(pool: Pool, settings: OperatorSettings, since: datetime, u
     inputs = await history.inputs(since, until + timedelta(microseconds=1))
     await history.load_for(inputs)
     names = _pseudonyms(history, settings)
+    people = [_KnownPerson.of(row) for row in await pool.fetch(QUERIES.people, settings.tenant)]
+    notices = AbsenceNotices(Facts(settings.tenant, people={one.facts.person_id: one.facts for one in people}))
+    books = {revision: history.rulebook(revision) for revision in history.revisions()}
+    decided_by = {one.about: books.get(one.revision) for one in inputs}
+    newest = next(reversed(books.values()), None)
     bundle = Bundle(BundleHead(tenant=settings.tenant, written_at=machine_now(), since=since, until=until))
     left_out = _add_decisions(bundle, history, names, inputs)
     found = await TopicScan(settings, [CONSONANCE_EVENTS, WHATSAPP_MESSAGES]).find_all(
@@ -121,15 +129,49 @@ async def live_bundle(pool: Pool, settings: OperatorSettings, since: datetime, u
     for record in found:
         event = read_event(record)
         if event is not None and since <= event.recordedtime <= until:
-            add_event(bundle, names, event)
+            add_event(bundle, names, event, decided_by.get(event.id) or newest, notices)
     for row in await pool.fetch(QUERIES.chains_since, settings.tenant, since):
         add_chain(bundle, names, decode(Chain, row["document"]))
-    opted_out: list[PersonId] = []
-    initial = [event async for event in _state(pool, settings, since, opted_out)]
+    initial = [event async for event in _state(pool, settings.tenant, since, people)]
     sort_events(bundle, initial, names, [one.about for one in inputs])
-    gone = tuple(PersonId(names.person(person)) for person in opted_out)
-    bundle.head = bundle.head.replace(opted_out=gone, left_out=left_out)
+    bundle.head = bundle.head.replace(
+        opted_out=tuple(PersonId(names.person(one.facts.person_id)) for one in people if one.opted_out_before(since)),
+        absences=_absences_before(people, notices, names),
+        left_out=left_out,
+    )
     return bundle
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownPerson:
+    facts: PersonFacts
+    consent: Consent
+    absence: Absence | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, str | None]) -> Self:
+        consent, absence = row["consent"], row["absence"]
+        return cls(
+            decode(PersonFacts, row["document"] or ""),
+            decode(Consent, consent) if consent else Consent(),
+            decode(Absence, absence) if absence else None,
+        )
+
+    def opted_out_before(self, since: datetime) -> bool:
+        at = self.consent.opted_out_at
+        return self.consent.opted_out and at is not None and at < since
+
+
+def _absences_before(
+    people: Iterable[_KnownPerson], notices: AbsenceNotices, names: Pseudonyms
+) -> dict[PersonId, Absence]:
+    found = {}
+    for one in people:
+        person = one.facts.person_id
+        before = notices.before(person, one.absence) if one.absence is not None else None
+        if before is not None:
+            found[PersonId(names.person(person))] = decode(Absence, names.replace(encode(before)))
+    return found
 
 
 def _pseudonyms(history: History, settings: OperatorSettings) -> Pseudonyms:
@@ -151,15 +193,9 @@ def _add_decisions(
     return left_out
 
 
-async def _state(
-    pool: Pool, settings: OperatorSettings, since: datetime, opted_out: list[PersonId]
-) -> AsyncIterator[Event]:
-    for row in await pool.fetch(QUERIES.works, settings.tenant):
+async def _state(pool: Pool, tenant: TenantId, since: datetime, people: Iterable[_KnownPerson]) -> AsyncIterator[Event]:
+    for row in await pool.fetch(QUERIES.works, tenant):
         work = decode(WorkFacts, row["document"]).state
-        yield state_event(settings.tenant, work, since, "works", work.work.work_id)
-    for row in await pool.fetch(QUERIES.people, settings.tenant):
-        person = decode(PersonFacts, row["document"])
-        yield state_event(settings.tenant, person_state(person, since), since, "persons", person.person_id)
-        consent = decode(Consent, row["consent"]) if row["consent"] else Consent()
-        if consent.opted_out and consent.opted_out_at is not None and consent.opted_out_at < since:
-            opted_out.append(person.person_id)
+        yield state_event(tenant, work, since, "works", work.work.work_id)
+    for one in people:
+        yield state_event(tenant, person_state(one.facts, since), since, "persons", one.facts.person_id)

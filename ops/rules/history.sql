@@ -22,8 +22,10 @@ select document::text as document from rules.works where tenant = $1 and work_id
 select document::text as document from rules.works where tenant = $1;
 
 -- name: people
-select p.document::text as document, c.document::text as consent
-from rules.people p left join rules.consent c on c.tenant = p.tenant and c.person_id = p.person_id
+select p.document::text as document, c.document::text as consent, a.document::text as absence
+from rules.people p
+left join rules.consent c on c.tenant = p.tenant and c.person_id = p.person_id
+left join rules.absences a on a.tenant = p.tenant and a.person_id = p.person_id
 where p.tenant = $1;
 
 -- name: inputs_naming

@@ -15,6 +15,7 @@ import orjson
 from msgspec import Raw
 
 from services.rules.conversation.decision_inputs import DecisionInputs, digest_of
+from services.rules.conversation.fact_values import Absence
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.loader import load
@@ -49,7 +50,10 @@ class SectionKind(StrEnum):
 
 
 class BundleHead(Value):
-    """``since`` and ``until`` are business time; ``opted_out`` had opted out before. ``left_out`` counts decisions."""
+    """``since`` and ``until`` are business time; ``opted_out`` had opted out before, and ``absences`` been announced.
+
+    ``left_out`` counts decisions.
+    """
 
     format: int = FORMAT
     tenant: TenantId
@@ -57,6 +61,7 @@ class BundleHead(Value):
     since: Instant | None = None
     until: Instant | None = None
     opted_out: tuple[PersonId, ...] = ()
+    absences: dict[PersonId, Absence] = {}  # noqa: RUF012 -- as below
     left_out: dict[str, int] = {}  # noqa: RUF012 -- msgspec copies a default
 
 

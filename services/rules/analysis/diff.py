@@ -279,6 +279,7 @@ def run_bundle(files: Files, rules: frozenset[str] | None, bundle: Bundle) -> Ru
     run = VirtualRun(restricted(files, rules), bundle.head.tenant, until)
     if bundle.head.since is not None:
         run.opt_out(bundle.head.opted_out, bundle.head.since)
+    run.announce_absences(bundle.head.absences)
     run.expect_reactions(bundle.reactions)
     run.start_recurring(_begin_of(bundle))
     result = run.run(bundle.events)

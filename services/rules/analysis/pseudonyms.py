@@ -5,15 +5,17 @@ WhatsApp's ids and numbers keyed hashes. The same key gives the same pseudonyms;
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
 from services.rules.conversation import button_ids
+from services.rules.conversation.absence_text import AbsenceText, Leave, write_absence
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.model import Rulebook
 from shared.contracts.contacts import PLACEHOLDER_NAME, is_real_name
@@ -63,6 +65,8 @@ class Pseudonyms:
         self._messages: dict[str, str] = {}
         self._codes: frozenset[str] = frozenset()
         self._hashes: dict[int, int] = {}
+        self._notices: dict[str, str] = {}
+        self._notice_words: tuple[list[int], list[int]] = ([], [])
 
     # -------------------------------------------------------------- single values
 
@@ -85,6 +89,8 @@ class Pseudonyms:
 
     def text(self, text: str) -> str:
         """Other words of the same length; what only rules understand (STOP, an option, a code) stays as it is."""
+        if text in self._notices:
+            return self._notices[text]
         if text in self._names and is_real_name(text):
             return self.name(text)
         if classify(text) is not None or not has_words(text) or text.strip().casefold() in self._options:
@@ -117,6 +123,10 @@ class Pseudonyms:
         answer = button.split(".")[2]
         return button_ids.sign_button_id(BUNDLE_KEYS, MessageId(self._messages.get(claimed, claimed)), answer)
 
+    def is_notice(self, words: Sequence[object]) -> bool:
+        """Whether these are the hashes of the words of the learnt notice."""
+        return bool(words) and words == self._notice_words[0][: len(words)]
+
     # -------------------------------------------------------------- documents
 
     def learn_people(self, people: Iterable[PersonFacts]) -> None:
@@ -145,9 +155,22 @@ class Pseudonyms:
                 return derive_id("message", chain.chain_id, self._string(step), message.occurrence, pseudonym)
         return self._hash("message", message.message_id)
 
+    def learn_notice(self, text: str | None, stated: AbsenceText | None, facts: Facts) -> None:
+        """Learn what a member of staff says about an absence in the text to replace: rules must understand it."""
+        self._notices = {}
+        if text is None or stated is None:
+            return
+        cover = facts.people.get(stated.cover) if isinstance(stated, Leave) and stated.cover is not None else None
+        name = self.name(cover.display_name, cover.person_id) if cover is not None else ""
+        self._notices = {text: write_absence(stated, name)}
+
     def learn_text(self, text: str | None, hash_of: Any) -> None:
         """Learn the hashes of the words of the message to decide on, so that a repetition is known as one."""
-        self._hashes = {}
+        self._hashes, self._notice_words = {}, ([], [])
+        if text is not None and (notice := self._notices.get(text)) is not None:
+            before, after = ([hash_of(word) for word in _LETTERS.findall(one.casefold())] for one in (text, notice))
+            self._notice_words = before, after
+            return
         if text is None or self.text(text) == text:
             self._hashes = {hash_of(word): hash_of(word) for word in _LETTERS.findall((text or "").casefold())}
             return
@@ -163,7 +186,7 @@ class Pseudonyms:
             case dict():
                 return self._mapping(value, name)
             case list() if name == "words":
-                return [self._hashes.get(one, int(self._hash("hash", one)[:8], 16)) for one in value]
+                return self._hashes_of_words(value)
             case list():
                 return [self.replace_values(each, name) for each in value]
             case str():
@@ -172,6 +195,11 @@ class Pseudonyms:
                 return self.contact(value)
             case _:
                 return value
+
+    def _hashes_of_words(self, words: list[int]) -> list[int]:
+        if self.is_notice(words):
+            return self._notice_words[1]
+        return [self._hashes.get(one, int(self._hash("hash", one)[:8], 16)) for one in words]
 
     def _mapping(self, value: Mapping[str, Any], name: str) -> dict[str, Any]:
         if name in _FORM_VALUES or name == "words":

@@ -14,11 +14,13 @@ from ruamel.yaml import YAML
 from services.rules.analysis.bundle import EVENT_KINDS, Bundle, BundleHead, LiveChain, Reaction, RulebookLoader
 from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
 from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
+from services.rules.conversation.absence import stated_absence
+from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.context import Decision
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.decision_inputs import DecisionInputs, record_inputs
-from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.fact_values import Absence, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import Rulebook, StaffDirectory
 from services.rules.rulebook.rule_folder import STORIES, revision_of
@@ -27,7 +29,7 @@ from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep
 from services.rules.scenario.story_world import TENANT, make_people
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData, parse_event
-from shared.contracts.ids import Bsuid, EventId, TenantId, derive_id, partition_key
+from shared.contracts.ids import Bsuid, EventId, PersonId, TenantId, Wamid, derive_id, partition_key
 from shared.contracts.values import decode, encode
 from shared.contracts.vocabulary import Role
 from shared.contracts.whatsapp import MessageReceived
@@ -65,10 +67,43 @@ def person_state(person: PersonFacts, at: datetime) -> PersonObserved:
     )
 
 
-def add_event(bundle: Bundle, names: Pseudonyms, event: Event) -> None:
-    """A tap is left out: it comes as the reaction to the message."""
-    if isinstance(event.data, MessageReceived) and event.data.button_id is not None:
+@dataclass(slots=True)
+class AbsenceNotices:
+    """What members of staff wrote about being away, by person and message. ``facts`` have the people."""
+
+    facts: Facts
+    stated: dict[PersonId, dict[Wamid, AbsenceText]] = field(default_factory=dict)
+
+    def read(self, book: Rulebook, message: MessageReceived) -> AbsenceText | None:
+        stated = stated_absence(book, self.facts, message)
+        if stated is not None:
+            person = self.facts.current_id(message.person_id)
+            self.stated.setdefault(person, {})[message.message_id] = stated
+        return stated
+
+    def before(self, person: PersonId, known: Absence) -> Absence | None:
+        """The absence as it was before these messages: what they announced is not there yet."""
+        said = self.stated.get(person, {})
+        leaves = {(one.first, one.last) for one in said.values() if isinstance(one, Leave)}
+        each = [known]
+        while (following := each[-1].following) is not None:
+            each.append(following)
+        before: Absence | None = None
+        for one in reversed(each):
+            if one.evidence not in said:
+                before = one.replace(following=before)
+            elif (one.first, one.last) not in leaves:  # the return alone is among them
+                before = one.replace(returned_on=None, evidence=None, following=before)
+        return before
+
+
+def add_event(bundle: Bundle, names: Pseudonyms, event: Event, book: Rulebook | None, notices: AbsenceNotices) -> None:
+    """A tap is left out: it comes as the reaction to the message. ``book`` is what decided on the event."""
+    message = event.data if isinstance(event.data, MessageReceived) else None
+    if message is not None and message.button_id is not None:
         return
+    if message is not None and book is not None:
+        names.learn_notice(message.text, notices.read(book, message), notices.facts)
     bundle.events.append(parse_event(names.replace(encode(event)), EVENT_KINDS))
 
 

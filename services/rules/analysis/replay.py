@@ -16,6 +16,7 @@ from msgspec import Raw
 from services.rules.analysis.bundle import EVENT_KINDS, Bundle, RecordedDecision, UnreadableBundle, rulebooks_of
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS, Pseudonyms
 from services.rules.conversation import button_ids
+from services.rules.conversation.absence import stated_absence
 from services.rules.conversation.chain import NO_EVENT, Chain
 from services.rules.conversation.context import Decision
 from services.rules.conversation.decider import Decider, decider_of
@@ -178,7 +179,12 @@ class BundleRecorder:
             decode(PersonFacts, document(digest)) for digest in inputs.documents.get("people", {}).values()
         )
         names.learn_chains(decode(Chain, document(digest)) for digest in chains.values())
-        names.learn_text(_text_of(inputs), word_hash)
+        message = _message_of(inputs)
+        text, facts_then = None if message is None else message.text, facts_of(inputs, document)
+        book = self.replayer.rulebooks(inputs.revision)
+        stated = None if message is None else stated_absence(book, facts_then, message)
+        names.learn_notice(text, stated, facts_then)
+        names.learn_text(text, word_hash)
         documents: dict[str, dict[str, str]] = {}
         for table, found in inputs.documents.items():
             for key, digest in found.items():
@@ -193,11 +199,11 @@ class BundleRecorder:
         )
 
 
-def _text_of(inputs: DecisionInputs) -> str | None:
+def _message_of(inputs: DecisionInputs) -> MessageReceived | None:
     if inputs.event == NO_EVENT:
         return None
     data = parse_event(bytes(inputs.event), EVENT_KINDS).data
-    return data.text if isinstance(data, MessageReceived) else None
+    return data if isinstance(data, MessageReceived) else None
 
 
 def _revisions(inputs: DecisionInputs, facts: Mapping[str, bytes]) -> set[Revision]:
@@ -235,7 +241,7 @@ class _Alignment:
             return self._same_mapping(one, other, name)
         if isinstance(one, list) and isinstance(other, list):
             if name == "words":
-                return len(one) == len(other)
+                return len(one) == len(other) or self._names.is_notice(one)
             return len(one) == len(other) and all(map(lambda a, b: self.same(a, b, name), one, other))
         if isinstance(one, str) and isinstance(other, str):
             return self._same_text(one, other, name)

@@ -7,7 +7,7 @@ now asked later. A write has the outcome it really had, else it is verified. Rec
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from services.rules.conversation.context import Decision, RequestedMessage
 from services.rules.conversation.decider import Decider, decider_of
 from services.rules.conversation.decision_inputs import digest_of
 from services.rules.conversation.document import newest_data
-from services.rules.conversation.fact_values import Consent, PersonFacts
+from services.rules.conversation.fact_values import Absence, Consent, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.people import staff_roles
 from services.rules.conversation.recurrence import latest_occurrence, next_occurrence, period_events
@@ -170,6 +170,9 @@ class VirtualRun:
     def opt_out(self, people: Iterable[PersonId], at: datetime) -> None:
         for person in people:
             self.facts.consent[person] = Consent(opted_out_at=at)
+
+    def announce_absences(self, absences: Mapping[PersonId, Absence]) -> None:
+        self.facts.absences.update(absences)
 
     def start_recurring(self, after: datetime) -> None:
         """Let recurring rules start in every period that begins after this instant."""

@@ -9,6 +9,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.handover import (
     OFFER_BUTTONS,
     declined_offers,
@@ -27,7 +28,7 @@ from services.rules.conversation.recipients import (
     is_on_leave,
     next_absence,
 )
-from services.rules.rulebook.model import Verb
+from services.rules.rulebook.model import Rulebook, Verb
 from shared.contracts.ids import PersonId, Wamid
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
@@ -36,22 +37,28 @@ from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceText | None:
     """The statement of a member of staff about being away or back; None for anything else, and for other people."""
+    found = stated_absence(context.rulebook, context.facts, message)
     person = context.facts.current_person(message.person_id)
+    return None if found == "back" and (person is None or not is_on_leave(context, person)) else found
+
+
+def stated_absence(book: Rulebook, facts: Facts, message: MessageReceived) -> AbsenceText | None:
+    """The same, whether or not the person is away now."""
+    person = facts.current_person(message.person_id)
     if message.message_kind is not MessageKind.TEXT or message.shared_with or person is None:
         return None
-    if not is_staff(context.rulebook, person):
+    if not is_staff(book, person):
         return None
-    found = read_absence(message.text, _written_on(context, message), lambda: _colleagues(context, person.person_id))
-    return None if found == "back" and not is_on_leave(context, person) else found
+    return read_absence(message.text, _written_on(book, message), lambda: _colleagues(book, facts, person.person_id))
 
 
-def _written_on(context: DecisionContext, message: MessageReceived) -> date:
+def _written_on(book: Rulebook, message: MessageReceived) -> date:
     """The day on which it was written, from which “Monday” counts: after an outage it may be read days later."""
-    return context.rulebook.calendar.office.local_date(message.at)
+    return book.calendar.office.local_date(message.at)
 
 
-def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, str]:
-    known = map(context.facts.people.get, staff_people(context.rulebook, context.tenant))
+def _colleagues(book: Rulebook, facts: Facts, person: PersonId) -> dict[PersonId, str]:
+    known = map(facts.people.get, staff_people(book, facts.tenant))
     return {one.person_id: one.display_name for one in known if one is not None and one.person_id != person}
 
 
@@ -72,7 +79,7 @@ def apply_notice(context: DecisionContext, message: MessageReceived, notice: Abs
     known = None if written is None else written.on(context.today)
     if notice == "back":
         context.add_reason(Reason.RETURNED)
-        today = _written_on(context, message)
+        today = _written_on(context.rulebook, message)
         before = known or Absence(first=today, last=today)
         facts.set_absence(person, before.returned(today, message.message_id))
         _reply(context, message, "absence_over", {}, answer=answer)

@@ -85,6 +85,20 @@ def read_absence(text: str | None, today: date, names: Callable[[], Mapping[Pers
     return _leave(_tokens(words, today, _by_name(names())), today)
 
 
+def write_absence(stated: AbsenceText, cover: str) -> str:
+    """Words that are read as the same, whoever wrote them and on whichever day."""
+    match stated:
+        case Leave():
+            days = f"away from {stated.first.isoformat()} to {stated.last.isoformat()}"
+            return days if stated.cover is None else f"{days}, {cover} covers"
+        case UnclearLeave.UNTIL_WHEN:
+            return "I am away"
+        case UnclearLeave.WHO_COVERS:
+            return "away today, a colleague covers"
+        case "back":
+            return "I am back"
+
+
 def _leave(tokens: Sequence[_Token], today: date) -> AbsenceText | None:
     kinds = [token.kind for token in tokens]
     if not _only_names_unknown(kinds):

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,10 +24,20 @@ from services.rules.analysis.diff import (
     diff_bundle,
     diff_stories,
     read_prices,
+    run_bundle,
 )
 from services.rules.analysis.diff_text import LARGEST, markdown_of, rows_of
-from services.rules.analysis.recorded_stories import person_state, state_event
+from services.rules.analysis.pseudonyms import Pseudonyms
+from services.rules.analysis.recorded_stories import (
+    AbsenceNotices,
+    add_event,
+    person_state,
+    sort_events,
+    state_event,
+)
 from services.rules.analysis.virtual_run import Message
+from services.rules.conversation.fact_values import Absence
+from services.rules.conversation.facts import Facts
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import EventStep
 from services.rules.scenario.story_world import TENANT, event_data, make_people
@@ -36,12 +46,15 @@ from shared.contracts.ids import (
     ChainId,
     ContactId,
     EventId,
+    Line,
     PersonId,
     Revision,
     RuleId,
+    Wamid,
     partition_key,
     person_id_of_contact,
 )
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.stories import FOLDER, own_rulebook, story
 
 START = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -393,3 +406,85 @@ def test_a_message_that_waits_when_the_story_ends_comes_later_and_is_not_lost() 
     assert [(change.kind, change.message.at) for change in told] == [
         (ChangeKind.MOVED, datetime(2027, 3, 4, 9, tzinfo=UTC))
     ]
+
+
+STAFF = """\
+820: {roles: [rights_holder], country: GB, language: en}
+40: {name: Rosa Achebe, roles: [rights_manager], country: GB}
+41: {name: Jane Dunn, roles: [rights_manager], country: GB}"""
+NOTICE = "Away till 12 March 2027, Jane covers"
+
+
+def _bundle_of_an_absence(*, at: datetime, text: str | None = NOTICE, known: Absence | None = None) -> Bundle:
+    """The bundle of a question, with a notice at an instant, and an absence that was announced before."""
+    bundle = _bundle()
+    people = make_people(story(STAFF, "expect: nothing"), own_rulebook()).people
+    staff = [one for one in people.values() if one.contact_id in {40, 41}]
+    names = Pseudonyms(b"key", TENANT, {ContactId(40), ContactId(41)})
+    notices = AbsenceNotices(Facts(TENANT, people={one.person_id: one for one in staff}))
+    away = person_id_of_contact(TENANT, ContactId(40))
+    known_people = [state_event(TENANT, person_state(one, START), START, "persons", one.person_id) for one in staff]
+    if text is not None:
+        message = MessageReceived(
+            line=Line("main"), person_id=away, message_id=Wamid("wamid.1"), message_kind=MessageKind.TEXT, text=text,
+            at=at,
+        )  # fmt: skip
+        event = Event(
+            id=EventId("m1"), source="test", type=message.kind, time=at, recordedtime=at, tenantid=TENANT,
+            partitionkey=partition_key(TENANT, "persons", away), data=message,
+        )  # fmt: skip
+        add_event(bundle, names, event, own_rulebook(), notices)
+    before = notices.before(away, known) if known is not None else None
+    bundle.head = bundle.head.replace(absences={} if before is None else {away: before})
+    sort_events(bundle, known_people, names, [])
+    return bundle
+
+
+def _asked(bundle: Bundle) -> set[str]:
+    """Those who got a message of the rule in the days of the bundle."""
+    messages = run_bundle(_heads()[0], None, bundle).messages
+    return {message.person for message in messages if message.rule == "rights-approval"}
+
+
+def test_an_absence_that_was_announced_by_chat_counts_in_a_comparison() -> None:
+    away, cover = (person_id_of_contact(TENANT, ContactId(number)) for number in (40, 41))
+    assert {away, cover} <= _asked(_bundle_of_an_absence(at=START, text=None))
+    announced = _asked(_bundle_of_an_absence(at=START - timedelta(minutes=1)))
+    assert cover in announced
+    assert away not in announced
+
+
+def test_an_absence_that_was_announced_before_the_days_of_a_bundle_counts_from_their_beginning() -> None:
+    away, cover = (person_id_of_contact(TENANT, ContactId(number)) for number in (40, 41))
+    earlier = Absence(first=START.date(), last=date(2027, 3, 12), covered_by=cover, evidence=Wamid("wamid.0"))
+    asked = _asked(_bundle_of_an_absence(at=START, text=None, known=earlier))
+    assert cover in asked
+    assert away not in asked
+
+
+@pytest.mark.parametrize(
+    ("known", "before"),
+    [
+        (Absence(first=date(2027, 3, 3), last=date(2027, 3, 12), evidence=Wamid("wamid.1")), []),  # said in these days
+        (Absence(first=date(2027, 4, 3), last=date(2027, 4, 4), evidence=Wamid("wamid.0")), [date(2027, 4, 3)]),
+        (
+            Absence(
+                first=date(2027, 3, 3), last=date(2027, 3, 12), evidence=Wamid("wamid.1"),
+                following=Absence(first=date(2027, 4, 3), last=date(2027, 4, 4), evidence=Wamid("wamid.0")),
+            ),
+            [date(2027, 4, 3)],
+        ),
+    ],
+)  # fmt: skip
+def test_an_absence_that_a_message_of_these_days_announces_was_not_known_before(
+    known: Absence, before: list[date]
+) -> None:
+    bundle = _bundle_of_an_absence(at=START, known=known)
+    assert [absence.first for absence in bundle.head.absences.values()] == before
+
+
+def test_of_an_absence_that_a_message_of_these_days_ends_the_beginning_was_known() -> None:
+    known = Absence(first=date(2027, 3, 1), last=date(2027, 3, 12)).returned(START.date(), Wamid("wamid.1"))
+    (before,) = _bundle_of_an_absence(at=START, text="I am back", known=known).head.absences.values()
+    assert before.covers(date(2027, 3, 2))
+    assert before.returned_on is None

@@ -14,6 +14,7 @@ from services.rules.analysis.replay import replay_bundle
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories
 from services.rules.scenario.story_world import TENANT
+from shared.contracts.values import encode
 from tests.services.rules.rules_service import golden_event
 from tests.services.rules.stories import FOLDER
 
@@ -107,3 +108,35 @@ def test_a_file_that_is_no_bundle_is_refused_with_its_line(tmp_path: Path) -> No
     path.write_bytes(gzip.compress(b'{"kind": "bundle", "format": 99}\n'))
     with pytest.raises(UnreadableBundle, match="line 1"):
         read_bundle(path)
+
+
+ABSENCE = """\
+- it: an editor goes on leave and comes back
+  start: 2027-03-03T10:00:00Z
+  people:
+    820: {roles: [rights_holder], country: GB, language: en}
+    40: {name: Rosa Achebe, roles: [rights_manager], country: GB}
+    41: {name: Jane Dunn, roles: [rights_manager], country: GB}
+  play:
+    - reply: {from: 40, text: 'Away till Monday, Jane covers'}
+    - reply: {from: 40, text: 'I am away'}
+    - reply: {from: 40, text: 'Away till Monday, Gwendolen covers'}
+    - reply: {from: 40, text: I am back}
+"""
+
+
+def test_what_a_member_of_staff_says_about_an_absence_is_in_a_bundle_and_made_again() -> None:
+    files = read_folder(FOLDER)
+    stories, faults = read_stories({"rights-approval.test.yaml": ABSENCE})
+    assert not faults
+    recorded = record_stories(files, stories)
+    assert not recorded.refused
+    assert all(each.same for each in replay_bundle(recorded.bundle))
+    facts = b"\n".join([*recorded.bundle.facts.values(), *(encode(one) for one in recorded.bundle.decisions)]).decode()
+    for personal in ("Jane", "Gwendolen", "Rosa"):
+        assert personal not in facts
+    said = [
+        text for one in recorded.bundle.decisions if (text := orjson.loads(bytes(one.inputs.event))["data"].get("text"))
+    ]
+    assert said[0].startswith("away from 2027-03-03 to 2027-03-08, Person ")
+    assert said[1:] == ["I am away", "away today, a colleague covers", "I am back"]
