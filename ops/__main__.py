@@ -12,6 +12,7 @@ from ops.command_line import ExitCode, print_error
 from ops.environment import use_stack
 from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
+from shared.runtime.setting_names import PREFIX
 from shared.runtime.startup import collect_garbage_seldom
 from shared.runtime.telemetry import configure_command_logs
 
@@ -19,7 +20,8 @@ _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.
 
 Settings are the STET_… variables of the services (docs/operations/settings.md), or files in STET_SECRETS_DIR. \
-Where no such variable is set and .run/stack.json is there, the stack of `make up` is meant.
+Where no such variable is set and .run/stack.json is there, the stack of `make up` is meant; with RUN=name \
+.run/name/stack.json, that of `RUN=name make up`.
 
 Exit codes: 0 fine; 1 something was found, or was not; 2 the command cannot run, and says which setting is at fault. \
 Errors go to standard error."""
@@ -145,9 +147,11 @@ def _choose_settings(
 ) -> None:
     configure_command_logs()
     try:
-        use_stack(stack)
+        found = use_stack(stack)
     except Misconfigured as error:
         raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
+    if found is not None:
+        print_error(f"(settings of {found}: no {PREFIX}… variable is set)")
 
 
 if __name__ == "__main__":

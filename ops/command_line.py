@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from ops.environment import stack_advice
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
@@ -34,6 +35,7 @@ from shared.runtime.connection_settings import KafkaSettings, PostgresSettings
 from shared.runtime.settings import load_settings
 
 S = TypeVar("S", bound=BaseSettings)
+_NOT_SET = "not set"  # as load_settings says it of a setting that lacks
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WIDTH_OF_A_PIPE = 160  # where no terminal says how wide it is
 
@@ -96,7 +98,8 @@ def load_command_settings(settings: type[S]) -> S:
     try:
         return load_settings(settings)
     except Misconfigured as error:
-        raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
+        advice = stack_advice() if _NOT_SET in str(error) else ""
+        raise typer.Exit(print_error(f"{error}{advice}", code=ExitCode.CANNOT_RUN)) from None
 
 
 def run(command: Coroutine[Any, Any, int]) -> None:

@@ -30,7 +30,7 @@ from ops.command_line import (
     print_json,
     run,
 )
-from ops.environment import current_stack
+from ops.environment import current_stack, stack_advice
 from ops.file_checks import (
     check_document_hosts,
     check_document_store,
@@ -88,8 +88,8 @@ def doctor_command(
     environments = _environments(service)
     if not environments:
         problem = (
-            "--service: name the service whose environment this is, and run it there, as in a pod of that service; or "
-            "let --stack, before the command, name the stack.json of a stack"
+            "--service: name the service whose environment this is, and run it there, as in a pod of that service"
+            f"{stack_advice()}"
         )
         raise typer.Exit(print_error(problem, code=ExitCode.CANNOT_RUN))
 

@@ -1,7 +1,8 @@
 """Where the settings of a command come from: ``STET_…`` variables, or the document of a stack on this machine.
 
-``make up`` writes ``.run/stack.json`` with the environment of each of its services. It is used where ``--stack`` names
-it, or where no ``STET_…`` variable is set and it is there. No stack says who the operator is.
+``make up`` writes ``.run/stack.json`` with the environment of each of its services, ``RUN=name make up``
+``.run/name/stack.json``. It is used where ``--stack`` names it, or where no ``STET_…`` variable is set and it is there.
+No stack says who the operator is.
 """
 
 import os
@@ -10,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from ops.command_line import print_error
 from shared.contracts.errors import Misconfigured
 from shared.runtime.setting_names import PREFIX
 
 DEFAULT_STACK = Path(".run/stack.json")
+RUN_VARIABLE = "RUN"
 OPERATOR_VARIABLE = "STET_OPERATOR"
 
 
@@ -29,18 +30,36 @@ class StackDocument(msgspec.Struct, frozen=True):
 _found: list[StackDocument] = []
 
 
-def use_stack(path: Path | None) -> None:
-    """Put the settings of a stack in place of the environment's. Raises Misconfigured for a file that is none."""
+def use_stack(path: Path | None) -> Path | None:
+    """Put the settings of a stack in place of the environment's, and return its file where ``path`` did not name it.
+
+    Raises Misconfigured for a file that is none.
+    """
     own = {name for name in os.environ if name.startswith(PREFIX) and name != OPERATOR_VARIABLE}
-    if path is None and (own or not DEFAULT_STACK.exists()):
-        return
-    document = _read(path or DEFAULT_STACK)
+    default = _default_stack()
+    if path is None and (own or not default.exists()):
+        return None
+    document = _read(path or default)
     for name in own:
         del os.environ[name]
     os.environ.update(document.settings)
     _found[:] = [document]
-    if path is None:
-        print_error(f"(settings of {DEFAULT_STACK}: no {PREFIX}… variable is set)")
+    return default if path is None else None
+
+
+def _default_stack() -> Path:
+    """The document of the stack that RUN names, as for ``make up``."""
+    name = os.environ.get(RUN_VARIABLE)
+    return DEFAULT_STACK.parent / name / DEFAULT_STACK.name if name else DEFAULT_STACK
+
+
+def stack_advice() -> str:
+    """What to do where a setting is missing: empty where the settings are a stack's."""
+    if _found:
+        return ""
+    running = sorted(DEFAULT_STACK.parent.glob(f"*/{DEFAULT_STACK.name}"))
+    example = f", such as {running[0]}" if running else ""
+    return f"; or let --stack, before the command, name the stack.json of a stack{example}"
 
 
 def current_stack() -> StackDocument | None:

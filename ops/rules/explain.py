@@ -73,7 +73,8 @@ def explain_command(
     """Say why it was decided so: the event, each condition with its value, who was chosen and left out and why.
 
     Of a chain and of a message also the time line so far, and what comes next and when. It is said from what each
-    decision was really made from (STET_KEEP_DECISION_INPUTS_DAYS), made again by the rules of its time.
+    decision was really made from (STET_KEEP_DECISION_INPUTS_DAYS), made again by the rules of its time. Ends with 1
+    where no decision about it is kept.
     """
     settings = load_command_settings(OperatorSettings)
 
@@ -87,10 +88,7 @@ def explain_command(
             _print_without_effect(silence, output)
             return ExitCode.FINE
         if not known:
-            return print_error(
-                f"no decision about {thing} is kept; stet trace {thing} says what else is known",
-                code=ExitCode.CANNOT_RUN,
-            )
+            return print_error(f"no decision about {thing} is kept; stet trace {thing} says what else is known")
         if output is ReportFormat.JSON:
             print_json(_rows(found))
         else:
@@ -123,9 +121,12 @@ async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> FoundD
 async def _without_effect(pool: Pool, settings: OperatorSettings, thing: str) -> EventWithoutEffect | None:
     """None for what is no event that rules reads."""
     topics = [CONSONANCE_EVENTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS, DECISIONS]
-    records = await TopicScan(settings, topics).find_all([thing], None)
+    scan = TopicScan(settings, topics)
+    records = await scan.find_all([thing], None)
     events = [event for record in records if (event := read_event(record)) is not None]
     event = next((each for each in events if each.id == thing), None)
+    if event is None and scan.missing:
+        raise Misconfigured("STET_KAFKA_BOOTSTRAP", scan.missing)
     if event is None or isinstance(event.data, (DecisionRecorded, SilenceRecorded)):
         return None
     silences = (each.data for each in events if isinstance(each.data, SilenceRecorded))

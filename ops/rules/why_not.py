@@ -66,8 +66,7 @@ def why_not_command(
         async with operator_pool(settings) as pool:
             kind, person_id = await kind_of(pool, settings.tenant, person)
             if kind is not IdKind.PERSON:
-                sentence = f"no table knows a person or a contact {person}"
-                return print_error(sentence, code=ExitCode.CANNOT_RUN)
+                return print_error(f"no table knows a person or a contact {person}")
             history = History(pool, settings.tenant)
             await history.load_rulebooks()
             if RuleId(rule) not in _rules_of(history):

@@ -147,6 +147,7 @@ async def _ask(run: StoryRun, commands: Commands) -> None:
     await ask("explain a message", "rules", "explain", message)
     await ask("explain nothing", "rules", "explain", "no-such-id")
     await ask("explain a word", "rules", "explain", "rights")
+    await ask("trace nothing", "trace", "no-such-id")
     await ask("explain a person", "rules", "explain", str(_AUTHOR))
     traced = (await ask("trace a message", "trace", message, "--format", "json")).rows()
     report = next(one["about"] for one in traced if one["what"] == "messages.message.delivered")
@@ -322,11 +323,8 @@ def test_the_decisions_of_a_live_bundle_are_made_again_byte_for_byte(commands: C
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("explain nothing", "no decision about no-such-id is kept; stet trace no-such-id says what else is known"),
-        ("explain a word", "no decision about rights is kept"),
         ("explain a person", "it is a person: name an event, a chain or a message"),
         ("why not: unknown rule", "there is no rule “stage-chnge”; did you mean “stage-change”?"),
-        ("why not: unknown person", "no table knows a person or a contact 99999"),
         ("why not: no time", "“last monday” is no time; write 2027-04-12, or 2027-04-12T10:30"),
         ("bundle of no span", "“a fortnight” is no span of time; write 14d, 36h or 2w"),
         ("bundle nowhere", "--out: there is no folder "),
@@ -335,6 +333,22 @@ def test_the_decisions_of_a_live_bundle_are_made_again_byte_for_byte(commands: C
 def test_a_wrong_argument_is_named_and_ends_with_two(commands: Commands, name: str, sentence: str) -> None:
     said = commands.said[name]
     assert said.code == ExitCode.CANNOT_RUN
+    assert sentence in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("explain nothing", "no decision about no-such-id is kept; stet trace no-such-id says what else is known"),
+        ("explain a word", "no decision about rights is kept"),
+        ("trace nothing", "no table knows a person, chain, message, write or event no-such-id"),
+        ("why not: unknown person", "no table knows a person or a contact 99999"),
+    ],
+)
+def test_an_id_that_is_not_known_ends_with_one(commands: Commands, name: str, sentence: str) -> None:
+    said = commands.said[name]
+    assert said.code == ExitCode.FINDINGS
     assert sentence in said.err
     assert said.out == ""
 

@@ -7,9 +7,12 @@ from unittest import mock
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from ops import environment
+from ops.__main__ import app
 from ops.changes import current_person
+from ops.command_line import ExitCode
 from ops.environment import StackDocument, current_stack, use_stack
 
 
@@ -38,3 +41,22 @@ def test_settings_of_the_environment_stand_for_no_stack_and_give_way_to_one_that
     assert (current_stack(), os.environ["STET_TENANT"]) == (None, "other")
     use_stack(stack)
     assert {name for name in os.environ if name.startswith("STET_")} == {"STET_TENANT", "STET_OPERATOR"}
+
+
+def test_the_stack_that_run_names_is_found_without_an_option(stack: Path) -> None:
+    named = stack.parent / "second" / "stack.json"
+    named.parent.mkdir()
+    named.write_bytes(msgspec.json.encode(StackDocument({}, {}, {"STET_TENANT": "second"})))
+    os.environ["RUN"] = "second"
+    assert use_stack(None) == named
+    assert os.environ["STET_TENANT"] == "second"
+
+
+@pytest.mark.parametrize("command", [["status"], ["trace", "m1"], ["rules", "explain", "m1"], ["doctor"]])
+def test_a_command_without_settings_names_the_stack_that_runs(stack: Path, command: list[str]) -> None:
+    named = stack.parent / "second" / "stack.json"
+    named.parent.mkdir()
+    stack.replace(named)
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == ExitCode.CANNOT_RUN
+    assert f"let --stack, before the command, name the stack.json of a stack, such as {named}" in result.stderr
