@@ -33,6 +33,7 @@ from shared.runtime.connection_settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+    from requests import Session
 
 _MAX_LINKS = 32
 _FLUSH_SECONDS = 0.5
@@ -84,6 +85,7 @@ def _provider_for(endpoint: str, service: str, settings: TelemetrySettings) -> "
         client_certificate_file=_path(tls.certificate_file),
         client_key_file=_path(tls.key_file),
         headers={name: secret.get_secret_value() for name, secret in settings.otlp_headers.items()},
+        session=_trusting_session() if tls.ca_file is not None else None,
     )
     resource = Resource.create({"service.name": f"stet-{service}"})
     provider = TracerProvider(
@@ -91,6 +93,20 @@ def _provider_for(endpoint: str, service: str, settings: TelemetrySettings) -> "
     )  # its own exit hook waits half a minute for a collector
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
+
+
+def _trusting_session() -> "Session":
+    """A session of the exporter that trusts what the exporter names.
+
+    Of itself it would let REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE outrank that.
+    """
+    from requests import Session  # noqa: PLC0415
+
+    class TrustingSession(Session):
+        def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+            return super().merge_environment_settings(url, proxies, stream, verify or self.verify, cert)
+
+    return TrustingSession()
 
 
 def _system_certificates() -> str | None:

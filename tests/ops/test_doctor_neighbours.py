@@ -286,6 +286,24 @@ async def test_without_a_file_of_authorities_doctor_and_service_trust_those_of_t
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+async def test_our_file_of_authorities_outranks_those_that_the_exporters_library_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As the platform sets one for every container."""
+    authority, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
+    server = authority.issue("collector")
+    monkeypatch.setenv(name, str(other.ca_file))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(server.certificate, server.key)
+    async with collector(context=context) as (url, asked):
+        settings = dispatcher(otlp_endpoint=url, otlp_tls_ca_file=authority.ca_file)
+        provider = tracing._provider_for(url, "rules", settings)
+        provider.get_tracer("stet").start_span("probe").end()
+        await asyncio.to_thread(provider.shutdown)
+    assert len(asked) == 1
+
+
 # ------------------------------------------------------------------ WhatsApp and Consonance
 
 
