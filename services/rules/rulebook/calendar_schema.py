@@ -33,14 +33,15 @@ from shared.clients.working_calendar import (
     WorkingCalendar,
 )
 
-_TO = re.compile(r"-|–|\bto\b")
+_TO = re.compile(r"-|–|—|\b(?:to|bis|à|a|al|till?|until|tot|hasta|as)\b")
+_QUOTES = " \"'“”„‟‘’‚‛«»‹›"
 _OPENS_AND_CLOSES = 2
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 def _meant_hours(written: str) -> str | None:
     """``9 to 6`` as 09:00-18:00; None where two clock times cannot be told."""
-    clocks = [meant_clock(part.strip()) for part in _TO.split(written)]
+    clocks = [meant_clock(part.strip()) for part in _TO.split(written.strip(_QUOTES))]
     opens, closes = (*clocks, None, None)[:_OPENS_AND_CLOSES]
     if len(clocks) != _OPENS_AND_CLOSES or opens is None or closes is None:
         return None

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 from babel import Locale, UnknownLocaleError
+from babel.core import get_global
 from babel.localedata import locale_identifiers
 
 from services.rules.rulebook.faults import InvalidValue
@@ -20,7 +21,7 @@ _MEANT = {"UK": "GB", "EL": "GR", "UNITED KINGDOM": "GB", "ENGLAND": "GB", "USA"
 def check_country(code: str) -> str:
     """An ISO 3166 code, like GB. Raises InvalidValue."""
     if code not in _countries():
-        meant = _MEANT.get(code.upper()) or _countries_by_name().get(code.casefold(), code.upper())
+        meant = _MEANT.get(code.upper()) or _countries_by_name().get(code.casefold()) or _of_other_lists(code)
         sentence = f"“{code}” is no country; use its two capital letters of ISO 3166, like GB"
         raise InvalidValue(sentence, meant, {meant} & _countries())
     return code
@@ -53,11 +54,18 @@ def check_zone(name: str) -> str:
     return name
 
 
+def _of_other_lists(code: str) -> str:
+    """The code of the country whose code of three letters, or of an older list, this is; else the same one."""
+    others = get_global("territory_aliases").get(code.upper(), ())
+    return others[0] if len(others) == 1 else code.upper()
+
+
 @cache
 def _countries_by_name() -> Mapping[str, str]:
-    """Codes of countries by their names in English."""
-    names = Locale("en").territories
-    return {names[code].casefold(): code for code in _countries() if code in names}
+    """Codes of countries by their names in English and in the large languages beside it."""
+    languages = ("nl", "pt", "it", "es", "de", "fr", "en")
+    names = (Locale(language).territories for language in languages)
+    return {each[code].casefold(): code for each in names for code in _countries() if code in each}
 
 
 @cache

@@ -48,6 +48,10 @@ from services.rules.rulebook.schema import (
 )
 
 _DAYS_TO = "days_to"
+NO_EVENT = (
+    "a rule with “every” starts by time alone, so it has no fields of events or works: there are period, at and rule, "
+    "and with “list” open.…; a rule about an event begins with “on”"
+)
 _WHERE_RECIPIENT = (
     f"“{RECIPIENT}” is each person that a message goes to, and can be named only in the “unless” of a step that tells, "
     "asks, reminds or hands over"
@@ -79,25 +83,27 @@ class FieldScope:
             return None
         found = resolve(self.events, path, self.started_by)
         if found is None and self.events:
-            known = known_paths(self.events, self.started_by)
-            known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
-            all_lack_it = self.beside and resolve(self.beside, path, self.started_by) is None
-            events = " or ".join(self.beside if all_lack_it else self.events)
-            sentence = f"{events} has no “{path}”"
-            if path.startswith("sender.") and MESSAGE_RECEIVED not in self.events:
-                self.report.add(location, f"“{path}” is of the person who wrote, and {events} is no message")
-                return None
-            if path.startswith("open.") and self.events == (PERIOD_STARTED,):
-                self.report.repeated(location, "“open” is what “list” brings, which this rule lacks")
-                return None
-            counted = f"{_DAYS_TO}.{path.rpartition('.')[2]}"
-            if counted in known and path not in known and nearest_word(path, known) != counted:
-                self.report.add(location, f"{sentence}; “{counted}” is known, the working days until it")
-                return None
-            if nearest_word(path, known) is None:
-                sentence = f"{sentence}{_elsewhere(path)}"
-            self.report.unknown(location, sentence, path, known, several=self.several)
+            self._report_unknown(path, location)
         return found
+
+    def _report_unknown(self, path: str, location: Location) -> None:
+        known = known_paths(self.events, self.started_by)
+        known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
+        all_lack_it = self.beside and resolve(self.beside, path, self.started_by) is None
+        events = " or ".join(self.beside if all_lack_it else self.events)
+        sentence = f"{events} has no “{path}”"
+        counted = f"{_DAYS_TO}.{path.rpartition('.')[2]}"
+        if path.startswith("sender.") and MESSAGE_RECEIVED not in self.events:
+            self.report.add(location, f"“{path}” is of the person who wrote, and {events} is no message")
+        elif path.startswith("open.") and self.events == (PERIOD_STARTED,):
+            self.report.repeated(location, "“open” is what “list” brings, which this rule lacks")
+        elif PERIODS.keys() >= set(self.events) and path in known_anywhere():
+            self.report.repeated(location, NO_EVENT)
+        elif counted in known and path not in known and nearest_word(path, known) != counted:
+            self.report.add(location, f"{sentence}; “{counted}” is known, the working days until it")
+        else:
+            sentence = sentence if nearest_word(path, known) is not None else f"{sentence}{_elsewhere(path)}"
+            self.report.unknown(location, sentence, path, known, several=self.several)
 
     def require(self, path: str, location: Location, what: str) -> FieldSpec | None:
         """The field, which must be present: declared, and guarded where it may be absent. ``what`` says why."""

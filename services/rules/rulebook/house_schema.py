@@ -250,7 +250,8 @@ class HouseFile(Section):
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """Words of languages below another key are taken for what they are: the line above them is missing."""
         if "words" not in node.nodes:
-            for key, above in node.nodes.items():
+            for key in [key for key in node.nodes if key in cls.known_keys()]:
+                above = node.nodes[key]
                 aside = _languages_within(above)
                 if isinstance(above, MappingNode) and aside:
                     report.add(above.keys[aside[0]], "the line “words:” is missing above this one")

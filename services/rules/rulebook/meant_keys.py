@@ -53,6 +53,7 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "within": ("per", "in", "every"),
     "at_most": ("max", "count", "limit"),
     "closed": ("holidays", "closures", "closings"),
+    "people": ("persons", "cast", "characters"),
     "play": ("given", "steps", "then", "when", "script"),
     "done": ("finish", "end", "thanks", "goodbye"),
     "welcome": ("begin", "intro", "hello"),

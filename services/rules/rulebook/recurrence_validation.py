@@ -53,15 +53,16 @@ def listing_notes(context: ValidationContext) -> Iterator[FileFault]:
     for rule in context.book.rules.values():
         if (listing := rule.listing) is None:
             continue
-        others = [context.book.rules[each] for each in listing.rules if each in context.book.rules]
+        named = listing.rules or context.book.rules
+        others = [context.book.rules[each] for each in named if each in context.book.rules]
         asked = {each for other in others for who in _awaited_by(other) for each in who}
         known = asked | (_OUTSIDE_ROLES & context.staffed)
-        if not others or any(_is_anyone(other, each) for other in others for each in asked):
+        if not others or (listing.rules and any(_is_anyone(other, each) for other in others for each in asked)):
             continue
         locations = context.locations(rule, len(listing.waits_for), "list", "waits_for")
         for name, location in zip(listing.waits_for, locations, strict=True):
             if name in _OUTSIDE_ROLES - _PERHAPS_STAFF and name not in known and _may_await(context, rule, name):
-                rules = " and ".join(f"“{each.name}”" for each in others)
+                rules = " and ".join(f"“{each}”" for each in listing.rules) or "any rule"
                 sentence = f"no step of {rules} asks a person as “{name}”; the list has those who are that as well"
                 yield FileFault(location, sentence)
 
@@ -79,6 +80,10 @@ def _check_roles(context: ValidationContext, rule: Rule) -> None:
             continue
         if not _may_await(context, rule, name):
             written = f"{{team: {name.name}}}" if isinstance(name, Team) else f"“{name}”"
+            if not listing.rules:
+                sentence = f"no rule asks {written} or hands over to them, so this list stays empty"
+                context.report.refuse(location, f"{sentence}; where those who wrote are meant, name their rules")
+                continue
             rules = " and ".join(f"“{each}”" for each in listing.rules)
             context.report.refuse(location, f"{rules} never wait{'s' * (len(listing.rules) == 1)} for {written}")
 
@@ -105,14 +110,19 @@ def _awaits(rule: Rule) -> bool:
 
 
 def _may_await(context: ValidationContext, rule: Rule, name: str | Team) -> bool:
-    """Whether a listed rule may wait for a person of the role or team."""
-    others = [context.book.rules.get(each) for each in (rule.listing.rules if rule.listing else ())]
+    """Whether a listed rule may wait for a person of the role or team; without a list of rules, any rule.
+
+    Those who wrote may have any role, which counts for rules that are listed alone.
+    """
+    listed = rule.listing.rules if rule.listing is not None else ()
+    others = [context.book.rules.get(each) for each in listed or context.book.rules]
     if not name or not others or not context.reads_whole("people.yaml"):
         return True
     for other in others:
-        if other is None or not _awaits(other) or other.location.file in context.loaded.faulty:
+        if other is None or other.location.file in context.loaded.faulty or (listed and not _awaits(other)):
             return True  # it is reported, or its people could not be read
-        if any(_may_be(context, other, each, name) for who in _awaited_by(other) for each in who):
+        asked = [each for who in _awaited_by(other) for each in who if listed or not _is_anyone(other, each)]
+        if any(_may_be(context, other, each, name) for each in asked):
             return True
     return False
 

@@ -33,7 +33,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.step_schema import AnyStepSection, StepSection, parts_of_step
 from services.rules.rulebook.times import EveryText
-from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode, SequenceNode, lines_of_node
 from shared.contracts.ids import RuleId
 
 MOST_STEPS = 100
@@ -67,7 +67,7 @@ def _with_torn_steps(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node
 def _with_missing_dashes(steps: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:
     """Reports a step that is written as a part of the one above it, and takes it for a step of its own."""
     found: list[Node] = []
-    last = max((line for node in steps for line in _lines(node)), default=0)
+    last = max((line for node in steps for line in lines_of_node(node)), default=0)
     for node in steps:
         first, *others = parts_of_step(node)
         for each in others:
@@ -79,15 +79,6 @@ def _with_missing_dashes(steps: tuple[Node, ...], report: FaultReport) -> tuple[
             report.spoil(each.location.file, range(each.location.line + 1, last + 1))  # these count otherwise now
         found += (first, *others)
     return tuple(found)
-
-
-def _lines(node: Node) -> Iterator[int]:
-    """The lines on which a part of it begins."""
-    yield node.location.line
-    for each in node.nodes.values() if isinstance(node, MappingNode) else ():
-        yield from _lines(each)
-    for each in node.nodes if isinstance(node, SequenceNode) else ():
-        yield from _lines(each)
 
 
 def _without_endings(nodes: tuple[Node, ...], report: FaultReport) -> tuple[Node, ...]:

@@ -7,7 +7,7 @@ its own with its location and yields a harmless value in its place, so that one 
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -223,7 +223,7 @@ class Section(BaseModel):
         """Reports several wrong keys, where there are only a few, as one mistake, and takes none of them."""
         wrong = [key for key in node.nodes if key not in _right_keys(cls)]
         is_open = cls.model_config["extra"] == "allow" or len(cls.known_keys()) > _MOST_LISTED
-        if is_open or len(wrong) <= 1 or not _keys_of(cls).absent:
+        if is_open or len(wrong) <= 1 or not _keys_of(cls).absent or _are_misspelt(wrong, node, cls.known_keys()):
             return node
         named = ", ".join(f"“{key}”" for key in wrong)
         report.add(node.keys[wrong[0]], f"{label} has no {named}; it has {', '.join(cls.known_keys())}")
@@ -299,6 +299,11 @@ class Section(BaseModel):
             if (described := properties.get(cls.model_fields[name].alias or name)) is not None:
                 described["description"] = meaning
         return schema if cls.shorthand is None else {"anyOf": [{"type": ["string", "number", "boolean"]}, schema]}
+
+
+def _are_misspelt(wrong: Sequence[str], node: MappingNode, known: Iterable[str]) -> bool:
+    """Whether each of the wrong keys is meant for a key that lacks, and each for another one."""
+    return len(_meant_keys(wrong, (), [key for key in known if key not in node.nodes])) == len(wrong)
 
 
 def _meant_keys(wrong: Iterable[str], required: Iterable[str], missing: Iterable[str]) -> dict[str, str]:

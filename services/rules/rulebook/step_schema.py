@@ -36,7 +36,7 @@ from services.rules.rulebook.schema import (
     word,
 )
 from services.rules.rulebook.times import AfterText, AtText
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, lines_of_node
 
 _VERBS = tuple(Verb)
 _OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
@@ -67,6 +67,15 @@ class StepSection(Section):
     def other_keys(cls) -> tuple[str, ...]:
         return _step_keys()
 
+    @classmethod
+    def _with_other_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Of a step with several verbs that alone is said: what it lacks depends on the one that is meant."""
+        verbs = [verb for verb in _VERBS if verb in node.nodes]
+        if len(verbs) > 1 and not _is_combined(verbs):
+            report.add(node.keys[verbs[-1]], f"a step has one verb; this has {' and '.join(verbs)}")
+            report.spoil(node.location.file, range(node.location.line, max(lines_of_node(node)) + 1))
+        return super()._with_other_keys(node, label, report)
+
     @staticmethod
     def all_keys() -> tuple[str, ...]:
         """Those of steps of every verb."""
@@ -93,8 +102,6 @@ class StepSection(Section):
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
         verbs = [verb for verb in _VERBS if verb in self.written]
-        if len(verbs) > 1 and not _is_combined(verbs):
-            report.add(self.key_location(verbs[-1]), f"a step has one verb; this has {' and '.join(verbs)}")
         if "after" in self.written and "at" in self.written:
             report.add(self.key_location("at"), "a step has at most one time: “after” or “at”")
         elif "in" in self.written and "at" not in self.written and not report.has_fault_on(self.key_location("in")):

@@ -101,10 +101,10 @@ _SPELLED = {"a": 1, "an": 1} | {spelled: number for number, spelled in enumerate
 _MEANT_UNITS: Mapping[str, str] = {
     **dict.fromkeys(("wd", "business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
     **dict.fromkeys(("business hour", "work hour", "office hour"), "working hour"),
-    **dict.fromkeys(("d", "calendar day"), "day"),
-    **dict.fromkeys(("h", "hr"), "hour"),
+    **dict.fromkeys(("d", "j", "tg", "calendar day"), "day"),
+    **dict.fromkeys(("h", "hr", "std", "stdn"), "hour"),
     **dict.fromkeys(("m", "min"), "minute"),
-    **dict.fromkeys(("w", "wk"), "week"),
+    **dict.fromkeys(("w", "wk", "wo", "sem"), "week"),
     "fortnight": "week",
 }
 """Units as people write them elsewhere, and as they are written here."""
@@ -179,14 +179,22 @@ def _nearly_a_duration(found: re.Match[str], sentence: str) -> InvalidValue:
     if found["unit"] is None:
         return InvalidValue(f"{sentence}: it lacks a unit")
     meant = _meant_duration(found)
+    if meant is None and found["part"] and (whole := _rounded_up(found)) is not None:
+        return InvalidValue(f"{sentence}; only whole numbers count here: write “{whole}”")
     if meant is None:
         return InvalidValue(sentence, found["unit"], _OFFERED)
     return InvalidValue(f"{sentence}; write “{meant}”")
 
 
+def _rounded_up(found: re.Match[str]) -> str | None:
+    """``4.5 working hours`` as ``5 working hours``."""
+    whole = _NEARLY_A_DURATION.fullmatch(f"{int(found['whole']) + 1} {found['unit']}")
+    return None if whole is None else _meant_duration(whole)
+
+
 def _meant_duration(found: re.Match[str]) -> str | None:
     """``1.5 days`` as ``36 hours``, ``2 business days`` as ``2 working days``; None for an unknown unit."""
-    written = " ".join(found["unit"].casefold().replace("-", " ").split())
+    written = " ".join(found["unit"].casefold().replace("-", " ").split()).rstrip(".")
     single = written if written in _MEANT_UNITS else written.removesuffix("s")
     unit = _MEANT_UNITS.get(single) or unit_in_another_language(single) or single
     count = Decimal(f"{found['whole']}.{found['part'] or 0}") * (2 if single == "fortnight" else 1)
@@ -204,7 +212,9 @@ def _meant_duration(found: re.Match[str]) -> str | None:
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _NEARLY_A_CLOCK = re.compile(
-    r"(?P<hour>\d{1,2})(?:[:.h](?P<minute>\d{2})?)? ?(?P<half>[ap]\.?m\.?)?(?: ?o[’']clock)?", re.IGNORECASE
+    r"(?P<hour>\d{1,2})(?:[:.h](?P<minute>\d{2})?)? ?(?P<half>[ap]\.?m\.?)?"
+    r"(?: ?(?:o[’']clock|uhr|heures?|horas?|ore|uur|hrs?))?",
+    re.IGNORECASE,
 )
 
 
@@ -387,6 +397,8 @@ def _parse_day(words: list[str], written: str) -> At:
         case [*length, sign, field] if length and (near := nearest_word(sign, _SIGNS)) and near != sign:
             raise InvalidValue(f"“{sign}” is no word of a time; write {' '.join([*length, near, field])}")
         case _:
+            if (meant := _meant_offset(written)) is not None:
+                raise InvalidValue(f"“{written}” is not like “5 working days before new_due”; write “{meant}”")
             joined = "_".join(words)
             field = (
                 f"; a field has no spaces, like “{joined}”" if len(words) == _TWO and _FIELD.fullmatch(joined) else ""
@@ -395,6 +407,20 @@ def _parse_day(words: list[str], written: str) -> At:
 
 
 _TWO = 2
+_SIGNS_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("vor", "avant", "antes de", "antes del", "prima di", "prima del", "voor", "ahead of"), "before"),
+    **dict.fromkeys(("nach", "après", "apres", "después de", "dopo", "na", "depois de"), "after"),
+}
+_OFFSET_ELSEWHERE = re.compile(rf"(.+?) ({'|'.join(_SIGNS_ELSEWHERE)}) (?:[a-z]{{2,3}} )?([a-z0-9_.]+)")
+
+
+def _meant_offset(written: str) -> str | None:
+    """``5 Werktage vor new_due`` as it is to be written."""
+    found = _OFFSET_ELSEWHERE.fullmatch(written) if len(written) <= _LONGEST_WRITTEN else None
+    length = _NEARLY_A_DURATION.fullmatch(found[1]) if found is not None else None
+    if found is None or length is None or length["unit"] is None or (meant := _meant_duration(length)) is None:
+        return None
+    return f"{meant} {_SIGNS_ELSEWHERE[found[2]]} {found[3]}"
 
 
 def _counted(words: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Every check of a folder of rules: the files, the publisher's people and calendar, then rules, templates and forms."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
@@ -181,13 +181,40 @@ def _check_words(context: ValidationContext) -> None:
     for language, own in words.items():
         right = known.union(*(other for code, other in words.items() if code != language))
         for code in own.keys() - right:
-            near = get_close_matches(code, right - own.keys(), 1, _NEARLY_A_CODE)
-            if near:
+            if (meant := _meant_code(code, right - own.keys())) is not None:
                 location = context.file_key_location("house.yaml", "words", language, code)
-                context.report.refuse(location, f"no event has a code “{code}”, so its words are never said", near[0])
+                context.report.refuse(location, f"no event has a code “{code}”, so its words are never said", meant)
 
 
 _NEARLY_A_CODE = 0.85
+_NEARLY_A_WORD = 0.7
+
+
+def _meant_code(written: str, right: Collection[str]) -> str | None:
+    """The code that is nearly so as a whole, or word by word, in whatever order and however abbreviated."""
+    near = get_close_matches(written, right, 1, _NEARLY_A_CODE)
+    if near:
+        return near[0]
+    words = written.casefold().replace("-", "_").split("_")
+    same = (code for code in sorted(right) if _are_same_words(words, code.split("_")))
+    return next(same, None)
+
+
+def _are_same_words(written: Sequence[str], right: Sequence[str]) -> bool:
+    """Whether each word stands for another one of the code; a code of one word is too short to be told so."""
+    left = list(right)
+    for word in written:
+        meant = next((each for each in left if _is_same_word(word, each)), None)
+        if meant is None:
+            return False
+        left.remove(meant)
+    return not left and len(right) > 1
+
+
+def _is_same_word(written: str, right: str) -> bool:
+    letters = iter(right)
+    is_abbreviation = written[:1] == right[:1] and len(written) * 2 >= len(right) and all(c in letters for c in written)
+    return is_abbreviation or bool(get_close_matches(written, (right,), 1, _NEARLY_A_WORD))
 
 
 def _codes(context: ValidationContext) -> frozenset[str]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, FieldType, resolve
 from services.rules.rulebook.faults import nearest_word
-from services.rules.rulebook.field_validation import FieldScope, check_literal
+from services.rules.rulebook.field_validation import NO_EVENT, FieldScope, check_literal
 from services.rules.rulebook.model import Field, LiteralValue, Location, Rule, WriteAction
+from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.consonance import RightsStatus
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
@@ -82,7 +83,9 @@ def _check_event(
 ) -> None:
     for event in rule.events:
         lacks = [name for name in known.fields if resolve((event,), name) is None]
-        if lacks or (known.events and event not in known.events):
+        if lacks and event in PERIODS:
+            context.report.repeated(location, NO_EVENT)
+        elif lacks or (known.events and event not in known.events):
             reason = f"it needs {', '.join(lacks)}" if lacks else f"it belongs to {', '.join(known.events)}"
             context.report.add(location, f"“{record.operation}” cannot follow {event}: {reason}")
 

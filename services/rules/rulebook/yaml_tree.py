@@ -8,7 +8,7 @@ mistake can be told, it is mended, so that the rest of it is checked too.
 import math
 import re
 from calendar import monthrange
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
 from sys import intern
@@ -112,6 +112,15 @@ LARGEST_NUMBER = 2**53
 """A larger number is not exact in every reader of JSON."""
 _MOST_MISTAKES = 20
 """Mistakes of grammar that are mended in one file."""
+
+
+def lines_of_node(node: Node) -> Iterator[int]:
+    """The lines on which a part of it begins."""
+    yield node.location.line
+    for each in node.nodes.values() if isinstance(node, MappingNode) else ():
+        yield from lines_of_node(each)
+    for each in node.nodes if isinstance(node, SequenceNode) else ():
+        yield from lines_of_node(each)
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:

@@ -28,14 +28,16 @@ from services.rules.rulebook.schema import (
     Texts,
     WholeNumber,
     Zone,
+    is_reported,
     items,
     mapping,
+    meant_date,
     read_text,
     value,
     whole_number,
     word,
 )
-from services.rules.rulebook.times import DurationText
+from services.rules.rulebook.times import DurationText, meant_clock
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, parse
 from shared.clients.public_holidays import has_subdivision
 from shared.contracts import consonance
@@ -54,9 +56,21 @@ class UnplayableStep(StetError):
 # ------------------------------------------------------------------ values
 
 
+def _meant_instant(written: str) -> str | None:
+    """``3.3.2027 10:00`` and ``2027-03-03 10:00`` as instants of UTC; None where no day and clock can be told."""
+    day, _, clock = written.strip().replace("T", " ", 1).partition(" ")
+    meant_day, meant_time = meant_date(day.strip(",")), meant_clock(_SECONDS.sub("", clock.strip()))
+    return None if meant_day is None or meant_time is None else f"{meant_day}T{meant_time}:00Z"
+
+
+_SECONDS = re.compile(r"(?<=:\d\d):\d\d$")
+
+
 def _read_instant(node: Node) -> datetime:
     if not isinstance(node, ScalarNode) or not isinstance(node.value, datetime) or node.value.tzinfo is None:
-        raise InvalidValue("an instant with its zone belongs here, like 2027-03-03T10:00:00Z")
+        meant = _meant_instant(node.text) if isinstance(node, ScalarNode) else None
+        advice = f"write {meant}" if meant is not None else "like 2027-03-03T10:00:00Z"
+        raise InvalidValue(f"an instant with its zone belongs here, {advice}")
     if node.value.year not in SANE_YEARS:
         raise InvalidValue(f"this instant lies outside of {SANE_YEARS[0]} to {SANE_YEARS[-1]}")
     return node.value
@@ -457,7 +471,7 @@ class UnknownStep(Section):
         if isinstance(node, MappingNode):
             first = next(iter(node.nodes), "")
             report.unknown(node.location, f"“{first}” is no step; there are {known}", first, _STEP_KEYS)
-        else:
+        elif not is_reported(node):
             report.add(node.location, f"{label} is one of {known}")
         return {}
 
