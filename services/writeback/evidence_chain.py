@@ -68,7 +68,8 @@ class ChainEnd:
 class EvidenceEntry:
     """An entry as it is stored. ``sealed`` is base64 of nonce and ciphertext.
 
-    It is None where the person's key was destroyed before the entry was made.
+    It is None where the person's key was destroyed before the entry was made. ``key_id`` is no part of the hash, and
+    counts where the header has the same.
     """
 
     sequence: int
@@ -126,7 +127,7 @@ def open_content(entry: EvidenceEntry, key: bytes) -> str:
     return content.decode()
 
 
-def find_break(entries: Sequence[EvidenceEntry], recorded: ChainEnd) -> str | None:
+def find_break(tenant: str, record: str, entries: Sequence[EvidenceEntry], recorded: ChainEnd) -> str | None:
     """A sentence about the first entry that does not fit, or about missing last ones; None for a whole chain.
 
     ``recorded`` is its end as it was kept apart from the entries.
@@ -138,6 +139,8 @@ def find_break(entries: Sequence[EvidenceEntry], recorded: ChainEnd) -> str | No
             return f"entry {entry.sequence}: its header was changed"
         if (header["sequence"], header["previous"]) != (end.length + 1, end.last_hash):
             return f"entry {entry.sequence}: it does not follow entry {end.length}"
+        if (header["tenant"], header["record"]) != (tenant, record):
+            return f"entry {entry.sequence}: it was made for another record"
         if _digest(entry.sealed) != header["sealed_sha256"]:
             return f"entry {entry.sequence}: its sealed content was changed or removed"
         end = ChainEnd(end.length + 1, entry.hash)

@@ -223,12 +223,15 @@ class ChainEntry:
 class EvidenceChain:
     """The chain of a record, oldest entry first. ``end`` is as it was kept apart from the entries."""
 
+    tenant: str
+    record: str
     entries: Sequence[ChainEntry]
     end: ChainEnd
 
     def find_fault(self) -> str | None:
         """A sentence about the first entry that does not fit, or cannot be read for another reason than an erasure."""
-        if (broken := find_break([each.entry for each in self.entries], self.end)) is not None:
+        entries = [each.entry for each in self.entries]
+        if (broken := find_break(self.tenant, self.record, entries, self.end)) is not None:
             return broken
         faults = (each for each in self.entries if each.content is None and not each.is_erased)
         return next((f"entry {each.entry.sequence}: {each.unreadable}" for each in faults), None)
@@ -240,7 +243,7 @@ async def fetch_chain(connection: Connection, tenant: str, record: str) -> Evide
         rows = await connection.fetch(QUERIES.fetch_entries, tenant, record)
         end = await connection.fetchrow(QUERIES.fetch_end, tenant, record)
     recorded = ChainEnd() if end is None else ChainEnd(end["length"], end["last_hash"])
-    return EvidenceChain([_chain_entry(row) for row in rows], recorded)
+    return EvidenceChain(tenant, record, [_chain_entry(row) for row in rows], recorded)
 
 
 async def fetch_entries_of(connection: Connection, tenant: str, people: Iterable[str]) -> list[tuple[str, ChainEntry]]:
@@ -257,6 +260,8 @@ def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
         key_id=row["key_id"],
         sealed=row["sealed"],
     )
+    if orjson.loads(entry.header)["key_id"] != entry.key_id:  # or it would pass for one of an erased person
+        return ChainEntry(entry, unreadable="its header names another key")
     if entry.sealed is None:
         why = "the person was erased before this entry was made"
         return ChainEntry(entry, unreadable=why, is_erased=True)

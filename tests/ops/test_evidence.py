@@ -46,7 +46,7 @@ def chain(texts: Sequence[str] = TEXTS) -> EvidenceChain:
             ChainEntry(entry, unreadable="the person was erased", is_erased=True) if number == 3
             else ChainEntry(entry, open_content(entry, key.key or b""))
         )  # fmt: skip
-    return EvidenceChain(made, end)
+    return EvidenceChain("penrose", "rights/R-9", made, end)
 
 
 @pytest.fixture(scope="module")

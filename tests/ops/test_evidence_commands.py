@@ -116,6 +116,11 @@ def test_evidence_without_a_key_to_sign_with_is_not_exported(stet: CliRunner, tm
 
 
 _OTHER_KEY = "update writeback.evidence_keys set key = sha256('another') where person_id = 'p1'"
+_ERASED_KEY = (
+    "insert into writeback.evidence_keys (tenant, person_id, key_id, created_at, destroyed_at)"
+    " values ('penrose', 'p2', 'k2', now(), now());"
+    " update writeback.evidence_entries set key_id = 'k2' where sequence = 2"
+)
 
 
 @pytest.mark.usefixtures("evidence", "signing_key")
@@ -126,8 +131,9 @@ _OTHER_KEY = "update writeback.evidence_keys set key = sha256('another') where p
         ("delete from writeback.evidence_entries", "entry 0: it is not the last one", "entry 0"),
         (_OTHER_KEY, "entry 2: it does not open with its key", "entry 2: its content"),
         ("delete from writeback.evidence_keys", "entry 1: its key is missing", "entry 1: its content"),
+        (_ERASED_KEY, "entry 2: its header names another key", "entry 2: its content"),
     ],
-    ids=["cut", "emptied", "key exchanged", "keys deleted"],
+    ids=["cut", "emptied", "key exchanged", "keys deleted", "hidden behind an erased person"],
 )
 def test_what_an_administrator_removed_or_exchanged_is_not_signed_as_whole(
     stet: CliRunner, postgres_database: str, tmp_path: Path, tampering: str, sentence: str, verdict: str

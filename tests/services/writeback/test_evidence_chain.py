@@ -40,14 +40,20 @@ def chain(*keys: PersonKey) -> list[EvidenceEntry]:
     return made
 
 
+def find_break_in(
+    entries: Sequence[EvidenceEntry], end: ChainEnd, tenant: str = TENANT, record: str = "rights/R-9"
+) -> str | None:
+    return find_break(tenant, record, entries, end)
+
+
 def end_of(entries: Sequence[EvidenceEntry]) -> ChainEnd:
     return ChainEnd(len(entries), entries[-1].hash)
 
 
 def test_a_chain_that_was_left_alone_is_whole() -> None:
     made = chain()
-    assert find_break(made, end_of(made)) is None
-    assert find_break([], ChainEnd()) is None
+    assert find_break_in(made, end_of(made)) is None
+    assert find_break_in([], ChainEnd()) is None
 
 
 def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
@@ -77,13 +83,20 @@ def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
 def test_a_chain_breaks_at_the_entry_that_was_touched(touched: object, sentence: str) -> None:
     assert callable(touched)
     made = chain()
-    assert (find_break(touched(made), end_of(made)) or "").startswith(sentence)
+    assert (find_break_in(touched(made), end_of(made)) or "").startswith(sentence)
+
+
+def test_a_chain_is_that_of_its_own_record_alone() -> None:
+    """Whole chains of two records that changed places."""
+    made = chain()
+    assert find_break_in(made, end_of(made), record="rights/R-8") == "entry 1: it was made for another record"
+    assert find_break_in(made, end_of(made), tenant="another") == "entry 1: it was made for another record"
 
 
 def test_an_entry_about_a_person_who_is_gone_has_no_content_and_keeps_its_place() -> None:
     made = chain(KEY, PersonKey("k2", None), KEY)
     assert [each.sealed is None for each in made] == [False, True, False]
-    assert find_break(made, end_of(made)) is None
+    assert find_break_in(made, end_of(made)) is None
     with pytest.raises(ValueError, match="entry 2"):
         open_content(made[1], KEY.key or b"")
 
