@@ -1,6 +1,8 @@
 """Evidence is there for every outcome, once, and cannot be altered; erasure and legal holds decide who can read it."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import orjson
@@ -19,6 +21,7 @@ from services.writeback.evidence_store import (
     release_hold,
 )
 from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import Connection
 from tests.services.writeback.samples import NEW_SUBTITLE, NOW, SUBTITLE, TENANT, metadata, request
 from tests.services.writeback.test_manual_tasks import command
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, open_pool
@@ -49,6 +52,16 @@ async def readable(writeback: WritebackUnderTest, record: str = "rights/R-9") ->
         chain = await fetch_chain(connection, TENANT, record)
     assert chain.find_fault() is None
     return [each.content is not None for each in chain.entries]
+
+
+async def until_it_waits(task: asyncio.Task[Any], connection: Connection, seen_by: Connection) -> None:
+    """Until the task waits for a lock on ``connection``, or has ended without."""
+    waiting = "select count(*) from pg_locks where not granted and pid = $1"  # pg_stat_activity hides it from a role
+    for _ in range(500):
+        if task.done() or await seen_by.fetchval(waiting, connection.get_server_pid()):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it neither waits nor ends")
 
 
 async def test_evidence_holds_the_request_its_proof_and_the_value_read_back(
@@ -156,11 +169,7 @@ async def test_an_entry_that_is_being_made_while_a_hold_and_an_erasure_come_is_k
                 return await destroy_keys(erasing, TENANT, ["p1"], NOW)
 
         erasure = asyncio.create_task(erase())
-        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and pid = $1"
-        for _ in range(200):  # until it waits, or has gone past the entry
-            if erasure.done() or await holding.fetchval(waiting, erasing.get_server_pid()):
-                break
-            await asyncio.sleep(0.01)
+        await until_it_waits(erasure, erasing, seen_by=holding)
         await entry.commit()
         outcome = await erasure
     assert (outcome.destroyed, outcome.held) == ((), {"p1": ("rights/R-9",)})
@@ -185,6 +194,94 @@ async def test_an_erasure_that_is_under_way_leaves_nothing_that_could_be_sealed(
     assert await writeback.pool.fetchval("select sealed from evidence_entries where entry_id = 'e1'") is None
 
 
+async def test_two_transactions_append_to_a_chain_one_after_the_other(writeback: WritebackUnderTest) -> None:
+    """The number of an entry is the next one: taken twice, a record of Kafka would count as at fault and be parked."""
+    await append(writeback, draft("e0", person=None))
+    pool = writeback.pool
+    async with pool.acquire() as first, pool.acquire() as second, pool.acquire() as third:
+        entry = first.transaction()
+        await entry.start()
+        assert await append_evidence(first, [draft("e1", person=None)], NOW) == 1
+
+        async def append_other() -> int:
+            async with second.transaction():
+                return await append_evidence(second, [draft("e2", person=None)], NOW)
+
+        other = asyncio.create_task(append_other())
+        await until_it_waits(other, second, seen_by=third)
+        await entry.commit()
+        assert await other == 1
+    assert await readable(writeback) == [True, True, True]
+
+
+async def test_a_chain_that_grows_while_it_is_read_is_whole(
+    writeback: WritebackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entries and its end are read by two queries."""
+    await append(writeback, draft("e1"))
+    async with writeback.pool.acquire() as connection:
+        read_end = asyncpg.Connection.fetchrow
+
+        async def append_and_read_end(*arguments: Any) -> Any:
+            await append(writeback, draft("e2"))
+            return await read_end(*arguments)
+
+        monkeypatch.setattr(asyncpg.Connection, "fetchrow", append_and_read_end)
+        chain = await fetch_chain(connection, TENANT, "rights/R-9")
+    assert (len(chain.entries), chain.find_fault()) == (1, None)
+
+
+async def test_a_hold_that_comes_during_an_erasure_is_placed_after_it(writeback: WritebackUnderTest) -> None:
+    """Who places it is told how much is not readable any more; that must be true a moment later, too."""
+    await append(writeback, draft("e1"))
+    pool = writeback.pool
+    async with pool.acquire() as erasing, pool.acquire() as holding, pool.acquire() as third:
+        erasure = erasing.transaction()
+        await erasure.start()
+        assert (await destroy_keys(erasing, TENANT, ["p1"], NOW)).destroyed == ("p1",)
+
+        async def hold() -> bool:
+            async with holding.transaction():
+                return await place_hold(holding, TENANT, "rights/R-9", "ada", "a dispute", NOW)
+
+        placed = asyncio.create_task(hold())
+        await until_it_waits(placed, holding, seen_by=third)
+        assert not placed.done()
+        await erasure.commit()
+        assert await placed
+    assert await readable(writeback) == [False]
+
+
+async def test_an_erasure_that_comes_while_its_hold_is_released_is_carried_out(writeback: WritebackUnderTest) -> None:
+    """It would be remembered for a hold that is gone, which no other release would ever end."""
+    await append(writeback, draft("e1"))
+    pool = writeback.pool
+    async with pool.acquire() as releasing, pool.acquire() as erasing, pool.acquire() as third:
+        async with releasing.transaction():
+            assert await place_hold(releasing, TENANT, "rights/R-9", "ada", "a dispute", NOW)
+        release = releasing.transaction()
+        await release.start()
+        assert await release_hold(releasing, TENANT, "rights/R-9", "ada", "settled", NOW) is not None
+
+        async def erase() -> KeyErasure:
+            async with erasing.transaction():
+                return await destroy_keys(erasing, TENANT, ["p1"], NOW)
+
+        erasure = asyncio.create_task(erase())
+        await until_it_waits(erasure, erasing, seen_by=third)
+        await release.commit()
+        assert (await erasure).destroyed == ("p1",)
+    assert await readable(writeback) == [False]
+
+
+async def test_a_key_that_was_destroyed_keeps_the_day_of_its_erasure(writeback: WritebackUnderTest) -> None:
+    await append(writeback, draft("e1"))
+    for at in (NOW, NOW + timedelta(days=9)):
+        async with writeback.pool.acquire() as connection, connection.transaction():
+            await destroy_keys(connection, TENANT, ["p1"], at)
+    assert await writeback.pool.fetchval("select destroyed_at from evidence_keys where person_id = 'p1'") == NOW
+
+
 async def test_evidence_of_an_older_version_moves_into_the_chains_once(writeback: WritebackUnderTest) -> None:
     older = (
         "insert into evidence (tenant, record, write_id, operation, outcome, asked, proof, read_back, recorded_at)"
@@ -199,6 +296,8 @@ async def test_evidence_of_an_older_version_moves_into_the_chains_once(writeback
             moved.append(await move_older_evidence(connection, 2, NOW))
     assert moved == [2, 1, 0]
     assert await readable(writeback) == [True, True, True]
+    in_order = "select array_agg(write_id order by sequence) from evidence_entries where record = 'rights/R-9'"
+    assert await writeback.pool.fetchval(in_order) == ["w1", "w2", "w3"]
     assert await writeback.pool.fetchval("select count(*) from evidence") == 0
 
 
