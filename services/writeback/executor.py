@@ -151,7 +151,7 @@ class WriteExecutor:
 
     async def _read_and_step(self, stored: StoredWrite) -> StoredWrite | None:
         """Returns the write as it is after its mutations, to be read back; None where it is settled or waits."""
-        planned = self._plan(stored)
+        planned, began = self._plan(stored), MachineInstant.read()
         try:
             compared = await self._compare(stored, planned)
         except (QueryFailed, UnusableAnswer) as error:
@@ -162,6 +162,9 @@ class WriteExecutor:
             raise
         step = next_step(compared, stored.attempt, machine_now(), self.effect_window)
         match step:
+            case SendMutations() if began.time_until(MachineInstant.read()) > self._longest_read(planned):
+                log.warning("write.interrupted", write_id=stored.write.write_id, error="ReadTooOld")
+                await self._wait(stored, is_unknown=False)
             case SendMutations():
                 return await self._attempt(stored, step, compared, {p.change.key: p.support for p in planned})
             case ReadAgain():
@@ -180,6 +183,13 @@ class WriteExecutor:
         return [_PlannedChange(change, self.capabilities.choose(change)) for change in changes]
 
     # -------------------------------------------------------------- reading
+
+    def _longest_read(self, planned: Sequence[_PlannedChange]) -> timedelta:
+        """In a process frozen for longer since it began to read, a person may have changed what it read.
+
+        ``may_land`` holds the time of one request.
+        """
+        return len(planned) * self.may_land + _MAX_INTENT_AGE
 
     async def _compare(self, stored: StoredWrite, planned: Sequence[_PlannedChange]) -> list[ComparedChange]:
         """Raises QueryFailed where Consonance answers with errors or in a wrong shape, Unavailable where it is away."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from services.writeback.capabilities import Capabilities
 from services.writeback.circuit_breaker import PauseReason
 from services.writeback.executor import WriteExecutor, _UnreadableRecords
 from services.writeback.operation_mapping import load_mapping
+from services.writeback.protocol import next_step
 from services.writeback.store import WriteStore, enqueue_writes
 from services.writeback.write_state import StoredWrite
 from shared.clients.consonance_graphql import RequestNotSent
@@ -213,6 +215,42 @@ async def test_a_process_that_stood_still_after_its_intent_sends_nothing(
             await WriteExecutor(store, client, capabilities, timedelta(seconds=3)).execute(stored)
         assert await simulator.tell("GET", "log?operation=updateWork") == []
         assert await pool.fetchval("select state from writes") == "queued"
+
+
+async def test_a_process_that_stood_still_after_it_read_reads_again(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person may have changed the value meanwhile: their edit would be overwritten."""
+    may_land = timedelta(seconds=0.2)
+
+    def judge_late(*arguments: Any) -> Any:
+        step = next_step(*arguments)
+        time.sleep(0.3)  # the whole process stands still
+        return step
+
+    async with (
+        running_simulator() as simulator,
+        consonance_client(f"{simulator.url}/graphql", 10) as client,
+        open_pool(postgres_database) as pool,
+    ):
+        capabilities, store = Capabilities(load_mapping(MAPPING)), WriteStore(pool, SystemClock())
+        await capabilities.refresh(client)
+        async with pool.acquire() as connection, connection.transaction():
+            await enqueue_writes(connection, [request(metadata())])
+        (due,) = await store.fetch_due([], 1)
+        stored = await store.fetch(due)
+        assert stored is not None
+        with monkeypatch.context() as frozen:
+            frozen.setattr(executor, "_MAX_INTENT_AGE", timedelta())
+            frozen.setattr(executor, "next_step", judge_late)
+            await WriteExecutor(store, client, capabilities, may_land).execute(stored)
+        assert await simulator.tell("GET", "log?operation=updateWork") == []
+        assert await pool.fetchval("select state from writes") == "queued"
+        again = await store.fetch(due)
+        assert again is not None
+        await WriteExecutor(store, client, capabilities, may_land).execute(again)
+        assert len(await simulator.tell("GET", "log?operation=updateWork")) == 1
+        assert await pool.fetchval("select outcome from writes") == "verified"
 
 
 async def test_a_record_is_asked_for_again_in_time_after_the_clock_was_set_back(
