@@ -135,6 +135,13 @@ class ChainMessage(Value):
         """The people in whose name an answer counts: those the receiver stands in for, else the receiver."""
         return (self.on_behalf_of or self.person_id, *self.also_for)
 
+    def stand_for(self, *others: PersonId) -> "ChainMessage":
+        """The message with these people among those in whose name an answer counts."""
+        holders = tuple(dict.fromkeys((*self.holders, *others)))
+        if holders == self.holders:
+            return self
+        return self.replace(on_behalf_of=holders[0], also_for=holders[1:])
+
     @property
     def is_question(self) -> bool:
         return bool(self.buttons)

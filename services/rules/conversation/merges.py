@@ -1,21 +1,25 @@
 """Follows the merges of people: what belongs to an id belongs to the id that the person has now.
 
 Live chains, open questions, half-filled forms, the open submission, the last rule, and what counts for caps and for
-the limit of unsolicited messages move. An absence has no need to: only visitors are merged, and only staff are absent.
-Consent stays with the id it was given by; ``Facts`` reads it for all ids of a person, and the stricter wins. Deciding
-only: what it changes are the facts of a draft.
+the limit of unsolicited messages move. Of one message that waits for two ids of a person, one copy goes. An absence has
+no need to: only visitors are merged, and only staff are absent. Consent stays with the id it was given by; ``Facts``
+reads it for all ids of a person, and the stricter wins. Deciding only: what it changes are the facts of a draft.
 """
 
-from services.rules.conversation.chain import Chain, Ending
+from collections.abc import Iterator
+from functools import partial
+
+from services.rules.conversation.chain import DELIVERY_RANK, MAY_GO, Chain, ChainMessage, Ending
 from services.rules.conversation.completion import close_chain, recount_merged
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import subjects_of
 from services.rules.conversation.fact_values import CountedMessages, PersonFacts, UnsolicitedMessages
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.forms import abandon_form
+from services.rules.conversation.outbound import withdraw_messages
 from services.rules.conversation.steps import advance
 from services.rules.conversation.unsolicited import kept_fingerprints
-from shared.contracts.ids import PersonId, RuleId
+from shared.contracts.ids import MessageId, PersonId, RuleId
 from shared.contracts.whatsapp import MessageReceived
 
 
@@ -86,11 +90,57 @@ def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) 
     concerned.update((chain.chain_id, chain) for chain in facts.chains_of(former))
     for chain in concerned.values():
         moved = _with_subject(facts, chain.with_current_id(former, current), former, current)
-        if moved.active and {former, current} <= chain.people():
-            moved = advance(context, recount_merged(context, moved, current))
+        if {former, current} <= chain.people():
+            moved = _keep_one_copy(context, chain, moved, (former, current))
+            moved = advance(context, recount_merged(context, moved, current) if moved.active else moved)
         if moved is not chain:
             context.save_chain(moved)
+    ended_ones = {one.chain_id: one for person in (former, current) for one in facts.ended_chains_of(person)}
+    for ended in (one for one in ended_ones.values() if former in one.people()):
+        moved = ended.with_current_id(former, current)
+        context.save_chain(_keep_one_copy(context, ended, moved, (former, current)))
     _keep_one_form(context, current)
+
+
+def _keep_one_copy(context: DecisionContext, before: Chain, chain: Chain, ids: tuple[PersonId, PersonId]) -> Chain:
+    """Withdraw what may still go of messages that went, or are to go, to two ids of a person; ``before`` is unmerged.
+
+    The copy that is further on its way stays, and stands for all whom the other stood for.
+    """
+    for pair in _copies(before, *ids):
+        kept, other = sorted((chain.message(one.message_id) or one for one in pair), key=_progress)
+        if other.delivery in MAY_GO:
+            context.add_reason(Reason.MERGED, chain, str(kept.step))
+            chain = chain.with_message(kept.stand_for(*other.holders))
+            is_other = partial(_is_message, other.message_id)
+            chain = withdraw_messages(context, chain, str(Reason.MERGED), is_other)
+    return chain
+
+
+def _is_message(message_id: MessageId, message: ChainMessage) -> bool:
+    return message.message_id == message_id
+
+
+def _copies(chain: Chain, former: PersonId, current: PersonId) -> Iterator[tuple[ChainMessage, ChainMessage]]:
+    """The messages to one id with those to the other that say the same. A reply answers what only one has written."""
+    of_current = [m for m in chain.messages if m.person_id == current and m.delivery in DELIVERY_RANK]
+    for message in chain.messages:
+        if message.person_id == former and message.delivery in DELIVERY_RANK and not message.reply:
+            same = next((m for m in of_current if _content(m) == _content(message)), None)
+            if same is not None:
+                of_current.remove(same)
+                yield message, same
+
+
+def _content(message: ChainMessage) -> tuple[object, ...]:
+    about = (message.step, message.occurrence, message.answer, message.verb, message.say)
+    return *about, message.buttons, message.words, message.reply
+
+
+def _progress(message: ChainMessage) -> tuple[int, bool, str]:
+    """Sorts the copy first that is furthest on its way, one in a digest before one alone, and the earliest held."""
+    held_until = message.held_until.isoformat() if message.held_until is not None else ""
+    return -DELIVERY_RANK[message.delivery], message.digest is None, held_until
 
 
 def _keep_one_form(context: DecisionContext, person: PersonId) -> None:

@@ -3,8 +3,10 @@
 from functools import cache
 
 import orjson
+import pytest
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending
+from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.fact_values import PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
@@ -15,7 +17,8 @@ from services.rules.rulebook.rule_folder import RULE, STORIES, read_folder
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.envelope import EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import PersonId
+from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.messages import MessageWithdrawn, WithdrawMessage
 from tests.services.rules.conversation.test_consent import CONTACT, MERGES, VISITORS, at, event_of, visitor
 from tests.services.rules.rules_service import (
     KEYS,
@@ -134,3 +137,144 @@ def test_the_first_of_two_different_answers_of_one_person_counts() -> None:
     assert [(given.answer, given.final) for given in the_chain(facts).answers] == [("no", True), ("yes", False)]
     taps(facts, OTHER, "yes", 5)
     assert the_chain(facts).closing is not Ending.ANSWERED
+
+
+# ------------------------------------------------------------------ one message to two ids
+
+HELD, REQUESTED, UNCERTAIN = DeliveryState.HELD, DeliveryState.REQUESTED, DeliveryState.UNCERTAIN
+ACCEPTED, DELIVERED = DeliveryState.ACCEPTED, DeliveryState.DELIVERED
+FAILED, WITHDRAWN = DeliveryState.FAILED, DeliveryState.WITHDRAWN
+TOMORROW = 24 * 60
+
+
+def asked_twice(mine: DeliveryState, theirs: DeliveryState, hours: tuple[int, int] = (0, 0)) -> Facts:
+    """The visitor and the contact have the same question, as far on its way as this; held ones for these hours more."""
+    facts = asked(806)
+    for person, state, after in ((FIRST, mine, hours[0]), (CONTACT, theirs, hours[1])):
+        (question,) = [one for one in questions(facts) if one.person_id == person]
+        changed = question.replace(delivery=state)
+        if state is HELD:
+            changed = changed.replace(held_until=at(TOMORROW + 60 * after), requested_at=None, rendered=None)
+        facts.add_chain(the_chain(facts).with_message(changed))
+    return facts
+
+
+def ids_asked(facts: Facts) -> tuple[MessageId, MessageId]:
+    """The ids of the visitor's and of the contact's copy, before the merge."""
+    mine, theirs = ([one.message_id for one in questions(facts) if one.person_id == who] for who in (FIRST, CONTACT))
+    return mine[0], theirs[0]
+
+
+def merged(facts: Facts) -> list[MessageId]:
+    """Merges the visitor into the contact; returns the messages that are withdrawn from the dispatcher."""
+    decision = decider().decide(event_of(MERGES[0], 3), facts, at(3))
+    facts.apply_changes(decision.changes)
+    return [effect.message_id for effect in decision.effects if isinstance(effect, WithdrawMessage)]
+
+
+def released(facts: Facts, minute: int) -> list[MessageId]:
+    facts.read_to = lambda _: at(minute)
+    decision = decider().decide_due(the_chain(facts), facts, at(minute))
+    facts.apply_changes(decision.changes)
+    return [effect.send.message_id for effect in decision.effects if isinstance(effect, RequestedMessage)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "is_withdrawn"),
+    [
+        (HELD, HELD, (False, True)),
+        (HELD, REQUESTED, (True, False)),
+        (REQUESTED, HELD, (False, True)),
+        (UNCERTAIN, HELD, (False, True)),
+        (HELD, ACCEPTED, (True, False)),
+        (DELIVERED, HELD, (False, True)),
+        (REQUESTED, REQUESTED, (False, True)),
+        (REQUESTED, UNCERTAIN, (True, False)),
+        (DELIVERED, REQUESTED, (False, True)),
+        (DELIVERED, ACCEPTED, (False, False)),
+        (FAILED, HELD, (False, False)),
+        (REQUESTED, FAILED, (False, False)),
+        (WITHDRAWN, REQUESTED, (False, False)),
+    ],
+)
+def test_of_one_message_to_two_ids_of_a_person_the_copy_goes_that_is_further_on_its_way(
+    mine: DeliveryState, theirs: DeliveryState, is_withdrawn: tuple[bool, bool]
+) -> None:
+    facts = asked_twice(mine, theirs)
+    copies = ids_asked(facts)
+    sent_for = merged(facts)
+    for copy, state, needless in zip(copies, (mine, theirs), is_withdrawn, strict=True):
+        message = the_chain(facts).message(copy)
+        assert message is not None
+        assert message.delivery is (WITHDRAWN if needless and state is HELD else state)
+        assert (copy in sent_for) is (needless and state is not HELD)
+
+
+def test_of_two_held_copies_the_one_that_may_go_first_is_released_once() -> None:
+    facts = asked_twice(HELD, HELD, hours=(1, 0))
+    mine, theirs = ids_asked(facts)
+    merged(facts)
+    assert released(facts, TOMORROW) == [theirs]
+    assert released(facts, TOMORROW + 60) == []
+    assert mine != theirs
+
+
+def test_a_copy_that_the_dispatcher_gave_back_leaves_the_other_to_be_answered() -> None:
+    facts = asked_twice(REQUESTED, REQUESTED)
+    mine, theirs = ids_asked(facts)
+    assert merged(facts) == [theirs]
+    apply(facts, MessageWithdrawn(message_id=theirs, person_id=CONTACT, at=at(4), reason="merged"), 4)
+    chain = the_chain(facts)
+    assert (chain.active, chain.steps[0].left_out, chain.steps[0].unreached) == (True, {}, False)
+    question = chain.message(mine)
+    assert question is not None
+    apply(facts, button_tap(question, "yes", at(5)), 5)
+    assert outcome(facts) == (Ending.ANSWERED, True)
+
+
+def test_two_steps_or_two_occurrences_of_one_question_are_no_copies() -> None:
+    facts = asked_twice(HELD, HELD)
+    (theirs,) = [one for one in questions(facts) if one.person_id == CONTACT]
+    facts.add_chain(the_chain(facts).with_message(theirs.replace(occurrence=1)))
+    merged(facts)
+    assert {one.delivery for one in questions(facts)} == {HELD}
+
+
+def test_two_messages_to_one_id_and_one_to_the_other_become_two() -> None:
+    facts = asked_twice(HELD, HELD)
+    (theirs,) = [one for one in questions(facts) if one.person_id == CONTACT]
+    second = theirs.replace(message_id=MessageId("another"))
+    facts.add_chain(the_chain(facts).with_message(second))
+    merged(facts)
+    assert [one.delivery for one in questions(facts)].count(HELD) == 2
+
+
+def test_replies_to_what_each_id_has_written_both_go() -> None:
+    facts = asked_twice(REQUESTED, REQUESTED)
+    for one in questions(facts):
+        facts.add_chain(the_chain(facts).with_message(one.replace(reply=True, buttons=())))
+    assert merged(facts) == []
+
+
+def test_the_copy_that_goes_stands_for_all_whom_either_stood_for() -> None:
+    facts = asked_twice(HELD, REQUESTED)
+    _, theirs = ids_asked(facts)
+    question = the_chain(facts).message(theirs)
+    assert question is not None
+    facts.add_chain(the_chain(facts).with_message(question.replace(on_behalf_of=OTHER)))
+    merged(facts)
+    question = the_chain(facts).message(theirs)
+    assert question is not None
+    assert question.holders == (OTHER, CONTACT)
+
+
+@pytest.mark.parametrize("state", [HELD, REQUESTED])
+def test_a_copy_of_what_an_ending_tells_is_withdrawn_and_the_chain_ends(state: DeliveryState) -> None:
+    """A chain is closing while a message of its ending is held, and ended while the dispatcher has it."""
+    facts = asked_twice(DELIVERED, state)
+    told = [one.replace(say="ex_told", buttons=(), answer="yes", rendered=None) for one in questions(facts)]
+    chain = the_chain(facts).replace(messages=tuple(told)).close(Ending.ANSWERED)
+    facts.add_chain(chain.finish() if state is REQUESTED else chain)
+    needless = told[1].message_id
+    assert merged(facts) == ([needless] if state is REQUESTED else [])
+    assert the_chain(facts).ended is Ending.ANSWERED
