@@ -26,7 +26,7 @@ from services.dispatcher.planner import (
     SendContext,
     SendNow,
     SendPlan,
-    is_window_open,
+    goes_as_free_text,
     plan_send,
 )
 from services.dispatcher.rate_limits import RateUsage
@@ -39,7 +39,7 @@ from services.dispatcher.store import (
     RequestOrigin,
     UnreadableMessage,
 )
-from services.dispatcher.templates import TemplateKey, TemplateState
+from services.dispatcher.templates import TemplateKey, TemplateState, is_unwanted_offer
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
 from shared.contracts.messages import Lane, MessageForm, format_callback
@@ -338,7 +338,7 @@ class Claimer:
         return self.budget.hold_until(self._sendable(due, form), now)
 
     def _goes_as_free_text(self, due: DueMessage, now: datetime) -> bool:
-        return not due.message.template_only and is_window_open(due.window_opened_at, self.usage.limits, now)
+        return goes_as_free_text(due.message, due.window_opened_at, self.usage.limits, now)
 
     def _sendable(self, due: DueMessage, form: MessageForm) -> Sendable:
         message, address = due.message, due.address
@@ -374,9 +374,7 @@ class Claimer:
             return due
         fallback = {**fallback, "marketing_consent": call.get("marketing_consent", False)}
         content = replace(due.message.content, template=fallback)
-        other = replace(
-            due, message=replace(due.message, content=content), template=TemplateState.USABLE, category=None
-        )
+        other = replace(_with_other_template(due, content), template=TemplateState.USABLE, category=None)
         is_better = self._is_held(due, in_flight, now) and not self._is_held(other, in_flight, now)
         return other if is_better and not self.pauses.names.has_template(_template_of(other)) else due
 
@@ -440,8 +438,14 @@ def _without_document(due: DueMessage) -> DueMessage:
     if call is not None and call.get("header"):
         call = {**fallback, "marketing_consent": call.get("marketing_consent", False)} if fallback else None
         other = replace(content, document=None, template=call)
-        return replace(_with_content(due, other), template=TemplateState.USABLE, category=None)
+        return replace(_with_other_template(due, other), template=TemplateState.USABLE, category=None)
     return _with_content(due, replace(content, document=None))
+
+
+def _with_other_template(due: DueMessage, content: MessageContent) -> DueMessage:
+    """The text inside the window is that of the message's own template, so an unwanted offer stays one."""
+    template_only = due.message.template_only or is_unwanted_offer(due.message.content.template)
+    return replace(due, message=replace(due.message, content=content, template_only=template_only))
 
 
 def _with_content(due: DueMessage, content: MessageContent) -> DueMessage:

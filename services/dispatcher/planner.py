@@ -13,7 +13,7 @@ from msgspec import Struct
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
-from services.dispatcher.templates import TemplateState
+from services.dispatcher.templates import TemplateState, is_unwanted_offer
 from shared.contracts.messages import Lane, MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
@@ -61,7 +61,11 @@ def open_time(open_hours: OpenHours, begins: datetime, ends: datetime) -> timede
 
 
 class QueuedMessage(Struct, frozen=True):
-    """A waiting message. ``template_only``: free text has already failed because the window was closed."""
+    """A waiting message.
+
+    ``template_only``: free text has already failed because the window was closed, or is an offer that the person has
+    not agreed to, in place of which another template goes.
+    """
 
     message_id: str
     person_id: str
@@ -146,6 +150,13 @@ def is_window_open(opened_at: datetime | None, limits: SendLimits, now: datetime
     return opened_at is not None and now < opened_at + limits.window - limits.window_margin
 
 
+def goes_as_free_text(message: QueuedMessage, opened_at: datetime | None, limits: SendLimits, now: datetime) -> bool:
+    """Inside the window, but for an offer to a person who has not agreed to offers."""
+    if message.template_only or is_unwanted_offer(message.content.template):
+        return False
+    return is_window_open(opened_at, limits, now)
+
+
 def _wait_for_person(message: QueuedMessage, limits: SendLimits, now: datetime) -> SendPlan:
     """Contacts and requests travel on different topics: the person may be on the way."""
     last_instant = message.requested_at + limits.unknown_person_wait
@@ -157,7 +168,7 @@ def _wait_for_person(message: QueuedMessage, limits: SendLimits, now: datetime) 
 def _choose_wording(
     message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime
 ) -> MessageForm | None:
-    if not message.template_only and is_window_open(context.window_opened_at, limits, now):
+    if goes_as_free_text(message, context.window_opened_at, limits, now):
         return MessageForm.FREE_TEXT
     return MessageForm.TEMPLATE if message.content.template is not None else None
 

@@ -92,8 +92,10 @@ class TemplateKnowledge(Struct, frozen=True):
             return TemplateState.MISSING
         if known is not None and known.state is not TemplateState.USABLE:
             return known.state
-        category = newest_category or (known.category if known else None) or str(call.get("category") or "").upper()
-        return TemplateState.RECATEGORISED if category == MARKETING and not marketing_consent else TemplateState.USABLE
+        declared = str(call.get("category") or "").upper()
+        category = newest_category or (known.category if known else None) or declared
+        is_offer = MARKETING in {category, declared}
+        return TemplateState.RECATEGORISED if is_offer and not marketing_consent else TemplateState.USABLE
 
     def deciding_states(self) -> tuple[bool, Mapping[TemplateKey, tuple[TemplateState, str | None]]]:
         """Everything that decides whether a message goes or waits; the times of the reports are left out."""
@@ -106,6 +108,16 @@ class TemplateKnowledge(Struct, frozen=True):
 
 
 NOTHING_KNOWN = TemplateKnowledge({})
+
+
+def is_unwanted_offer(call: Mapping[str, Any] | None) -> bool:
+    """Whether the house's own file calls it marketing, and the person has not agreed to that.
+
+    Such a message needs the consent inside the customer service window too, where Meta takes any text.
+    """
+    if call is None or call.get("marketing_consent"):
+        return False
+    return str(call.get("category") or "").upper() == MARKETING
 
 
 def merge_accounts(accounts: Iterable[TemplateKnowledge]) -> TemplateKnowledge:

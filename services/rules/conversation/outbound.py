@@ -37,7 +37,7 @@ from services.rules.conversation.template_calls import (
     template_values,
 )
 from services.rules.rulebook.built_in import DIGEST, SHOW
-from services.rules.rulebook.model import Addressees, Rule, Severity, Step, Verb, mentioned_fields
+from services.rules.rulebook.model import Addressees, Category, Rule, Severity, Step, Verb, mentioned_fields
 from services.rules.rulebook.timing import At, moment_of
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
@@ -268,6 +268,9 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
     document = template_calls.attached_document(context, chain, message)
     if document is None and template is not None and template.header is not None:
         template, fallback = fallback, None  # its header cannot go empty
+    consent = context.facts.allows_marketing(person.person_id)
+    if message.reply and not consent:
+        template, fallback = _without_offers(template, fallback)
     calendar, within = working_hours(context.rulebook, person), context.rulebook.tenant.send_within
     expires_at = expiry(calendar, context.now, within)
     return SendMessage(
@@ -286,9 +289,23 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=expires_at,
         open_hours=hours_of_message(context, chain, message, person, expires_at),
-        marketing_consent=context.facts.allows_marketing(person.person_id),
+        marketing_consent=consent,
         document=document,
     )
+
+
+def is_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    """Whether the message's own template is marketing by its file."""
+    return template_of(context, chain, message.say).category is Category.MARKETING
+
+
+def _without_offers(*calls: TemplateCall | None) -> tuple[TemplateCall | None, TemplateCall | None]:
+    """What is left of a template and its fallback for a person who has not agreed to offers, and has asked for one.
+
+    They get it as free text, or not at all.
+    """
+    left = [call for call in calls if call is not None and call.category != Category.MARKETING]
+    return (left[0] if left else None, left[1] if len(left) > 1 else None)
 
 
 def _lane(context: DecisionContext, chain: Chain, message: ChainMessage) -> Lane:

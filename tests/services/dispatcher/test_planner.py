@@ -19,6 +19,9 @@ from tests.services.dispatcher.builders import NOON, REACHED, queued_message, se
 _FREE, _TEMPLATE = SendNow(MessageForm.FREE_TEXT, REACHED), SendNow(MessageForm.TEMPLATE, REACHED)
 _DAY = timedelta(days=1)
 _UNTEMPLATED = {"content": MessageContent("Hello")}
+_OFFER = {"name": "new_titles_v1", "language": "en", "parameters": {}, "category": "marketing"}
+_UNWANTED = {"content": MessageContent("New this spring", template=_OFFER)}
+_WANTED = {"content": MessageContent("New this spring", template={**_OFFER, "marketing_consent": True})}
 
 _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
     ("an open window takes free text", {}, {}, _FREE),
@@ -31,6 +34,19 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
     ),
     ("a window is open until the margin", {}, {"window_opened_at": NOON - _DAY + seconds(121)}, _FREE),
     ("a window that failed is not trusted", {"template_only": True}, {}, _TEMPLATE),
+    ("an offer to a person who agreed to offers goes as free text", _WANTED, {}, _FREE),
+    (
+        "and to another person waits for the consent, inside the window too",
+        _UNWANTED,
+        {"template": TemplateState.RECATEGORISED},
+        Postpone(NOON + timedelta(hours=1), MessageReason.TEMPLATE_RECATEGORISED),
+    ),
+    (
+        "a template that Meta alone calls marketing is free text inside the window",
+        {},
+        {"template": TemplateState.RECATEGORISED},
+        _FREE,
+    ),
     ("no window and no template", _UNTEMPLATED, {"window_opened_at": None}, DropMessage(MessageReason.NO_TEMPLATE)),
     ("its time is over", {"expires_at": NOON}, {}, DropMessage(MessageReason.EXPIRED)),
     (

@@ -107,3 +107,11 @@ def test_a_template_whose_file_says_marketing_needs_consent_before_meta_says_any
     call = {**UTILITY_CALL, "category": "marketing"}
     assert TemplateKnowledge({}).state(call, marketing_consent=False) is TemplateState.RECATEGORISED
     assert TemplateKnowledge({}).state(call, marketing_consent=True) is TemplateState.USABLE
+
+
+def test_a_template_whose_file_says_marketing_needs_consent_whatever_meta_calls_it() -> None:
+    call, utility = {**UTILITY_CALL, "category": "marketing"}, KnownTemplate(TemplateState.USABLE, "UTILITY")
+    knowledge = TemplateKnowledge({KEY: utility}, is_listed=True)
+    assert knowledge.state(call, marketing_consent=False) is TemplateState.RECATEGORISED
+    assert knowledge.state(call, marketing_consent=False, newest_category="UTILITY") is TemplateState.RECATEGORISED
+    assert knowledge.state(call, marketing_consent=True) is TemplateState.USABLE

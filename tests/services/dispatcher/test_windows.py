@@ -7,7 +7,8 @@ import pytest
 
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.store import DueMessage, LaneCapacity
-from shared.contracts.messages import Lane
+from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.messages import AmendMessage, Lane, TemplateCall
 from shared.runtime.clock import machine_now
 from shared.runtime.outbox import transaction
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -41,6 +42,23 @@ async def test_a_message_that_waits_for_its_template_goes_as_text_when_its_perso
     await dispatcher.wait_for_reason("template_paused")
     await _writes(dispatcher)
     await _goes_as_text(dispatcher)
+
+
+async def test_an_offer_is_no_free_text_for_a_person_who_writes_and_has_agreed_to_no_offers(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.simulator.tell("templates", {"name": "plain_request_v1", "language": "en", "body": "Good morning"})
+    offer = TemplateCall(name="rights_request_v3", language="en", parameters={"person": "Ada"}, category="marketing")
+    plain = TemplateCall(name="plain_request_v1", language="en", category="utility")
+    await dispatcher.handle(person_observed(), send_request(template=offer))
+    await _writes(dispatcher)
+    await dispatcher.wait_for_reason("template_recategorised")
+    await dispatcher.handle(send_request("m2", template=offer, fallback=plain, chain_id="chain-2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert [message["type"] for message in await dispatcher.sent()] == ["template"]
+    await dispatcher.handle(AmendMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), marketing_consent=True))
+    await dispatcher.wait_for_state("accepted", "m1")
+    assert [message["type"] for message in await dispatcher.sent()] == ["template", "text"]
 
 
 async def test_a_message_whose_template_an_operator_paused_goes_as_text_when_its_person_writes(
