@@ -39,6 +39,7 @@ _OPENING_KINDS = frozenset(
         MessageKind.LOCATION,
         MessageKind.CALL,
         MessageKind.UNSUPPORTED,
+        MessageKind.OTHER,  # contacts, orders and the answers of flows among them
     }
 )
 """Not reactions, edits and deletions: a window counted too short costs a template, one too long a failed message."""

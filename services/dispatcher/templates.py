@@ -33,6 +33,7 @@ _STATES: Mapping[str, TemplateState] = {
     "APPROVED": TemplateState.USABLE,
     "FLAGGED": TemplateState.USABLE,
     "REINSTATED": TemplateState.USABLE,
+    "UNARCHIVED": TemplateState.USABLE,
     "PENDING": TemplateState.PENDING,
     "IN_APPEAL": TemplateState.PENDING,
     "PAUSED": TemplateState.PAUSED,
@@ -145,7 +146,7 @@ def known_state(status: str | None) -> TemplateState:
 
 def parse_status_update(value: Mapping[str, Any], at: datetime) -> TemplateReport | None:
     """None for an update that changes no state, or that names no template."""
-    event = str(value.get("event")).upper()
+    event = "APPROVED" if _ends_a_pause(value) else str(value.get("event")).upper()
     if state_of(event) is None or (key := _key(value)) is None:
         return None
     return TemplateReport(
@@ -182,6 +183,11 @@ def read_listed(entries: Iterable[Mapping[str, Any]], at: datetime) -> list[Temp
         for entry in entries
         if isinstance(entry.get("name"), str) and isinstance(entry.get("language"), str)
     ]
+
+
+def _ends_a_pause(value: Mapping[str, Any]) -> bool:
+    """Meta says so in the title alone; no page of its names the ``event`` that comes with it."""
+    return _word(value.get("other_info") or {}, "title") == "UNPAUSE"
 
 
 def _key(value: Mapping[str, Any]) -> TemplateKey | None:

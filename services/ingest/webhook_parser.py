@@ -83,6 +83,11 @@ _MAX_ERROR_CODE = 2**31 - 1
 _ARRIVED = frozenset({"sent", "delivered", "read", "played"})
 _STATUSES = {status.value: status for status in DeliveryStatus}
 _PERSON_UNKNOWN = PersonId("")
+_SYSTEM_CHANGES = {
+    "user_changed_number": IdentityChange.NUMBER,
+    "customer_changed_number": IdentityChange.NUMBER,  # its name in earlier versions of the API
+    "user_changed_user_id": IdentityChange.BSUID,
+}
 _OFFERS_REFUSED = 131050  # Meta: the user stopped marketing messages
 
 
@@ -281,7 +286,7 @@ def _parse_system_note(update: Update, context: WebhookContext) -> PersonUpdate 
     if kind == "customer_identity_changed":
         identity = ObservedIdentity(before.bsuid, before.phone, before.name, IdentityChange.KEY)
         return _identity_update(update, identity, event_id)
-    change = {"user_changed_number": IdentityChange.NUMBER, "user_changed_user_id": IdentityChange.BSUID}.get(kind)
+    change = _SYSTEM_CHANGES.get(kind)
     if change is None:
         return None
     bsuid, number = parse_addresses((note.get("user_id"),), (note.get("wa_id"), note.get("new_wa_id")))

@@ -230,6 +230,6 @@ def test_a_message_or_a_call_opens_the_window_and_a_change_to_a_message_does_not
     message = MessageReceived(
         line=Line("main"), person_id=PersonId("p1"), message_id=Wamid("wamid.in"), message_kind=kind, at=NOON
     )
-    changes = {MessageKind.REACTION, MessageKind.EDIT, MessageKind.REVOKE, MessageKind.OTHER}
+    changes = {MessageKind.REACTION, MessageKind.EDIT, MessageKind.REVOKE}
     assert opens_window(message) is (kind not in changes)
     assert not opens_window(replace(message, in_group=True))

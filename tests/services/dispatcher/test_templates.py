@@ -30,12 +30,20 @@ UTILITY_CALL = {"name": KEY[0], "language": KEY[1], "category": "utility"}
         ("REJECTED", TemplateState.REJECTED),
         ("PENDING", TemplateState.PENDING),
         ("DELETED", TemplateState.DISABLED),
+        ("UNARCHIVED", TemplateState.USABLE),
     ],
 )
 def test_the_word_of_a_status_says_the_state(event: str, state: TemplateState) -> None:
     report = parse_status_update({**NAMED, "event": event}, NOON)
     assert report is not None
     assert (report.status, known_state(report.status)) == (event.upper(), state)
+
+
+@pytest.mark.parametrize("event", ["APPROVED", "PAUSED", "LOCKED", "SOMETHING_NEW"])
+def test_the_title_that_ends_a_pause_counts_whatever_the_event(event: str) -> None:
+    report = parse_status_update({**NAMED, "event": event, "other_info": {"title": "UNPAUSE"}}, NOON)
+    assert report is not None
+    assert known_state(report.status) is TemplateState.USABLE
 
 
 def test_a_status_keeps_why_a_template_was_rejected() -> None:

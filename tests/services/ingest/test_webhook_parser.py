@@ -189,8 +189,11 @@ def test_addresses_are_completed_only_from_the_senders_own_contact_entry() -> No
     assert stranger.bsuid is None
 
 
-def test_a_changed_number_has_the_former_one() -> None:
-    note = {"type": "user_changed_number", "wa_id": "12195555358", "body": "…"}
+@pytest.mark.parametrize(
+    ("kind", "field"), [("user_changed_number", "wa_id"), ("customer_changed_number", "new_wa_id")]
+)
+def test_a_changed_number_has_the_former_one(kind: str, field: str) -> None:
+    note = {"type": kind, field: "12195555358", "body": "…"}
     update = only(webhook(messages(text(type="system", system=note))))
     assert update.identity.change is IdentityChange.NUMBER
     assert (update.identity.former_phone, update.identity.phone) == ("+447700900123", "+12195555358")
