@@ -20,17 +20,22 @@ from shared.contracts.messages import AmendMessage, WithdrawMessage
 
 
 class KnownBefore(Struct, frozen=True):
-    """A person as known before an event was applied, and whether offers might go to them."""
+    """A person as known before an event was applied, and whether offers, or anything, might go to them."""
 
     person: PersonFacts
     allows_marketing: bool
+    opted_out: bool
 
 
 def known_before(context: DecisionContext, people: Iterable[PersonId | None]) -> Mapping[PersonId, KnownBefore]:
     """The people whom an event is about, as far as they are known."""
     facts = context.facts
     known = ((person, facts.current_person(person)) for person in people if person is not None)
-    return {person: KnownBefore(one, facts.allows_marketing(person)) for person, one in known if one is not None}
+    return {
+        person: KnownBefore(one, facts.allows_marketing(person), facts.opted_out(person))
+        for person, one in known
+        if one is not None
+    }
 
 
 def amend_waiting(context: DecisionContext, before: Mapping[PersonId, KnownBefore]) -> None:

@@ -3,10 +3,11 @@
 An opt-out or an erasure counts at once, for every id and every chain of the person.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from services.rules.conversation import forms, outbound
+from services.rules.conversation.amendments import KnownBefore
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
@@ -110,6 +111,13 @@ def apply_changed_user(context: DecisionContext, known: PersonFacts | None, seen
     """The opt-in lapses where WhatsApp shows another BSUID of the person, also where it announced no change."""
     if known is not None and None not in {known.bsuid_mark, seen.bsuid_mark} and known.bsuid_mark != seen.bsuid_mark:
         _lapse_opt_ins(context, seen.person_id, since)
+
+
+def apply_revived_stop(context: DecisionContext, before: Mapping[PersonId, KnownBefore]) -> None:
+    """A STOP counts again where the START after it counts no more, as after a changed BSUID or an undone merge."""
+    revived = [one for one, known in before.items() if not known.opted_out and context.facts.opted_out(one)]
+    if revived:
+        _exclude_opted_out(context, revived)
 
 
 def apply_merge(context: DecisionContext, person: PersonId) -> None:

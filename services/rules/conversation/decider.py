@@ -166,6 +166,7 @@ class Decider:
         merges.follow_merge(context, known, seen.person_id)
         consent.apply_merge(context, seen.person_id)
         consent.apply_erasure(context, known, seen.person_id)
+        consent.apply_revived_stop(context, before)
         amendments.amend_waiting(context, before)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
@@ -246,6 +247,7 @@ def _apply_report_on_person(
         consent.apply_identity_change(context, data)
     else:
         consent.apply_preference(context, data)
+    consent.apply_revived_stop(context, before)
     amendments.amend_waiting(context, before)
 
 

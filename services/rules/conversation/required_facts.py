@@ -179,7 +179,8 @@ def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None
 def _of_person(required: RequiredFacts, event: Event, _: _Basis) -> None:
     """A visitor may be merged, or be a person of their own again: then all of the two is needed.
 
-    What waits for a person may get other hours, or be no offer that they take.
+    What waits for a person may get other hours, or be no offer that they take. After a changed BSUID a STOP from before
+    a START may count again: then all is needed too.
     """
     data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)
@@ -187,6 +188,10 @@ def _of_person(required: RequiredFacts, event: Event, _: _Basis) -> None:
     if isinstance(data, (IdentityChanged, PreferenceChanged)):
         required.people.update(data.shared_with)
         required.unsent_of.update(data.shared_with)
+    if isinstance(data, IdentityChanged):
+        required.senders.update((data.person_id, *data.shared_with))
+    if isinstance(data, PersonObserved) and data.user_since is not None:
+        required.senders.add(data.person_id)
     if isinstance(data, PersonObserved) and data.contact_id is None:
         concerned = [person for person in (data.person_id, data.merged_into) if person is not None]
         required.people.update(concerned)

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from services.rules import store
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
-from services.rules.conversation.fact_values import ConsentChange, PersonFacts
+from services.rules.conversation.fact_values import ConsentChange, PersonFacts, WorkFacts
 from services.rules.conversation.facts import Facts
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
+from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
 from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, RuleId, Wamid, partition_key
-from shared.contracts.messages import MessageFailed
+from shared.contracts.messages import MessageFailed, WithdrawMessage
 from shared.contracts.whatsapp import (
     IdentityChange,
     IdentityChanged,
@@ -104,6 +105,54 @@ def apply(facts: Facts, data: EventData, count: int) -> list[RequestedMessage]:
     facts.apply_changes(decision.changes)
     effects = decision.effects
     return [effect for effect in effects if isinstance(effect, RequestedMessage)]
+
+
+STARTED_AGAIN = (Word(VISITORS[0], "STOP", 1), Word(VISITORS[0], "START", 2))
+ANOTHER_USER = IdentityChanged(person_id=VISITORS[0], change=IdentityChange.BSUID, at=at(5))
+
+
+def waiting_after_a_start() -> tuple[Facts, set[str]]:
+    """A visitor has stopped and started; the confirmation and a question wait in the dispatcher."""
+    work = work_observed((807, "author")).data
+    assert isinstance(work, WorkObserved)
+    facts = after([*map(said, STARTED_AGAIN)])
+    facts.works[work.work.work_id] = WorkFacts(state=work)
+    holder = {"person_id": VISITORS[0], "display_name": "Maud", "role": "rights_holder"}
+    asked = golden_event("consonance.rights.approval_requested.v1", rights_holder=holder)
+    facts.set_person(facts.people[VISITORS[0]].replace(roles=("rights_holder",)))
+    sent = apply(facts, asked.data, 3)
+    questions = {each.send.message_id for each in sent if each.send.person_id == VISITORS[0]}
+    assert questions
+    return facts, {*questions, *(one for one, person in facts.notices.items() if person == VISITORS[0])}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ANOTHER_USER,
+        ANOTHER_USER.replace(person_id=VISITORS[1], shared_with=(VISITORS[0],)),
+        visitor(VISITORS[0]).replace(
+            version=3, user_since=at(5), addresses=Addresses(bsuid=Bsuid("GB.222"), phone=Phone("+447700900806"))
+        ),
+    ],
+    ids=["announced", "announced_of_another_at_the_number", "shown"],
+)
+def test_a_stop_that_counts_again_withdraws_what_waits(changed: EventData) -> None:
+    """The START was another account's, perhaps: it has lapsed, and the STOP before it stands."""
+    facts, waiting = waiting_after_a_start()
+    facts.set_person(facts.people[VISITORS[0]].replace(bsuid_mark=1))
+    decision = decider().decide(event_of(changed, 9), facts, NOW + timedelta(days=1))
+    assert decision.changes.opted_out(VISITORS[0])
+    withdrawn = {effect.message_id for effect in decision.effects if isinstance(effect, WithdrawMessage)}
+    assert withdrawn >= waiting
+    (chain,) = decision.changes.chains.values()
+    assert chain.steps[0].left_out == {VISITORS[0]: "opted_out"}
+
+
+def test_a_changed_user_of_a_person_who_never_stopped_withdraws_nothing() -> None:
+    facts = after([said(Word(VISITORS[0], "START", 2))])
+    decision = decider().decide(event_of(ANOTHER_USER, 9), facts, NOW + timedelta(days=1))
+    assert [effect for effect in decision.effects if isinstance(effect, WithdrawMessage)] == []
 
 
 def test_a_decision_changes_nothing_it_is_given() -> None:
