@@ -3,7 +3,8 @@
 A person who was asked counts for the quorum, also while the question is held; an excluded person does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from msgspec import Raw
 
@@ -25,20 +26,60 @@ from services.rules.conversation.handover import (
     receiver_of_offer,
     report_unclaimed,
 )
-from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
+from services.rules.conversation.outbound import MessageDraft, send_to_person, send_to_recipient, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import awaited_people, is_question_of_rule, owner_team, skips_everyone
+from services.rules.conversation.recipients import (
+    awaited_people,
+    is_question_of_rule,
+    owner_team,
+    resolve_recipients,
+    skips_everyone,
+)
+from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.template_calls import OF_THE_HOUSE, UNTIL_ANSWER
+from services.rules.rulebook.built_in import MATTER_CLOSED
 from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
 from shared.contracts.ids import PersonId
 
 
-def close_chain(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
+def close_chain(
+    context: DecisionContext, chain: Chain, ending: Ending, *, told_later: Collection[PersonId] = ()
+) -> Chain:
     """Withdraw the unsent messages that do not belong to this ending, and close the chain.
 
-    It ends at once where no write is pending and no message is held.
+    It ends at once where no write is pending and no message is held. ``told_later`` are the people whom a message
+    reaches once the writes are settled.
     """
-    return finish_chain(context, _without_unsent(context, chain, ending).close(ending))
+    chain = _without_unsent(context, chain, ending)
+    return finish_chain(context, _tell_of_end(context, chain, ending, told_later).close(ending))
+
+
+def _tell_of_end(context: DecisionContext, chain: Chain, ending: Ending, told_later: Collection[PersonId]) -> Chain:
+    """Tell those who are busy with the chain that it ends without them, where no other message tells them so."""
+    told = {m.person_id for m in chain.messages if m.message_id in context.drafted and m.delivery not in LOST}
+    for person, wrote_at in _busy_people(context, chain, ending).items():
+        if MATTER_CLOSED in context.rulebook.templates and person not in {*told, *told_later}:
+            step = chain.form.step if chain.form is not None else _last_begun(chain)
+            is_awaited = wrote_at is not None and context.now - wrote_at <= AWAITED_FOR
+            draft = MessageDraft(Verb.TELL, MATTER_CLOSED, step, OF_THE_HOUSE, MATTER_CLOSED, reply=is_awaited)
+            chain = send_to_person(context, chain, person, draft)
+    return chain
+
+
+def _busy_people(context: DecisionContext, chain: Chain, ending: Ending) -> dict[PersonId, datetime | None]:
+    """The person who fills a form, with the time of their last message, and the one who has the matter.
+
+    An ``until`` line mostly comes true by what the one who has the matter did, and tells others by its own message. A
+    form that its person has left for a while is given up without a word. Who is merged into another goes on in the
+    other's chain.
+    """
+    found: dict[PersonId, datetime | None] = {}
+    if chain.assignment is not None and ending in {Ending.ANSWERED, Ending.CANCELLED}:
+        found[chain.assignment.person_id] = None
+    if chain.form is not None and not chain.form.over and ending is not Ending.REPLACED:
+        is_left = ending is Ending.GAVE_UP and context.now - chain.form.last_at > AWAITED_FOR
+        found.update({} if is_left else {chain.form.person_id: chain.form.last_at})
+    return found
 
 
 def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
@@ -173,12 +214,15 @@ def recount_merged(context: DecisionContext, chain: Chain, person: PersonId) -> 
 def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> Chain:
     """A final answer counts: request its write, or else send its message, and close the chain."""
     context.add_reason(Reason.ANSWERED, chain, str(step.index))
-    agreed = _agreed(chain, answer)
+    agreed, told_later = _agreed(chain, answer), set[PersonId]()
     if answer.record is not None:
         chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.path, agreed))
+        told = answer.tell.who if answer.tell is not None else ()
+        resolved = resolve_recipients(context, chain, told, sender=agreed[-1].person_id)
+        told_later = {recipient.person.person_id for recipient in resolved.recipients}
     elif answer.tell is not None:
         chain = send_answer_message(context, chain, step, answer, agreed[-1].person_id)
-    return close_chain(context, chain, Ending.ANSWERED)
+    return close_chain(context, chain, Ending.ANSWERED, told_later=told_later)
 
 
 def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> bool:

@@ -15,6 +15,8 @@ MACHINE_TEXT = "form_machine_text"
 """The template that says that a text was not taken for the answer, since it looks like one that a machine sent."""
 NOT_WANTED = "not_wanted"
 """The template that says that a person of the house has decided against a write; without it ``not_written`` does."""
+MATTER_CLOSED = "matter_closed"
+"""The template for who fills a form or has the matter, when another ends it; without it they are not told."""
 DIGEST, SHOW = "digest", "show"
 """The template of a message for several others, and the answer of its button."""
 
@@ -60,6 +62,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     NOT_WANTED: BuiltInTemplate(optional=True),
     "by_hand": BuiltInTemplate(),
     "closed_question": BuiltInTemplate(),
+    MATTER_CLOSED: BuiltInTemplate(optional=True),
     "late_answer": BuiltInTemplate(words=ANSWERED),
     "left_with_owner": BuiltInTemplate(),
     "copy": BuiltInTemplate(words=ANSWERED),

@@ -37,10 +37,17 @@ def story(people: str, *steps: str, rule: str = "rights-approval") -> Story:
     return stories[0]
 
 
-def faults_of_rule(rule: str, templates: Mapping[str, str], people: str, *steps: str, limits: str = "") -> list[str]:
+def faults_of_rule(
+    rule: str,
+    templates: Mapping[str, str],
+    people: str,
+    *steps: str,
+    limits: str = "",
+    forms: Mapping[str, str] | None = None,
+) -> list[str]:
     """The faults of a story for a rule beside the house of this repository; ``templates`` are texts by name.
 
-    ``limits`` are further lines of limits.yaml.
+    ``limits`` are further lines of limits.yaml; ``forms`` are the texts of forms by their name.
     """
     files = {name: text for name, text in read_folder(FOLDER).items() if not name.endswith((RULE, STORIES))}
     name = rule.partition("\n")[0].removeprefix("rule: ")
@@ -48,6 +55,7 @@ def faults_of_rule(rule: str, templates: Mapping[str, str], people: str, *steps:
     files[f"{name}{RULE}"] = rule
     files["limits.yaml"] += limits
     files.update({f"{each}.template.yaml": text for each, text in templates.items()})
+    files.update({f"{each}.form.yaml": text for each, text in (forms or {}).items()})
     files[f"{name}{STORIES}"] = HEAD.format(people=lines, play="\n".join(f"    - {step}" for step in steps))
     checked = check_files(files)
     assert [str(fault) for fault in checked.faults] == []
