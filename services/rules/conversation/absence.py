@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
+from msgspec.structs import replace
+
 from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, earlier
@@ -27,8 +29,10 @@ from services.rules.conversation.recipients import (
     is_excepted,
     is_on_leave,
     next_absence,
+    resolve_recipients,
 )
-from services.rules.rulebook.model import Rulebook, Verb
+from services.rules.rulebook.built_in import TO_COVER
+from services.rules.rulebook.model import Addressees, Rulebook, Verb
 from shared.contracts.ids import PersonId, Wamid
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
@@ -121,6 +125,24 @@ def _reply(
 ) -> None:
     if answer:
         send_notice(context, message, say, words=words)
+
+
+def announce_cover(context: DecisionContext, chain: Chain, team: Addressees, draft: MessageDraft) -> Chain:
+    """Tell a team that a colleague is away: not the one who wrote so, and the one who covers in words of their own."""
+    document = context.document(chain)
+    absent, cover = document.sender, _cover_by(context, document.sender, str(document.get("message_id")))
+    told = {absent, cover} if TO_COVER in context.rulebook.templates else {absent}
+    for recipient in resolve_recipients(context, chain, team).recipients:
+        if recipient.person.person_id == cover and cover in told:
+            chain = send_to_recipient(context, chain, recipient, replace(draft, say=TO_COVER))
+    return outbound.send_draft(context, chain, team, draft, without=[one for one in told if one is not None])
+
+
+def _cover_by(context: DecisionContext, absent: PersonId | None, message: str) -> PersonId | None:
+    """The colleague who covers by what a person wrote in a message; None where a later one has replaced it."""
+    written = context.facts.absences.get(absent) if absent is not None else None
+    leaves = written.from_day(context.today) if written is not None else ()
+    return next((one.covered_by for one in leaves if one.evidence == message), None)
 
 
 # ------------------------------------------------------------------ running chains

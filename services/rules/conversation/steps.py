@@ -6,7 +6,7 @@ It also goes on with a hand-over whose person gives the matter back, or is left 
 from datetime import timedelta
 
 from services.rules.conversation import forms, outbound, writes
-from services.rules.conversation.absence import absence_due, reroute_absent
+from services.rules.conversation.absence import absence_due, announce_cover, reroute_absent
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus, earlier
 from services.rules.conversation.completion import close_chain, finish_chain, leave_with_owner
 from services.rules.conversation.context import DecisionContext, Reason, is_due
@@ -38,6 +38,7 @@ from services.rules.conversation.recipients import (
 )
 from services.rules.conversation.release import next_turn, release_messages
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
+from services.rules.rulebook.built_in import COVER_ANNOUNCED
 from services.rules.rulebook.model import Rule, Step, Verb
 from services.rules.rulebook.timing import After, add_duration
 from shared.contracts.ids import PersonId
@@ -133,7 +134,10 @@ def _has_just_written(context: DecisionContext, chain: Chain) -> bool:
 
 
 def _tell(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    return outbound.send_draft(context, chain, step.who, step_draft(context, chain, step, step.say or ""))
+    draft = step_draft(context, chain, step, step.say or "")
+    if step.say == COVER_ANNOUNCED:
+        return announce_cover(context, chain, step.who, draft)
+    return outbound.send_draft(context, chain, step.who, draft)
 
 
 def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:

@@ -17,6 +17,9 @@ NOT_WANTED = "not_wanted"
 """The template that says that a person of the house has decided against a write; without it ``not_written`` does."""
 MATTER_CLOSED = "matter_closed"
 """The template for who fills a form or has the matter, when another ends it; without it they are not told."""
+COVER_ANNOUNCED, TO_COVER = "cover_announced", "to_cover"
+"""The templates that tell a team that a colleague is away, and the one of them who covers; without the second the
+first is for all."""
 DIGEST, SHOW = "digest", "show"
 """The template of a message for several others, and the answer of its button."""
 
@@ -78,7 +81,8 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "form_unsafe_file": BuiltInTemplate(optional=True),
     MACHINE_TEXT: BuiltInTemplate(optional=True),
     "taken_as_answer": BuiltInTemplate(may_offer=(STOP_ALL,), words=frozenset({"said"})),
-    "cover_announced": BuiltInTemplate(),
+    COVER_ANNOUNCED: BuiltInTemplate(),
+    TO_COVER: BuiltInTemplate(optional=True),
     "absence_noted": BuiltInTemplate(words=_DAYS | {"cover"}, chain=False),
     "absence_uncovered": BuiltInTemplate(words=_DAYS, chain=False),
     "absence_unclear": BuiltInTemplate(chain=False),
@@ -106,8 +110,8 @@ FIELD_REFUSED = BuiltInTemplate(words=frozenset({"example"}))
 
 STAFF_TEMPLATES = frozenset(
     {
-        "to_take", "taken", "late_answer", "left_with_owner", "copy", "to_read", "answers_paused", "cover_announced",
-        "absence_noted", "absence_uncovered", "absence_unclear", "absence_over", "address_disputed",
+        "to_take", "taken", "late_answer", "left_with_owner", "copy", "to_read", "answers_paused", COVER_ANNOUNCED,
+        TO_COVER,        "absence_noted", "absence_uncovered", "absence_unclear", "absence_over", "address_disputed",
     }
 )  # fmt: skip
 """The templates that go to people of the house alone."""
@@ -124,7 +128,7 @@ def add_built_in_rules(book: Rulebook) -> Rulebook:
     templates = {
         INBOX_RULE_PREFIX: "to_read",
         PAUSED_RULE_PREFIX: "answers_paused",
-        ABSENCE_RULE_PREFIX: "cover_announced",
+        ABSENCE_RULE_PREFIX: COVER_ANNOUNCED,
         WRONG_PERSON_RULE_PREFIX: "address_disputed",
     }
     own = {

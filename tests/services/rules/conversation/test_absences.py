@@ -1,6 +1,10 @@
 """Members of staff who are away: what moves to the colleague who covers, and what stays with them."""
 
-from tests.services.rules.stories import faults_of_rule, rule_head, template_text
+import dataclasses
+
+from services.rules.rulebook.built_in import TO_COVER
+from services.rules.scenario.player import play_story
+from tests.services.rules.stories import faults_of_rule, own_rulebook, rule_head, story, template_text
 
 HEAD = rule_head("expiring", "rights.expiring", "rights_record_id")
 TEMPLATES = {
@@ -24,7 +28,7 @@ BEN = "54: {name: Ben Cole, roles: [sales], country: GB}"
 CLEO = "61: {name: Cleo Dunn, roles: [finance], country: GB}"
 HAPPENS = "event: rights.expiring"
 AWAY = "reply: {from: 53, text: 'Away till Monday, Cleo covers'}"
-NOTED = "{tell: 53, say: absence_noted}, {tell: 61, say: cover_announced}"
+NOTED = "{tell: 53, say: absence_noted}, {tell: 61, say: to_cover}"
 
 
 def faults(steps: str, people: list[str], *moves: str) -> list[str]:
@@ -141,3 +145,26 @@ def test_the_unless_of_a_step_is_judged_of_the_cover() -> None:
     left_out = "{left_out: {53: absent}}, {left_out: {61: unless}}, {tell: 40, say: left_with_owner}"
     moves = (HAPPENS, AWAY, f"expect: [{{ask: 53}}, {{tell: 53}}, {left_out}, {{end: left_with_owner}}]")
     assert faults(asked + LATER, [ANN, in_america, MANAGER], *moves) == []
+
+
+def test_a_team_is_told_who_covers_and_the_one_who_does_is_told_that_it_is_they() -> None:
+    """The one who is away has written it, and is told nothing but that it is noted."""
+    fay = "62: {name: Fay Holt, roles: [finance], country: GB}"
+    dora = "63: {name: Dora Ives, roles: [finance], country: GB}"
+    noted = "{tell: 62, say: absence_noted}, {left_out: {62: absent}}"
+    moves = (
+        "reply: {from: 62, text: 'Away till Monday, Cleo covers'}",
+        f"expect: [{noted}, {{tell: 63, say: cover_announced}}, {{tell: 61, say: to_cover, text: You cover}}]",
+    )
+    assert faults(ASK + LATER, [fay, dora, CLEO, MANAGER], *moves) == []
+
+
+def test_who_covers_is_told_in_the_words_of_all_where_the_house_has_no_others() -> None:
+    book = own_rulebook()
+    book = dataclasses.replace(book, templates={name: t for name, t in book.templates.items() if name != TO_COVER})
+    people = f"62: {{name: Fay Holt, roles: [finance], country: GB}}\n{CLEO}"
+    moves = (
+        "reply: {from: 62, text: 'Away till Monday, Cleo covers'}",
+        "expect: [{tell: 62, say: absence_noted}, {left_out: {62: absent}}, {tell: 61, say: cover_announced}]",
+    )
+    assert play_story(story(people, *moves), book) == []
