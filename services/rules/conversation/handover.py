@@ -167,13 +167,20 @@ def repeat_withdrawn_offers(context: DecisionContext, chain: Chain) -> Chain:
     return chain
 
 
+def words_of_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> str:
+    """The template by which an offer is said again: that of the house where a change of the rules has taken its own."""
+    books = (context.rulebook_of(chain), context.rulebook)
+    return message.say if any(message.say in book.templates for book in books) else "to_take"
+
+
 def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
     person = context.facts.people.get(message.person_id)
     if person is None:
         return chain
     key = f"again.{format_instant(context.now)}" + (f".{message.message_id}" if message.words else "")
+    say = words_of_offer(context, chain, message)
     draft = MessageDraft(
-        Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS,
+        Verb.HAND_OVER, say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS,
         words=message.words,
     )  # fmt: skip
     return send_to_recipient(context, chain, receiver_of_offer(person, message), draft)

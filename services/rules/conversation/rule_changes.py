@@ -27,10 +27,11 @@ from services.rules.conversation.handover import is_offer
 from services.rules.conversation.outbound import BODY_VALUE
 from services.rules.conversation.people import language_of
 from services.rules.conversation.question_lookup import answers_to_steps
+from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call, text_of_call
-from services.rules.rulebook.model import OnChange, Rule, Rulebook, Step, questions_of
+from services.rules.rulebook.model import OnChange, Rule, Rulebook, Step, Verb, questions_of
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 
@@ -101,11 +102,13 @@ def _can_migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -
     """A chain that is about something else now, fills a form or waits for a write goes on as it began.
 
     So does one of whose events the new steps know nothing: their texts and writes name fields of others. And so does
-    one that still has to say a template which the new rules lack.
+    one that still has to tell what the new rules have no template for; an offer has the words of the house.
     """
     stays = _matching_steps(old, new)
-    unsaid = (m for m in chain.messages if (m.step in stays and m.delivery is DeliveryState.HELD) or is_offer(m))
-    if any(BODY_VALUE not in m.words and m.say not in context.rulebook.templates for m in unsaid):
+    held = (m for m in chain.messages if m.step in stays and m.delivery is DeliveryState.HELD and not is_offer(m))
+    shown_again = (m for m in chain.messages if m.digest is not None)
+    told = (m for m in (*held, *shown_again) if BODY_VALUE not in m.words)
+    if any(message.say not in context.rulebook.templates for message in told):
         return False
     filling = chain.form is not None and not chain.form.over
     waiting = any(write.pending for write in chain.writes)
@@ -114,16 +117,24 @@ def _can_migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -
 
 
 def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Chain:
-    """Done steps stay. Questions of steps that are gone are closed; new steps before the last begun are skipped."""
+    """Done steps stay. Questions of steps that are gone are closed; new steps before the last begun are skipped.
+
+    What an answer to a question that is gone has handed over or told stays: its person was told so.
+    """
     matching = _matching_steps(old, new)
     gone = [step.index for step in old.steps if step.index not in matching]
-    chain = outbound.withdraw_messages(context, chain, "replaced", lambda message: message.step in gone)
+    chain = chain.replace(messages=tuple(_with_known_words(context, message) for message in chain.messages))
+
+    def is_gone(message: ChainMessage) -> bool:
+        return message.step in gone and not _follows_answer(context, message)
+
+    chain = outbound.withdraw_messages(context, chain, "replaced", is_gone)
     chain = chain.reopen_answers(answers_to_steps(context, chain, gone))
     chain = chain.migrate(
         context.rulebook.revision,
         steps=_new_states(chain, new, matching),
         messages=tuple(
-            m.replace(step=_nearest(matching, m.step), closed=m.closed or (m.is_question and m.step in gone))
+            m.replace(step=_nearest(matching, m.step), closed=m.closed or (m.is_question and is_gone(m)))
             for m in chain.messages
         ),
         writes=tuple(w.replace(step=_nearest(matching, w.step)) for w in chain.writes),
@@ -136,6 +147,19 @@ def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Ch
         if added and chain.steps[step.index].status is StepStatus.PENDING and has_lapsed(context, chain, step):
             chain = chain.skip_step(step.index)
     return chain
+
+
+def _with_known_words(context: DecisionContext, message: ChainMessage) -> ChainMessage:
+    """A held offer whose template is gone is made in the words of the house."""
+    is_known = message.say in context.rulebook.templates or message.delivery is not DeliveryState.HELD
+    return message if is_known or not is_offer(message) else message.replace(say="to_take")
+
+
+def _follows_answer(context: DecisionContext, message: ChainMessage) -> bool:
+    """Whether it hands over what a person wrote or answered, or tells others of it."""
+    if message.answer is None or outbound.is_copy(message):
+        return False
+    return is_of_handover(message) or (message.verb is Verb.TELL and message.say in context.rulebook.templates)
 
 
 def _matching_steps(old: Rule, new: Rule) -> Mapping[int, int]:
@@ -152,10 +176,15 @@ def _identity(step: Step) -> tuple[object, ...]:
 
 
 def _new_states(chain: Chain, new: Rule, matching: Mapping[int, int]) -> tuple[StepState, ...]:
+    """A step that has not begun gets an occurrence of its own, as another step may have sent messages at its place."""
     known = {now: chain.steps[before] for before, now in matching.items()}
     begun = max((index for index, state in known.items() if state.status is not StepStatus.PENDING), default=-1)
-    skipped = StepState(status=StepStatus.SKIPPED)
-    return tuple(known.get(step.index) or (skipped if step.index < begun else StepState()) for step in new.steps)
+    unused = max((message.occurrence + 1 for message in chain.messages), default=0)
+    added, skipped = StepState(occurrence=unused), StepState(status=StepStatus.SKIPPED)
+    moved = {now for before, now in matching.items() if now != before}
+    for index in moved & {index for index, state in known.items() if state.status is StepStatus.PENDING}:
+        known[index] = known[index].replace(occurrence=max(unused, known[index].occurrence))
+    return tuple(known.get(step.index) or (skipped if step.index < begun else added) for step in new.steps)
 
 
 def _nearest(matching: Mapping[int, int], step: int) -> int:

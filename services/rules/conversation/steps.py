@@ -24,6 +24,7 @@ from services.rules.conversation.handover import (
     receiver_of_offer,
     repeat_withdrawn_offers,
     report_unclaimed,
+    words_of_offer,
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
 from services.rules.conversation.people import working_hours
@@ -255,7 +256,7 @@ def _remind_of(
     person = context.facts.people.get(message.person_id)
     if person is None:
         return chain
-    say = "taken" if buttons == ASSIGNEE_BUTTONS else message.say
+    say = "taken" if buttons == ASSIGNEE_BUTTONS else words_of_offer(context, chain, message)
     draft = MessageDraft(
         Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons, words=message.words
     )
