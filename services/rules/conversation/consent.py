@@ -8,11 +8,13 @@ from datetime import datetime
 
 from services.rules.conversation import forms, outbound
 from services.rules.conversation.amendments import KnownBefore
-from services.rules.conversation.completion import exclude_person
+from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage
+from services.rules.conversation.completion import exclude_person, recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import send_notice
+from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.steps import advance, release_matter
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Line, PersonId
@@ -93,6 +95,37 @@ def apply_erasure(context: DecisionContext, known: PersonFacts | None, person: P
     erased = facts.ids_of_person(person) if is_erased else {person} if seen.erased else ()
     for one in sorted(erased):
         _leave_out(context, one, ExclusionReason.ERASED)
+        _end_representation(context, one)
+
+
+def _end_representation(context: DecisionContext, person: PersonId) -> None:
+    """Those who stand in for the person speak for the others only; a question in the name of no other is closed."""
+    for found in context.facts.chains_of(person):
+        chain = found
+        for message in found.messages:
+            if person in message.holders and person != message.person_id and _is_awaited(message):
+                chain = _without_holder(context, chain, chain.message(message.message_id) or message, person)
+        if chain is not found:
+            context.save_chain(advance(context, chain))
+
+
+def _is_awaited(message: ChainMessage) -> bool:
+    """Whether the message may go still, or be answered."""
+    return not message.closed and (message.delivery in MAY_GO or message.open)
+
+
+def _without_holder(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonId) -> Chain:
+    """A hand-over stays with the colleague who has it."""
+    others = tuple(one for one in message.holders if one != person)
+    if others or is_of_handover(message):
+        first = others[0] if others and others != (message.person_id,) else None
+        return chain.with_message(message.replace(on_behalf_of=first, also_for=others[1:]))
+    reason = ExclusionReason.ERASED
+    chain = outbound.withdraw_messages(context, chain, str(reason), lambda m: m.message_id == message.message_id)
+    chain = chain.with_message((chain.message(message.message_id) or message).replace(closed=True))
+    context.effects.append(ExcludedPerson(chain.chain_id, person, reason))
+    chain = chain.exclude(message.step, {person: str(reason)})
+    return recount_after_exclusion(context, chain, message) if chain.active else chain
 
 
 def apply_changed_address(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:

@@ -187,6 +187,10 @@ def _add_candidate(
     *,
     is_admitted: bool,
 ) -> None:
+    known = context.facts.people.get(meant.person_id)
+    if known is not None and known.erased:
+        resolved.left_out[meant.person_id] = ExclusionReason.ERASED
+        return
     cover = None if is_admitted else find_cover(context, meant.person_id, meant.contact_id, meant.role)
     if cover is not None and (cover.absent or cover.person_id is None):
         resolved.left_out[meant.person_id] = ExclusionReason.ABSENT

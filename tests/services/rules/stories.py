@@ -7,7 +7,7 @@ from pathlib import Path
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.rule_folder import RULE, STORIES, read_folder
-from services.rules.scenario.folder_check import check_files
+from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import Story, read_stories
 
@@ -49,6 +49,19 @@ def faults_of_rule(
 
     ``limits`` are further lines of limits.yaml; ``forms`` are the texts of forms by their name.
     """
+    checked = checked_rule(rule, templates, people, *steps, limits=limits, forms=forms)
+    return [fault.sentence for one in checked.stories for fault in play_story(one, checked.rulebook)]
+
+
+def checked_rule(
+    rule: str,
+    templates: Mapping[str, str],
+    people: str,
+    *steps: str,
+    limits: str = "",
+    forms: Mapping[str, str] | None = None,
+) -> Checked:
+    """The same rule with its story, to be played."""
     files = {name: text for name, text in read_folder(FOLDER).items() if not name.endswith((RULE, STORIES))}
     name = rule.partition("\n")[0].removeprefix("rule: ")
     lines = "\n".join(f"    {line}" for line in people.splitlines())
@@ -59,7 +72,7 @@ def faults_of_rule(
     files[f"{name}{STORIES}"] = HEAD.format(people=lines, play="\n".join(f"    - {step}" for step in steps))
     checked = check_files(files)
     assert [str(fault) for fault in checked.faults] == []
-    return [fault.sentence for one in checked.stories for fault in play_story(one, checked.rulebook)]
+    return checked
 
 
 def rule_head(name: str, on: str, about: str) -> str:
