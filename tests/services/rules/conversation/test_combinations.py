@@ -250,3 +250,35 @@ def test_a_question_that_an_answer_has_just_asked_is_not_reminded_of_with_the_ea
         "wait: 22 hours", "expect: [{remind: 41, say: ex_second}]",
     )  # fmt: skip
     assert faults(ask + remind + END, [AUTHORS, COORDINATOR], *moves) == []
+
+
+# ------------------------------------------------------------------ people who are left out, and questions that wait
+
+ASK_ALL = """\
+  - ask: author
+    say: ex_ask
+    answers: {yes: {quorum: all, tell: rights_manager, say: ex_told}, other: {hand_over: rights_manager}}
+  - {after: 5 working days, tell: author, say: ex_told}
+"""
+
+
+def test_who_opts_out_in_the_night_leaves_the_question_to_those_whose_question_waits_too() -> None:
+    """Nobody is told that there is nobody to ask, and the next step keeps its time."""
+    moves = (
+        NIGHT, EVENT, "reply: {from: 812, text: STOP}", "expect: [{tell: 812, say: stopped}]",
+        MORNING, "expect: [{ask: 813}]", "wait: 1 working day", "expect: nothing",
+        "reply: {from: 813, button: 'yes'}",
+        "expect: [{tell: 813, say: noted}, {tell: 40, say: ex_told}, {end: answered}]",
+    )  # fmt: skip
+    assert faults(ASK_ALL + END, [AUTHORS, MANAGER], *moves) == []
+
+
+def test_who_opts_out_leaves_the_question_to_those_for_whom_it_waits_by_a_cap() -> None:
+    asked = "{event: rights.approval_requested, with: {request_id: R-2}}"
+    waiting = "{left_out: {812: waiting, 813: waiting}}"
+    moves = (
+        EVENT, asked, f"expect: [{ASKED}, {waiting}]", "reply: {from: 812, text: STOP}",
+        "expect: [{tell: 812, say: stopped}]", MORNING, "expect: [{ask: 813}]",
+    )  # fmt: skip
+    caps = "per_person: [{count: 1, per: day}]\n"
+    assert faults(ASK_ALL + END, [AUTHORS, MANAGER], *moves, limits=caps) == []
