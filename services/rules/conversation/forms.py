@@ -10,7 +10,7 @@ from datetime import date
 from msgspec import Struct
 
 from services.rules.conversation import people, rendering, writes
-from services.rules.conversation.chain import Chain, Ending, FormPhase, FormState, GivenAnswer
+from services.rules.conversation.chain import LOST, Chain, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import FileReport, PersonFacts
@@ -38,7 +38,7 @@ from services.rules.conversation.outbound import (
     rendered_notice,
     send_to_recipient,
 )
-from services.rules.conversation.recipients import Recipient
+from services.rules.conversation.recipients import Recipient, is_question_of_rule
 from services.rules.conversation.rendering import RenderedMessage
 from services.rules.conversation.template_calls import template_of
 from services.rules.conversation.unsolicited import is_repeated_sentence
@@ -494,24 +494,27 @@ def _close_prompts(chain: Chain) -> Chain:
 
 
 def _submit(context: DecisionContext, chain: Chain, form: Form, message: MessageReceived) -> Chain:
-    """The form is sent: request its record, and give the person the reference to quote."""
+    """The form is sent: request its record, once for all events, and give the person the reference to quote."""
     state = _form_state(chain).replace(phase=FormPhase.SENT)
     chain = chain.replace(form=state)
     summary = next(m for m in reversed(chain.messages) if m.say == form.confirm)
     given = GivenAnswer.of(summary, message, "send", final=True)
     chain = chain.replace(answers=(*chain.answers, given))
-    chain = writes.request_write(
-        context, chain, WriteAction(form.record, {}), writes.WriteOrigin(state.step, "form", (given,))
-    )
+    origin = writes.WriteOrigin(state.step, "form", (given,))
+    chain = writes.request_write_of(context, chain, WriteAction(form.record, {}), origin, None)
     context.facts.set_acquisition(state.person_id, state.reference)
     chain = _send(context, chain, form.done, words=_display_values(context, chain, form))
     return _complete(context, chain)
 
 
 def _cancel(context: DecisionContext, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
+    """The form of an answer that others were asked for, too, leaves the question open to all, the person included."""
     state = _form_state(chain).replace(phase=FormPhase.CANCELLED)
     chain = _send(context, chain.replace(form=state), "noted", words=_display_values(context, chain, form))
-    return _complete(context, chain)
+    of_answer = context.rule_of(chain).steps[state.step].verb is not Verb.COLLECT
+    asked = {m.person_id for m in chain.messages if is_question_of_rule(m) and m.delivery not in LOST and not m.closed}
+    answered = {given.person_id for given in chain.answers if given.final}
+    return chain if of_answer and (asked | answered) - {state.person_id} else _complete(context, chain)
 
 
 def _complete(context: DecisionContext, chain: Chain) -> Chain:

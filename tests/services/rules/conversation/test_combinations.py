@@ -282,3 +282,69 @@ def test_who_opts_out_leaves_the_question_to_those_for_whom_it_waits_by_a_cap() 
     )  # fmt: skip
     caps = "per_person: [{count: 1, per: day}]\n"
     assert faults(ASK_ALL + END, [AUTHORS, MANAGER], *moves, limits=caps) == []
+
+
+# ------------------------------------------------------------------ forms of an answer
+
+FORMS = {
+    "details": """\
+form: details
+welcome: ex_welcome
+fields: {title: {required: true}, pitch: {required: true}}
+confirm: ex_summary
+record: acquisition.create
+done: noted
+languages: {en: {title: Which title?, pitch: What is it?}}
+"""
+}
+OF_FORMS = {
+    **TEMPLATES,
+    "ex_form": template_text("ex_form", "Rights in “{title}” are asked for.", "yes: Agreed, fill: Give details"),
+    "ex_welcome": template_text("ex_welcome", "A few questions, {person}, if we may.", fields=""),
+    "ex_summary": template_text(
+        "ex_summary", "We have {title} and {pitch} here.", "send: Send, change: Change, cancel: Cancel", fields=""
+    ),
+}
+ASK_FORM = """\
+  - after: 1 minute
+    ask: author
+    say: ex_form
+    answers: {yes: {quorum: all, tell: rights_manager, say: ex_told}, fill: {collect: sender, form: details}}
+"""
+FILLED = (
+    "reply: {from: 812, button: fill}", "reply: {from: 812, text: Sea Glass}", "reply: {from: 812, text: Tides}",
+    "expect: [{collect: 812}, {collect: 812}, {collect: 812}, {collect: 812, say: ex_summary}]",
+)  # fmt: skip
+
+
+def form_faults(people: list[str], *moves: str, head: str = HEAD) -> list[str]:
+    return faults_of_rule(head + ASK_FORM + END, OF_FORMS, "\n".join(people), *moves, forms=FORMS)
+
+
+def test_who_cancels_a_form_of_an_answer_keeps_the_question_open_for_all() -> None:
+    agrees = "{tell: 812, say: noted}, {tell: 40, say: ex_told}, {end: answered}"
+    moves = (
+        EVENT, "wait: 1 minute", f"expect: [{ASKED}]",
+        "reply: {from: 813, button: 'yes'}", "expect: [{tell: 813, say: noted}]", *FILLED,
+        "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: noted}]",
+        "reply: {from: 812, button: 'yes'}", f"expect: [{agrees}]",
+    )  # fmt: skip
+    assert form_faults([AUTHORS, MANAGER], *moves) == []
+
+
+def test_who_cancels_a_form_that_only_they_were_asked_about_ends_the_matter() -> None:
+    moves = (
+        EVENT, "wait: 1 minute", "expect: [{ask: 812}]", *FILLED,
+        "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: noted}, {end: answered}]",
+    )  # fmt: skip
+    assert form_faults([AUTHOR, MANAGER], *moves) == []
+
+
+def test_a_form_is_recorded_once_however_many_events_its_chain_gathers() -> None:
+    head = HEAD.replace("about: request_id", "about: work.work_id\non_repeat: join")
+    second = "{event: rights.approval_requested, with: {request_id: R-2}}"
+    moves = (
+        EVENT, second, "wait: 1 minute", "expect: [{ask: 812}]", *FILLED, "reply: {from: 812, button: send}",
+        "expect: [{record: acquisition.create, with: {title: Sea Glass}}, {collect: 812, say: noted}]",
+    )  # fmt: skip
+    assert form_faults([AUTHOR, MANAGER], *moves, head=head) == []
