@@ -328,7 +328,7 @@ def _refusal_of(context: DecisionContext, chain: Chain, field: FormField, text: 
     if field.document:
         kinds = accepted_kinds(_form_of(context, chain))
         return Refusal("form_wrong_file", {"kinds": kinds}) if field.required else None
-    if not field.required and _asked_times(chain, field) > _RETRIES:
+    if not field.required and _asked_times(chain, field, since=_form_of(context, chain).confirm) > _RETRIES:
         return None
     return _wrong_value(context, chain, field)
 
@@ -355,8 +355,11 @@ def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> 
     return rendered_notice(context, _person_of(context, chain), refusal.say, **refusal.words)
 
 
-def _asked_times(chain: Chain, field: FormField) -> int:
-    return sum(1 for m in chain.messages if m.verb is Verb.COLLECT and m.answer == field.name)
+def _asked_times(chain: Chain, field: FormField, *, since: str | None = None) -> int:
+    """How often the field was asked, of a template ``since`` it was last sent: a correction is asked again, too."""
+    places = [place for place, message in enumerate(chain.messages) if since is not None and message.say == since]
+    asked = (m for m in chain.messages[max(places, default=0) :] if m.verb is Verb.COLLECT)
+    return sum(1 for message in asked if message.answer == field.name)
 
 
 def _stop_title(context: DecisionContext, chain: Chain) -> str | None:

@@ -348,3 +348,25 @@ def test_a_form_is_recorded_once_however_many_events_its_chain_gathers() -> None
         "expect: [{record: acquisition.create, with: {title: Sea Glass}}, {collect: 812, say: noted}]",
     )  # fmt: skip
     assert form_faults([AUTHOR, MANAGER], *moves, head=head) == []
+
+
+def test_a_correction_that_cannot_be_read_is_asked_for_again_and_does_not_take_the_value_away() -> None:
+    form = (
+        FORMS["details"]
+        .replace("pitch: {required: true}", "price: {type: number}")
+        .replace("pitch: What", "price: What")
+    )
+    texts = {**OF_FORMS, "ex_summary": OF_FORMS["ex_summary"].replace("{pitch}", "{price}")}
+    steps, people, asked = ASK_FORM + END, f"{AUTHOR}\n{MANAGER}", "{collect: 812}, {collect: 812}"
+    moves = (
+        EVENT, "wait: 1 minute", "reply: {from: 812, button: fill}", "reply: {from: 812, text: Sea Glass}",
+        "reply: {from: 812, text: rather cheap}", "reply: {from: 812, text: '1250'}",
+        f"expect: [{{ask: 812}}, {asked}, {asked}, {{collect: 812, text: '1,250'}}]",
+        "reply: {from: 812, button: change}", "reply: {from: 812, text: price}", "reply: {from: 812, text: about 1300}",
+        f"expect: [{asked}, {{collect: 812, text: a number in digits}}]",
+        "reply: {from: 812, text: '1300'}", "expect: [{collect: 812, text: '1,300'}]",
+        "reply: {from: 812, button: change}", "reply: {from: 812, text: price}", "reply: {from: 812, text: none}",
+        "reply: {from: 812, text: none at all}",
+        f"expect: [{asked}, {{collect: 812}}, {{collect: 812, text: Sea Glass and —}}]",
+    )  # fmt: skip
+    assert faults_of_rule(HEAD + steps, texts, people, *moves, forms={"details": form}) == []
