@@ -144,8 +144,11 @@ def finish_chain(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def leave_with_owner(context: DecisionContext, chain: Chain) -> Chain:
-    """Tell the owner team that no person takes the matter, and close the chain."""
-    step = chain.handovers[-1].step
+    """Tell the owner team that no person takes the matter, and close the chain.
+
+    A step that is due again has no offer any more, but one that was sent before may have been taken since.
+    """
+    step = chain.handovers[-1].step if chain.handovers else _last_begun(chain)
     draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "left_with_owner")
     return close_chain(
         context, outbound.send_draft(context, chain, owner_team(context, chain), draft), Ending.LEFT_WITH_OWNER

@@ -370,3 +370,20 @@ def test_a_correction_that_cannot_be_read_is_asked_for_again_and_does_not_take_t
         f"expect: [{asked}, {{collect: 812}}, {{collect: 812, text: Sea Glass and —}}]",
     )  # fmt: skip
     assert faults_of_rule(HEAD + steps, texts, people, *moves, forms={"details": form}) == []
+
+
+# ------------------------------------------------------------------ hand-overs of a step, and dates that move
+
+
+def test_a_matter_taken_by_an_offer_for_an_earlier_date_goes_to_the_owner_team_where_nothing_is_done() -> None:
+    """The step lies ahead again, so that it has no offer any more; the one that was sent can be taken still."""
+    steps = "  - {at: respond_by, hand_over: rights_manager, say: ex_take}\n"
+    texts = {"ex_take": template_text("ex_take", "Please see to “{title}” soon.", "take: Take it, not_me: Not me")}
+    asked = "event: rights.approval_requested, with: {{request_id: R-9, respond_by: {}}}"
+    first, later = ("{" + asked.format(day) + "}" for day in ("2027-03-04", "2027-05-28"))
+    moves = (
+        first, "wait until: 2027-03-05T10:00:00Z", "expect: [{hand_over: 40}]",
+        later, "reply: {from: 40, button: take}", "expect: [{tell: 40, say: taken}]",
+        "wait: 14 working days", "expect: [{remind: 40, say: taken}, {tell: 40}, {end: left_with_owner}]",
+    )  # fmt: skip
+    assert faults_of_rule(HEAD + steps, texts, MANAGER, *moves) == []
