@@ -234,8 +234,7 @@ def test_an_offer_whose_words_are_gone_is_reminded_of_in_those_of_the_house() ->
     player, old, _ = started(OnChange.MIGRATE)
     chain = play(player, "reply: {from: 812, button: question}")
     own = chain.replace(messages=tuple(m.replace(say="gone") if m.words else m for m in chain.messages))
-    asking, *_, ending = old.rules[RULE].steps
-    new = with_rule(old, replace(old.rules[RULE], steps=(asking, replace(ending, index=1))))
+    new = with_rule(old, replace(old.rules[RULE], steps=old.rules[RULE].steps[:1]))
     decision, _ = changed(player, old, new, own)
     simulation = player.simulation
     simulation.decider = decider_of(old, new)
