@@ -189,7 +189,7 @@ class WriteExecutor:
 
         ``may_land`` holds the time of one request.
         """
-        return len(planned) * self.may_land + _MAX_INTENT_AGE
+        return len(planned) * self.effect_window + _MAX_INTENT_AGE
 
     async def _compare(self, stored: StoredWrite, planned: Sequence[_PlannedChange]) -> list[ComparedChange]:
         """Raises QueryFailed where Consonance answers with errors or in a wrong shape, Unavailable where it is away."""
