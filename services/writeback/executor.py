@@ -187,7 +187,7 @@ class WriteExecutor:
     def _longest_read(self, planned: Sequence[_PlannedChange]) -> timedelta:
         """In a process frozen for longer since it began to read, a person may have changed what it read.
 
-        ``may_land`` holds the time of one request.
+        ``effect_window`` holds the time of one request.
         """
         return len(planned) * self.effect_window + _MAX_INTENT_AGE
 

@@ -395,10 +395,10 @@ async def test_an_event_that_was_parked_from_its_queue_is_no_gap(decisions: Topi
 
 async def test_after_a_failed_run_nothing_is_forgotten(decisions: TopicUnderAudit) -> None:
     await decisions.enter("e1", _LATE)
-    good, decisions.hop.owed = decisions.hop.owed, "select broken"
+    good, decisions.hop.expected = decisions.hop.expected, "select broken"
     await decisions.audited.run()
     assert decisions.reader.closed == 1
-    decisions.hop.owed = good
+    decisions.hop.expected = good
     await decisions.audited.run()
     assert [subject for _, subject, _ in await decisions.audited.open()] == ["t test e1"]
 

@@ -135,7 +135,7 @@ async def _held_for_templates(held: Connection) -> TemplateCache:
 
 async def _report(held: Connection, templates: TemplateCache, report: TemplateReport) -> list[int]:
     """How many messages are released after each of some looks that follow the report."""
-    await templates.store.save_template(held, "a", report, "templates")
+    await templates.store.save_template(held, "a", report)
     templates.expire()
     released = []
     for _ in range(4):
