@@ -54,7 +54,7 @@ def _default_stack() -> Path:
 
 
 def stack_advice() -> str:
-    """What to do where a setting is missing: empty where the settings are a stack's."""
+    """Advice for a missing setting; empty where the settings are those of a stack."""
     if _found:
         return ""
     running = sorted(DEFAULT_STACK.parent.glob(f"*/{DEFAULT_STACK.name}"))

@@ -69,7 +69,7 @@ def person_state(person: PersonFacts, at: datetime) -> PersonObserved:
 
 @dataclass(slots=True)
 class AbsenceNotices:
-    """What members of staff wrote about being away, by person and message. ``facts`` have the people."""
+    """Absences that members of staff wrote, by person and message. ``facts`` have the people."""
 
     facts: Facts
     stated: dict[PersonId, dict[Wamid, AbsenceText]] = field(default_factory=dict)

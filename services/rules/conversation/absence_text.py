@@ -86,7 +86,7 @@ def read_absence(text: str | None, today: date, names: Callable[[], Mapping[Pers
 
 
 def write_absence(stated: AbsenceText, cover: str) -> str:
-    """Words that are read as the same, whoever wrote them and on whichever day."""
+    """Words that are read as the same absence on any day, also if another person wrote them."""
     match stated:
         case Leave():
             days = f"away from {stated.first.isoformat()} to {stated.last.isoformat()}"

@@ -300,9 +300,9 @@ def is_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> b
 
 
 def _without_offers(*calls: TemplateCall | None) -> tuple[TemplateCall | None, TemplateCall | None]:
-    """What is left of a template and its fallback for a person who has not agreed to offers, and has asked for one.
+    """A template and its fallback without offers, for a person who asks for one and has not agreed to offers.
 
-    They get it as free text, or not at all.
+    Where nothing is left, they get it as free text, or not at all.
     """
     left = [call for call in calls if call is not None and call.category != Category.MARKETING]
     return (left[0] if left else None, left[1] if len(left) > 1 else None)

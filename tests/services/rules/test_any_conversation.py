@@ -106,7 +106,7 @@ class Conversation:
         fields = consonance.KINDS[consonance.kind_of(name)].__struct_encode_fields__
         values: dict[str, Any] = {each: f"X-{random.randint(1, 3)}" for each in OWN_IDS if each in fields}
         values |= {each: self._some_day() for each in DAYS if each in fields and random.random() < 0.6}
-        parties = [each for each in party_fields(name) if random.random() < 0.6]
+        parties = [each for each in sorted(party_fields(name)) if random.random() < 0.6]
         values |= {each: random.choice(sorted(self.player.people.people)) for each in parties}
         if "work" in fields and random.random() < 0.5:
             values["work"] = {"work_id": random.randint(1, 3), "title": "Night Ferry"}
@@ -251,8 +251,8 @@ class Conversation:
         """A message that may leave now is awaited, or its person may be written to now."""
         facts, now, hours = self.simulation.facts, self.simulation.now, self.hours[message_id]
         person, found = facts.current_person(receiver), facts.chain_of_message(message_id)
-        if found is not None and found[1].unwanted is not None:
-            return  # its withdrawal is on the way
+        if found is not None and (found[1].unwanted is not None or found[1].delivery is DeliveryState.ACCEPTED):
+            return  # its withdrawal is on the way, or it has arrived, as a tap on it shows
         if person is None or person.erased or not any(span.opens <= now < span.closes for span in hours):
             return
         is_reply = found is None or found[1].reply

@@ -263,7 +263,7 @@ ASK_ALL = """\
 
 
 def test_who_opts_out_in_the_night_leaves_the_question_to_those_whose_question_waits_too() -> None:
-    """Nobody is told that there is nobody to ask, and the next step keeps its time."""
+    """The owner team is not told that no person can be asked, and the next step keeps its time."""
     moves = (
         NIGHT, EVENT, "reply: {from: 812, text: STOP}", "expect: [{tell: 812, say: stopped}]",
         MORNING, "expect: [{ask: 813}]", "wait: 1 working day", "expect: nothing",

@@ -1,4 +1,4 @@
-"""A person is erased for whom another stands in: the other speaks for the rest only, or for nobody."""
+"""A person is erased for whom another stands in: the other speaks for the rest only, or for no other person."""
 
 import pytest
 
