@@ -23,8 +23,9 @@ from services.rules.conversation.context import (
 )
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.conversation.evidence import evidence_of
+from services.rules.conversation.fact_updates import apply_event
 from services.rules.conversation.fact_values import PersonFacts, UnsolicitedMessages
-from services.rules.conversation.facts import Facts, apply_event, fact_tags
+from services.rules.conversation.facts import Facts, fact_tags
 from services.rules.conversation.release import release_together
 from services.rules.conversation.required_facts import refuses_marketing
 from services.rules.conversation.rule_changes import review_chain

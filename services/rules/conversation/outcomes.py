@@ -14,8 +14,9 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
+from services.rules.conversation.fact_updates import close_request
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
-from services.rules.conversation.facts import Facts, close_request, file_tag
+from services.rules.conversation.facts import Facts, file_tag
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest

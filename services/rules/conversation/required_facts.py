@@ -8,7 +8,8 @@ from typing import cast
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
 from services.rules.conversation.event_rules import End, rules_of_event, subjects_of, tags_of_ends
-from services.rules.conversation.facts import Facts, fact_tags, file_tag, updates_facts
+from services.rules.conversation.fact_updates import updates_facts
+from services.rules.conversation.facts import Facts, fact_tags, file_tag
 from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recipients import people_in
 from services.rules.rulebook.model import Rulebook

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.rules.conversation.facts import Facts, apply_event
+from services.rules.conversation.fact_updates import apply_event
+from services.rules.conversation.facts import Facts
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.ids import PersonId
 from tests.services.rules.rules_service import TENANT, golden_event
