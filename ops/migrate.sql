@@ -3,11 +3,11 @@ select exists (select from pg_roles where rolname = $1) as it_exists,
     case when exists (select from pg_roles where rolname = $1) then pg_has_role(current_user, $1, 'set') else false end as may_set;
 
 -- name: create_role
--- A service logs in by a role of its own, and sees no other's schema; who runs it gives it a password, or a certificate.
+-- A service logs in by a role of its own, and sees no other's schema. Its password or certificate is given at the installation.
 create role ROLE login;
 
 -- name: join_role
--- What a role is to own can only be made by one who may act as it.
+-- Only a session that may act as a role can create what the role is to own.
 do $$ begin execute format('grant ROLE to %I with set true', current_user); end $$;
 
 -- name: has_schema

@@ -18,7 +18,7 @@ with looked_at as materialized (
 select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
 -- name: adopt_templates
--- What was known of templates before accounts were told apart is known of the account of which more is said first.
+-- Templates that were stored without an account get the first account about which anything is reported or read.
 update account_templates t set account = $2
 where t.tenant = $1 and t.account = '' and (
     select true from account_templates own

@@ -457,7 +457,7 @@ select min(until) as next_due, count(*) as waiting, min(since) as oldest from wa
 select rule, period, at from periods where tenant = $1;
 
 -- name: keep_new_recurring_rules
--- Recurring rules that are seen for the first time: what was due before is not theirs.
+-- Recurring rules that are seen for the first time: periods that began before do not count for them.
 insert into periods (tenant, rule, period, at)
 select $1, rule, '', $3 from unnest($2::text[]) as t(rule)
 on conflict (tenant, rule) do nothing;

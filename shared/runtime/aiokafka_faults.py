@@ -25,14 +25,14 @@ _ask_for_metadata = AIOKafkaClient._metadata_update
 
 def mend_consumers() -> None:
     """From now on. Costs 30 ns for each record."""
-    AIOKafkaClient._metadata_update = _ask_and_rest
+    AIOKafkaClient._metadata_update = _fetch_and_rest
     fetcher.MemoryRecords = _Records
 
 
 # ------------------------------------------------------------------ metadata
 
 
-async def _ask_and_rest(client: Any, cluster: Any, topics: Any) -> Any:
+async def _fetch_and_rest(client: Any, cluster: Any, topics: Any) -> Any:
     """Where a topic has no leader, the answer comes after the client's backoff: every asker waits for it."""
     answered = await _ask_for_metadata(client, cluster, topics)
     if any(_lacks_leader(cluster, topic) for topic in topics or ()):

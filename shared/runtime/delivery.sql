@@ -1,5 +1,5 @@
 -- name: lock_names
--- Advisory locks in the order given, which is always the sorted one; some are shared with others who share them.
+-- Advisory locks in the order given, which is always the sorted one; a shared one may be held by several transactions.
 select case when shared then pg_advisory_xact_lock_shared(number)::text else pg_advisory_xact_lock(number)::text end
 from unnest($1::bigint[], $2::bool[]) as lock (number, shared);
 
@@ -29,7 +29,7 @@ select * from unnest($1::text[], $2::int[], $3::uuid[], $4::bigint[])
 on conflict do nothing;
 
 -- name: adopt_topic_ids
--- Progress of before topics had ids is about the topic that is there.
+-- Progress that was stored before topics had ids belongs to the topic that exists now.
 update progress p set topic_id = g.topic_id
 from unnest($1::text[], $2::int[], $3::uuid[]) as g(topic, partition, topic_id)
 where (p.topic, p.partition) = (g.topic, g.partition) and p.topic_id is null and g.topic_id is not null;

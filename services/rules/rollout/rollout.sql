@@ -140,7 +140,7 @@ select replica, revision, commit, activation, refused, faults, read_at from rule
 where tenant = $1 and replica = $2;
 
 -- name: find_last_source
--- What the source of the replica held that read it last.
+-- The content of the source that was read last by any replica.
 select replica, revision, commit, activation, refused, faults, read_at from rulebook_sources
 where tenant = $1 order by read_at desc limit 1;
 
@@ -153,7 +153,7 @@ on conflict (tenant, replica) do update set
     refused = excluded.refused, faults = excluded.faults, read_at = excluded.read_at;
 
 -- name: touch_source
--- A replica's source was read, and holds what it held.
+-- A replica's source was read, and is unchanged.
 update rulebook_sources set read_at = $3 where tenant = $1 and replica = $2;
 
 -- name: forget_sources
