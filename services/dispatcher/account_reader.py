@@ -45,7 +45,7 @@ class TemplateReader:
     every: timedelta
 
     async def run(self) -> None:
-        """Until the task is cancelled."""
+        """Read again and again, until the task is cancelled."""
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(TemplateClient(one)) for one in self.endpoints]
             while True:
@@ -96,7 +96,7 @@ class LineReader:
     accounts: Mapping[str, str]
 
     async def run(self) -> None:
-        """Until the task is cancelled."""
+        """Read again and again, until the task is cancelled."""
         while True:
             if self.sender.claimer is None:
                 await asyncio.sleep(_LEADER_SECONDS)

@@ -70,7 +70,7 @@ class AccountStore:
         await connection.execute("select pg_notify($1, '')", TEMPLATES_CHANNEL)
 
     async def load_templates(self, connection: Connection) -> Mapping[str, TemplateKnowledge]:
-        """By account."""
+        """Everything known of templates, by account."""
         templates = defaultdict[str, dict[TemplateKey, KnownTemplate]](dict)
         for row in await connection.fetch(QUERIES.load_templates, self.tenant):
             known = KnownTemplate(known_state(row["status"]), row["category"], row["reported_at"])

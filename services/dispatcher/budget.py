@@ -118,7 +118,7 @@ class ChargeCounter:
     terms: BudgetTerms
 
     async def run(self) -> None:
-        """Until the task is cancelled."""
+        """Count charges again and again, until the task is cancelled."""
         await repeat("charges", self.run_once, _TOTALS_SECONDS)
 
     async def run_once(self) -> None:
@@ -193,7 +193,7 @@ class Budget:
         return self._card.price(message.country, message.category, day, nth)
 
     def hold_until(self, message: Sendable, now: datetime) -> datetime | None:
-        """Until the next month where the budget has no room for it; None where it may go.
+        """The beginning of the next month where the budget has no room for the message; None where it may go.
 
         A critical message, a mandatory one and one that costs nothing always go. One without a known price waits only
         once nothing is left.

@@ -365,7 +365,9 @@ class Claimer:
     def _with_usable_template(
         self, due: DueMessage, in_flight: Collection[TemplateOfLine], now: datetime
     ) -> DueMessage:
-        """With its fallback in place of a template that WhatsApp would not take now; an operator's pause holds both."""
+        """The message, with its fallback in place of a template that WhatsApp would not take now. An operator's pause
+        holds both.
+        """
         call = due.message.content.template
         fallback = call.get("fallback") if call else None
         if call is None or fallback is None or self.pauses.names.has_template(_template_of(due)):
@@ -417,8 +419,8 @@ def _document_of(due: DueMessage) -> DocumentKey | None:
 
 
 def _with_document(due: DueMessage, known: Mapping[DocumentKey, KnownDocument], now: datetime) -> DueMessage:
-    """With the file's id at WhatsApp, where WhatsApp has it; without the document where that is optional, and
-    cannot be had or takes too long.
+    """The message with the id of its document at WhatsApp, where WhatsApp has it. An optional document is left out
+    where it cannot be had, or takes too long.
     """
     content, key = due.message.content, _document_of(due)
     if content.document is None or key is None:

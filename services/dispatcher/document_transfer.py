@@ -164,7 +164,7 @@ class WhatsAppUploads:
 
 
 def _form(document: CheckedDocument, chunks: AsyncIterator[bytes]) -> aiohttp.MultipartWriter:
-    """Its file name says nothing: people see the one in the message."""
+    """The form of an upload. Its file name does not matter: people see the one in the message."""
     form = aiohttp.MultipartWriter("form-data")
     for name, value in (("messaging_product", "whatsapp"), ("type", document.mime)):
         form.append(value).set_content_disposition("form-data", name=name)

@@ -78,7 +78,7 @@ class MediaUploads(Protocol):
 
 
 class NoDocuments:
-    """For a process that no setting tells of a place of documents: each is refused, and none is uploaded."""
+    """Stands in where no setting names a place of documents: each document is refused, and none is uploaded."""
 
     def open(self, address: str) -> AbstractAsyncContextManager[OpenDocument]:  # noqa: ARG002 -- as DocumentOpener has it
         raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED)
@@ -102,7 +102,9 @@ class DocumentPreparer:
     _cleaned_at: datetime | None = None
 
     async def run(self) -> None:
-        """Until the task is cancelled; nothing that a host answers, and no neighbour that is away, ends it."""
+        """Prepare documents until the task is cancelled; neither an answer of a host nor a neighbour that is away ends
+        it.
+        """
         try:
             while True:
                 try:

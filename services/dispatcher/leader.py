@@ -118,7 +118,7 @@ class Leader:
     make_budget: Callable[[], Budget]
 
     async def run(self) -> None:
-        """Until the task is cancelled: wait for the lease, send while it is held."""
+        """Wait for the lease, and send while it is held; again and again, until the task is cancelled."""
         while True:
             try:
                 async with self.lease.held() as connection:

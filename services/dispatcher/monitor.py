@@ -63,7 +63,9 @@ class Monitor:
         return IdleStatus(tuple(busy), min(dues, default=None), self.sender.recorded)
 
     async def update_gauges(self) -> None:
-        """Until the task is cancelled. What waits is counted, so a long queue is counted less often."""
+        """Update the gauges until the task is cancelled. Waiting messages are counted, so a long queue is counted less
+        often.
+        """
         await repeat("gauges", self._refresh_and_rest, _EVERY)
 
     async def _refresh_and_rest(self) -> None:

@@ -123,7 +123,7 @@ class InFlight:
             self._templates[intent.target.line, intent.target.template] -= 1
 
     def cancel(self, message_id: str) -> None:
-        """Its request must not begin, if it has not begun yet. The call may come before ``add``."""
+        """Keep the request of a message from beginning, if it has not begun yet. The call may come before ``add``."""
         self._cancelled.add(message_id)
 
     def cancel_all(self) -> None:
@@ -219,7 +219,7 @@ class Sender:
         self.in_flight.cancel(message_id)
 
     def reload_throttles(self, *_: object) -> None:
-        """Another replica recorded a throttle; a listener of NOTIFY."""
+        """Load the throttles again, since another replica recorded one; a listener of NOTIFY."""
         self._throttles_changed = True
         self._wake.set()
 
@@ -259,7 +259,9 @@ class Sender:
         await self._run_until_drained(self._record, _RECORDERS)
 
     async def _run_until_drained(self, work: Callable[[], Awaitable[None]], count: int) -> None:
-        """So many at once; a process that ends cancels the claims, the sends and the records in the same instant."""
+        """Run ``work`` in ``count`` tasks until it is drained. A process that ends cancels the claims, the sends and
+        the records in the same instant.
+        """
         tasks = [asyncio.ensure_future(work()) for _ in range(count)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -301,7 +303,9 @@ class Sender:
         return bool(batch.intents or batch.drops or batch.waits or batch.held)
 
     def _give_back(self, intents: Iterable[SendIntent]) -> None:
-        """They have not left, and may be committed: the session was lost before the answer came."""
+        """Put intents back into the queue that have not left. They may be committed: the session was lost before its
+        answer came.
+        """
         for intent in intents:
             self.in_flight.add(intent)
             retry_at = RetryTime(self._clock.now())
@@ -328,7 +332,7 @@ class Sender:
             log.info("secret.accepted", setting=TOKEN_SETTING)
 
     def _seconds_until_free(self, claimer: Claimer) -> float:
-        """Until a number's rate, if it is used up now, allows the next send; business time passes like machine time."""
+        """The seconds until a rate that is used up now allows the next send; business time passes like machine time."""
         now = self._clock.now()
         lanes = (Lane.CRITICAL, Lane.BULK)  # the two that have rates of their own
         waits = [

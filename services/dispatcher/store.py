@@ -175,7 +175,9 @@ class MessageStore:
         await connection.execute(QUERIES.delete_old_early_amendments, self.tenant, before, at_most)
 
     async def amend_templates(self, connection: Connection, amendments: Sequence[AmendMessage], now: datetime) -> None:
-        """Another fallback or consent of messages that have not gone; what waits for its template is planned anew."""
+        """Change the fallback or the consent of messages that have not gone. Those that wait for their template are
+        planned again.
+        """
         message_ids = sorted({amendment.message_id for amendment in amendments})
         rows = await connection.fetch(QUERIES.lock_templates_of_open, self.tenant, message_ids)
         contents: dict[str, dict[str, Any]] = {row["message_id"]: orjson.loads(row["content"]) for row in rows}

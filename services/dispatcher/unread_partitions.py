@@ -60,7 +60,9 @@ class UnreadPartitions:
         self._held: dict[int, set[str]] = {}
 
     async def watch(self) -> None:
-        """Until the task is cancelled. While the broker or the database is away, all partitions become unread."""
+        """Compare the ends until the task is cancelled. While the broker or the database is away, all partitions become
+        unread.
+        """
         try:
             while True:
                 await self._compare_ends_safely()

@@ -228,7 +228,7 @@ class WhatsAppClient:
 
 
 def _digits(document: Mapping[str, Any]) -> str:
-    """Of the number as people see it; empty where WhatsApp does not say."""
+    """The digits of the number as people see it; empty where WhatsApp does not say them."""
     number = document.get("display_phone_number")
     return "".join(filter(str.isdigit, number)) if isinstance(number, str) else ""
 

@@ -55,7 +55,7 @@ class AddressLearner:
             self._wake.set()
 
     async def run(self) -> None:
-        """For ever; what cannot be learnt now is tried again."""
+        """Learn queued addresses for ever; what cannot be learnt now is tried again."""
         while True:
             await self._wake.wait()
             self._wake.clear()

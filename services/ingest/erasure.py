@@ -110,9 +110,9 @@ class ErasureRequests:
         return len(rows)
 
     async def publish_erased(self, person_id: PersonId, passes: int) -> None:
-        """In each pass: publish the erased state of the person. ``passes`` came before this one.
+        """Publish the erased state of the person, in each pass; ``passes`` is the number of earlier ones.
 
-        The first time it tells the other services. The later ones make the broker close the segment in which the
+        The first time it tells the other services. The later times make the broker close the segment in which the
         earlier states are, so that it compacts them. A person who wrote anew since is not erased again.
         """
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:

@@ -319,7 +319,7 @@ class ConsonanceEvents:
 
 
 def _by_id(events: Iterable[ValidatedEvent]) -> dict[tuple[str, str], ValidatedEvent]:
-    """By source and id, in their order; of an event that is twice in a batch the first counts."""
+    """The events by source and id, in their order; of an event that is twice in a batch the first counts."""
     found: dict[tuple[str, str], ValidatedEvent] = {}
     for each in events:
         found.setdefault((each.event.source, each.event.id), each)

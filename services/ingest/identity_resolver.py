@@ -140,7 +140,7 @@ class IdentityResolver:
     async def _erased(
         self, connection: Connection | Pool, addresses: Sequence[str], pseudonyms: Pseudonymizer
     ) -> Mapping[str, datetime]:
-        """Those of these addresses whose person was erased, and when that was asked for."""
+        """The addresses among these whose person was erased, each with the instant of the request."""
         hashes = {address_hash(self._people.tenant, one, pseudonyms): one for one in addresses}
         found = await self._people.erased_at(connection, [*hashes])
         return {hashes[one]: at for one, at in found.items()}

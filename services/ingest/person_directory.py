@@ -104,7 +104,7 @@ class PersonDirectory:
         return self._former.get(person_id, frozenset())
 
     def former_of(self, people: Iterable[PersonId]) -> Mapping[PersonId, frozenset[FormerAddress]]:
-        """Of each of these people who has left an address."""
+        """The addresses that these people have left, by person; people who have left none are missing."""
         return {person_id: left for person_id in people if (left := self.former(person_id))}
 
     def put_former(self, person_id: PersonId, left: Iterable[FormerAddress]) -> None:
@@ -133,7 +133,7 @@ class PersonDirectory:
         return bool(self._left.get(address_key(address)))
 
     def _left_after(self, address: str, at: datetime) -> set[PersonId]:
-        """Those who had an address at that instant and have left it: the first who left it after."""
+        """The people who had the address at that instant and have left it since: those who left it first."""
         later = [(until, person_id) for until, person_id in self._left.get(address, ()) if until >= at]
         first = min((until for until, _ in later), default=None)
         return {person_id for until, person_id in later if until == first}

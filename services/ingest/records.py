@@ -124,7 +124,9 @@ def to_json(document: Any, *, option: int | None = None) -> bytes:
 
 
 def to_deep_json(document: Any) -> bytes:
-    """As ``to_json``, up to 500 levels, which is fewer than any caller's stack leaves room for. Raises ValueError."""
+    """Like ``to_json``, for up to 500 levels of nesting, for which the stack of every caller has room. Raises
+    ValueError.
+    """
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:

@@ -87,7 +87,7 @@ class PersonStore:
             locked |= found
 
     async def erased_at(self, connection: Connection | Pool, hashes: Collection[str]) -> Mapping[str, datetime]:
-        """Those of these addresses, by their hashes, whose person was erased, with the instant of the request."""
+        """The hashes among these of addresses whose person was erased, each with the instant of the request."""
         rows = await connection.fetch(queries.erased_addresses, self.tenant, list(hashes))
         return {row["address_hash"]: row["erased_at"] for row in rows}
 

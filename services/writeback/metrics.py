@@ -65,7 +65,7 @@ class BacklogReporter:
     clock: Clock
 
     async def run(self) -> None:
-        """Until the task is cancelled. After an error the last values stay."""
+        """Refresh the gauges until the task is cancelled. After an error the last values stay."""
         await repeat("backlog", self._refresh, _REFRESH_SECONDS)
 
     async def _refresh(self) -> None:

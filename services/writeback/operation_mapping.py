@@ -147,7 +147,9 @@ class ReadResult:
 
 
 def _is_there(value: Any) -> bool:
-    """Of a list, whether any element is: a query for records by a key gives an empty one where there is none."""
+    """Whether a value is there. An empty list counts as absent, since a query for records by a key gives one where
+    there is none.
+    """
     return any(map(_is_there, value)) if isinstance(value, list) else value is not None
 
 

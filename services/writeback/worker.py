@@ -80,7 +80,7 @@ class WriteWorker:
         return IdleStatus(tuple(busy), None, self.started)
 
     async def _run_with(self, connection: Connection) -> None:
-        """Until the connection that holds the locks breaks, or the process stops."""
+        """Execute due writes until the connection that holds the locks breaks, or the process stops."""
         try:
             await connection.add_listener(CHANNEL, self._wake)
             while True:

@@ -216,7 +216,9 @@ class Tally:
 
 
 def price_messages(card: RateCard, charged: Iterable[ChargedMessages]) -> Sequence[PricedMessages]:
-    """In the order of their days. Where the card has tiers, ``charged`` must begin with the first day of a month.
+    """Price the messages, in the order of their days.
+
+    Where the card has tiers, ``charged`` must begin with the first day of a month.
 
     Messages of one day that reach a further tier share its price with all others of that day.
     """

@@ -155,7 +155,9 @@ class WorkingCalendar:
                 assert_never(duration.unit)
 
     def shift_date(self, day: date, duration: Duration, sign: int = 1) -> date:
-        """So many days, weeks or working days after (``sign`` -1: before) a date; the date itself is not counted."""
+        """The date ``duration`` (days, weeks or working days) after another, or before it with ``sign`` -1; the other
+        date itself is not counted.
+        """
         if duration.unit is TimeUnit.WORKING_DAYS:
             return self.working_day_after(day, sign * duration.count)
         return day + sign * duration.count * _CLOCK_UNITS[duration.unit]

@@ -29,19 +29,19 @@ class Unprocessable(StetError):
 
 
 class Malformed(Unprocessable):
-    """It does not parse."""
+    """The record does not parse."""
 
     reason = "malformed"
 
 
 class NewerKind(Unprocessable):
-    """Its kind is unknown here; a newer version will understand it when it is replayed."""
+    """The kind of the record is unknown here; a newer version will understand it when it is replayed."""
 
     reason = "newer_kind"
 
 
 class Refused(Unprocessable):
-    """Another system refuses it, and will refuse it again."""
+    """Another system refuses the record, and will refuse it again."""
 
     reason = "refused"
 

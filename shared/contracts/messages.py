@@ -111,7 +111,7 @@ class SendMessage(EventData):
 
 
 class AmendMessage(EventData):
-    """Another ``fallback``, other ``open_hours`` or another ``marketing_consent`` for a message that may still wait.
+    """Gives a message that may still wait another ``fallback``, other ``open_hours`` or another ``marketing_consent``.
 
     What is None stays as it is.
     A message that was sent, dropped or withdrawn stays.

@@ -103,7 +103,7 @@ def to_builtins(value: Value) -> dict[str, Any]:
 
 
 def to_utc(value: T) -> T:
-    """The same with every instant in it told in UTC."""
+    """The same value with every instant in it expressed in UTC."""
     return cast("T", _to_utc(value))
 
 

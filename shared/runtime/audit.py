@@ -239,7 +239,7 @@ class Audit:
         self._lease = LeaderLease(f"stet/{service}/audit", session, _POLL_SECONDS, task="audit")
 
     async def run(self) -> None:
-        """For ever; where the database is away, another replica may lead once it is back."""
+        """Audit for ever, while this replica leads. After an outage of the database another replica may lead."""
         await repeat("audit", self._lead, _POLL_SECONDS)
 
     async def _lead(self) -> None:

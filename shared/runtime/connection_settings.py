@@ -48,9 +48,8 @@ class TlsFiles:
         return [file for file in (self.ca_file, self.certificate_file, self.key_file) if file is not None]
 
     def context(self) -> ssl.SSLContext:
-        """For a client that checks the server's certificate and name.
-
-        Raises ValueError, beginning with the name of the setting whose file is missing or unusable.
+        """The context of a client that checks the server's certificate and name. Raises ValueError, beginning with the
+        name of the setting whose file is missing or unusable.
         """
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
         if self.ca_file is not None:

@@ -235,7 +235,7 @@ def _places_by_person(
 
 
 def _names(search: TableSearch, row: Mapping[str, Any], person: PersonWords, index: PeopleIndex) -> bool:
-    """Another row may stand at the place by now."""
+    """Whether the row names the person still; another row may stand at the place by now."""
     return person.person_id in index.named_in(*(row[name] for name in search.table.documents))
 
 
@@ -453,7 +453,9 @@ class ErasureWorker:
     async def _erase_tables(
         self, tenant: str, rows: Sequence[Mapping[str, Any]]
     ) -> list[tuple[Mapping[str, Any], LeftOver]]:
-        """Those whose rows were erased. Where that fails for one of them, the others go on without that one."""
+        """Erase rows of the people; returns the people for whom that succeeded. A failure for one of them does not stop
+        the others.
+        """
         people = [PersonWords(PersonId(row["person_id"]), tuple(row["words"])) for row in rows]
         try:
             left_over = await SchemaEraser(self.pool, self.service).erase(tenant, people)

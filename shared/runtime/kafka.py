@@ -219,7 +219,8 @@ class Producer:
         return list(futures.values())
 
     async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
-        """For each record a future, as of ``send_together``, or the KafkaError that keeps it back.
+        """Send all records; returns for each a future, like those of ``send_together``, or the KafkaError that keeps it
+        back.
 
         Records of one partition are sent in order and in one batch, which costs much less than one by one.
         """

@@ -223,7 +223,7 @@ class Relay:
         self._refusals: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """For ever: become the leader, relay, and start again when the database or the broker comes back."""
+        """Become the leader and relay, and start again when the database or the broker comes back; for ever."""
         while True:
             await self._discard_unacknowledged()
             try:
@@ -356,7 +356,8 @@ class Relay:
         return list(self._blocked_topics)
 
     async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
-        """For each row its future, done, or the error that kept it back; decisions go once all others have arrived.
+        """Send the rows; returns for each its finished future, or the error that kept it back. Decisions go once all
+        others have arrived.
 
         So a reader of a decision finds the commands that it names in their topics already, but for those of a topic
         that the broker refuses.

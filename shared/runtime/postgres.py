@@ -175,7 +175,7 @@ async def acquire_locks(connection: Connection, service: str, names: Iterable[st
 
 
 async def try_acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
-    """The same for a transaction that holds rows already and must not wait. Raises LocksBusy."""
+    """Acquire the locks for a transaction that holds rows already and must not wait. Raises LocksBusy."""
     names = list(names)
     locks = _sorted_locks(service, names)
     if locks and not await connection.fetchval(_LOCKS.try_names, *zip(*locks, strict=True)):
@@ -321,7 +321,8 @@ async def _check_writable(connection: Connection) -> None:
 
 
 async def _reset(connection: Connection) -> None:
-    """In place of asyncpg's own reset: a borrower leaves nothing in the session but a transaction, which asyncpg ends.
+    """Reset a connection that goes back to the pool, in place of asyncpg's own reset: a borrower leaves nothing in the
+    session but a transaction, which asyncpg ends.
 
     Session locks and listeners need a connection of their own (``connect``). A connection to a server that takes no
     writes any more is closed.

@@ -308,7 +308,7 @@ class LagMonitor:
         return {self._from_kafka(partition): offset for partition, offset in found.items()}
 
     async def topic_ids(self, topics: Iterable[str]) -> TopicIds:
-        """Of topics without prefix. Raises KafkaError."""
+        """The ids of topics, by their names without prefix. Raises KafkaError."""
         prefix = self._settings.topic_prefix
         client = (await self._connected())._client  # noqa: SLF001 -- a consumer has no public way to send a request
         found = await fetch_topic_ids(client, [prefix + topic for topic in topics])

@@ -44,7 +44,7 @@ def deletion(pool: Pool, query: str, *arguments: object) -> Delete:
 
 
 async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:
-    """For ever: delete what has expired, every ten minutes of this clock. A failure is tried again then."""
+    """Delete what has expired, every ten minutes of this clock, for ever. A failure is tried again then."""
     last: datetime | None = None
     while True:
         now = clock.now()

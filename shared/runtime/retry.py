@@ -36,7 +36,7 @@ class Backoff:
         return min(self.longest, self.first * 2.0 ** min(failures - 1, _MAX_DOUBLINGS))
 
     def wait(self, failures: int) -> float:
-        """The same with jitter."""
+        """Seconds to wait after this many failures in a row, with jitter."""
         return self.longest_wait(failures) * random.uniform(1 - self.jitter, 1)
 
 

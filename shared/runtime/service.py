@@ -230,7 +230,7 @@ class Process:
             stopping.cancel()
 
     async def measure(self) -> None:
-        """For ever: publish how much waits in the outbox, and how much is parked."""
+        """Publish how much waits in the outbox, and how much is parked, for ever."""
         await repeat("outbox_state", self._measure_once, _MEASURE_SECONDS)
 
     async def _measure_once(self) -> None:

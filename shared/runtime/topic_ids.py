@@ -27,7 +27,9 @@ _NO_ID = UUID(int=0)
 
 
 async def fetch_topic_ids(client: AIOKafkaClient, names: Iterable[str]) -> Mapping[str, UUID]:
-    """By name; a topic that is missing is left out, and all where the broker knows no ids. Raises KafkaError."""
+    """The ids of topics by name; a missing topic is left out, and all are where the broker knows no ids. Raises
+    KafkaError.
+    """
     asked = sorted(set(names))
     node = client.get_random_node()
     if node is None:
@@ -112,7 +114,7 @@ class _VersionedIdsRequest(RequestStruct):  # type: ignore[misc] # aiokafka ship
 
 
 class _IdsRequest(Request[_VersionedIdsRequest]):  # type: ignore[misc] # aiokafka ships no types
-    """Of a topic that is not there nothing is created."""
+    """Asks for the ids of topics; a topic that does not exist is not created."""
 
     API_KEY = 3
 

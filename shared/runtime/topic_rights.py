@@ -161,7 +161,7 @@ class _VersionedTopicsRequest(RequestStruct):  # type: ignore[misc] # aiokafka s
 
 
 class _TopicsRequest(Request[_VersionedTopicsRequest]):  # type: ignore[misc] # aiokafka ships no types
-    """Of a topic that is not there nothing is created, and no right is told."""
+    """Asks for the rights on topics; a topic that does not exist is not created, and the answer has no rights on it."""
 
     API_KEY = 3
 

@@ -104,7 +104,7 @@ class MediaFetcher:
         self.settled = 0
 
     async def run(self) -> None:
-        """For ever; neither a file nor a neighbour that is away ends it."""
+        """Fetch files for ever; neither a file nor a neighbour that is away ends it."""
         try:
             while True:
                 try:

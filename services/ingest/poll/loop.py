@@ -89,7 +89,7 @@ class PollLoop:
             return published
 
     async def run_as_leader(self, lease: LeaderLease) -> None:
-        """For ever: wait until this process leads, and poll for as long as it does."""
+        """Wait until this process leads, and poll for as long as it does; for ever."""
         while True:
             try:
                 async with lease.held() as connection:

@@ -196,7 +196,7 @@ class HttpConnection(asyncio.Protocol):
         self._reading.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Of trailers, which follow a chunked body, only the size counts."""
+        """Note a header. Of trailers, which follow a chunked body, only the size counts."""
         partial = self._reading
         partial.header_bytes += len(name) + len(value)
         if partial.header_bytes + len(partial.url) > MAX_HEADER_BYTES:
@@ -363,7 +363,7 @@ class HttpServer:
         self._is_draining = False
 
     async def serve(self) -> None:
-        """Until cancelled; the requests in flight are answered first. Raises as ``listening``."""
+        """Serve until cancelled; the requests in flight are answered first. Raises what ``listening`` raises."""
         async with self.listening():
             await asyncio.Event().wait()
 
