@@ -68,7 +68,9 @@ def class_names(source: str) -> tuple[str, ...]:
 
 
 def classes_of(part: str) -> dict[Path, tuple[str, ...]]:
-    """The same of every module below ``part``, found without parsing, which would take seconds."""
+    """The public classes and type aliases of every module below ``part``, found without parsing, which would take
+    seconds.
+    """
     return {path: class_names(path.read_text("utf-8")) for path in sorted((ROOT / part).rglob("*.py"))}
 
 

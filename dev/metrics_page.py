@@ -15,7 +15,7 @@ _TITLES = {SERVICES: "Every service"}
 
 
 def load_declarations() -> Mapping[str, Declaration]:
-    """Those of all four services, and of what they share."""
+    """The declarations of all four services, and of what they share."""
     for service in SERVICES:
         import_module(f"services.{service}.app")
     return DECLARATIONS

@@ -161,7 +161,7 @@ class EmbeddedPostgres:
 
 
 def login_of(dsn: str, service: str) -> str:
-    """The same database for a service's own login, which has the password of ``dsn``, if that has one."""
+    """The address ``dsn`` with a service's own login, which has the same password, if there is one."""
     address = urlsplit(dsn)
     login, at, hosts = address.netloc.rpartition("@")
     _, colon, password = login.partition(":")

@@ -43,7 +43,7 @@ async def _up(name: str, options: StackOptions | None, console: Console) -> None
 
 
 async def _watch(stack: Stack) -> None:
-    """Until cancelled; raises ProcessFailed when a process ends by itself."""
+    """Watch the processes until cancelled. Raises ProcessFailed when one ends by itself."""
     while True:
         stack.check()
         await asyncio.sleep(_WATCH_SECONDS)

@@ -105,7 +105,7 @@ class VirtualClock:
                 poll = await self._settled(session, within)
 
     async def run_for(self, span: timedelta) -> None:
-        """As ``run_until``, for a span from now."""
+        """Like ``run_until``, for a span from now."""
         await self.run_until(self._clock.now() + span)
 
     async def _settled(self, session: aiohttp.ClientSession, within: float) -> _Poll:

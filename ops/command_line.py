@@ -194,7 +194,7 @@ class _Screen(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """As wide as the terminal, or as COLUMNS says; colours only on a terminal."""
+    """A console as wide as the terminal, or as COLUMNS says; with colours on a terminal alone."""
     made = _Screen(stderr=stderr, highlight=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _WIDTH_OF_A_PIPE

@@ -111,7 +111,9 @@ def forecast_month(priced: Sequence[PricedMessages], planned: Planned, today: da
 
 
 def _expected(costs: Mapping[date, Decimal], known: Sequence[date], day: date) -> Decimal:
-    """Of the same weekday in four whole weeks; with less history, of the mean day."""
+    """The expected cost of a day: the mean of the same weekday in four whole weeks; with less history, that of all
+    days.
+    """
     like = [one for one in known if one.weekday() == day.weekday()] if len(known) == _HABIT_DAYS else known
     return sum((costs.get(one, Decimal(0)) for one in like), Decimal(0)) / len(like) if like else Decimal(0)
 

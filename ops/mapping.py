@@ -105,7 +105,7 @@ def inputs_command(output: Format = OutputFormat.TEXT) -> None:
 
 
 def input_rows() -> list[dict[str, Any]]:
-    """By operation: inputs by name, and values to read, of which the first is required."""
+    """A row for each operation: inputs by name, and values to read, of which the first is required."""
     return [
         {"operation": operation.value, "inputs": sorted(input_names(operation)), "values": list(READ_VALUES[operation])}
         for operation in WriteOperation
@@ -137,7 +137,7 @@ _YES, _NO = "yes", "no"
 
 
 def support_rows(supports: Iterable[OperationSupport]) -> list[dict[str, str]]:
-    """By operation of the file; and one for each kind of write that the file does not know."""
+    """A row for each operation of the file, and one for each kind of write that the file does not know."""
     supports = list(supports)
     rows = [
         {

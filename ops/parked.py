@@ -169,7 +169,7 @@ def _problem(row: Any, service: Service, record_id: int, state: str) -> str | No
 
 
 async def _publish_again(connection: Connection, service: Service, row: Any) -> None:
-    """By the outbox. A parked record never entered the inbox, so it is new to the service."""
+    """Publish a record again by the outbox. It never entered the inbox, so it is new to the service."""
     tx = Transaction(connection, service, machine_now())
     headers = [*unpack_headers(row["headers"]), ("stet-replayed", str(row["id"]).encode())]
     tx.publish_raw(row["topic"], row["key"], row["value"], headers)
@@ -186,7 +186,7 @@ def _record(row: Any, *, raw: bool) -> dict[str, Any]:
 
 
 def _print_record(record: dict[str, Any], output: OutputFormat, *, raw: bool) -> None:
-    """As text the value of a record comes last, since it may be long."""
+    """Print a record; as text its value comes last, since it may be long."""
     if output is OutputFormat.JSON:
         print_json([record])
         return

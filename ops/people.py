@@ -263,7 +263,9 @@ async def _place_of_table(
 async def _rows_at(
     connection: Connection, search: TableSearch, places: Iterable[RowPlace]
 ) -> Sequence[Mapping[str, Any]]:
-    """With all columns but the key that seals the evidence, which is no data about the person."""
+    """The rows at these places, with all columns but the key that seals the evidence, which is no data about the
+    person.
+    """
     names = [one for one in search.types.items() if (search.table.name, one[0]) != ("evidence_keys", "key")]
     columns = ", ".join(_column(*one) for one in names)
     query = f"select {columns} from {search.full_name} where ctid = any($1::tid[])"  # noqa: S608 -- inventory

@@ -42,7 +42,7 @@ class WantedTemplate(Struct, frozen=True):
         return any(part["type"] == "HEADER" for part in self.components)
 
     def with_handle(self, handle: str) -> "WantedTemplate":
-        """With the handle of its example, once that was uploaded."""
+        """The template with the handle of its example, once that was uploaded."""
         example = {"header_handle": [handle]}
         parts = [{**part, "example": example} if part["type"] == "HEADER" else part for part in self.components]
         return replace(self, components=parts)
@@ -187,7 +187,7 @@ def category_note(wanted: WantedTemplate, category: str) -> str:
 
 
 def _differences(wanted: WantedTemplate, entry: Mapping[str, Any]) -> str:
-    """In words; empty where people see the same. Examples are for Meta's reviewers and do not count."""
+    """The differences in words; empty where people see the same. Examples are for Meta's reviewers and do not count."""
     components = entry.get("components")
     ours, theirs = _visible(wanted.components), _visible(components if isinstance(components, list) else [])
     return ", ".join(f"other {part}" for part in ours if ours[part] != theirs[part])

@@ -286,7 +286,7 @@ def _print_plan(plan: Sequence[PlannedTemplate], output: OutputFormat) -> ExitCo
 
 
 def _columns(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """With the account first, where there are several."""
+    """The columns, with the account first where there are several."""
     return {**({"account": "account"} if any("account" in row for row in rows) else {}), **columns}
 
 

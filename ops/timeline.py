@@ -169,7 +169,9 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 
 
 async def _ids_of(pool: Pool, tenant: str, kind: IdKind, known_as: str) -> list[str]:
-    """Of a person every id that they have or had: what happened before a merge is theirs, too."""
+    """The ids to search by; of a person every id that they have or had, since what happened before a merge is theirs,
+    too.
+    """
     if kind is not IdKind.PERSON:
         return [known_as]
     return [row["person_id"] for row in await pool.fetch(QUERIES.same_people, tenant, known_as)]
@@ -334,7 +336,7 @@ def _event_entry(record: FoundRecord, event: Event) -> Entry:
 
 
 def safe_detail(event: Event) -> str:
-    """In words, without anything that a person is called, wrote or is reached by.
+    """The data of an event in words, without names, texts and addresses of people.
 
     A value with values of its own is left out: the evidence of a write has the text that was shown and the reply.
     """

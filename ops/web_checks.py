@@ -126,7 +126,7 @@ def _collector_fault(error: Exception) -> str:
 
 
 def date_findings(answer: aiohttp.ClientResponse, whose: str) -> list[Finding]:
-    """By the header ``Date``, where the answer has one that can be read."""
+    """The difference of the clocks by the header ``Date``, where the answer has one that can be read."""
     try:
         at = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):

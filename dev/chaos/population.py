@@ -118,7 +118,7 @@ def _country_without_holiday(now: datetime) -> str:
 
 
 def write_records(population: Population, file: Path) -> None:
-    """For the Consonance simulator."""
+    """Write the people and works as a file for the Consonance simulator."""
     contacts = [_MENDED_CONTACT, *(_contact(population, person) for person in population.people.values())]
     works = [
         {

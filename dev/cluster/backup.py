@@ -75,7 +75,7 @@ def _scale(kubectl: Kubectl, replicas: dict[str, int]) -> None:
 
 
 def _until_none(kubectl: Kubectl) -> None:
-    """Until no pod of a service is left; those of finished jobs stay."""
+    """Wait until no pod of a service is left; those of finished jobs stay."""
     deadline = time.monotonic() + _STOP_SECONDS
     while left := [pod["metadata"]["name"] for pod in kubectl.items("pods", _SERVICES) if not _is_done(pod)]:
         if time.monotonic() > deadline:

@@ -39,7 +39,9 @@ class PodAddresses:
         return CONSONANCE_URL
 
     def health_url(self, service: str) -> str:
-        """Of the pod that polls, for ingest. Raises KeyError where there is none."""
+        """The health address of a service's pod; for ingest, of the pod that polls. Raises KeyError where there is
+        none.
+        """
         workload = POLLING if service == "ingest" else service
         found = [address for name, address in self.pods.items() if name.startswith(f"{workload}-")]
         if not found:

@@ -64,7 +64,7 @@ async def _run(folder: Path, seed: int, population: Population) -> dict[str, int
 
 
 async def _load(load: LoadGenerator, recorder: TopicRecorder, folder: Path) -> None:
-    """Until it is to stop; a load that fails ends the run."""
+    """Generate load until the file ``stop`` appears; a load that fails ends the run."""
     loading = asyncio.ensure_future(load.run())
     (folder / STARTED).touch()
     while not (folder / STOP).exists() and not loading.done():

@@ -78,7 +78,7 @@ async def running(options: ConsonanceOptions) -> AsyncIterator[str]:
 
 
 async def serve(options: ConsonanceOptions) -> None:
-    """Until SIGTERM or SIGINT; one line on standard output says that it is ready, and where."""
+    """Serve until SIGTERM or SIGINT; one line on standard output says that it is ready, and where."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

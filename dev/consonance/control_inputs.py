@@ -165,5 +165,5 @@ class ComponentsInput(ControlInput):
 
 
 def terms_hash(terms: Terms) -> str:
-    """Of the terms' canonical JSON; clients repeat it, they need not be able to compute it."""
+    """The hash of the terms' canonical JSON. Clients repeat it, and need not be able to compute it."""
     return hashlib.sha256(orjson.dumps(to_builtins(terms), option=orjson.OPT_SORT_KEYS)).hexdigest()

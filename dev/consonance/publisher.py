@@ -106,7 +106,7 @@ def join_title(prefix: str | None, rest: str) -> str:
 
 
 def html(markdown: str) -> str:
-    """As much of Markdown as a jacket text uses: paragraphs, strong, emphasis."""
+    """Markdown as HTML, as far as jacket texts use it: paragraphs, strong, emphasis."""
     marked = _EMPHASIS.sub(r"<em>\1</em>", _STRONG.sub(r"<strong>\1</strong>", markdown))
     return "".join(f"<p>{part.strip()}</p>" for part in marked.split("\n\n") if part.strip())
 

@@ -107,7 +107,7 @@ class EventPushes:
         self.attempts = 0
 
     def send(self, event: Mapping[str, Any]) -> EventPush:
-        """In structured mode."""
+        """Queue an event for the webhook, in structured mode."""
         return self._queue(event["id"], "application/cloudevents+json", event, [event["type"]])
 
     def send_batch(self, events: list[dict[str, Any]]) -> EventPush:

@@ -143,7 +143,9 @@ async def compact_at_once(stack: Stack) -> None:
 
 
 async def pass_a_day(stack: Stack, began: datetime) -> None:
-    """Until every service has begun each erasure under way, and a day later until all have made their passes."""
+    """Wait until every service has begun each erasure under way; then let a day pass, and wait until all have made
+    their passes.
+    """
     await until(lambda: _have_passed(stack, began, 1), _PASS_SECONDS)
     await stack.virtual_clock.run_until(began + PASSES_AFTER[-1])
     await until(lambda: _have_passed(stack, began, len(PASSES_AFTER)), _PASS_SECONDS)

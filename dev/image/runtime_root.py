@@ -106,7 +106,7 @@ def _is_compiled(file: Path) -> bool:
 
 
 def lacking(needed: Mapping[str, Path], base: Path, own: Iterable[Path]) -> dict[str, Path]:
-    """Those of the needed libraries that are neither in the base nor in one of our own folders."""
+    """The needed libraries that are neither in the base nor in one of our own folders."""
     folders = tuple(own)
     there = {file.name for file in base.rglob("*.so*")}
     return {
@@ -129,7 +129,7 @@ def copy_python(prefix: Path, target: Path) -> None:
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
-    """Those of the names in a folder of the standard library that the image does not have."""
+    """The names in a folder of the standard library that the image leaves out."""
     found = {name for name in names if name in ("__pycache__", "site-packages")}
     if Path(folder).name == "lib-dynload":
         return found | {name for name in names if LEFT_OUT_EXTENSIONS.match(name)}

@@ -33,7 +33,7 @@ def rule_groups(rules: Iterable[DashboardRule], scale: TimeScale, runbooks: str 
 
 
 def prometheus_rule(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for the Prometheus operator."""
+    """The rules as a PrometheusRule, for the Prometheus operator."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -89,7 +89,7 @@ _SLOW_EVALUATION = "1h"
 
 
 def unit_tests(rules_file: str) -> dict[str, Any]:
-    """For each alert series that fire it, and series that do not; those that end within a day."""
+    """Unit tests of each alert with series that fire it and series that do not; only those that end within a day."""
     return _test_file(rules_file, _EVALUATION, slow=False)
 
 

@@ -97,7 +97,7 @@ async def running(options: WhatsAppOptions) -> AsyncIterator[Running]:
 
 
 async def serve(options: WhatsAppOptions) -> None:
-    """Until SIGTERM, SIGINT or a fault of its own; one line on standard output says that it is ready, and where."""
+    """Serve until SIGTERM, SIGINT or its own fault; one line on standard output says that it is ready, and where."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

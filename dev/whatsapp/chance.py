@@ -29,7 +29,7 @@ class Chance(NamedTuple):
         return str(int.from_bytes(self._digest(*names), "big"))[:digits].ljust(digits, "7")
 
     def wamid(self, direction: Direction, count: int, number: str) -> str:
-        """As Meta's are: base64 of the person's number without a plus, the direction, and an id in hexadecimal."""
+        """A wamid like Meta's: base64 of the person's number without a plus, the direction, and an id in hex."""
         length, mark = _WAMID_IDS[direction]
         own = (count.to_bytes(4, "big") + self._digest("wamid", direction, count)).hex().upper()[:length]
         body = b"\x1c\x18" + _measured(number) + b"\x15\x02\x00" + mark + b"\x18" + _measured(own) + b"\x00"

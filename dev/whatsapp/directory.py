@@ -37,7 +37,7 @@ class BusinessLines:
         return self._by_id.get(phone_number_id)
 
     def find(self, word: str) -> BusinessLine | None:
-        """By name or phone number id."""
+        """The line with this name or phone number id."""
         return self._by_id.get(word) or next((line for line in self._all if line.name == word), None)
 
 
@@ -101,7 +101,7 @@ class WhatsAppPeople:
         return self._by_bsuid.get(bsuid)
 
     def find(self, who: str) -> WhatsAppPerson | None:
-        """By id, BSUID or phone number."""
+        """The person with this id, BSUID or phone number."""
         known = self._by_id.get(who) or self._by_bsuid.get(who)
         digits = who.lstrip("+")
         return known or (self.at_phone(digits) if digits.isdecimal() else None)

@@ -105,7 +105,7 @@ class MediaFiles:
 
 
 def webhook_digest(content: bytes) -> str:
-    """As webhooks write it: base64 of the digest."""
+    """The digest as webhooks write it, in base64."""
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 

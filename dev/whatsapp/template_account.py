@@ -145,7 +145,7 @@ class TemplateAccount:
         return {"success": True}
 
     def delete(self, name: str) -> JsonObject:
-        """In every language. Raises GraphError where there is none of the name."""
+        """Delete a template in every language. Raises GraphError where none has the name."""
         found = [template for template in self.registry.all() if template.name == name]
         if not found:
             raise GraphError(100, f"there is no template {name}")
@@ -295,7 +295,7 @@ def _concerns(outcome: ReviewOutcome, template: RegisteredTemplate) -> bool:
 
 
 def _components(template: RegisteredTemplate) -> list[JsonObject]:
-    """Of a template that was registered through the control API."""
+    """The components of a template that was registered through the control API."""
     if template.body is None:
         return []
     body: JsonObject = {"type": "BODY", "text": re.sub(r"\{\{?\s*(\w+)\s*\}?\}", r"{{\1}}", template.body)}

@@ -82,11 +82,11 @@ class TemplateRegistry:
         self._known.pop((template.name, template.language), None)
 
     def get(self, name: str, language: str) -> RegisteredTemplate | None:
-        """In any status; None where it is not registered."""
+        """The template in any status; None where it is not registered."""
         return self._known.get((name, language))
 
     def all(self) -> list[RegisteredTemplate]:
-        """By name and language."""
+        """All templates, by name and language."""
         return [self._known[key] for key in sorted(self._known)]
 
     def find(self, name: str, language: str) -> RegisteredTemplate:

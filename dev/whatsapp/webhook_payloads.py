@@ -117,7 +117,7 @@ def _change(group: list[WebhookUpdate | AccountUpdate]) -> JsonObject:
 
 
 def encode(body: JsonObject) -> bytes:
-    r"""As Meta sends it: compact, non-ASCII as ``\uXXXX``."""
+    r"""The body as Meta sends it: compact, non-ASCII as ``\uXXXX``."""
     return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
 
 

@@ -111,7 +111,7 @@ def export_command(
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """For the owner alone: it is personal data."""
+    """Write a file that its owner alone may read, since it is personal data."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)  # it may be there, from before

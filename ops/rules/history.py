@@ -60,12 +60,12 @@ class History:
         return [decode(DecisionInputs, row["document"]) for row in rows]
 
     async def inputs_about(self, event: str) -> list[DecisionInputs]:
-        """Those of the decision on an event; without any, those that name a chain that is kept no longer."""
+        """The inputs of the decision on an event; without an event, those that name a chain that is kept no longer."""
         found = await self.inputs_naming("", [event])
         return found or (await self.inputs_naming(event) if _OWN_ID.fullmatch(event) else [])
 
     async def inputs_naming(self, chain: str, events: Sequence[str] = ()) -> list[DecisionInputs]:
-        """Those that name a chain anywhere ("" for none), or are about one of these events."""
+        """The inputs that name a chain anywhere ("" for none), or are about one of these events."""
         rows = await self.pool.fetch(QUERIES.inputs_naming, self.tenant, chain, list(events))
         return [decode(DecisionInputs, row["document"]) for row in rows]
 

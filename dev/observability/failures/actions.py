@@ -59,7 +59,7 @@ class FailureContext:
         self.clock.set(self.clock.now() + span)
 
     def next_number(self) -> int:
-        """Another one at each call, for ids."""
+        """A number for ids, another one at each call."""
         return next(self._numbers)
 
     async def settle(self) -> None:
