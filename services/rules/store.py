@@ -283,7 +283,7 @@ def _hashed(key: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _work(document: str) -> WorkFacts:
-    """The same works come again and again; what is written differently is another document."""
+    """Parse a work, cached by its text, as the same works come again and again."""
     return decode(WorkFacts, document)
 
 

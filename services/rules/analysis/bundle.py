@@ -125,7 +125,7 @@ class Bundle:
             self.files.update((digest, files[name]) for name, digest in named.items())
 
     def write(self, path: Path) -> None:
-        """The same content gives the same bytes."""
+        """Write the bundle; the same content gives the same bytes."""
         with path.open("wb") as file, gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
             packed.writelines(orjson.dumps(section) + b"\n" for section in self._sections())
 

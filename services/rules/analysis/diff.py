@@ -87,7 +87,9 @@ def compare(before: Iterable[Message], after: Iterable[Message]) -> list[Change]
 
 
 def _subject(message: Message) -> str:
-    """Of a message about nothing but its event: in stories that event has another id where more or less came before."""
+    """The subject of a message; empty where its subject is its event alone, whose id differs in stories that have other
+    events before it.
+    """
     return "" if message.case and message.subject.startswith(OWN_SUBJECT) else message.subject
 
 

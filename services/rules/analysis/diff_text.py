@@ -159,7 +159,7 @@ def _by_rule(difference: Difference) -> str:
 
 
 def _grouped(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
-    """By rule, the one with most changes first."""
+    """The changes by rule; the rule with most of them first."""
     found: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
         found[change.message.rule].append(change)

@@ -254,7 +254,7 @@ def _document(parts: Sequence[str], height: int) -> str:
 
 
 def _picture(graph: Graph, top: int) -> tuple[list[str], int]:
-    """Its elements, and where it ends."""
+    """The SVG elements of the graph, and the height at which they end."""
     boxes = {box.node.name: box for box in _boxes(graph, top)}
     parts = [_arrow(boxes[edge.source], boxes[edge.target], edge.text) for edge in graph.edges]
     parts += map(_drawn, boxes.values())

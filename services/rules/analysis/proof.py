@@ -183,10 +183,9 @@ def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[Opening | None]
 
 
 def _openings(book: Rulebook, rule: Rule) -> list[Opening | None]:
-    """By each event all people reachable, with each ``unless`` true and false; then those outside gone, then all.
-
-    None where no values were found. An ``unless`` that names ``recipient`` is true for all people, for none, and for
-    every second one.
+    """The openings by which the rule is played: by each event with all people reachable and each ``unless`` true and
+    false; then without the people outside, then without all people. None where no values were found. An ``unless`` that
+    names ``recipient`` is true for all people, for none, and for every second one.
     """
     conditions = (ALWAYS, *_unlesses(rule))
     found = [_opening_where(book, rule, event, condition) for event, condition in product(rule.events, conditions)]
@@ -311,7 +310,9 @@ def story_of(book: Rulebook, found_in: Rulebook, opening: Opening, path: Iterabl
 
 
 def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Iterator[Counterexample]:
-    """For each country of house.yaml with another language: the rule is played with people who live there."""
+    """The counterexamples of missing languages: for each country of house.yaml with another language the rule is played
+    with people who live there.
+    """
     own_book = rulebook_with(book, rule, opening)
     for country, language in book.tenant.languages.items():
         said = _texts_outside(book, rule, country, language)

@@ -186,7 +186,7 @@ def _sections(annotation: Any, seen: dict[type[Section], None]) -> Iterable[type
 
 
 def _properties(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Those of the mapping itself, where a single value may stand for it or it contains itself."""
+    """The properties of a mapping, also where a single value may stand for it or it contains itself."""
     if "$ref" in schema:
         return _properties(known[schema["$ref"].rpartition("/")[2]], known)
     for choice in schema.get("anyOf", ()):
@@ -274,7 +274,7 @@ def _inputs(specs: Iterable[FieldSpec]) -> str:
 
 
 def _values(spec: FieldSpec) -> str:
-    """Its closed set of words; that of roles is long, and stands once."""
+    """The closed set of words of a field; that of roles is long, and is listed only once."""
     return "[a role](#roles)" if spec.values == _ROLES else _words(spec.values)
 
 

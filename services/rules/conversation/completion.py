@@ -96,7 +96,9 @@ def _unread_offers(chain: Chain) -> list[ChainMessage]:
 
 
 def _tell_of_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:
-    """Their people were told that a colleague reads it: one does, though there is no matter to take any more."""
+    """Send the words of unread offers to a colleague, as their people were told, although there is no matter to take
+    any more.
+    """
     for offer in offers:
         person = context.facts.people.get(offer.person_id)
         if person is not None:
@@ -282,7 +284,7 @@ def exclude_person(context: DecisionContext, chain: Chain, message: ChainMessage
 
 
 def recount_after_exclusion(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
-    """The same for a person whose exclusion is on the step already. An offer to them counts as declined."""
+    """Stop waiting for a person whose exclusion is on the step already. An offer to them counts as declined."""
     chain = recount(context, chain)
     if message.verb is Verb.HAND_OVER and chain.active:
         return go_on_without_takers(context, decline_offer(chain, message.step, message.person_id), message.step)

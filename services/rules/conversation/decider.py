@@ -139,7 +139,7 @@ class Decider:
         )
 
     def _match_rules(self, trigger: RuleTrigger) -> list[Rule]:
-        """By name, so that every process starts the chains of an event in the same order."""
+        """The rules that an event starts, by name, so that every process starts their chains in the same order."""
         return [self.rulebook.rules[name] for name in sorted(self.matcher.match_rules(trigger.name, trigger.document))]
 
     def _until_holds(self, chain: Chain, index: int, name: str, document: Document) -> bool:

@@ -134,7 +134,9 @@ def _asked(context: DecisionContext, chain: Chain, message: ChainMessage) -> Que
 
 
 def _titles(context: DecisionContext, sent: SendMessage) -> dict[str, str]:
-    """By the answer that each button stands for: they are in the template's order, which need not be the rule's."""
+    """The titles of the buttons by the answer that each stands for. Buttons are in the template's order, which need not
+    be the rule's.
+    """
     claims = ((button_ids.read_button_id(context.signing_keys, each.button_id), each.title) for each in sent.buttons)
     return {claim[1]: title for claim, title in claims if claim is not None}
 

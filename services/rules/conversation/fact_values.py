@@ -107,7 +107,9 @@ class Consent(Value):
 
     @property
     def is_wrong_person(self) -> bool:
-        """Until the address changes, or a message from there asks for messages."""
+        """Whether the address is another person's; it is until the address changes, or a message from there asks for
+        messages.
+        """
         if self.wrong_person_at is None:
             return False
         return self.opted_in_at is None or self.opted_in_at <= self.wrong_person_at
@@ -245,14 +247,14 @@ class Absence(Value):
         return self.following.on(today) if self.following is not None and self.last < today else self
 
     def from_day(self, today: date) -> Iterator["Absence"]:
-        """Those that last until this day or longer, and have not been ended by a return; each by itself."""
+        """The absences that last until this day or longer and that no return has ended, each by itself."""
         if today <= self.last and self.stands:
             yield self.replace(following=None)
         if self.following is not None:
             yield from self.following.from_day(today)
 
     def returned(self, today: date, evidence: Wamid) -> "Absence":
-        """Those that follow stand, since the return is before them."""
+        """The absence with a return on this day. A following one stands all the same, since the return is before it."""
         following = self.following and self.following.returned(today, self.following.evidence or evidence)
         return self.replace(returned_on=today, evidence=evidence, following=following)
 

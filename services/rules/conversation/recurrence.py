@@ -147,7 +147,9 @@ class _PeriodOfRule:
         return self.event(PeriodListed(rule=self.rule.name, period=period, at=at, open=found, awaited=person), person)
 
     def event(self, data: PeriodStarted, person: PersonId | None = None) -> Event:
-        """Its id follows from the rule, the period and the person, so that one period starts a rule once."""
+        """An event of the period, whose id follows from the rule, the period and the person, so that one period starts
+        a rule once.
+        """
         return Event(
             id=EventId(derive_id("period", self.tenant, data.rule, self.occurrence.period, person or "")),
             source=SOURCE,

@@ -83,7 +83,7 @@ def request_write(context: DecisionContext, chain: Chain, record: WriteAction, o
 def request_write_of(
     context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin, item: EventId | None
 ) -> Chain:
-    """The same for one event, None for the event that started the chain; once for each source.
+    """Request ``record`` for one event, None for the event that started the chain; once for each source.
 
     Nothing is requested for an event that another one has corrected since: what follows is about that one.
     """

@@ -204,7 +204,9 @@ def _containing(contained: frozenset[str]) -> Iterator[str]:
 
 
 def _texts(spec: FieldSpec, literals: set[object]) -> Sequence[str]:
-    """Those mentioned, and others that no comparison can tell apart; several, since fields may have to differ."""
+    """The texts that are mentioned, and some others that no comparison can tell apart; several, since fields may have
+    to differ.
+    """
     words = sorted(each for each in literals if isinstance(each, str))
     if spec.code is not None:
         return (*words, *[code for code in _CODES[spec.code] if code not in words][:2])

@@ -74,7 +74,7 @@ def in_share(trial: Trial, key: str, imprint: Callable[[], object]) -> bool:
 
 
 async def lock_log(connection: Connection, tenant: TenantId) -> None:
-    """Until the transaction ends no other session activates a revision, or begins or ends a trial."""
+    """Lock the log: until the transaction ends no other session activates a revision, or begins or ends a trial."""
     await connection.execute(QUERIES.lock_log, advisory_lock_key(f"stet/rules/rollout/{tenant}"))
 
 

@@ -90,7 +90,7 @@ _ADDRESS = "url"
 
 
 def attachments_of(rule: Rule) -> Iterator[AttachAction]:
-    """Those of its steps, and of the messages that follow answers."""
+    """The attachments of a rule: those of its steps, and of the messages that follow answers."""
     for step in rule.steps:
         if step.attach is not None:
             yield step.attach

@@ -114,7 +114,9 @@ def _template_and_fallback(context: ValidationContext, name: str) -> Iterator[st
 
 
 def _may_join(context: ValidationContext, rule: Rule) -> bool:
-    """Also where a key of the rule could not be read: it may be the one."""
+    """Whether events may join a chain of the rule; also where a key of the rule could not be read, which may be the
+    one.
+    """
     return rule.on_repeat is OnRepeat.JOIN or rule.location.file in context.loaded.faulty
 
 

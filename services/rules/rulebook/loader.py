@@ -87,7 +87,7 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
 def _read_named(
     suffix: str, trees: Mapping[str, Node], read: Callable[[Node], Item], report: FaultReport
 ) -> dict[str, Item]:
-    """By name, which is also the file's. Reports a second one of the same name."""
+    """The parts of a kind by name, which is also the file's name. Reports a second one of the same name."""
     found: dict[str, Item] = {}
     misnamed: dict[str, Item] = {}
     for file, tree in trees.items():

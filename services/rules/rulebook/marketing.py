@@ -72,7 +72,7 @@ def _as_pattern(phrase: str) -> str:
 
 @lru_cache
 def _read_phrases() -> dict[str, list[str]]:
-    """By language. Read as the rule files are, since a check has that reader loaded already."""
+    """The phrases by language. They are read like the rule files, since a check has that reader loaded already."""
     tree = parse(_PHRASES.name, _PHRASES.read_text("utf-8"), FaultReport())
     languages = tree.nodes["phrases"] if isinstance(tree, MappingNode) else None
     if not isinstance(languages, MappingNode):

@@ -233,7 +233,7 @@ class AnswerAction:
 
     @property
     def path(self) -> str:
-        """Its name, after those of the answers that led to its question."""
+        """The path of the answer: its name, after those of the answers that led to its question."""
         return answer_path(self.within, self.name)
 
 

@@ -363,7 +363,7 @@ def _keys_of(section: type[Section]) -> _Keys:
 
 @cache
 def _right_keys(section: type[Section]) -> frozenset[str]:
-    """Those that are right at the place of a section."""
+    """The keys that are right at the place of a section."""
     return _keys_of(section).known.union(section.other_keys())
 
 

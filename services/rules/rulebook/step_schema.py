@@ -78,7 +78,7 @@ class StepSection(Section):
 
     @staticmethod
     def all_keys() -> tuple[str, ...]:
-        """Those of steps of every verb."""
+        """The keys of steps of every verb."""
         return _step_keys()
 
     @classmethod

@@ -61,7 +61,7 @@ class ObservedEffect:
 
 
 def observe_effects(effects: Iterable[Effect], facts: Facts, people: StoryPeople) -> list[ObservedEffect]:
-    """In order. A person is left out once for one reason; the end of a built-in rule's chain is left out."""
+    """The effects in order. A person is left out once for one reason; the end of a built-in rule is not shown."""
     found: list[ObservedEffect] = []
     for effect in effects:
         one = _observe(effect, facts, people)
