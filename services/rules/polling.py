@@ -37,7 +37,7 @@ _POSTPONED_SECONDS = 60.0
 _REVIEW_SECONDS = 5.0
 """How soon a change of the rulebook is noticed; machine time."""
 _REPEAT_SECONDS = 0.05
-_LOOK_FOR_PERIODS_EVERY = timedelta(minutes=1)
+_CHECK_PERIODS_EVERY = timedelta(minutes=1)
 """Business time; a new revision may have another recurring rule, and one that failed is tried again."""
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class PollingLoops:
             if found is not None and found.at > last.at and found.period != last.period:
                 done += await self._start_period(last.rule, found)
         nexts = [found.at for every in recurring.values() if (found := next_occurrence(every, office, now))]
-        self._periods_at = min([*nexts, now + _LOOK_FOR_PERIODS_EVERY])
+        self._periods_at = min([*nexts, now + _CHECK_PERIODS_EVERY])
         return done
 
     def _period_is_due(self) -> bool:

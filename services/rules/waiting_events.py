@@ -1,8 +1,8 @@
 """Events that cannot be decided yet, since they name a person, a work or a message that is unknown.
 
-They wait in a table, and later events of the same key queue behind them; the partition goes on. After a limited wait
-(``patience``) they are decided without the facts that they miss. Events that others may wait for never queue: states,
-and reports on messages.
+They wait in a table, and later events of the same key queue behind them; the partition goes on. After their longest
+wait they are decided without the facts that they miss. Events that others may wait for never queue: states, and reports
+on messages.
 """
 
 import base64
@@ -33,7 +33,7 @@ from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.outbox import RecordOrigin, Transaction
 from shared.runtime.postgres import Connection
 
-PATIENCE = timedelta(minutes=2)
+LONGEST_WAIT = timedelta(minutes=2)
 """Business time: ``contacts`` and ``work.observed`` arrive at most one poll after the events that name them."""
 
 TOPICS = CONSUMED["rules"]
@@ -58,8 +58,8 @@ class MissingFacts:
         return bool(self.people or self.work is not None or self.wamid is not None)
 
     @property
-    def patience(self) -> timedelta:
-        return QUOTE_WAIT if self.wamid is not None else PATIENCE
+    def longest_wait(self) -> timedelta:
+        return QUOTE_WAIT if self.wamid is not None else LONGEST_WAIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _row(event: Event, missing: MissingFacts, now: datetime) -> bytes:
             "wamid": missing.wamid,
             "version": missing.version,
             "since": format_instant(now),
-            "until": format_instant(now + missing.patience),
+            "until": format_instant(now + missing.longest_wait),
         }
     )
 

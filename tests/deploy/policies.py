@@ -140,7 +140,7 @@ def meaningful_probes(manifests: Sequence[Manifest]) -> Objections:
             yield f"{workload.place}: {noticed} seconds pass until it gets no more requests"
 
 
-def patient_ends(manifests: Sequence[Manifest]) -> Objections:
+def termination_grace(manifests: Sequence[Manifest]) -> Objections:
     """A pod has the time for its pause, for its draining and for the longest batch."""
     for workload in _services(manifests):
         pause = workload.pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
@@ -601,7 +601,7 @@ def _secret_names(cls: Any) -> set[str]:
 
 ALL = (
     restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
-    meaningful_probes, patient_ends, disruption_budgets, removable_nodes, known_settings, secrets_apart, own_secrets,
+    meaningful_probes, termination_grace, disruption_budgets, removable_nodes, known_settings, secrets_apart, own_secrets,
     optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners, network_policies, both_ends,
     annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling, database_connections, replicas,
 )  # fmt: skip

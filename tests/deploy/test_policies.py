@@ -112,7 +112,7 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(container, "readinessProbe", to=None), "the readinessProbe asks None"),
         (put(container, "readinessProbe", "failureThreshold", to=5), "25 seconds pass until it gets no more requests"),
     ],
-    policies.patient_ends: [
+    policies.termination_grace: [
         (put(pod, "terminationGracePeriodSeconds", to=30), "30 seconds to end, and it may need 33"),
         (put(lambda m: container(m, "ingest-web"), "lifecycle", to=None), "no pause before its end"),
     ],

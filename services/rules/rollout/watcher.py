@@ -152,9 +152,9 @@ class SourceWatcher:
         if content is None:
             await self.pool.execute(QUERIES.touch_source, self.rollout.tenant, self.replica, machine_now())
         else:
-            await self._take(content)
+            await self._apply(content)
 
-    async def _take(self, content: SourceContent) -> None:
+    async def _apply(self, content: SourceContent) -> None:
         validation = await asyncio.to_thread(validate, content.files)
         faults = [*content.faults, *validation.faults]
         if faults:

@@ -146,11 +146,11 @@ class StoryValidation:
 
     def _try_event(self, step: EventStep, values: MappingNode) -> None:
         """Reports values of which there can be no event, at the key that is to blame, if one alone is."""
-        nobody = StoryPeople(self._book, {}, {}, ())
+        no_people = StoryPeople(self._book, {}, {}, ())
         try:
-            event_data(step.event, step.values, nobody)
+            event_data(step.event, step.values, no_people)
         except UnplayableStep as error:
-            self._report.add(_first_unplayable(step, values, nobody) or step.location, str(error))
+            self._report.add(_first_unplayable(step, values, no_people) or step.location, str(error))
         except (ValueError, TypeError, ArithmeticError, LookupError) as error:
             self._report.add(step.location, f"there is no such event: {error}")
 

@@ -78,9 +78,9 @@ class SimulatorUnderTest:
         self, body: object, *, line: str = MAIN, bearer: str = TOKEN, within: float = WAIT_SECONDS
     ) -> Answer:
         headers = {"Authorization": f"Bearer {bearer}"}
-        patience = aiohttp.ClientTimeout(total=within)
+        timeout = aiohttp.ClientTimeout(total=within)
         url = f"{self.url}/v25.0/{line}/messages"
-        async with self.session.post(url, json=body, headers=headers, timeout=patience) as answer:
+        async with self.session.post(url, json=body, headers=headers, timeout=timeout) as answer:
             return Answer(answer.status, await answer.json())
 
     async def tell(self, command: str, body: object = None) -> Any:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from services.rules.waiting_events import PATIENCE, TOPICS
+from services.rules.waiting_events import LONGEST_WAIT, TOPICS
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.golden import golden
 from shared.contracts.ids import EventId, Line, Wamid, partition_key
@@ -61,7 +61,7 @@ async def test_every_kind_that_can_stand_in_a_queue_leaves_it_again(service: Rul
     for kind in sorted(kind for topic in TOPICS for kind in topic.kinds):
         event = golden_event(kind).replace(partitionkey=WORK, id=EventId(f"queued {kind}"))
         await queue(service, event.to_bytes())
-    await service.pass_time(PATIENCE)
+    await service.pass_time(LONGEST_WAIT)
     assert await service.waiting() == 0
     assert await service.parked() == []
 
@@ -176,7 +176,7 @@ async def test_an_unreadable_row_is_parked_and_the_queue_goes_on(
     await names_somebody_unknown(service)
     await queue(service, value)
     await service.receive(golden_event("consonance.work.unblocked.v1", work=WORK_REF))
-    await service.pass_time(PATIENCE)
+    await service.pass_time(LONGEST_WAIT)
     assert await service.waiting() == 0
     assert await service.parked() == [(topic, reason)]
 
@@ -193,7 +193,7 @@ async def test_an_event_that_cannot_be_judged_is_parked_and_its_replay_is_new(
         bad.tenantid, bad.source, bad.id, NOW,
     )  # fmt: skip
     fails_for(service, monkeypatch, bad.id)
-    await service.pass_time(PATIENCE)
+    await service.pass_time(LONGEST_WAIT)
     assert await service.parked() == [("writes.events", "unexpected")]
     assert await service.waiting() == 0
     assert not await service.pool.fetchval("select exists (select from inbox where id = $1)", bad.id)
@@ -254,7 +254,7 @@ async def test_a_message_waits_for_the_state_by_which_its_writer_was_found(
 async def test_a_message_whose_writer_s_state_never_comes_is_decided_after_a_while(service: RulesUnderTest) -> None:
     await service.receive(VISITOR, text_message(STRANGER, "Do you take novels?", NOW, person_version=3))
     assert await service.waiting() == 1
-    await service.pass_time(PATIENCE)
+    await service.pass_time(LONGEST_WAIT)
     assert await service.waiting() == 0
     assert (person_of(STRANGER), "passed_on") in await service.requested()
 
