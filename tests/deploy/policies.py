@@ -601,8 +601,9 @@ def _secret_names(cls: Any) -> set[str]:
 
 ALL = (
     restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
-    meaningful_probes, termination_grace, disruption_budgets, removable_nodes, known_settings, secrets_apart, own_secrets,
-    optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners, network_policies, both_ends,
-    annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling, database_connections, replicas,
+    meaningful_probes, termination_grace, disruption_budgets, removable_nodes, known_settings, secrets_apart,
+    own_secrets, optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners,
+    network_policies, both_ends, annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling,
+    database_connections, replicas,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""
