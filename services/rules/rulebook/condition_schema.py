@@ -270,10 +270,15 @@ def _as_meant(meant: MeantCondition, node: Node) -> tuple[str, Node]:
     return ("not", within) if meant.comparison == "not" else (meant.field, within)
 
 
+_WORDS_FOR_AND = frozenset({"und", "et", "y", "e", "en"})
+
+
 def _report_nothing(entries: dict[str, Any], report: FaultReport) -> None:
     """Reports fields without a value, and takes them out; a text of no characters was accepted once."""
     for key, each in [*entries.items()]:
         sentence = f"“{key}” is compared with nothing; say {{exists: false}}"
+        if key.casefold() in _WORDS_FOR_AND:
+            sentence = f"“{key}” joins nothing here: all lines of a condition must hold; leave it out"
         if isinstance(each, ScalarNode) and each.value is None:
             report.add(entries.pop(key).location, sentence)
         elif isinstance(each, ScalarNode) and each.value == "" and not is_reported(each):

@@ -14,7 +14,7 @@ _MOST_LISTED = 20
 _COMMENT = re.compile(r"\s*(?:#|//|<!--|--).*$")
 _SEPARATORS = re.compile(r"\s*[,;/&+|()，、；（）［］]\s*|\s+(?:and|or|et|ou|und)\s+", re.IGNORECASE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\xad]")
-_TYPOGRAPHIC_QUOTES = "“”„‟‘’‚‛«»‹›"
+TYPOGRAPHIC_QUOTES = "“”„‟‘’‚‛«»‹›"
 _FILE = re.compile(r"(?:\.[a-z]+)?\.ya?ml$")
 _MOST_PLACES = 5
 _QUOTED = re.compile("“([^”]{80})[^”]{10,}”")
@@ -87,7 +87,7 @@ def _written_otherwise(word: str, right: frozenset[str], *, several: bool) -> st
         return f"an invisible character stands in it: write “{plain}” anew"
     if not word.isascii() and (plain := " ".join(word.split())) != word and plain in right:
         return f"a special space stands in it: write “{plain}” anew"
-    if (plain := word.strip(_TYPOGRAPHIC_QUOTES + " \u00a0\u202f")) != word and plain in right:
+    if (plain := word.strip(TYPOGRAPHIC_QUOTES + " \u00a0\u202f")) != word and plain in right:
         return f"typographic quotes count as letters: write {plain} without them"
     bare = _COMMENT.sub("", word)
     if bare != word and bare in right:

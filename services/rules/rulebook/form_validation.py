@@ -8,7 +8,7 @@ from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED, resolve
 from services.rules.rulebook.codes import (
     is_language,
 )
-from services.rules.rulebook.faults import FileFault, nearest_word
+from services.rules.rulebook.faults import TYPOGRAPHIC_QUOTES, FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if
 from services.rules.rulebook.model import (
     ACQUISITION_FIELDS,
@@ -140,8 +140,9 @@ def _text_faults(field: FormField) -> Iterator[_Fault]:
 def _choice_faults(field: FormField) -> Iterator[_Fault]:
     for index, option in enumerate(field.choose):
         if option and not _OPTION.fullmatch(option):
-            name = re.sub(r"\W+", "_", option.strip()).lower()
-            meant = f"like {name}; languages say it"
+            name = re.sub(r"\W+", "_", plain := option.strip(TYPOGRAPHIC_QUOTES + " ")).lower()
+            how = "; typographic quotes count as letters" if plain != option.strip() else ""
+            meant = f"like {name}; languages say it{how}"
             yield f"has an option “{option}”: its name has small letters, digits and _, {meant}", ("choose", index)
     twice = next((n for n, option in enumerate(field.choose) if option in field.choose[:n]), None)
     if twice is not None:

@@ -80,6 +80,26 @@ _NO_KEYS: Mapping[str, str] = {
 """Why there is no such key in any file, by the words that authors write."""
 
 
+_HOMES: Mapping[str, tuple[str, ...]] = {
+    "limits.yaml": ("digest", "per_person", "brake", "taken_for", "send_within"),
+    "house.yaml": ("basis", "words", "links", "publisher", "countries", "all_lines"),
+    "people.yaml": ("teams", "imprints", "milestones", "stands_in", "inbox"),
+    "calendar.yaml": ("closed", "fairs"),
+    "a template": ("category", "version", "header", "fallback", "example"),
+    "a field of a form": ("max_mb", "choose", "required"),
+    "the rule": ("severity", "restarts", "on_repeat", "on_change", "owner", "why"),
+}
+"""Where keys stand that authors write at other places."""
+
+
+def home_of_key(written: str, label: str) -> str | None:
+    """Where such a key belongs, if that is another place than the one of this label."""
+    home = next((place for place, keys in _HOMES.items() if written in keys), None)
+    if (home, label) == ("a template", "a language"):
+        return "the template; begin it in the column of “languages”"
+    return None if home == label or (home, label) == ("the rule", "a rule") else home
+
+
 def reason_for_no_key(written: str) -> str:
     """The words that stand in place of such a key; empty where none are known."""
     return _NO_KEYS.get(written.strip().casefold().replace("-", "_").replace(" ", "_"), "")

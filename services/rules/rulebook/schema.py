@@ -37,6 +37,7 @@ from services.rules.rulebook.codes import check_country, check_language, check_z
 from services.rules.rulebook.faults import FaultReport, InvalidValue, nearest_word
 from services.rules.rulebook.meant_keys import (
     NEARLY_A_KEY,
+    home_of_key,
     nearest_key,
     reason_for_no_key,
     with_keys_back,
@@ -264,7 +265,13 @@ class Section(BaseModel):
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
         written, sentence = _keys_of(cls).written, cls.no_such_key(key, label)
-        if nearest_word(key, written) is None and sentence == Section.no_such_key(key, label):
+        if sentence != Section.no_such_key(key, label):
+            report.add(node.keys[key], sentence)
+            return
+        if (home := home_of_key(key, label)) is not None:
+            report.add(node.keys[key], f"{sentence}; it belongs to {home}")
+            return
+        if nearest_word(key, written) is None:
             how = reason_for_no_key(key) or (f"there are {', '.join(written)}" if len(written) > 1 else "")
             sentence = f"{sentence}; {how}" if how else sentence
         report.unknown(node.keys[key], sentence, key, written)

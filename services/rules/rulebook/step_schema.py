@@ -40,7 +40,7 @@ from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, lin
 
 _VERBS = tuple(Verb)
 _OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
-_OF_RULES = frozenset({"until", "about", "on_repeat", "on_change", "restarts", "owner", "why"})
+_OF_RULES = frozenset({"severity", "until", "about", "on_repeat", "on_change", "restarts", "owner", "why"})
 _SEVERAL = 2
 
 

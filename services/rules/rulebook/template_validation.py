@@ -4,9 +4,12 @@ template is used.
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+
+from babel import Locale
 
 from services.rules.rulebook.attachments import TemplateUse, check_attachment, find_amount
 from services.rules.rulebook.built_in import (
@@ -215,7 +218,17 @@ def check_languages(context: ValidationContext, languages: object, location: Loc
     if not isinstance(languages, dict) or not all(is_language(each) and not meant_language(each) for each in languages):
         return  # one of them is no language, and may be this one
     if own and languages and own not in languages and not context.without_house_language:
-        context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
+        meant = _in_place_of(own, languages, context)
+        context.report.add(location, f"{what} is not said in “{own}”, the language of the house{meant}")
+
+
+def _in_place_of(own: str, languages: Iterable[str], context: ValidationContext) -> str:
+    """The end of the sentence where a language that no other text has stands in place of the one of the house."""
+    said = Counter(code for template in context.book.templates.values() for code in template.languages)
+    odd = [code for code in languages if said[code] <= 1]
+    if (of_country := next((code for code in languages if code.partition("_")[0] == own), None)) is not None:
+        return f"; “{of_country}” is for people of that country alone: name it “{own}”, or say it in both"
+    return f"; “{odd[0]}” is {Locale(odd[0].partition('_')[0]).get_display_name('en')}" if len(odd) == 1 else ""
 
 
 def _check_text(context: ValidationContext, template: Template, language: str, text: TemplateText) -> None:
@@ -279,6 +292,10 @@ _DRAWN = re.compile(".\ufe0f\u20e3?|.\u20e3")
 """A digit or a sign, such as an arrow, and what makes an emoji of it."""
 
 
+_ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
+"""A sign as a web page writes it, like ``&nbsp;``."""
+
+
 def _body_faults(body: str) -> Iterator[tuple[str, str]]:
     """The faults of a body, and the words that are at fault; empty where it is the whole body, or its beginning."""
     if len(body) > BODY_LENGTH:
@@ -293,6 +310,8 @@ def _body_faults(body: str) -> Iterator[tuple[str, str]]:
         yield sentence, body[body.rfind("{", 0, trailing.start()) :]
     if (amount := find_amount(body)) is not None:
         yield f"“{amount}” is an amount or a bank detail, and those never go into a chat", amount
+    if (entity := _ENTITY.search(body)) is not None:
+        yield f"“{entity[0]}” is shown as it stands here; type the sign that is meant", entity[0]
     if (beside := _SIDE_BY_SIDE.search(body)) is not None:
         sentence = "two parameters stand side by side; Meta wants a word between them"
         yield sentence, body[body.rfind("{", 0, beside.start()) : beside.end()]
@@ -379,7 +398,16 @@ def _check_known_anywhere(context: ValidationContext, template: Template) -> Non
             location = _location(context, template, language, "body")
             location = context.loaded.place_in_text(location, f"{{{name}}}")
             sentence = f"{{{name}}} is no field of the template and no word of the house"
-            context.report.unknown(location, sentence, name, _words(context, template))
+            lacking = _said_elsewhere(template, text) if nearest_word(name, _words(context, template)) is None else None
+            meant, right = (lacking, (lacking,)) if lacking else (name, _words(context, template))
+            context.report.unknown(location, sentence, meant, right)
+
+
+def _said_elsewhere(template: Template, text: TemplateText) -> str | None:
+    """The one parameter of the other languages that this one lacks; None where there is none, or several."""
+    others = [parameters_of(each) for each in template.languages.values() if each is not text]
+    lacking = frozenset.intersection(*map(frozenset, others)) - parameters_of(text) if others else frozenset()
+    return next(iter(lacking)) if len(lacking) == 1 else None
 
 
 def _words(context: ValidationContext, template: Template) -> frozenset[str]:

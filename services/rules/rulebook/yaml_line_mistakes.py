@@ -29,6 +29,8 @@ from services.rules.rulebook.yaml_lines import (
 # ------------------------------------------------------------------ of its dash, key and colon
 
 _LEADING_TAB = re.compile(r"^[ ]*\t[ \t]*")
+_BLOCK_SIGN = re.compile(r"[>|][+-]?")
+_DASH_AND_TAB = re.compile(r"^[ ]*-(?P<gap>[ ]*\t[ \t]*)")
 _STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+])[ ]+(?=[\w\"'{])")
 _GLUED_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·])(?=[a-z_]+:)")
 _TIGHT_DASH = re.compile(r"^[ ]*-(?=[\w\"'{]+)(?!-)")
@@ -60,11 +62,24 @@ def _tabs_as_spaces(lines: list[str], number: int) -> int:
     bare = bare_line(lines, number)
     lead = bare[: len(bare) - len(bare.lstrip(" \t"))]
     above = [read_line(lines, each) for each in range(number) if lines[each].strip()]
+    if above and _BLOCK_SIGN.fullmatch(above[-1].value or ""):
+        below = (line for line in lines[number + 1 :] if line.strip() and not _LEADING_TAB.match(line))
+        width = next((len(line) - len(line.lstrip(" ")) for line in below), 0)
+        return width if width > above[-1].column else above[-1].column + 2
     opens = above[-1].column if above and above[-1].key and not above[-1].value else -1
     is_item = bare.lstrip().startswith("- ")
     known = {each.indent if is_item else each.column for each in above if bool(each.dashes) or not is_item}
     spaces = [sum(width if each == "\t" else 1 for each in lead) for width in (2, 4, 8)]
     return next((each for each in spaces if (each > opens if opens >= 0 else each in known - {0})), spaces[0])
+
+
+def _tab_behind_dash(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    found = _DASH_AND_TAB.match(lines[number])
+    if found is None:
+        return None
+    at, width = found.start("gap"), len(found["gap"])
+    sentence = "a tab stands behind this dash; type a space"
+    return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, width, " "))
 
 
 def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None:
@@ -333,8 +348,9 @@ def _mistyped_above(text: FileText, lines: list[str], number: int) -> Mistake | 
 # ------------------------------------------------------------------ all of them
 
 _LOOKS = (
-    _mistyped_above,
     _tab,
+    _tab_behind_dash,
+    _mistyped_above,
     _stray_dash,
     _missing_space,
     _no_colon_before_braces,

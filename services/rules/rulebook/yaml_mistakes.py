@@ -471,6 +471,10 @@ def _foreign_line(text: FileText, lines: list[str]) -> Mistake | None:
             "the other and the lines “<<<<<<<”, “=======” and “>>>>>>>”"
         )
         return Mistake(begun + 1, 1, sentence, _without_conflicts(text, bare))
+    left = next((number for number, line in enumerate(bare) if _CONFLICT.match(line)), None)
+    if left is not None:
+        sentence = f"“{bare[left][:7]}” is left of a conflict that Git could not join; delete this line"
+        return Mistake(left + 1, 1, sentence, text.with_line(left, "#"))
     fences = [number for number, line in enumerate(bare) if _FENCE.fullmatch(line)]
     if not fences:
         return None

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from services.rules.matching.satisfiability import impossible_condition_faults
 from services.rules.matching.self_starts import self_start_faults
-from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.model import Location, Rulebook
-from services.rules.rulebook.rule_folder import STORIES, read_folder, stem
+from services.rules.rulebook.rule_folder import STORIES, is_unknown, read_folder, stem
 from services.rules.rulebook.rule_validation import lines_of
 from services.rules.rulebook.validation import Validation, validate
 from services.rules.rulebook.validation_context import known_roles
@@ -105,8 +105,11 @@ _NEARLY_A_LINE = 0.8
 
 def _check_tested(validation: Validation, files: Iterable[str], stories: Iterable[Story], report: FaultReport) -> None:
     """Each rule has a story, in a file of its name; a file that cannot be read may have one."""
-    book, tested = validation.rulebook, {stem(file) for file in files if file.endswith(STORIES)}
+    book = validation.rulebook
+    tested = {stem(file) for file in files if file.endswith(STORIES) or is_unknown(file)}
     named = book.rules.keys() | {stem(rule.location.file) for rule in book.rules.values()}
+    misnamed = {story.rule for story in stories} - named
+    tested |= {nearest_word(name, book.rules) or "" for name in misnamed}
     for rule in book.rules.values():
         if rule.name and tested.isdisjoint((rule.name, stem(rule.location.file))):
             report.add(rule.location, f"“{rule.name}” has no story: write {rule.name}.test.yaml beside it")
