@@ -182,7 +182,7 @@ class _Search:
 
     def _text_not_indented(self) -> Mistake | None:
         """The text below “>-” begins in the column of its key, and has a colon in it."""
-        if not self.lines or not self._is_structure(self.stopped):
+        if not self.lines or not self._is_structure(self.stopped) or self.lines[self.stopped].lstrip(" ")[:1] == "\t":
             return None
         line, above = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
         is_text = not line.dashes and line.key not in KEYS and (line.key is None or " " in line.key)
@@ -222,7 +222,7 @@ class _Search:
 
     def _outermost_key_aside(self) -> Mistake | None:
         """Two keys of the first column, of which the lower is indented."""
-        if not self.lines or not self._is_structure(self.stopped):
+        if not self.lines or not self._is_structure(self.stopped) or self.lines[self.stopped].lstrip(" ")[:1] == "\t":
             return None
         line, above = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
         if above is None or above.indent or not line.indent or not self._is_outermost(above, line):
