@@ -27,11 +27,12 @@ update documents set state = 'waiting', attempts = 0, due_at = $4
 where tenant = $1 and state = 'ready' and (line, document_id) in (select * from unnest($2::text[], $3::text[]));
 
 -- name: claim_documents
--- The documents that wait longest; each is due again when the lease ends, and a new attempt fences the one before.
+-- The documents that wait longest; each is due again when the lease ends, and a new attempt fences the one before. None is put
+-- off for an hour: an instant further ahead was noted by a clock that has been set back since.
 update documents set attempts = attempts + 1, due_at = $3
 where (tenant, line, document_id) in (
     select tenant, line, document_id from documents
-    where tenant = $1 and state = 'waiting' and due_at <= $2
+    where tenant = $1 and state = 'waiting' and (due_at <= $2 or due_at > $2 + interval '1 hour')
     order by due_at
     limit $4
     for update skip locked
@@ -73,8 +74,9 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from first))
 returning m.message_id;
 
 -- name: waiting_documents
--- How many documents wait, how many of them are due, and since when the oldest does.
-select count(*) as documents, count(*) filter (where due_at <= $2) as due, min(requested_at) as oldest
+-- How many documents wait, how many of them are due, as `claim_documents` has it, and since when the oldest does.
+select count(*) as documents, count(*) filter (where due_at <= $2 or due_at > $2 + interval '1 hour') as due,
+    min(requested_at) as oldest
 from documents where tenant = $1 and state = 'waiting';
 
 -- name: delete_old_documents

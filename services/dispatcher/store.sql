@@ -160,6 +160,7 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them. Its
 -- template is looked up once for all messages of it: it is that of the account $12 of its line, or the newest report of any.
 -- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
+-- No message is held for an hour: ``hold_until`` further ahead was noted by a clock that has been set back since.
 with due as materialized (
     select d.*, case d.lane when 0 then 0 when 1 then 1 else 9 end
         * row_number() over (partition by d.line, d.lane order by d.not_before, d.sequence)
@@ -178,8 +179,8 @@ with due as materialized (
                     coalesce(one.decided_at, one.requested_at) as decided_at, one.open_hours, one.xmin::text as row_version
                 from messages one
                 where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
-                    and one.not_before <= $6 and (one.hold_until is null or one.hold_until <= $7) and one.tenant = $1
-                    and one.set_aside is null and one.person_id not in (select unnest($8::text[]))
+                    and one.not_before <= $6 and (one.hold_until between $7 and $7 + interval '1 hour') is not true
+                    and one.tenant = $1 and one.set_aside is null and one.person_id not in (select unnest($8::text[]))
                 order by one.not_before, one.sequence
                 limit $11
             ) as looked_at
@@ -231,8 +232,8 @@ with due as materialized (
         select one.message_id, one.sequence, one.person_id, one.line, one.chain
         from messages one
         where one.state = 'waiting' and one.line = open_lanes.line and one.lane = open_lanes.lane
-            and one.not_before <= $4 and (one.hold_until is null or one.hold_until <= $9) and one.tenant = $1
-            and one.set_aside is null and one.person_id not in (select unnest($10::text[]))
+            and one.not_before <= $4 and (one.hold_until between $9 and $9 + interval '1 hour') is not true
+            and one.tenant = $1 and one.set_aside is null and one.person_id not in (select unnest($10::text[]))
         order by one.not_before, one.sequence
         limit $6
     ) as d
@@ -500,9 +501,11 @@ where (select true from attempts a where a.tenant = $1 and a.wamid = b.quoted_id
 order by b.place;
 
 -- name: expired_leases
--- Intents whose sender has died or stands still; machine time.
+-- Intents whose sender has died or stands still; machine time. No lease lasts for an hour: one that ends later was noted by a
+-- clock that has been set back since.
 select message_id from messages
-where (tenant = $1) is true and state = 'intent' and set_aside is null and lease_until < $2 and message_id <> all ($3::text[])
+where (tenant = $1) is true and state = 'intent' and set_aside is null and message_id <> all ($3::text[])
+    and (lease_until < $2 or lease_until > $2 + interval '1 hour')
 limit $4;
 
 -- name: settled_by_silence

@@ -5,9 +5,11 @@ where tenant = $1 and person_id = $2 and state = 'waiting';
 
 -- name: files_of_person
 -- The files of a person, those whose deletion has failed last; without those that an attempt may still bring: `due_at` is
--- when its lease ends.
+-- when its lease ends, unless a clock has been set back since.
 select file_id, object_key, attempts from media_files
-where tenant = $1 and person_id = $2 and not (state = 'refused' and reason = 'erased' and attempts > 0 and due_at > $3)
+where tenant = $1 and person_id = $2 and not (
+    state = 'refused' and reason = 'erased' and attempts > 0 and due_at > $3 and due_at <= $3 + interval '1 hour'
+)
 order by due_at, file_id;
 
 -- name: count_files
@@ -15,9 +17,11 @@ order by due_at, file_id;
 select count(*) from media_files where tenant = $1 and person_id = $2;
 
 -- name: expired_files
--- The oldest of the files that were settled before an instant; not those whose deletion has failed lately.
+-- The oldest of the files that were settled before an instant; not those whose deletion has failed lately. That is put off for
+-- a day: an instant further ahead was noted by a clock that has been set back since.
 select file_id, object_key, attempts from media_files
-where tenant = $1 and state <> 'waiting' and coalesce(reported_at, settled_at) < $2 and due_at <= $4
+where tenant = $1 and state <> 'waiting' and coalesce(reported_at, settled_at) < $2
+    and (due_at <= $4 or due_at > $4 + interval '2 days')
 order by coalesce(reported_at, settled_at)
 limit $3;
 

@@ -9,11 +9,12 @@ from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text
 on conflict do nothing;
 
 -- name: claim
--- The files that wait longest; each is due again when the lease ends, and a new attempt fences the one before.
+-- The files that wait longest; each is due again when the lease ends, and a new attempt fences the one before. None is put off
+-- for an hour: an instant further ahead was noted by a clock that has been set back since.
 update media_files set attempts = attempts + 1, due_at = $3
 where (tenant, file_id) in (
     select tenant, file_id from media_files
-    where tenant = $1 and state = 'waiting' and due_at <= $2
+    where tenant = $1 and state = 'waiting' and (due_at <= $2 or due_at > $2 + interval '1 hour')
     order by due_at
     limit $4
     for update skip locked
@@ -38,6 +39,7 @@ returning file_id;
 select exists(select from media_files where tenant = $1 and file_id = $2);
 
 -- name: waiting
--- How many files wait, how many of them are due, and since when the oldest does.
-select count(*) as files, count(*) filter (where due_at <= $2) as due, min(received_at) as oldest
+-- How many files wait, how many of them are due, as `claim` has it, and since when the oldest does.
+select count(*) as files, count(*) filter (where due_at <= $2 or due_at > $2 + interval '1 hour') as due,
+    min(received_at) as oldest
 from media_files where tenant = $1 and state = 'waiting';

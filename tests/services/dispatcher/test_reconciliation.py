@@ -85,7 +85,7 @@ async def test_a_send_of_another_process_is_not_uncertain_before_its_lease_has_e
 ) -> None:
     await dispatcher.stop()
     await dispatcher.handle(person_observed(), send_request())
-    lease = machine_now() + _HOUR
+    lease = machine_now() + _HOUR / 2
     begun = "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1"
     await dispatcher.pool.execute(begun, lease)
     moment = dispatcher.parts.sender.moment()

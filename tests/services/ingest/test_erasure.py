@@ -124,9 +124,10 @@ async def test_the_files_of_an_erased_person_leave_the_store(postgres_database: 
             ("bb2", "p2", 1, "stored", others, now),
             ("cc3", "p1", 1, "waiting", None, now + timedelta(minutes=3)),
             ("dd4", "p1", 0, "waiting", None, now),
+            ("ee5", "p1", 1, "waiting", None, now + timedelta(days=3)),  # by a clock that was set back since
         ]
         await pool.executemany(_FILE, [(TENANT, *row) for row in rows])
-        assert await StoredFiles(pool, TENANT, None).erase(PersonId("p1")) == 2  # no store, so nothing in it can go
+        assert await StoredFiles(pool, TENANT, None).erase(PersonId("p1")) == 3  # no store, so nothing in it can go
         files = StoredFiles(pool, TENANT, store)
         assert await files.erase(PersonId("p1")) == 1
         assert not (tmp_path / stored).exists()
@@ -172,6 +173,11 @@ async def test_a_file_that_the_store_does_not_delete_holds_up_no_other(postgres_
             row["file_id"] for row in await pool.fetch("select file_id from media_files order by file_id")
         ] == names[:3]
         assert await files.delete_expired(now + timedelta(days=1)) == 0, "those that are kept are tried a day later"
+        await pool.execute(
+            "update media_files set due_at = $1", now + timedelta(days=9)
+        )  # the clock was set back since
+        with pytest.raises(Unavailable):
+            await files.delete_expired(now + timedelta(days=1))
         await pool.execute(_FILE, TENANT, "g1", "p1", 1, "stored", object_key(TENANT, "g1", "application/pdf"), now)
         assert await files.erase(PersonId("p1")) == 3
 

@@ -69,19 +69,26 @@ async def test_no_write_of_a_paused_tenant_begins_and_one_under_way_is_finished(
     assert await due(pool, (WORK, "a", QUEUED), (OTHER, "b", INTENT)) == expected
 
 
-async def put_off(pool: Pool, name: str, hours: int) -> None:
-    at = machine_now() + timedelta(hours=hours)
+async def put_off(pool: Pool, name: str, minutes: int) -> None:
+    at = machine_now() + timedelta(minutes=minutes)
     await pool.execute("update writes set due_at = $1 where write_id = $2", at, derive_id(name))
 
 
 async def test_a_write_that_is_tried_again_later_holds_up_those_of_its_key_and_no_others(pool: Pool) -> None:
     assert await due(pool, (WORK, "a", QUEUED), (WORK, "b", QUEUED), (OTHER, "c", QUEUED)) == ["w0", "w2"]
-    await put_off(pool, "w0", 1)
+    await put_off(pool, "w0", 10)
     assert [one.write_id for one in await WriteStore(pool, SystemClock()).fetch_due((), 10)] == [derive_id("w2")]
+
+
+async def test_a_write_is_due_that_was_put_off_by_a_clock_that_has_been_set_back_since(pool: Pool) -> None:
+    """It would wait for as long as the step: no wait of writeback's own is as long as an hour."""
+    await due(pool, (WORK, "a", QUEUED))
+    await put_off(pool, "w0", 24 * 60)
+    assert [one.write_id for one in await WriteStore(pool, SystemClock()).fetch_due((), 10)] == [derive_id("w0")]
 
 
 async def test_the_write_that_is_due_longest_comes_first_and_of_those_due_together_the_oldest(pool: Pool) -> None:
     await due(pool, *((f"works/{number}", "a", QUEUED) for number in range(4)))
-    await put_off(pool, "w1", -2)
+    await put_off(pool, "w1", -20)
     first = await WriteStore(pool, SystemClock()).fetch_due((), 3)
     assert [one.write_id for one in first] == [derive_id(name) for name in ("w1", "w0", "w2")]

@@ -266,6 +266,33 @@ async def test_a_record_is_asked_for_again_in_time_after_the_clock_was_set_back(
     assert stored not in unreadable
 
 
+async def test_the_time_in_which_an_attempt_may_land_begins_anew_where_the_clock_was_set_back(
+    postgres_database: str,
+) -> None:
+    """Its attempt was noted by a clock a day ahead, and was never answered: it is not in doubt for a day."""
+    may_land = timedelta(seconds=0.2)
+    async with (
+        running_simulator() as simulator,
+        consonance_client(f"{simulator.url}/graphql", 10) as client,
+        open_pool(postgres_database) as pool,
+    ):
+        capabilities, store = Capabilities(load_mapping(MAPPING)), WriteStore(pool, SystemClock())
+        await capabilities.refresh(client)
+        async with pool.acquire() as connection, connection.transaction():
+            await enqueue_writes(connection, [request(metadata())])
+        (due,) = await store.fetch_due([], 1)
+        stored = await store.fetch(due)
+        assert stored is not None
+        assert await store.start_attempt(stored, {})
+        await pool.execute("update writes set asked_at = now() + interval '1 day'")
+        for _ in range(100):  # it is in doubt for a moment, and a second attempt waits for a second
+            if (stored := await store.fetch(due)) is None:
+                break
+            await WriteExecutor(store, client, capabilities, may_land).execute(stored)
+            await asyncio.sleep(0.1)
+        assert await pool.fetchval("select outcome from writes") == "verified"
+
+
 async def test_a_process_that_was_overtaken_publishes_nothing(writeback: WritebackUnderTest) -> None:
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("verified", "approved")

@@ -1,0 +1,53 @@
+"""What a clock noted that has been set back since holds nothing for as long as the step; shorter waits are kept."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.dispatcher.store import LaneCapacity, MessageStore
+from shared.contracts.messages import AttachedDocument, Lane, TemplateCall, TemplateHeader
+from shared.runtime.clock import machine_now
+from tests.services.dispatcher.dispatcher_under_test import (
+    TENANT,
+    DispatcherUnderTest,
+    person_observed,
+    send_request,
+)
+
+pytestmark = pytest.mark.integration
+AHEAD = [(timedelta(minutes=10), False), (timedelta(days=1), True)]
+"""How far ahead of the clock of now an instant is, and whether the one that noted it must have been set back."""
+
+
+async def test_a_message_is_held_until_the_provider_has_recovered(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    moment, lanes = dispatcher.parts.sender.moment(), [LaneCapacity("main", Lane.NORMAL, 5)]
+    for ahead, is_due in AHEAD:
+        await dispatcher.pool.execute("update messages set hold_until = $1", moment.machine + ahead)
+        async with dispatcher.pool.acquire() as connection:
+            instants = moment.business, moment.machine
+            found = await MessageStore(TENANT).find_due(connection, lanes, [], instants, 5)
+        assert len(found) == int(is_due)
+
+
+async def test_a_send_whose_lease_was_noted_by_such_a_clock_is_uncertain(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    moment = dispatcher.parts.sender.moment()
+    begun = "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1"
+    for ahead, is_over in AHEAD:
+        await dispatcher.pool.execute(begun, moment.machine + ahead)
+        await dispatcher.parts.reconciler.expire_leases(moment)
+        assert await dispatcher.state() == ("uncertain" if is_over else "intent")
+
+
+async def test_a_document_is_fetched_again_in_time(dispatcher: DispatcherUnderTest) -> None:
+    call = TemplateCall(name="proof_ready_v1", language="en", header=TemplateHeader.DOCUMENT)
+    document = AttachedDocument(address="https://files.example/proof.pdf", name="The proof")
+    await dispatcher.handle(person_observed(), send_request(template=call, document=document))
+    store, now = dispatcher.parts.handler.documents, machine_now()
+    for ahead, is_due in AHEAD:
+        await dispatcher.pool.execute("update documents set due_at = $1", now + ahead)
+        assert (await store.waiting(dispatcher.pool, now)).due == int(is_due)
+        assert len(await store.claim(dispatcher.pool, 5, now, timedelta(minutes=1))) == int(is_due)
