@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.rules.conversation.chain import FormPhase, FormState
 from services.rules.conversation.context import Decision, RequestedMessage
 from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_answers import CONTENT_TYPES, Refusal, file_refusal
+from services.rules.conversation.forms import abandon_form
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
 from services.rules.rulebook.model import NOWHERE, Condition, Form, FormField
@@ -17,6 +19,8 @@ from services.rules.scenario.player import Simulation, play_story, run_story
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import Media, MediaRefusal
 from shared.contracts.writes import WriteOperation
+from tests.services.rules.conversation.test_question_lookup import chain
+from tests.services.rules.rules_service import NOW
 from tests.services.rules.stories import FOLDER, HEAD
 
 RULE = """\
@@ -86,9 +90,10 @@ class LanguageObserver:
 
 def told(
     *moves: str,
-    country: str = "GB",
+    country: str | None = "GB",
     longest: int = 20,
     form: str | None = None,
+    summary: str = SUMMARY,
     observer: LanguageObserver | None = None,
 ) -> list[str]:
     files = {
@@ -97,10 +102,11 @@ def told(
     files |= {
         "offer.rule.yaml": RULE,
         "offer.form.yaml": (form or FORM).replace("20, required", f"{longest}, required", 1),
-        "offer_summary.template.yaml": SUMMARY,
+        "offer_summary.template.yaml": summary,
     }
     lines = "\n".join(f"    - {move}" for move in moves)
-    people = f"    5001: {{visitor: true, name: Maud, country: {country}}}"
+    lives = f", country: {country}" if country else ""
+    people = f"    5001: {{visitor: true, name: Maud{lives}}}"
     files["offer.test.yaml"] = HEAD.format(people=people, play=lines)
     proof = check_files(files)
     assert [str(fault) for fault in proof.faults] == []
@@ -639,3 +645,109 @@ def test_words_fill_the_form_of_a_person_that_asked_last() -> None:
         "expect: [{collect: 801, say: offer.pitch}]",
     )
     assert offered(*moves) == []
+
+
+# ------------------------------------------------------------------ what takes a form further
+
+CHOOSING = FORM.replace("isbn: {max: 13}", "genre: {choose: [fiction, other]}").replace(
+    "isbn: Which ISBN?", "genre: {ask: Which kind?, fiction: Fiction, other: Something else}"
+)
+TO_GENRE = [*FIRST, "reply: {from: 5001, document: a.pdf}", "expect: [{collect: 5001, say: offer.genre}]"]
+STOPPED = "expect: [{tell: 5001, say: stopped}, {end: gave_up}]"
+
+
+def choosing(*moves: str) -> list[str]:
+    summary = SUMMARY.replace("{isbn}", "{genre}")
+    return told(*moves, form=CHOOSING, summary=summary)
+
+
+@pytest.mark.parametrize("answer", ["fiction", "FICTION", "1", "1.", "Fiction"])
+def test_an_option_is_chosen_by_its_name_its_title_or_its_number(answer: str) -> None:
+    moves = (
+        f"reply: {{from: 5001, text: '{answer}'}}",
+        "expect: [{collect: 5001, say: offer_summary, text: 'a.pdf, Fiction'}]",
+    )
+    assert choosing(*TO_GENRE, *moves) == []
+
+
+@pytest.mark.parametrize("answer", ["0", "3", "F", "Fict", "Fiction, other"])
+def test_what_is_no_option_is_asked_for_again(answer: str) -> None:
+    again = (f"reply: {{from: 5001, text: '{answer}'}}", "expect: [{collect: 5001, say: offer.genre}]")
+    assert choosing(*TO_GENRE, *again) == []
+
+
+@pytest.mark.parametrize("before", [TO_GENRE, FIRST], ids=["choice", "file"])
+@pytest.mark.parametrize("word", ["STOP", "Basta"])
+def test_a_stop_word_stops_where_a_form_waits_for_no_text(before: list[str], word: str) -> None:
+    assert choosing(*before, f"reply: {{from: 5001, text: {word}}}", STOPPED) == []
+
+
+def test_a_stop_word_stops_at_the_summary_and_while_a_person_says_what_to_change() -> None:
+    change = ("reply: {from: 5001, button: change}", "expect: [{collect: 5001, say: form_change}]")
+    stop = ("reply: {from: 5001, text: STOP}", STOPPED)
+    assert told(*TO_SUMMARY, *stop) == []
+    assert told(*TO_SUMMARY, *change, *stop) == []
+
+
+def test_cancel_in_words_at_the_summary_cancels_the_form_and_stops_nothing() -> None:
+    cancelled = ("reply: {from: 5001, text: cancel}", "expect: [{collect: 5001, say: noted}, {end: answered}]")
+    after = ("reply: {from: 5001, line: main, text: Another book}", f"expect: [{WELCOME}, {{collect: 5001}}]")
+    assert told(*TO_SUMMARY, *cancelled, *after) == []
+
+
+def test_stop_below_the_button_that_offers_it_stops_and_another_stop_word_is_a_title_again() -> None:
+    title, again = "reply: {from: 5001, text: %s}", "reply: {from: 5001, text: STOP}"
+    (taken,) = told(*FIRST[:2], title % "STOP", "expect: nothing")
+    assert "offer.manuscript" in taken
+    assert told(*FIRST[:2], title % "STOP", "expect: [{collect: 5001, say: offer.manuscript}]", again, STOPPED) == []
+
+
+def test_a_stop_word_that_does_not_fit_a_typed_field_stops() -> None:
+    typed = FORM.replace("isbn: {max: 13}", "isbn: {type: isbn}")
+    for word in ("STOP", "Basta"):
+        assert told(*TO_ISBN, f"reply: {{from: 5001, text: {word}}}", STOPPED, form=typed) == []
+
+
+def test_the_days_until_a_form_is_given_up_count_from_the_last_answer_and_the_last_refused_file() -> None:
+    waits = ("wait: 6 days", 'reply: {from: 5001, text: "9781784420017"}', "expect: [{collect: 5001}]")
+    refused = ("wait: 6 days", "file: {from: 5001, mb: 21}", "expect: [{collect: 5001, say: offer.manuscript}]")
+    given_up = ("wait: 2 days", "expect: [{end: gave_up}]")
+    assert told(*TO_ISBN, *waits, *refused, "wait: 6 days", "expect: nothing", *given_up) == []
+
+
+def test_quotation_marks_that_are_not_needed_are_part_of_the_answer() -> None:
+    """Those of an answer that a machine might have sent say that it is the answer; others may belong to a title."""
+    quoted = [FIRST[0], FIRST[1], "reply: {from: 5001, text: '“Sea Glass”'}", FIRST[3]]
+    rest = [*TO_SUMMARY[len(FIRST) :], "reply: {from: 5001, button: send}"]
+    recorded = "expect: [{record: acquisition.create, with: {title: '“Sea Glass”'}}, {collect: 5001}]"
+    assert told(*quoted, *rest, recorded) == []
+
+
+def test_a_sentence_may_be_written_again_where_its_own_field_is_changed() -> None:
+    """In another field it would count as a machine's, which repeats itself."""
+    begun = [FIRST[0], FIRST[1], f"reply: {{from: 5001, text: {OPENING}}}", FIRST[3], *TO_SUMMARY[len(FIRST) :]]
+    changed = [
+        "reply: {from: 5001, button: change}",
+        "expect: [{collect: 5001, say: form_change}]",
+        "reply: {from: 5001, text: title}",
+        "expect: [{collect: 5001, say: offer.title}]",
+        f"reply: {{from: 5001, text: {OPENING}}}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*begun, *changed, longest=60) == []
+
+
+def test_a_person_without_a_country_writes_numbers_as_in_the_country_of_the_house() -> None:
+    typed = FORM.replace("isbn: {max: 13}", "isbn: {type: phone}")
+    moves = ("reply: {from: 5001, text: 07400 123456}", "expect: [{collect: 5001, say: offer_summary}]")
+    assert told(*TO_ISBN, *moves, form=typed, country=None) == []
+
+
+def test_a_form_that_was_sent_stays_sent_where_its_person_leaves_the_chain() -> None:
+    sent = FormState(
+        form="pitch", person_id=PersonId("p"), step=0, phase=FormPhase.SENT, reference="ABC234", last_at=NOW
+    )
+    for phase, expected in ((FormPhase.SENT, FormPhase.SENT), (FormPhase.SUMMARY, FormPhase.CANCELLED)):
+        left = abandon_form(chain(form=sent.replace(phase=phase))).form
+        assert left is not None
+        assert left.phase is expected
