@@ -10,7 +10,7 @@ from datetime import date
 from msgspec import Struct
 
 from services.rules.conversation import people, rendering, writes
-from services.rules.conversation.chain import LOST, Chain, Ending, FormPhase, FormState, GivenAnswer
+from services.rules.conversation.chain import LOST, Chain, DeliveryState, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import FileReport, PersonFacts
@@ -40,6 +40,7 @@ from services.rules.conversation.outbound import (
 )
 from services.rules.conversation.recipients import Recipient, is_question_of_rule
 from services.rules.conversation.rendering import RenderedMessage
+from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.template_calls import template_of
 from services.rules.conversation.unsolicited import is_repeated_sentence
 from services.rules.rulebook.built_in import MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
@@ -482,16 +483,22 @@ def _send(
     words: dict[str, str] | None = None,
 ) -> Chain:
     state = _form_state(chain)
+    reply = context.now - state.last_at <= AWAITED_FOR
     draft = MessageDraft(
-        Verb.COLLECT, say, state.step, field or "form", str(state.prompts), 0, buttons, reply=True, words=words or {}
+        Verb.COLLECT, say, state.step, field or "form", str(state.prompts), 0, buttons, reply=reply, words=words or {}
     )
-    chain = chain.replace(form=state.replace(prompts=state.prompts + 1))
-    return send_to_recipient(context, _close_prompts(chain), Recipient(_person_of(context, chain), "sender"), draft)
+    chain = _close_prompts(context, chain.replace(form=state.replace(prompts=state.prompts + 1)))
+    return send_to_recipient(context, chain, Recipient(_person_of(context, chain), "sender"), draft)
 
 
-def _close_prompts(chain: Chain) -> Chain:
+def _close_prompts(context: DecisionContext, chain: Chain) -> Chain:
+    """The newest prompt takes the place of those before it, also of one that waits for its person's morning."""
     for message in chain.messages:
-        if message.verb is Verb.COLLECT and message.is_question and not message.closed:
+        if message.verb is not Verb.COLLECT:
+            continue
+        if message.delivery is DeliveryState.HELD and message.message_id not in context.drafted:
+            chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN, closed=True))
+        elif message.is_question and not message.closed:
             chain = chain.with_message(message.replace(closed=True))
     return chain
 

@@ -9,7 +9,8 @@ from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, 
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.recipients import awaited_people, resolve_recipients
-from services.rules.rulebook.model import Step
+from services.rules.conversation.send_hours import AWAITED_FOR
+from services.rules.rulebook.model import Step, Verb
 from services.rules.rulebook.timing import After, At, add_duration, lapse_of, moment_of
 from shared.clients.working_calendar import WorkingCalendar
 from shared.contracts.ids import PersonId
@@ -54,13 +55,29 @@ def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
 
 
 def due_of(context: DecisionContext, chain: Chain, step: Step) -> datetime | None:
-    """When a pending step is due; None where its field has no date. A step that reached no person takes no time."""
+    """When a pending step is due; None where its field has no date. A step that reached no person takes no time.
+
+    A form begins in the open hours of its person, or within the time in which they wait for a reply.
+    """
     timing = step.timing
     if isinstance(timing, At):
-        return _due_at(context, chain, step, timing)
-    if timing is None or _follows_at_once(chain, step):
-        return chain.base_at
-    return _latest(context, chain, timing)
+        due = _due_at(context, chain, step, timing)
+    elif timing is None or _follows_at_once(chain, step):
+        due = chain.base_at
+    else:
+        due = _latest(context, chain, timing)
+    return due if due is None or step.verb is not Verb.COLLECT else _in_hours_of_sender(context, chain, due)
+
+
+def _in_hours_of_sender(context: DecisionContext, chain: Chain, due: datetime) -> datetime:
+    sender = context.document(chain).sender
+    person = context.facts.people.get(sender) if sender is not None else None
+    wrote_at = max((joined.at for joined in chain.joined), default=chain.started_at)
+    if person is None or max(due, context.now) - wrote_at <= AWAITED_FOR:
+        return due
+    hours = working_hours(context.rulebook, person)
+    opens, opens_next = hours.next_open(due), hours.next_open(context.now)
+    return max(opens, opens_next) if opens_next > context.now else opens
 
 
 def _follows_at_once(chain: Chain, step: Step) -> bool:

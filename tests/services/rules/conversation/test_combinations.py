@@ -387,3 +387,66 @@ def test_a_matter_taken_by_an_offer_for_an_earlier_date_goes_to_the_owner_team_w
         "wait: 14 working days", "expect: [{remind: 40, say: taken}, {tell: 40}, {end: left_with_owner}]",
     )  # fmt: skip
     assert faults_of_rule(HEAD + steps, texts, MANAGER, *moves) == []
+
+
+# ------------------------------------------------------------------ forms and quiet hours
+
+OFFER = """\
+rule: offer
+owner: acquisitions
+why: {en: You wrote to us., fr: Vous nous avez écrit.}
+on: message.received
+if: {line: main, answers_a_question: false, kind: [text, media]}
+about: sender.person_id
+on_repeat: ignore
+steps:
+"""
+LEFT = "  - {after: 7 days, give_up: left unfinished}\n"
+VISITOR = "5001: {visitor: true, name: Maud, country: GB}\n71: {roles: [commissioning_editor], country: GB}"
+WRITES = "reply: {from: 5001, line: main, text: I wrote a book}"
+BEGINS = "expect: [{collect: 5001, say: ex_welcome}, {collect: 5001, say: details.title}]"
+EVENING = "wait until: 2027-03-03T20:00:00Z"
+
+
+def offer_faults(steps: str, *moves: str, form: str = FORMS["details"]) -> list[str]:
+    return faults_of_rule(OFFER + steps + LEFT, OF_FORMS, VISITOR, *moves, forms={"details": form})
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "  - {after: 3 hours, collect: sender, form: details}\n",
+        "  - {after: 3 hours, tell: sender, say: ex_welcome}\n  - {collect: sender, form: details}\n",
+    ],
+)
+def test_a_form_that_begins_hours_after_the_message_begins_in_the_morning(steps: str) -> None:
+    told = BEGINS.replace("[", "[{tell: 5001, say: ex_welcome}, ") if "tell" in steps else BEGINS
+    assert offer_faults(steps, EVENING, WRITES, NIGHT, "wait: 4 hours", "expect: nothing", MORNING, told) == []
+
+
+def test_a_form_that_begins_within_the_hour_of_the_message_begins_at_once() -> None:
+    steps = "  - {after: 30 minutes, collect: sender, form: details}\n"
+    assert offer_faults(steps, EVENING, WRITES, "wait: 1 hour", BEGINS) == []
+
+
+WITH_FILE = FORMS["details"].replace("pitch: {required: true}", "pitch: {document: [pdf], required: true}")
+SENDS = (
+    EVENING, WRITES, BEGINS, "reply: {from: 5001, text: Sea Glass}", "reply: {from: 5001, document: a.pdf}",
+    "expect: [{collect: 5001, say: details.pitch}, {collect: 5001, say: ex_summary}]",
+)  # fmt: skip
+AT_ONCE = "  - {collect: sender, form: details}\n"
+
+
+def test_a_file_that_is_refused_in_the_night_is_asked_for_again_in_the_morning() -> None:
+    refused, form = "file: {from: 5001, refused: too_large}", WITH_FILE.replace("[pdf]", "[pdf], max_mb: 2")
+    moves = (*SENDS, "wait: 4 hours", refused, "expect: nothing", MORNING, "expect: [{collect: 5001, text: too large}]")
+    assert offer_faults(AT_ONCE, *moves, form=form) == []
+
+
+def test_what_waits_for_the_morning_of_who_fills_a_form_does_not_go_when_they_are_earlier() -> None:
+    refused, form = "file: {from: 5001, refused: too_large}", WITH_FILE.replace("[pdf]", "[pdf], max_mb: 2")
+    moves = (
+        *SENDS, "wait: 4 hours", refused, "wait until: 2027-03-04T07:00:00Z", "reply: {from: 5001, document: b.pdf}",
+        "expect: [{collect: 5001, say: ex_summary, text: b.pdf}]", MORNING, "expect: nothing",
+    )  # fmt: skip
+    assert offer_faults(AT_ONCE, *moves, form=form) == []
