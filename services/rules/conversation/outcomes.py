@@ -188,17 +188,36 @@ def apply_write_outcome(context: DecisionContext, data: WriteEventData) -> None:
     if data.outcome in SUCCESSFUL_OUTCOMES:
         chain = _follow_up_write(context, chain, write)
     elif data.outcome is WriteOutcome.CONFLICT:
-        chain = _send_to_all_concerned(context, chain, write, _reason_template(context, data))
+        if not any(other.outcome is WriteOutcome.CONFLICT for other in _same_for_others(chain, write)):
+            chain = _send_to_all_concerned(context, chain, write, _reason_template(context, data))
+        chain = _report_the_others(context, chain, write)
     elif data.outcome is WriteOutcome.MANUAL and not reported_before:
         chain = _send_to_answerers(context, chain, write, "by_hand")
     context.save_chain(_resume(context, chain))
 
 
-def _others_pend(chain: Chain, write: ChainWrite) -> bool:
-    """Whether the same is still to be recorded of another event that the chain gathered; all are reported at once."""
+def _same_for_others(chain: Chain, write: ChainWrite) -> list[ChainWrite]:
+    """The writes that record the same of the other events that the chain gathered."""
     cause = (write.step, write.answer, write.depth, write.answerers)
     same = (w for w in chain.writes if (w.step, w.answer, w.depth, w.answerers) == cause)
-    return bool(chain.joined) and any(w.pending and w.write_id != write.write_id for w in same)
+    return [w for w in same if w.write_id != write.write_id] if chain.joined else []
+
+
+def _others_pend(chain: Chain, write: ChainWrite) -> bool:
+    """Whether the same is still to be recorded of another event; all are reported at once."""
+    return any(other.pending for other in _same_for_others(chain, write))
+
+
+def _report_the_others(context: DecisionContext, chain: Chain, write: ChainWrite) -> Chain:
+    """Report the success of the same writes of other events, which has waited for this one."""
+    others = _same_for_others(chain, write)
+    _, tell = _origin_of(context, chain, write)
+    if tell is None or any(other.pending for other in others):
+        return chain
+    done = next((other for other in others if other.outcome in SUCCESSFUL_OUTCOMES), None)
+    if done is None:
+        return chain
+    return outbound.send_draft(context, chain, tell.who, _write_draft(done, tell.say), sender=_sender(done))
 
 
 def _by_hand_already(chain: Chain, write: ChainWrite) -> bool:

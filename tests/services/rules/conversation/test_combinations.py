@@ -450,3 +450,37 @@ def test_what_waits_for_the_morning_of_who_fills_a_form_does_not_go_when_they_ar
         "expect: [{collect: 5001, say: ex_summary, text: b.pdf}]", MORNING, "expect: nothing",
     )  # fmt: skip
     assert offer_faults(AT_ONCE, *moves, form=form) == []
+
+
+# ------------------------------------------------------------------ writes of several events
+
+WRITTEN, NOT_WRITTEN = (f"written: {{record: rights.record_decision, as: {each}}}" for each in ("verified", "conflict"))
+NOT_ENTERED = "{tell: 812, say: not_written}, {tell: 40, say: not_written}"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        ((WRITTEN, NOT_WRITTEN), f"{{tell: 40, say: ex_told}}, {NOT_ENTERED}"),
+        ((NOT_WRITTEN, WRITTEN), f"{{tell: 40, say: ex_told}}, {NOT_ENTERED}"),
+        ((NOT_WRITTEN, NOT_WRITTEN), NOT_ENTERED),
+        ((WRITTEN, WRITTEN), "{tell: 40, say: ex_told}"),
+    ],
+)  # fmt: skip
+def test_each_outcome_of_the_writes_of_one_answer_is_told_once(outcomes: tuple[str, str], told: str) -> None:
+    head = HEAD.replace("about: request_id", "about: work.work_id\non_repeat: join")
+    steps = """\
+  - after: 1 minute
+    ask: author
+    say: ex_form
+    answers:
+      yes: {record: rights.record_decision, with: {decision: approved}, tell: rights_manager, say: ex_told}
+      fill: {hand_over: rights_manager}
+"""
+    both = "{record: rights.record_decision}, {record: rights.record_decision}"
+    moves = (
+        EVENT, "{event: rights.approval_requested, with: {request_id: R-2}}", "wait: 1 minute", "expect: [{ask: 812}]",
+        "reply: {from: 812, button: 'yes'}", f"expect: [{both}, {{tell: 812, say: noted}}]",
+        *outcomes, f"expect: [{told}, {{end: answered}}]",
+    )  # fmt: skip
+    assert faults_of_rule(head + steps + END, OF_FORMS, f"{AUTHOR}\n{MANAGER}", *moves, forms=FORMS) == []
