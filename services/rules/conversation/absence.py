@@ -14,6 +14,7 @@ from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.handover import (
     OFFER_BUTTONS,
+    decline_offer,
     declined_offers,
     go_on_without_takers,
     is_offer,
@@ -298,5 +299,6 @@ def _reassign(context: DecisionContext, chain: Chain) -> Chain:
     if reached and cover.person_id is not None:
         people = (cover.person_id,)
         moved = HandoverOffer(step=last.step, answer=last.answer, people=people, at=context.now)
+        chain = decline_offer(chain, last.step, assignment.person_id)  # awaited no more
         return chain.replace(handovers=(*chain.handovers, moved))
     return _move_offer(context, repeat_withdrawn_offers(context, chain), last, None)

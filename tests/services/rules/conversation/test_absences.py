@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from services.rules.conversation.recipients import awaited_people
 from services.rules.rulebook.built_in import TO_COVER
-from services.rules.scenario.player import play_story
-from tests.services.rules.stories import faults_of_rule, own_rulebook, rule_head, story, template_text
+from services.rules.scenario.player import StoryPlayer, play_story
+from tests.services.rules.stories import checked_rule, faults_of_rule, own_rulebook, rule_head, story, template_text
 
 HEAD = rule_head("expiring", "rights.expiring", "rights_record_id")
 TEMPLATES = {
@@ -168,3 +169,15 @@ def test_who_covers_is_told_in_the_words_of_all_where_the_house_has_no_others() 
         "expect: [{tell: 62, say: absence_noted}, {left_out: {62: absent}}, {tell: 61, say: cover_announced}]",
     )
     assert play_story(story(people, *moves), book) == []
+
+
+def test_who_had_a_matter_that_moved_to_who_covers_is_awaited_no_more() -> None:
+    """A list of what waits for each person has it for who covers, and not for the one who is away."""
+    moves = (HAPPENS, "reply: {from: 53, button: take}", AWAY)
+    checked = checked_rule(HEAD + TAKE + LATER, TEMPLATES, f"{ANN}\n{BEN}\n{CLEO}", *moves)
+    player = StoryPlayer.of(checked.stories[0], checked.rulebook)
+    for step in checked.stories[0].steps:
+        player.play(step)
+    chain = next(one for one in player.simulation.facts.chains.values() if one.rule == "expiring")
+    awaited = {player.people.name_of(person) for person in awaited_people(chain)}
+    assert awaited == {54, 61}
