@@ -1,4 +1,4 @@
-"""What a clock noted that has been set back since holds nothing for as long as the step; shorter waits are kept."""
+"""Times that a clock noted before it was set back hold nothing for as long as the step; shorter waits are kept."""
 
 from datetime import timedelta
 

@@ -1,11 +1,12 @@
 """Any conversation comes to rest: events, answers and reports of the dispatcher in random order.
 
 No message is requested twice, none goes to a person who has opted out or was erased, none is longer than WhatsApp
-takes, none that waits may leave at night where its person is now, and in the end every chain is over.
+takes, none that waits may leave at night where its person is now, and in the end every chain is over. This holds by the
+rules of this repository, and by random ones that change on the way.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,11 @@ import pytest
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
+from services.rules.conversation.decider import Decider
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.send_hours import AWAITED_FOR
+from services.rules.matching.matcher import RuleMatcher
+from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.catalogue import party_fields
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer
@@ -28,16 +32,19 @@ from shared.clients.whatsapp_limits import BODY_LENGTH, TEXT_LENGTH
 from shared.contracts import consonance
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.ids import MessageId, PersonId, Phone, partition_key
+from shared.contracts.ids import MessageId, PersonId, Phone, Revision, partition_key
 from shared.contracts.messages import AmendMessage, OpenSpan, SendMessage, WithdrawMessage
 from shared.contracts.values import decode, encode
 from shared.contracts.vocabulary import Role, Stage
 from shared.contracts.whatsapp import MediaRefusal, MessageKind
 from shared.contracts.writes import RequestWrite, WriteOutcome
+from tests.services.rules import random_rulebooks
 from tests.services.rules.delayed_dispatcher import SilentSimulation
 from tests.services.rules.stories import own_rulebook, story
 
 CONVERSATIONS = 80
+RULEBOOKS = 60
+RANDOM_WORDS = 2  # “_” in the name of a random template
 PEOPLE = """\
 812: {roles: [rights_holder], country: FR, language: fr}
 806: {roles: [rights_holder, author], country: GB}
@@ -68,7 +75,10 @@ DIGESTS = (None, Severity.INFO, Severity.WARNING)
 
 @cache
 def rulebook(caps: tuple[Cap, ...], digest: Severity | None) -> Rulebook:
-    book = own_rulebook()
+    return with_limits(own_rulebook(), caps, digest)
+
+
+def with_limits(book: Rulebook, caps: tuple[Cap, ...], digest: Severity | None) -> Rulebook:
     return replace(book, tenant=replace(book.tenant, caps=caps, digest=digest))
 
 
@@ -77,19 +87,26 @@ class Conversation:
     random: Random
     player: StoryPlayer
     simulation: SilentSimulation
+    events: Sequence[str] = ()
+    rulebooks: dict[Revision, Rulebook] = field(default_factory=dict)
     requested: set[str] = field(default_factory=set)
+    said: set[tuple[object, ...]] = field(default_factory=set)
     withdrawals: list[WithdrawMessage] = field(default_factory=list)
     hours: dict[str, tuple[OpenSpan, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, seed: int) -> "Conversation":
+    def of(cls, seed: int, own: Rulebook | None = None) -> "Conversation":
         random = Random(seed)
-        book = rulebook(random.choice(CAPS), random.choice(DIGESTS))
+        caps, digest = random.choice(CAPS), random.choice(DIGESTS)
+        book = rulebook(caps, digest) if own is None else with_limits(own, caps, digest)
         player = StoryPlayer.of(story(PEOPLE, "expect: nothing"), book)
         start = datetime(2027, random.randint(1, 12), random.randint(1, 28), random.randint(0, 23), tzinfo=UTC)
         simulation = SilentSimulation(player.simulation.decider, player.simulation.facts, start)
+        simulation.recurring = next((rule for rule in book.rules.values() if rule.every), None)
         player.simulation = simulation
-        return cls(random, player, simulation)
+        current = simulation.decider.rulebook
+        events = EVENTS if own is None else sorted(random_rulebooks.EVENTS)
+        return cls(random, player, simulation, events, {current.revision: current})
 
     def person(self, *contacts: int) -> PersonId:
         contact = self.random.choice(contacts or sorted(self.player.people.people))
@@ -102,7 +119,7 @@ class Conversation:
 
     def happen(self) -> None:
         """An event of Consonance, about one of a few works and people."""
-        random, name = self.random, self.random.choice(EVENTS)
+        random, name = self.random, self.random.choice(self.events)
         fields = consonance.KINDS[consonance.kind_of(name)].__struct_encode_fields__
         values: dict[str, Any] = {each: f"X-{random.randint(1, 3)}" for each in OWN_IDS if each in fields}
         values |= {each: self._some_day() for each in DAYS if each in fields and random.random() < 0.6}
@@ -225,6 +242,23 @@ class Conversation:
             )
             self.simulation.publish_of(known.person_id, seen)
 
+    def change_rules(self) -> None:
+        """Other rules come into force under the same names, and every live chain is reviewed."""
+        simulation, limits = self.simulation, self.simulation.decider.rulebook.tenant
+        changed = replace(random_rulebooks.random_rulebook(self.random.randint(1000, 1000 + RULEBOOKS)), tenant=limits)
+        book = add_built_in_rules(replace(changed, revision=Revision(f"r{len(self.rulebooks)}")))
+        self.rulebooks[book.revision] = book
+        simulation.decider = Decider(
+            rulebook=book,
+            rulebook_at=self.rulebooks.__getitem__,
+            matcher=RuleMatcher(book.rules.values()),
+            zone_of=simulation.decider.zone_of,
+            signing_keys=simulation.decider.signing_keys,
+        )
+        simulation.recurring = next((rule for rule in book.rules.values() if rule.every), None)
+        for chain in [chain for chain in simulation.facts.chains.values() if chain.live]:
+            simulation._apply(simulation.decider.decide_change(chain, simulation.facts, simulation.now))
+
     # ---------------------------------------------------------- what must hold
 
     def check(self) -> None:
@@ -270,8 +304,19 @@ class Conversation:
         assert len(send.body) <= (BODY_LENGTH if send.buttons or send.template else TEXT_LENGTH)
         assert send.template is None or all(value.strip() for value in send.template.parameters.values())
 
+        self._check_repetition(send)
+
+    def _check_repetition(self, send: SendMessage) -> None:
+        """Each random text is said in one place, so that a message to a person says it once at one time."""
+        found = self.simulation.facts.chain_of_message(send.message_id)
+        if found is not None and not found[1].reply and send.say.count("_") == RANDOM_WORDS:
+            said = (send.person_id, send.chain_id, send.say, found[1].requested_at)
+            assert said not in self.said
+            self.said.add(said)
+
     def come_to_rest(self) -> None:
         """Everything is sent, half a year passes, and every write is settled."""
+        self.simulation.recurring = None
         for _ in range(3):
             self.simulation.report_all()
             for write in list(self.simulation.writes):
@@ -302,6 +347,16 @@ MOVES: dict[Callable[[Conversation], None], int] = {
 def test_any_conversation_comes_to_rest(seed: int) -> None:
     conversation = Conversation.of(seed)
     for move in conversation.random.choices(tuple(MOVES), tuple(MOVES.values()), k=50):
+        move(conversation)
+        conversation.check()
+    conversation.come_to_rest()
+
+
+@pytest.mark.parametrize("seed", range(RULEBOOKS))
+def test_any_conversation_by_any_rules_comes_to_rest(seed: int) -> None:
+    conversation = Conversation.of(seed, random_rulebooks.random_rulebook(seed))
+    moves = {**MOVES, Conversation.change_rules: 1}
+    for move in conversation.random.choices(tuple(moves), tuple(moves.values()), k=120):
         move(conversation)
         conversation.check()
     conversation.come_to_rest()

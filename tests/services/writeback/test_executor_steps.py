@@ -231,7 +231,7 @@ async def test_a_process_that_was_overtaken_between_two_mutations_does_not_send_
 async def test_after_an_answer_that_shows_no_success_the_rest_is_not_sent(
     answer: object, noted: MutationAnswer, waits: tuple[object, ...]
 ) -> None:
-    """What may have landed is unknown until it cannot land any more; what was answered waits a moment only."""
+    """An attempt that may have landed is unknown until it cannot land any more; an answered one waits a moment only."""
     world = World(consonance=Consonance(answers=[answer]))
     await world.execute(stored_write(BOTH))
     assert len(world.consonance.sent) == 1
