@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +43,8 @@ ACCEPTED = {"data": {"updateWork": {"work": {"id": 61421}, "errors": []}}}
 REFUSED = {"data": {"updateWork": {"work": None, "errors": ["too long"]}}}
 OLD_SCHEMA = {"errors": [{"message": "Field 'subtitle' doesn't exist on type 'Work'"}]}
 UNANSWERED = MutationAnswer.UNANSWERED
+BEFORE = NOW.replace(year=2025)
+"""On the clock of the machine, an instant that has been."""
 
 
 @dataclass
@@ -275,9 +278,10 @@ async def test_an_intent_that_is_older_than_five_seconds_sends_nothing(
     monkeypatch: pytest.MonkeyPatch, seconds: int, *, is_sent: bool
 ) -> None:
     begun = MachineInstant.read()
-    instants = [begun, MachineInstant(begun.wall + timedelta(seconds=seconds), begun.monotonic), begun]
+    later = MachineInstant(begun.wall + timedelta(seconds=seconds), begun.monotonic)
+    instants = chain([begun, begun, begun, later], repeat(begun))  # read, compared, the intent, its request; the rest
     monkeypatch.setattr(
-        executor_module, "MachineInstant", type("Read", (), {"read": staticmethod(lambda: instants.pop(0))})
+        executor_module, "MachineInstant", type("Read", (), {"read": staticmethod(lambda: next(instants))})
     )
     world = World()
     if not is_sent:
@@ -360,7 +364,7 @@ async def test_a_query_that_the_schema_no_longer_knows_counts_without_asking_for
     assert (world.noted, world.consonance.asked, world.supports.outdated) == ([("postpone", False, 1)], [61421], 1)
 
 
-@pytest.mark.parametrize(("attempt", "is_unknown"), [(None, False), (WriteAttempt(1, UNANSWERED, NOW), True)])
+@pytest.mark.parametrize(("attempt", "is_unknown"), [(None, False), (WriteAttempt(1, UNANSWERED, BEFORE), True)])
 async def test_while_consonance_is_away_nothing_counts(attempt: WriteAttempt | None, *, is_unknown: bool) -> None:
     world = World(consonance=Consonance(read_error=Unavailable("away")))
     with pytest.raises(Unavailable):
