@@ -221,7 +221,7 @@ async def test_a_process_that_stood_still_after_it_read_reads_again(
     postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person may have changed the value meanwhile: their edit would be overwritten."""
-    may_land = timedelta(seconds=0.2)
+    effect_window = timedelta(seconds=0.2)
 
     def judge_late(*arguments: Any) -> Any:
         step = next_step(*arguments)
@@ -243,12 +243,12 @@ async def test_a_process_that_stood_still_after_it_read_reads_again(
         with monkeypatch.context() as frozen:
             frozen.setattr(executor, "_MAX_INTENT_AGE", timedelta())
             frozen.setattr(executor, "next_step", judge_late)
-            await WriteExecutor(store, client, capabilities, may_land).execute(stored)
+            await WriteExecutor(store, client, capabilities, effect_window).execute(stored)
         assert await simulator.tell("GET", "log?operation=updateWork") == []
         assert await pool.fetchval("select state from writes") == "queued"
         again = await store.fetch(due)
         assert again is not None
-        await WriteExecutor(store, client, capabilities, may_land).execute(again)
+        await WriteExecutor(store, client, capabilities, effect_window).execute(again)
         assert len(await simulator.tell("GET", "log?operation=updateWork")) == 1
         assert await pool.fetchval("select outcome from writes") == "verified"
 
