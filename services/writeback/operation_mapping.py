@@ -13,11 +13,9 @@ from typing import Annotated, Any, NamedTuple
 from graphql import GraphQLSyntaxError, OperationDefinitionNode, OperationType
 from graphql import parse as parse_document
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from services.writeback.changes import input_names
+from services.writeback.mapping_yaml import MarkedYAMLError, Node, YAMLError, read_yaml
 from shared.contracts.errors import Misconfigured
 from shared.contracts.writes import WriteOperation
 
@@ -190,7 +188,7 @@ def load_mapping(path: Path, extended_by: tuple[Path, ...] = ()) -> OperationMap
         raise Misconfigured(SETTING, f"{path}: this file extends itself")
     tree = _load_tree(path)
     try:
-        file = _MappingFile.model_validate(tree)
+        file = _MappingFile.model_validate(tree.value)
     except ValidationError as error:
         raise _misconfigured(_schema_faults(path, tree, error)) from None
     faults = [
@@ -211,21 +209,22 @@ def _extended(path: Path, name: str) -> Path:
     return shipped if shipped.exists() and not beside.exists() else beside
 
 
-def _load_tree(path: Path) -> CommentedMap:
+def _load_tree(path: Path) -> Node:
     try:
-        tree = YAML().load(path.read_text("utf-8"))
+        tree = read_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise Misconfigured(SETTING, f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise Misconfigured(SETTING, f"{path}: the file is not written in UTF-8") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
-        raise _misconfigured([MappingFault(path.name, mark.line + 1, mark.column + 1, str(error.problem))]) from None
+        at = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
+        raise _misconfigured([MappingFault(path.name, *at, str(error.problem))]) from None
     except RecursionError:
         raise Misconfigured(SETTING, f"{path}: the file is nested too deep") from None
     except (YAMLError, ValueError, LookupError) as error:  # of a character or a number, which have no location
         raise Misconfigured(SETTING, f"{path}: the file cannot be read: {str(error).partition(chr(10))[0]}") from None
-    if not isinstance(tree, CommentedMap):
+    if not isinstance(tree.value, dict):
         raise _misconfigured([MappingFault(path.name, 1, 1, "a mapping file holds operations")])
     return tree
 
@@ -250,7 +249,7 @@ _MODEL_PARTS = frozenset({"function-after", "str", ListVariable.__name__})
 """Parts of a pydantic location that are no keys of the file."""
 
 
-def _schema_faults(path: Path, tree: CommentedMap, error: ValidationError) -> Iterator[MappingFault]:
+def _schema_faults(path: Path, tree: Node, error: ValidationError) -> Iterator[MappingFault]:
     for fault in error.errors(include_url=False, include_context=False):
         place = tuple(part for part in fault["loc"] if part not in _MODEL_PARTS)
         yield _fault(path, tree, place, _schema_sentence(fault["type"], fault["msg"], place, fault["input"]))
@@ -271,24 +270,19 @@ def _suggestion(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _fault(path: Path, tree: CommentedMap, place: ValuePath, sentence: str) -> MappingFault:
+def _fault(path: Path, tree: Node, place: ValuePath, sentence: str) -> MappingFault:
     line, column = _position(tree, place)
     return MappingFault(path.name, line, column, sentence)
 
 
-def _position(tree: CommentedMap, place: ValuePath) -> tuple[int, int]:
+def _position(tree: Node, place: ValuePath) -> tuple[int, int]:
     """Line and column, from 1, of the deepest key of the place that is in the file."""
-    node: Any = tree
-    line, column = 0, 0
+    found, node = (1, 1), tree
     for part in place:
-        if isinstance(node, CommentedMap) and part in node:
-            line, column = node.lc.key(part)
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line, column = node.lc.item(part)
-        else:
+        if part not in node.places:
             break
-        node = node[part]
-    return line + 1, column + 1
+        found, node = node.places[part], node.nodes[part]
+    return found
 
 
 # ------------------------------------------------------------------ faults that the schema does not show

@@ -20,7 +20,7 @@ _OF_FILES = {"filetype", "obstore"}
     ("service", "never"),
     [
         ("dispatcher", {*_OF_PEOPLE, *_OF_FILES, "aiohttp", "graphql", "ruamel.yaml", "rich", "pygments"}),
-        ("writeback", {*_OF_PEOPLE, *_OF_FILES, "rich", "pygments"}),
+        ("writeback", {*_OF_PEOPLE, *_OF_FILES, "rich", "pygments", "ruamel.yaml"}),
         ("ingest", {"ruamel.yaml", "rich", "pygments", "graphql", "faststream", "holidays", *_OF_FILES, "aiohttp"}),
         ("rules", {"graphql", "rich", "pygments", "filetype", "aiohttp"}),
     ],

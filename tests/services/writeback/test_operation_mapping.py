@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 import services.writeback
+from services.writeback.mapping_yaml import read_yaml
 from services.writeback.operation_mapping import ReadCall, load_mapping
 from shared.contracts.errors import Misconfigured
 
@@ -62,7 +64,7 @@ def test_a_valid_file_is_loaded(tmp_path: Path) -> None:
         ("mutation C", "query C", "10:7: one mutation is expected here"),
         ('{ id } }"', '{ id }"', "10:7: Syntax Error"),
         ("      found: milestone\n", "", "'found' is missing"),
-        ("operation: milestone.complete", "operation: [", "5:15: expected"),
+        ("operation: milestone.complete", "operation: [", "5:15: did not find expected"),
     ],
 )
 def test_a_fault_is_reported_with_its_place(tmp_path: Path, old: str, new: str, fault: str) -> None:
@@ -117,3 +119,35 @@ def test_a_list_without_a_record_is_none(answer: list[Any], *, is_found: bool) -
     read = ReadCall(document="query Read { records { id } }", variables={}, found="records", values={})
     assert read.is_answered_by({"records": answer})
     assert read.extract({"records": answer}).found is is_found
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{a: yes, on: off, b: ~, c: true}", {"a": "yes", "on": "off", "b": None, "c": True}),
+        ('{a: 010, b: "1", c: 1.5, d: 2027-03-01}', {"a": 10, "b": "1", "c": 1.5, "d": "2027-03-01"}),
+        ("a: &x {b: [1]}\nc: *x\n", {"a": {"b": [1]}, "c": {"b": [1]}}),
+        ("a: >-\n  one\n  two\n", {"a": "one two"}),
+        ("", None),
+    ],
+)
+def test_a_mapping_file_is_yaml_1_2(text: str, value: object) -> None:
+    assert read_yaml(text).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "4:3: 'c' is here twice"),
+        ("a: *x\n", "1:4: there is no complete &x above"),
+        ("a: 1\n---\nb: 2\n", "2:1: a file holds one document"),
+        ("a: !!int x\n", "1:4: a tag has no meaning here"),
+    ],
+)
+def test_a_fault_of_the_yaml_is_reported_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    assert faults(tmp_path, text) == [f"m.yaml:{sentence}"]
+
+
+def test_the_shipped_mapping_files_read_as_by_another_reader_of_yaml() -> None:
+    for path in MAPPINGS.glob("*.yaml"):
+        assert read_yaml(path.read_text("utf-8")).value == YAML(typ="safe").load(path.read_text("utf-8"))
