@@ -26,6 +26,7 @@ from services.dispatcher.templates import (
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.whatsapp_client import NumberReport
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.telemetry import get_logger
 
@@ -137,7 +138,7 @@ class AccountStore:
         return [tuple(row) for row in await connection.fetch(QUERIES.people_outside_windows, self.tenant, since)]
 
     async def save_coverage(self, connection: Connection, account: str, since: datetime, until: datetime) -> None:
-        await connection.execute(QUERIES.save_coverage, self.tenant, account, since, until)
+        await connection.execute(QUERIES.save_coverage, self.tenant, account, since, until, machine_now())
 
     async def save_gap(self, connection: Connection, account: str, since: datetime) -> None:
         await connection.execute(QUERIES.save_gap, self.tenant, account, since)

@@ -142,11 +142,12 @@ where (a.tenant = $1) is true and a.begun_at > $2 and a.wording = 'template'
 group by m.person_id order by at;
 
 -- name: save_coverage
--- A heartbeat: the newest one says over which span the webhooks are complete, healed gaps included.
+-- A heartbeat: the newest one says over which span the webhooks are complete, healed gaps included. One that ends an hour after
+-- the machine time of now was noted before ingest's clock was set back: the next one takes its place.
 insert into webhook_coverage (tenant, account, covered_since, covered_until) values ($1, $2, $3, $4)
 on conflict (tenant, account) do update
 set covered_since = excluded.covered_since, covered_until = excluded.covered_until
-where webhook_coverage.covered_until <= excluded.covered_until;
+where webhook_coverage.covered_until <= excluded.covered_until or webhook_coverage.covered_until > $5::timestamptz + interval '1 hour';
 
 -- name: save_gap
 -- A gap: until a heartbeat covers it, nothing before it counts as complete. A gap that is reported after heartbeats for

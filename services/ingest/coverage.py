@@ -11,6 +11,9 @@ from datetime import datetime, timedelta
 
 from shared.runtime.clock import MachineInstant, machine_now
 
+_MOST_AHEAD = timedelta(hours=1)
+"""The clocks of two replicas never differ by more: what ends further ahead was noted before a clock was set back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -20,6 +23,19 @@ class Coverage:
     until: datetime
     gap_since: datetime | None = None
     gap_until: datetime | None = None
+
+    def is_ahead(self, now: datetime) -> bool:
+        """Whether a clock was set back since, so that no heartbeat would confirm anything for as long as the step."""
+        return self.until > now + _MOST_AHEAD
+
+    def set_back(self, now: datetime) -> "Coverage":
+        """The same at a clock that was set back to ``now``."""
+        return Coverage(
+            min(self.since, now),
+            now,
+            None if self.gap_since is None else min(self.gap_since, now),
+            None if self.gap_until is None else min(self.gap_until, now),
+        )
 
 
 @dataclass(frozen=True, slots=True)

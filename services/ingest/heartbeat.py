@@ -84,7 +84,10 @@ class Heartbeat:
             coverage = await load_coverage(tx.connection, self.tenant, self.account)
             await self._replicas.record(tx.connection, self.replica)
             until = min(self.tracker.complete_until(), began.wall)
-            if until <= coverage.until if coverage is not None else not is_ready:
+            if coverage is not None and coverage.is_ahead(began.wall):
+                coverage = coverage.set_back(until)
+                self.tracker.record_miss("clock")
+            elif until <= coverage.until if coverage is not None else not is_ready:
                 self._show(coverage)
                 return
             if await self._replicas.remove_lost(tx.connection, _ABSENT_AFTER * self.interval):

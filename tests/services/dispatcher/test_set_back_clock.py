@@ -6,6 +6,7 @@ import pytest
 
 from services.dispatcher.store import LaneCapacity, MessageStore
 from shared.contracts.messages import AttachedDocument, Lane, TemplateCall, TemplateHeader
+from shared.contracts.whatsapp import WebhookConfirmed
 from shared.runtime.clock import machine_now
 from tests.services.dispatcher.dispatcher_under_test import (
     TENANT,
@@ -40,6 +41,17 @@ async def test_a_send_whose_lease_was_noted_by_such_a_clock_is_uncertain(dispatc
         await dispatcher.pool.execute(begun, moment.machine + ahead)
         await dispatcher.parts.reconciler.expire_leases(moment)
         assert await dispatcher.state() == ("uncertain" if is_over else "intent")
+
+
+async def test_the_coverage_of_before_is_replaced(dispatcher: DispatcherUnderTest) -> None:
+    """Silence would settle nothing for as long as the clock of ingest was set back."""
+    now = machine_now()
+    for ahead, is_replaced in AHEAD:
+        await dispatcher.handle(WebhookConfirmed(account="a", since=now - ahead, until=now + ahead))
+        await dispatcher.handle(WebhookConfirmed(account="a", since=now, until=now))
+        span = await dispatcher.parts.reconciler.account.covered_span(dispatcher.pool)
+        assert span is not None
+        assert (span.until == now) is is_replaced
 
 
 async def test_a_document_is_fetched_again_in_time(dispatcher: DispatcherUnderTest) -> None:

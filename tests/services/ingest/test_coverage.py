@@ -45,6 +45,13 @@ def test_another_rejection_keeps_the_gap_open_longer() -> None:
     ]  # fmt: skip
 
 
+def test_a_coverage_ends_now_where_the_clock_was_set_back() -> None:
+    ahead = Coverage(at(0), at(100), gap_since=at(99), gap_until=at(99.5))
+    assert [ahead.is_ahead(at(minute)) for minute in (30, 41)] == [True, False]
+    assert ahead.set_back(at(30)) == Coverage(at(0), at(30), gap_since=at(30), gap_until=at(30))
+    assert Coverage(at(50), at(100)).set_back(at(30)) == Coverage(at(30), at(30))
+
+
 def test_the_confirmed_time_never_ends_before_it_begins() -> None:
     update = extend_coverage(start_coverage(START).coverage, at(1), at(2), REDELIVERY)
     assert (update.confirmed_since, update.coverage.until, update.new_gap) == (at(1), at(1), at(0))

@@ -144,6 +144,18 @@ async def test_a_replica_that_stood_still_opens_a_gap_although_another_one_went_
     assert await tested.beat() == (["away"], False)
 
 
+async def test_a_clock_that_was_set_back_opens_a_gap_and_the_heartbeat_goes_on(tested: HeartbeatUnderTest) -> None:
+    """It would confirm nothing, and say nothing, for as long as the step."""
+    ahead = "update webhook_coverage set until = until + interval '{}'"
+    await tested.pool.execute(ahead.format("10 minutes"))  # as by another replica
+    assert await tested.beat() == ([], False)
+    await tested.pool.execute(ahead.format("1 day"))
+    assert await tested.beat() == (["clock"], False)
+    (until,) = [row["until"] for row in await tested.pool.fetch("select until from webhook_coverage")]
+    assert until <= machine_now()
+    assert await tested.beat() == ([], True)
+
+
 async def test_a_replica_that_died_opens_a_gap_although_another_one_goes_on(
     tested: HeartbeatUnderTest, pool: Pool, metrics: IngestMetrics
 ) -> None:
