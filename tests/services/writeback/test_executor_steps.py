@@ -416,6 +416,6 @@ async def test_a_write_waits_some_minutes_for_its_file(
 
 async def test_a_write_that_was_attempted_waits_for_no_file_any_more() -> None:
     attempted = stored_write(WITH_FILE, attempt=WriteAttempt(1, UNANSWERED, NOW))
-    world = World(Store(clock=Clock(attempted.write.requested_at)))
+    world = World(Store(clock=Clock(attempted.write.requested_at + FILES_WAIT)))
     await world.execute(attempted)
     assert {one[0] for one in world.noted}.isdisjoint({"await_files", "save_request"})

@@ -1,5 +1,6 @@
 """Every answer to a form reaches the record, or is refused with a text that says what is accepted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -94,13 +95,16 @@ def told(
     longest: int = 20,
     form: str | None = None,
     summary: str = SUMMARY,
+    rule: str = RULE,
+    also: Mapping[str, str] | None = None,
     observer: LanguageObserver | None = None,
 ) -> list[str]:
     files = {
         name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
     }
     files |= {
-        "offer.rule.yaml": RULE,
+        **(also or {}),
+        "offer.rule.yaml": rule,
         "offer.form.yaml": (form or FORM).replace("20, required", f"{longest}, required", 1),
         "offer_summary.template.yaml": summary,
     }
@@ -751,3 +755,28 @@ def test_a_form_that_was_sent_stays_sent_where_its_person_leaves_the_chain() -> 
         left = abandon_form(chain(form=sent.replace(phase=phase))).form
         assert left is not None
         assert left.phase is expected
+
+
+def test_what_is_too_long_for_its_field_is_refused_for_that_whoever_wrote_it() -> None:
+    long = "expect: [{collect: 5001, say: offer.title, text: 30 characters long}]"
+    assert told(*FIRST[:2], f"reply: {{from: 5001, text: {AWAY}}}", long) == []
+
+
+ASKING_THE_WRITER = RULE.replace(
+    "  - collect: sender\n    form: offer\n",
+    "  - ask: sender\n    say: offer_asked\n"
+    "    answers: {another: {collect: sender, form: offer}, nothing: {continue: true}, later: {continue: true}}\n",
+)
+
+
+def test_the_first_message_is_no_answer_to_a_form_that_a_later_tap_begins() -> None:
+    moves = (
+        "reply: {from: 5001, line: main, text: Tides}",
+        "expect: [{ask: 5001, say: offer_asked}]",
+        "reply: {from: 5001, button: another}",
+        f"expect: [{WELCOME}, {{collect: 5001, say: offer.title}}]",
+        "reply: {from: 5001, text: Sea Glass}",
+        "expect: [{collect: 5001, say: offer.pitch}]",
+    )
+    asking = ASKING.replace("fields: {stage: to_stage}\n", "").replace("Your book is at “{stage}”. ", "")
+    assert told(*moves, rule=ASKING_THE_WRITER, also={"offer_asked.template.yaml": asking}) == []

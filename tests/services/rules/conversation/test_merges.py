@@ -144,6 +144,25 @@ def test_of_a_form_of_two_ids_words_answer_the_question_that_was_asked_last() ->
     assert (form.values["title"], form.values["genre"]) == ("On Rivers", "non_fiction")
 
 
+def test_the_question_asked_last_is_that_of_the_form_that_was_filled_last() -> None:
+    events = [
+        pitched(FIRST, "A history of tide mills", 1),
+        pitched(SECOND, "Rivers", 2),
+        pitched(FIRST, "The Tide Mill", 3),
+        *MERGES,
+    ]
+    facts = facts_after([])
+    for count, event in enumerate(events):
+        decision = decider().decide(event_of(event, count), facts, NOW + timedelta(days=1, minutes=count))
+        facts.apply_changes(decision.changes)
+    form = form_of(facts).form
+    assert form is not None
+    assert (form.values["title"], form.asking) == ("The Tide Mill", "genre")
+    assert form.sources == tuple(
+        one.message_id for one in (events[0], events[2], events[1]) if isinstance(one, MessageReceived)
+    )
+
+
 def test_a_form_of_two_ids_keeps_the_files_and_the_messages_of_both_each_once() -> None:
     facts = facts_after([pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)])
     both, one, other = (Media(media_id=f"file-{n}", mime="application/pdf") for n in range(3))

@@ -27,6 +27,7 @@ from services.rules.conversation.question_lookup import (
     accepts_tap,
     answer_of,
     awaits_answer,
+    fills_form,
     find_question,
     has_answered,
 )
@@ -191,6 +192,7 @@ def test_of_the_items_of_a_digest_a_reply_means_the_one_whose_code_it_has_else_t
         chain(question(verb=Verb.TELL)),
         chain(question(person=OTHER)),
         chain(question(), joins=True, start_name=WROTE),
+        chain(question(), deferred_until=0),
         chain(prompt()),
         chain(prompt(), form=form(phase=FormPhase.SENT)),
     ],
@@ -204,6 +206,7 @@ def test_of_the_items_of_a_digest_a_reply_means_the_one_whose_code_it_has_else_t
         "told",
         "of_another",
         "joins",
+        "deferred",
         "no_form",
         "sent",
     ],
@@ -302,6 +305,12 @@ def of(one: Chain, answer: str | None = None) -> FoundQuestion:
 )
 def test_whether_a_question_waits_for_words(one: Chain, *, waits: bool) -> None:
     assert awaits_answer(of(one), words()) is waits
+
+
+def test_words_to_a_question_beside_the_form_of_its_chain_fill_no_form() -> None:
+    both = chain(question(), form=form())
+    assert not fills_form(of(both))
+    assert fills_form(of(filling()))
 
 
 def test_a_reaction_is_no_answer_in_a_form_and_a_tap_always_is_one() -> None:
