@@ -160,7 +160,7 @@ def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceive
     if state.phase is FormPhase.SUMMARY:
         return _is_cancel_text(context, chain, text)
     field = _asked_field(form, state)
-    if field is None or field.document or state.phase is not FormPhase.ASKING:
+    if field is None or field.document:
         return False
     return not field.choose or _read(context, chain, form, field, text) is not None
 
@@ -173,7 +173,7 @@ def keeps_stop_word(context: DecisionContext, chain: Chain, message: MessageRece
     """
     form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
     field = _asked_field(form, state)
-    if state.phase is FormPhase.SUMMARY or field is None or field.choose:
+    if field is None or field.choose:
         return True
     if not is_stop_keyword(text):
         return _read(context, chain, form, field, text) is not None
@@ -201,6 +201,7 @@ def advances_form(context: DecisionContext, chain: Chain, message: MessageReceiv
 
 
 def _asked_field(form: Form, state: FormState) -> FormField | None:
+    """None at the summary and after it, where no field is asked for."""
     return next((f for f in form.fields if f.name == state.asking), None)
 
 

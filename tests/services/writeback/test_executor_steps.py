@@ -31,9 +31,19 @@ from shared.clients.consonance_graphql import (
 from shared.contracts.consonance import MetadataField
 from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.ids import PersonId
-from shared.contracts.writes import Attachment, RequestWrite, WriteInput
+from shared.contracts.writes import Attachment, RequestWrite, WriteInput, WriteOperation
 from shared.runtime.clock import MachineInstant, machine_now
-from tests.services.writeback.samples import NEW_SUBTITLE, NOW, SUBTITLE, TENANT, item, metadata, pitch, request
+from tests.services.writeback.samples import (
+    NEW_SUBTITLE,
+    NOW,
+    SUBTITLE,
+    TENANT,
+    item,
+    metadata,
+    milestone,
+    pitch,
+    request,
+)
 
 _MAPPING = load_mapping(Path(services.writeback.__file__).parent / "mapping" / "consonance.yaml")
 _SUPPORTED = {MetadataField.SUBTITLE: "work subtitle", MetadataField.TITLE: "work title"}
@@ -115,9 +125,9 @@ class Consonance:
     values: dict[str, Any] = field(default_factory=lambda: {"subtitle": SUBTITLE, "title": OLD_TITLE})
     answers: list[Any] = field(default_factory=list)
     read_error: Exception | None = None
-    readable: frozenset[int] = frozenset({61421})
+    readable: frozenset[int | None] = frozenset({61421})
     sent: list[dict[str, Any]] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
+    asked: list[int | None] = field(default_factory=list)
     takes_values: bool = True
     shows_record: bool = True
 
@@ -141,18 +151,22 @@ class Consonance:
 class Supports:
     """The shipped mapping, as if the schema had all of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_query: bool = True) -> None:
         self.outdated = 0
+        self.has_query = has_query
 
     def mark_outdated(self) -> None:
         self.outdated += 1
 
     def choose(self, change: WriteChange) -> OperationSupport | None:
         name = _SUPPORTED.get(change.inputs.get("field"))  # type: ignore[arg-type]
+        if change.operation is WriteOperation.COMPLETE_MILESTONE:
+            name = "work subtitle"  # a query of some record, whose target has no name
         if name is None:
             return None
         mapped = _MAPPING[name]
-        return OperationSupport(name, mapped, mapped.read.document, mapped.write.document, None, ())
+        query = mapped.read.document if self.has_query else None
+        return OperationSupport(name, mapped, query, mapped.write.document, None, ())
 
 
 def stored_write(given: WriteInput | None = None, write: str = "w1", **fields: Any) -> StoredWrite:
@@ -338,6 +352,26 @@ async def test_where_no_record_is_shown_everything_waits_and_nothing_counts() ->
     assert world.consonance.asked == [61421, 7, 8]
 
 
+async def test_where_the_records_of_an_operation_alone_are_not_shown_its_writes_wait_and_nothing_counts() -> None:
+    others = [other("7"), stored_write(milestone(), "w9")]
+    world = World(Store(others=others), Consonance(read_error=FAILED, readable=frozenset({None})))
+    await world.execute(stored_write(failed_reads=2))
+    assert (world.noted, world.consonance.asked) == ([("postpone", False, 2)], [61421, 7, None])
+
+
+async def test_a_record_that_was_not_shown_just_now_is_not_asked_for_again() -> None:
+    world = World(Store(others=[other("7"), other("7"), other("61421")]), Consonance(read_error=FAILED))
+    with pytest.raises(RecordsUnreadable):
+        await world.execute()
+    assert world.consonance.asked == [61421, 7]
+
+
+async def test_a_change_that_no_query_reads_is_done_by_hand() -> None:
+    world = World(supports=Supports(has_query=False))
+    assert not await world.execute()
+    assert (world.noted, world.consonance.asked) == ([("open_task", "unsupported")], [])
+
+
 async def test_no_more_records_are_asked_for_after_the_first_that_is_shown() -> None:
     world = World(Store(others=[other("7"), other("8")]), Consonance(read_error=FAILED, readable=frozenset({7, 8})))
     await world.execute()
@@ -355,6 +389,13 @@ async def test_an_unusable_answer_without_another_record_is_an_outage_that_is_co
     with pytest.raises(UnusableAnswer):
         await world.execute(stored_write(failed_reads=MAX_FAILED_READS))
     assert world.noted == [("postpone", False, MAX_FAILED_READS + 1)]
+
+
+async def test_an_unusable_answer_beside_records_that_are_shown_holds_up_no_other_write() -> None:
+    consonance = Consonance(read_error=UnusableAnswer("500"), readable=frozenset({7}))
+    world = World(Store(others=[other("7")]), consonance)
+    await world.execute()
+    assert world.noted == [("postpone", False, 1)]
 
 
 async def test_a_query_that_the_schema_no_longer_knows_counts_without_asking_for_others() -> None:

@@ -674,6 +674,20 @@ def test_an_option_is_chosen_by_its_name_its_title_or_its_number(answer: str) ->
     assert choosing(*TO_GENRE, *moves) == []
 
 
+def test_an_option_may_be_named_like_a_stop_word_also_after_the_button_to_stop_was_offered() -> None:
+    form = CHOOSING.replace("other: Something else", "other: Stop")
+    summary = SUMMARY.replace("{isbn}", "{genre}")
+    said_so = "{collect: 5001, text: same.}"
+    chosen = ("reply: {from: 5001, text: Stop}", f"expect: [{said_so}, {{collect: 5001, say: offer_summary}}]")
+    assert told(*TO_GENRE, *chosen, form=form, summary=summary) == []
+    title = [*FIRST[:2], "reply: {from: 5001, text: Stop}", FIRST[3], *TO_GENRE[len(FIRST) :]]
+    assert told(*title, *chosen, form=form, summary=summary) == []
+
+
+def test_start_is_no_answer_where_a_form_waits_for_a_file() -> None:
+    assert told(*FIRST, "reply: {from: 5001, text: START}", "expect: [{tell: 5001, say: started}]") == []
+
+
 @pytest.mark.parametrize("answer", ["0", "3", "F", "Fict", "Fiction, other"])
 def test_what_is_no_option_is_asked_for_again(answer: str) -> None:
     again = (f"reply: {{from: 5001, text: '{answer}'}}", "expect: [{collect: 5001, say: offer.genre}]")
@@ -704,6 +718,12 @@ def test_stop_below_the_button_that_offers_it_stops_and_another_stop_word_is_a_t
     (taken,) = told(*FIRST[:2], title % "STOP", "expect: nothing")
     assert "offer.manuscript" in taken
     assert told(*FIRST[:2], title % "STOP", "expect: [{collect: 5001, say: offer.manuscript}]", again, STOPPED) == []
+
+
+def test_stop_is_a_title_once_and_another_stop_word_as_often_as_it_fits() -> None:
+    for word, then in (("STOP", STOPPED), ("Basta", "expect: [{collect: 5001, text: same.}, {collect: 5001}]")):
+        begun = [*FIRST[:2], f"reply: {{from: 5001, text: {word}}}", FIRST[3], *TO_ISBN[len(FIRST) :]]
+        assert told(*begun, f"reply: {{from: 5001, text: {word}}}", then) == []
 
 
 def test_a_stop_word_that_does_not_fit_a_typed_field_stops() -> None:
