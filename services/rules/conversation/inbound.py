@@ -74,7 +74,9 @@ def handle_inbound(
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
         consent.apply_opt_out(context, as_sent)
-    elif not fills_form(found) and (notice := absence.read_notice(context, message)) is not None:
+    elif (notice := absence.read_notice(context, message)) is not None and _is_of_absence(
+        context, message, found, notice
+    ):
         _apply_absence(context, message, trigger, notice)
     elif intent is ReplyIntent.WRONG_PERSON and _is_of_wrong_person(context, message, found):
         _apply_wrong_person(context, message, trigger, found)
@@ -84,6 +86,18 @@ def handle_inbound(
         _answer(context, found, message, trigger)
     else:
         _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent, as_sent), match)
+
+
+def _is_of_absence(
+    context: DecisionContext,
+    message: MessageReceived,
+    found: FoundQuestion | UnclearQuestion,
+    notice: AbsenceText,
+) -> bool:
+    """Whether a statement is one of the writer's own: in a form, one that is understood and answers no field."""
+    if not fills_form(found) or not isinstance(found, FoundQuestion):
+        return True
+    return isinstance(notice, Leave) and not forms.advances_form(context, found.chain, message)
 
 
 def _apply_absence(

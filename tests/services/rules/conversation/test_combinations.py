@@ -484,3 +484,21 @@ def test_each_outcome_of_the_writes_of_one_answer_is_told_once(outcomes: tuple[s
         *outcomes, f"expect: [{told}, {{end: answered}}]",
     )  # fmt: skip
     assert faults_of_rule(head + steps + END, OF_FORMS, f"{AUTHOR}\n{MANAGER}", *moves, forms=FORMS) == []
+
+
+# ------------------------------------------------------------------ forms and absences
+
+
+def test_a_colleague_who_fills_a_form_announces_an_absence_where_it_answers_no_field() -> None:
+    form = (
+        FORMS["details"].replace("pitch: {required: true}", "day: {type: date, required: true}").replace("pitch", "day")
+    )
+    texts = {**OF_FORMS, "ex_summary": OF_FORMS["ex_summary"].replace("{pitch}", "{day}")}
+    steps, away = ASK_FORM.replace("ask: author", "ask: rights_manager") + END, "Away till 5 March 2027"
+    moves = (
+        EVENT, "wait: 1 minute", "reply: {from: 40, button: fill}", "reply: {from: 40, text: Sea Glass}",
+        "expect: [{ask: 40}, {collect: 40}, {collect: 40, say: details.title}, {collect: 40, say: details.day}]",
+        f"reply: {{from: 40, text: {away}}}", "expect: [{tell: 40, say: absence_uncovered}, {left_out: {40: absent}}]",
+        "reply: {from: 40, text: 4 March 2027}", "expect: [{collect: 40, say: ex_summary, text: and 4 March 2027}]",
+    )  # fmt: skip
+    assert faults_of_rule(HEAD + steps, texts, MANAGER, *moves, forms={"details": form}) == []
