@@ -13,9 +13,9 @@ from yaml import events as kinds
 from yaml._yaml import CParser
 from yaml.error import MarkedYAMLError, YAMLError
 
-__all__ = ["MarkedYAMLError", "Node", "YAMLError", "read_yaml"]
+__all__ = ["MarkedYAMLError", "YAMLError", "YamlValue", "read_yaml"]
 
-Place = tuple[int, int]
+YamlPlace = tuple[int, int]
 """Line and column, from 1."""
 
 _WORDS: Mapping[str, bool | None] = {
@@ -29,20 +29,20 @@ _TEXT = "tag:yaml.org,2002:str"
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class YamlValue:
     """A value; of a mapping or list also the places and nodes of its keys or indexes."""
 
     value: Any
-    places: Mapping[str | int, Place] = field(default_factory=dict)
-    nodes: Mapping[str | int, "Node"] = field(default_factory=dict)
+    places: Mapping[str | int, YamlPlace] = field(default_factory=dict)
+    nodes: Mapping[str | int, "YamlValue"] = field(default_factory=dict)
 
 
-def read_yaml(text: str) -> Node:
+def read_yaml(text: str) -> YamlValue:
     """Raises YAMLError, with a mark where it knows the place; RecursionError for a text that is nested too deep."""
-    parser, anchors = CParser(text), dict[str, Node]()
+    parser, anchors = CParser(text), dict[str, YamlValue]()
     parser.get_event()  # the stream
     if isinstance(parser.get_event(), kinds.StreamEndEvent):
-        return Node(None)
+        return YamlValue(None)
     node = _node(parser, parser.get_event(), anchors)
     parser.get_event()  # the end of the document
     if not isinstance(event := parser.get_event(), kinds.StreamEndEvent):
@@ -50,13 +50,13 @@ def read_yaml(text: str) -> Node:
     return node
 
 
-def _node(parser: Any, event: Any, anchors: dict[str, Node]) -> Node:
+def _node(parser: Any, event: Any, anchors: dict[str, YamlValue]) -> YamlValue:
     if isinstance(event, kinds.AliasEvent):
         if event.anchor not in anchors:
             raise _fault(f"there is no complete &{event.anchor} above", event)
         return anchors[event.anchor]
     if isinstance(event, kinds.ScalarEvent):
-        node = Node(_scalar(event))
+        node = YamlValue(_scalar(event))
     elif isinstance(event, kinds.SequenceStartEvent):
         node = _sequence(parser, anchors)
     else:
@@ -66,18 +66,18 @@ def _node(parser: Any, event: Any, anchors: dict[str, Node]) -> Node:
     return node
 
 
-def _sequence(parser: Any, anchors: dict[str, Node]) -> Node:
-    places: dict[str | int, Place] = {}
-    nodes: dict[str | int, Node] = {}
+def _sequence(parser: Any, anchors: dict[str, YamlValue]) -> YamlValue:
+    places: dict[str | int, YamlPlace] = {}
+    nodes: dict[str | int, YamlValue] = {}
     while not isinstance(event := parser.get_event(), kinds.SequenceEndEvent):
         places[len(nodes)] = _place(event)
         nodes[len(nodes)] = _node(parser, event, anchors)
-    return Node([each.value for each in nodes.values()], places, nodes)
+    return YamlValue([each.value for each in nodes.values()], places, nodes)
 
 
-def _mapping(parser: Any, anchors: dict[str, Node]) -> Node:
-    places: dict[str | int, Place] = {}
-    nodes: dict[str | int, Node] = {}
+def _mapping(parser: Any, anchors: dict[str, YamlValue]) -> YamlValue:
+    places: dict[str | int, YamlPlace] = {}
+    nodes: dict[str | int, YamlValue] = {}
     while not isinstance(event := parser.get_event(), kinds.MappingEndEvent):
         if not isinstance(event, kinds.ScalarEvent):
             raise _fault("a key is a word", event)
@@ -85,7 +85,7 @@ def _mapping(parser: Any, anchors: dict[str, Node]) -> Node:
             raise _fault(f"{event.value!r} is here twice", event)
         places[event.value] = _place(event)
         nodes[event.value] = _node(parser, parser.get_event(), anchors)
-    return Node({key: each.value for key, each in nodes.items()}, places, nodes)
+    return YamlValue({key: each.value for key, each in nodes.items()}, places, nodes)
 
 
 def _scalar(event: Any) -> str | int | float | bool | None:
@@ -101,7 +101,7 @@ def _scalar(event: Any) -> str | int | float | bool | None:
     return float(written) if _FRACTION.fullmatch(written) else written
 
 
-def _place(event: Any) -> Place:
+def _place(event: Any) -> YamlPlace:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 

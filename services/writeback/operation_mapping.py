@@ -15,7 +15,7 @@ from graphql import parse as parse_document
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.writeback.changes import input_names
-from services.writeback.mapping_yaml import MarkedYAMLError, Node, YAMLError, read_yaml
+from services.writeback.mapping_yaml import MarkedYAMLError, YAMLError, YamlValue, read_yaml
 from shared.contracts.errors import Misconfigured
 from shared.contracts.writes import WriteOperation
 
@@ -209,7 +209,7 @@ def _extended(path: Path, name: str) -> Path:
     return shipped if shipped.exists() and not beside.exists() else beside
 
 
-def _load_tree(path: Path) -> Node:
+def _load_tree(path: Path) -> YamlValue:
     try:
         tree = read_yaml(path.read_text("utf-8"))
     except OSError as error:
@@ -249,7 +249,7 @@ _MODEL_PARTS = frozenset({"function-after", "str", ListVariable.__name__})
 """Parts of a pydantic location that are no keys of the file."""
 
 
-def _schema_faults(path: Path, tree: Node, error: ValidationError) -> Iterator[MappingFault]:
+def _schema_faults(path: Path, tree: YamlValue, error: ValidationError) -> Iterator[MappingFault]:
     for fault in error.errors(include_url=False, include_context=False):
         place = tuple(part for part in fault["loc"] if part not in _MODEL_PARTS)
         yield _fault(path, tree, place, _schema_sentence(fault["type"], fault["msg"], place, fault["input"]))
@@ -270,12 +270,12 @@ def _suggestion(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _fault(path: Path, tree: Node, place: ValuePath, sentence: str) -> MappingFault:
+def _fault(path: Path, tree: YamlValue, place: ValuePath, sentence: str) -> MappingFault:
     line, column = _position(tree, place)
     return MappingFault(path.name, line, column, sentence)
 
 
-def _position(tree: Node, place: ValuePath) -> tuple[int, int]:
+def _position(tree: YamlValue, place: ValuePath) -> tuple[int, int]:
     """Line and column, from 1, of the deepest key of the place that is in the file."""
     found, node = (1, 1), tree
     for part in place:
