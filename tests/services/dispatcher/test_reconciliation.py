@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,26 @@ async def test_silence_repeats_no_question(dispatcher: DispatcherUnderTest) -> N
     await _lose_response(dispatcher, "timeout_before")
     await _cover_webhooks(dispatcher)
     await _assert_stays_uncertain(dispatcher)
+
+
+async def test_silence_is_judged_by_the_newest_attempt(dispatcher: DispatcherUnderTest) -> None:
+    """The first one of a message that went again is older, and says nothing of the second."""
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    pool, now = dispatcher.pool, machine_now()
+    await pool.execute("update messages set state = 'uncertain', attempts = 2, resend = 'if_unproven'")
+    attempt = (
+        "insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)"
+        " select tenant, message_id, $1, 'template', $2, $2, $2 from messages"
+    )
+    settled = partial(dispatcher.parts.reconciler.store.settled_by_silence, pool)
+    await pool.execute(attempt, 1, now - 3 * _HOUR)
+    await pool.execute(attempt, 2, now - _HOUR)
+    assert await settled(now - 2 * _HOUR, (now - 4 * _HOUR, now - 2 * _HOUR), 5) == []
+    assert await settled(now, (now - 4 * _HOUR, now - 2 * _HOUR), 5) == [], "begun after the webhooks were complete"
+    assert await settled(now - 2 * _HOUR, (now - 4 * _HOUR, now), 5) == [], "not old enough by business time"
+    assert await settled(now, (now - _HOUR / 2, now), 5) == [], "begun before the webhooks were complete"
+    assert await settled(now, (now - 2 * _HOUR, now), 5) == ["m1"]
 
 
 async def test_silence_proves_nothing_while_a_gap_is_open(dispatcher: DispatcherUnderTest) -> None:
