@@ -50,6 +50,9 @@ from shared.runtime.tracing import poll_span
 OVERLAP = timedelta(days=1)
 """``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""
 
+_MOST_AHEAD = timedelta(hours=1)
+"""The clocks of two replicas never differ by more."""
+
 _S = TypeVar("_S", bound=Value)
 
 _CONTACTS_PER_TRANSACTION = 200
@@ -60,10 +63,13 @@ _CONTACTS_ORIGIN = "polled contacts"
 def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> PollPass:
     """The interrupted pass, else a new one: over all records while a field still lacks its first pass.
 
-    A pass over changed records is no first pass of a field, so it is not continued where one was added meanwhile.
+    A pass over changed records is no first pass of a field, so it is not continued where one was added meanwhile. Where
+    the last one began ahead of now, by a clock that was set back since, it asked for changes since another day.
     """
     if last is None:
         return PollPass(started_at=now)
+    if last.started_at > now + _MOST_AHEAD:
+        return PollPass(started_at=now, fields=last.fields)
     lacks_baseline = not last.fields >= set(fields)
     if last.completed_at is None and (last.changed_since is None or not lacks_baseline):
         return last

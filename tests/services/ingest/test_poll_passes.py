@@ -226,6 +226,15 @@ def test_a_new_field_begins_with_a_pass_over_all_records() -> None:
     assert next_pass(done, NOW, ["stage", "people"]).changed_since is None
 
 
+@pytest.mark.parametrize("completed_at", [NOW, None])
+def test_a_pass_over_all_records_follows_where_the_clock_was_set_back(completed_at: datetime | None) -> None:
+    """Passes of before asked for changes since a day that had not come: what changed meanwhile was on none of them."""
+    fields = frozenset({"stage"})
+    for ahead, is_over_all in ((timedelta(minutes=10), False), (timedelta(days=3), True)):
+        last = PollPass(NOW + ahead, date(2026, 11, 23), completed_at=completed_at, fields=fields)
+        assert (next_pass(last, NOW, fields).changed_since is None) is is_over_all
+
+
 def test_a_new_field_does_not_wait_for_a_pass_that_was_interrupted() -> None:
     """That pass would end as the first one over the field, and has not read it in the works that did not change."""
     interrupted = PollPass(NOW - timedelta(hours=1), date(2026, 11, 23), 9, None, frozenset({"stage"}))
