@@ -54,12 +54,14 @@ where (p.topic, p.partition) = (g.topic, g.partition);
 
 -- name: catch_up
 -- Partitions with nothing left to read are caught up to the instant read before their ends were. One that a batch holds
--- is passed over: it is not idle. Gives those that are caught up now.
+-- is passed over: it is not idle. Gives those that are caught up now. An instant more than an hour ahead was noted by a clock
+-- that has been set back since: until it comes, a due step would not wait for what lies unread.
 with given as (
     select * from unnest($1::text[], $2::int[], $3::bigint[]) as g(topic, partition, read_to)
 ), held as (
     select p.topic, p.partition from progress p join given g using (topic, partition)
-    where p.next_offset = g.read_to and (p.caught_up_to is null or p.caught_up_to < $4)
+    where p.next_offset = g.read_to
+        and (p.caught_up_to is null or p.caught_up_to < $4 or p.caught_up_to > $4 + interval '1 hour')
     order by p.topic, p.partition
     for update of p skip locked
 ), moved as (

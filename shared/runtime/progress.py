@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -133,6 +133,7 @@ _LAG_SECONDS = _metrics.gauge(
     "stet_consumer_lag_seconds", "Machine time since all of the topic was last read, of these partitions.", TOPIC
 )
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_MOST_AHEAD = timedelta(hours=1)  # the clocks of two replicas never differ by more; as in the query catch_up
 
 
 class OffsetOutOfRange(RuntimeError):
@@ -297,9 +298,14 @@ class LagMonitor:
             positions = {partition: at for partition, at in self._positions.items() if partition in ends}
             at_end = {partition: at for partition, at in positions.items() if at == ends[partition]}
             self._measure(positions, ends)
-            new = {partition: at for partition, at in at_end.items() if self._caught_up.get(partition, _NEVER) < now}
+            new = {partition: at for partition, at in at_end.items() if self._is_news(partition, now)}
             for partition in await record_caught_up(self._pool, new, now):
                 self._caught_up[partition] = now
+
+    def _is_news(self, partition: Partition, now: datetime) -> bool:
+        """Whether it was caught up to an earlier instant, or to one far ahead: the clock has been set back since."""
+        known = self._caught_up.get(partition, _NEVER)
+        return known < now or known > now + _MOST_AHEAD
 
     async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of the oldest record that the broker has, by partition. Raises KafkaError."""

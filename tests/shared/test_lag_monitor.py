@@ -1,5 +1,6 @@
 """How long a partition counts as unread, and when the broker counts as having lost records."""
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +37,30 @@ class MeasuredLag:
 @pytest.fixture
 def lag(monkeypatch: pytest.MonkeyPatch) -> MeasuredLag:
     return MeasuredLag(monkeypatch)
+
+
+async def test_a_partition_is_caught_up_to_the_clock_of_now_where_it_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second, as between two replicas, is not a clock that was set back."""
+    now, recorded = datetime(2027, 3, 3, 10, tzinfo=UTC), list[datetime]()
+
+    async def record(_: object, read_to_end: dict[Partition, int], at: datetime) -> set[Partition]:
+        recorded.extend([at] if read_to_end else [])
+        return set(read_to_end)
+
+    async def ends(_: object) -> dict[Partition, int]:
+        return {PLACE: 100}
+
+    monkeypatch.setattr(progress, "record_caught_up", record)
+    settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+    clock = SimpleNamespace(now=lambda: now)
+    monitor = LagMonitor(settings, ["contacts"], {PLACE: 100}, pool=None, clock=clock)
+    monkeypatch.setattr(monitor, "end_offsets", ends)
+    for step in (timedelta(), -timedelta(seconds=1), -timedelta(days=1)):
+        now += step
+        await monitor.refresh()
+    assert recorded == [now + timedelta(days=1, seconds=1), now]
 
 
 def test_an_age_grows_from_when_all_was_last_read(lag: MeasuredLag) -> None:

@@ -1,0 +1,79 @@
+"""The progress of partitions in the database: who may move it on, and up to which instant nothing is missing."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from shared.runtime.postgres import Pool
+from shared.runtime.progress import (
+    Fenced,
+    OffsetRange,
+    Partition,
+    advance_progress,
+    load_progress,
+    read_progress,
+    record_caught_up,
+)
+
+pytestmark = pytest.mark.integration
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+ONE: Partition = ("contacts", 0)
+TWO: Partition = ("contacts", 1)
+
+
+@pytest.fixture
+async def pool(postgres_database: str) -> AsyncIterator[Pool]:
+    """Two partitions, read to 5 and to 7."""
+    settings = {"search_path": "rules"}
+    async with asyncpg.create_pool(postgres_database, min_size=1, max_size=3, server_settings=settings) as pool:
+        await load_progress(pool, {ONE: 5, TWO: 7})
+        yield pool
+
+
+async def caught_up(pool: Pool) -> dict[Partition, datetime | None]:
+    rows = await pool.fetch("select topic, partition, caught_up_to from progress")
+    return {(row["topic"], row["partition"]): row["caught_up_to"] for row in rows}
+
+
+async def test_progress_that_is_there_stays(pool: Pool) -> None:
+    assert await load_progress(pool, {ONE: 0, TWO: 9}) == {ONE: 5, TWO: 7}
+
+
+async def test_a_batch_counts_where_all_of_its_partitions_are_where_it_expects_them(pool: Pool) -> None:
+    async def advance(first: int, second: int) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await advance_progress(connection, {ONE: OffsetRange(first, 6), TWO: OffsetRange(second, 8)})
+
+    for first, second in ((5, 8), (6, 7), (4, 6)):
+        with pytest.raises(Fenced):
+            await advance(first, second)
+    assert await read_progress(pool, [ONE, TWO]) == {ONE: 5, TWO: 7}
+    await advance(5, 7)
+    assert await read_progress(pool, [ONE, TWO]) == {ONE: 6, TWO: 8}
+
+
+async def test_a_partition_is_caught_up_that_is_read_to_its_end(pool: Pool) -> None:
+    assert await record_caught_up(pool, {ONE: 5, TWO: 8}, NOW) == {ONE}
+    assert await caught_up(pool) == {ONE: NOW, TWO: None}
+
+
+async def test_a_partition_that_another_replica_found_caught_up_later_is_so_already(pool: Pool) -> None:
+    await record_caught_up(pool, {ONE: 5}, NOW)
+    assert await record_caught_up(pool, {ONE: 5, TWO: 7}, NOW - SECOND) == {ONE, TWO}
+    assert await caught_up(pool) == {ONE: NOW, TWO: NOW - SECOND}
+
+
+async def test_a_partition_that_a_batch_holds_is_not_idle(pool: Pool) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        await advance_progress(connection, {ONE: OffsetRange(5, 6)})
+        assert await record_caught_up(pool, {ONE: 5, TWO: 7}, NOW) == {TWO}
+
+
+async def test_a_partition_is_caught_up_to_the_clock_of_now_where_it_was_set_back(pool: Pool) -> None:
+    """Else a step would count as reached by all records for a day, and run while an answer lies unread."""
+    await record_caught_up(pool, {ONE: 5, TWO: 7}, NOW + DAY)
+    assert await record_caught_up(pool, {ONE: 5, TWO: 8}, NOW) == {ONE}
+    assert await caught_up(pool) == {ONE: NOW, TWO: NOW + DAY}
