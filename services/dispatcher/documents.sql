@@ -27,8 +27,8 @@ update documents set state = 'waiting', attempts = 0, due_at = $4
 where tenant = $1 and state = 'ready' and (line, document_id) in (select * from unnest($2::text[], $3::text[]));
 
 -- name: claim_documents
--- The documents that wait longest; each is due again when the lease ends, and a new attempt fences the one before. None is put
--- off for an hour: an instant further ahead was noted by a clock that has been set back since.
+-- The documents that wait longest; each is due again when the lease ends, and a new attempt fences the one before. No document
+-- waits for an hour or longer: where `due_at` is further ahead, the clock has been set back since, and the document is due now.
 update documents set attempts = attempts + 1, due_at = $3
 where (tenant, line, document_id) in (
     select tenant, line, document_id from documents

@@ -160,7 +160,8 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them. Its
 -- template is looked up once for all messages of it: it is that of the account $12 of its line, or the newest report of any.
 -- Of each lane the first $11 are looked at; ``place`` is a message's place among them (hold_followers).
--- No message is held for an hour: ``hold_until`` further ahead was noted by a clock that has been set back since.
+-- No message is held for an hour or longer: where ``hold_until`` is further ahead, the clock has been set back since, and the
+-- message may go now.
 with due as materialized (
     select d.*, case d.lane when 0 then 0 when 1 then 1 else 9 end
         * row_number() over (partition by d.line, d.lane order by d.not_before, d.sequence)
@@ -501,8 +502,8 @@ where (select true from attempts a where a.tenant = $1 and a.wamid = b.quoted_id
 order by b.place;
 
 -- name: expired_leases
--- Intents whose sender has died or stands still; machine time. No lease lasts for an hour: one that ends later was noted by a
--- clock that has been set back since.
+-- Intents whose sender has died or stands still; machine time. No lease lasts for an hour: where one ends later, the clock has
+-- been set back since, and the lease counts as expired.
 select message_id from messages
 where (tenant = $1) is true and state = 'intent' and set_aside is null and message_id <> all ($3::text[])
     and (lease_until < $2 or lease_until > $2 + interval '1 hour')

@@ -64,8 +64,8 @@ select pg_notify('stet_writeback_queue', '');
 -- name: fetch_due
 -- The first due write of every ordering key that is not in $2; a write behind an open manual task of its record is
 -- skipped, and blocks no other. Where an operator has paused the tenant no write begins; one under way is finished. What
--- stands before a write is found by its key: a join that is planned while few writes wait reads all that wait. No write is put
--- off for an hour: an instant further ahead was noted by a clock that has been set back since.
+-- stands before a write is found by its key: a join that is planned while few writes wait reads all that wait. No write
+-- waits for an hour or longer: where ``due_at`` is further ahead, the clock has been set back since, and the write is due now.
 select w.tenant, w.write_id, w.ordering_key
 from writes w
 where w.state in ('queued', 'intent')

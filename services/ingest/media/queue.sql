@@ -9,8 +9,8 @@ from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text
 on conflict do nothing;
 
 -- name: claim
--- The files that wait longest; each is due again when the lease ends, and a new attempt fences the one before. None is put off
--- for an hour: an instant further ahead was noted by a clock that has been set back since.
+-- The files that wait longest; each is due again when the lease ends, and a new attempt fences the one before. No file waits
+-- for an hour or longer: where `due_at` is further ahead, the clock has been set back since, and the file is due now.
 update media_files set attempts = attempts + 1, due_at = $3
 where (tenant, file_id) in (
     select tenant, file_id from media_files
