@@ -127,17 +127,17 @@ class WriteExecutor:
         Returns whether Consonance was asked for a record. It is not asked for a write that waits for its files, or that
         no query can read.
         """
-        current = await self._with_instant_of_now(stored)
+        current = await self._with_attempt_not_ahead(stored)
         current = None if current is None else await self._with_files(current)
         is_asked = current is not None and any(each.support and each.support.read for each in self._plan(current))
         while current is not None:
             current = await self._read_and_step(current)
         return is_asked
 
-    async def _with_instant_of_now(self, stored: StoredWrite) -> StoredWrite | None:
-        """The time in which an attempt may land begins now where it would begin later: a clock was set back since.
+    async def _with_attempt_not_ahead(self, stored: StoredWrite) -> StoredWrite | None:
+        """The write, with an attempt that is not later than now: where it is, a clock was set back since it was noted.
 
-        None where another process has moved the write on.
+        The effect window of such an attempt then begins now. None where another process has moved the write on.
         """
         attempt, now = stored.attempt, machine_now()
         if attempt is None or attempt.at <= now:
