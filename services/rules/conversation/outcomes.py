@@ -188,29 +188,29 @@ def apply_write_outcome(context: DecisionContext, data: WriteEventData) -> None:
     if data.outcome in SUCCESSFUL_OUTCOMES:
         chain = _follow_up_write(context, chain, write)
     elif data.outcome is WriteOutcome.CONFLICT:
-        if not any(other.outcome is WriteOutcome.CONFLICT for other in _same_for_others(chain, write)):
+        if not any(other.outcome is WriteOutcome.CONFLICT for other in _writes_for_other_events(chain, write)):
             chain = _send_to_all_concerned(context, chain, write, _reason_template(context, data))
-        chain = _report_the_others(context, chain, write)
+        chain = _report_success_of_others(context, chain, write)
     elif data.outcome is WriteOutcome.MANUAL and not reported_before:
         chain = _send_to_answerers(context, chain, write, "by_hand")
     context.save_chain(_resume(context, chain))
 
 
-def _same_for_others(chain: Chain, write: ChainWrite) -> list[ChainWrite]:
-    """The writes that record the same of the other events that the chain gathered."""
+def _writes_for_other_events(chain: Chain, write: ChainWrite) -> list[ChainWrite]:
+    """The writes that record the same answer for the other events that the chain has gathered."""
     cause = (write.step, write.answer, write.depth, write.answerers)
     same = (w for w in chain.writes if (w.step, w.answer, w.depth, w.answerers) == cause)
     return [w for w in same if w.write_id != write.write_id] if chain.joined else []
 
 
-def _others_pend(chain: Chain, write: ChainWrite) -> bool:
-    """Whether the same is still to be recorded of another event; all are reported at once."""
-    return any(other.pending for other in _same_for_others(chain, write))
+def _are_others_pending(chain: Chain, write: ChainWrite) -> bool:
+    """Whether the same answer is still to be recorded for another event; all are reported together."""
+    return any(other.pending for other in _writes_for_other_events(chain, write))
 
 
-def _report_the_others(context: DecisionContext, chain: Chain, write: ChainWrite) -> Chain:
-    """Report the success of the same writes of other events, which has waited for this one."""
-    others = _same_for_others(chain, write)
+def _report_success_of_others(context: DecisionContext, chain: Chain, write: ChainWrite) -> Chain:
+    """Report the success of the writes for other events, which has waited for this one, once none is pending."""
+    others = _writes_for_other_events(chain, write)
     _, tell = _origin_of(context, chain, write)
     if tell is None or any(other.pending for other in others):
         return chain
@@ -258,7 +258,7 @@ def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) 
         given = tuple(g for g in chain.answers if g.person_id in write.answerers and g.answer == write.answer)
         origin = writes.WriteOrigin(write.step, write.answer, given, write.depth + 1)
         chain = writes.request_write_of(context, chain, asked.then, origin, write.item)
-    if tell is not None and not _others_pend(chain, write):
+    if tell is not None and not _are_others_pending(chain, write):
         chain = outbound.send_draft(context, chain, tell.who, _write_draft(write, tell.say), sender=_sender(write))
     return chain
 
