@@ -80,7 +80,7 @@ _NO_KEYS: Mapping[str, str] = {
 """Why there is no such key in any file, by the words that authors write."""
 
 
-_HOMES: Mapping[str, tuple[str, ...]] = {
+_PLACES_OF_KEYS: Mapping[str, tuple[str, ...]] = {
     "limits.yaml": ("digest", "per_person", "brake", "taken_for", "send_within"),
     "house.yaml": ("basis", "words", "links", "publisher", "countries", "all_lines"),
     "people.yaml": ("teams", "imprints", "milestones", "stands_in", "inbox"),
@@ -89,15 +89,15 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "a field of a form": ("max_mb", "choose", "required"),
     "the rule": ("severity", "restarts", "on_repeat", "on_change", "owner", "why"),
 }
-"""Where keys stand that authors write at other places."""
+"""The places of keys that authors also write where they do not belong."""
 
 
-def home_of_key(written: str, label: str) -> str | None:
-    """Where such a key belongs, if that is another place than the one of this label."""
-    home = next((place for place, keys in _HOMES.items() if written in keys), None)
-    if (home, label) == ("a template", "a language"):
+def place_of_key(written: str, label: str) -> str | None:
+    """The place where a key that is unknown at ``label`` belongs; None where it is known at no other place."""
+    place = next((each for each, keys in _PLACES_OF_KEYS.items() if written in keys), None)
+    if (place, label) == ("a template", "a language"):
         return "the template; begin it in the column of “languages”"
-    return None if home == label or (home, label) == ("the rule", "a rule") else home
+    return None if place == label or (place, label) == ("the rule", "a rule") else place
 
 
 def reason_for_no_key(written: str) -> str:

@@ -37,8 +37,8 @@ from services.rules.rulebook.codes import check_country, check_language, check_z
 from services.rules.rulebook.faults import FaultReport, InvalidValue, nearest_word
 from services.rules.rulebook.meant_keys import (
     NEARLY_A_KEY,
-    home_of_key,
     nearest_key,
+    place_of_key,
     reason_for_no_key,
     with_keys_back,
     with_swallowed_keys,
@@ -268,8 +268,8 @@ class Section(BaseModel):
         if sentence != Section.no_such_key(key, label):
             report.add(node.keys[key], sentence)
             return
-        if (home := home_of_key(key, label)) is not None:
-            report.add(node.keys[key], f"{sentence}; it belongs to {home}")
+        if (place := place_of_key(key, label)) is not None:
+            report.add(node.keys[key], f"{sentence}; it belongs to {place}")
             return
         if nearest_word(key, written) is None:
             how = reason_for_no_key(key) or (f"there are {', '.join(written)}" if len(written) > 1 else "")

@@ -39,8 +39,8 @@ from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, lines_of_node
 
 _VERBS = tuple(Verb)
-_OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
-_OF_RULES = frozenset({"severity", "until", "about", "on_repeat", "on_change", "restarts", "owner", "why"})
+_KEYS_OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
+_KEYS_OF_RULES = frozenset({"severity", "until", "about", "on_repeat", "on_change", "restarts", "owner", "why"})
 _SEVERAL = 2
 
 
@@ -83,13 +83,13 @@ class StepSection(Section):
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        if key in _OF_RULES:
+        if key in _KEYS_OF_RULES:
             sentence = f"“{key}” belongs to the rule; begin it in the column of “steps”, without a dash"
             report.add(node.keys[key], sentence)
         elif key == "if":
             sentence = f"{label} has no “if”; “unless” skips it: write the opposite condition there"
             report.add(node.keys[key], sentence)
-        elif key in _OF_ANSWERS:
+        elif key in _KEYS_OF_ANSWERS:
             report.add(node.keys[key], f"“{key}” belongs to an answer, and {label} has none; write it below “answers”")
         elif key not in _step_keys():
             right = [each for each in _step_keys() if each not in node.nodes]
@@ -267,9 +267,9 @@ class VerblessStep(StepSection):
             for key, verb in meant.items():
                 if verb is not None:
                     report.unknown(node.keys[key], cls.no_such_key(key, label), verb, (verb,))
-            for key in [key for key in unread if key in _OF_RULES]:
+            for key in [key for key in unread if key in _KEYS_OF_RULES]:
                 cls.report_unknown_key(node, key, label, report)
-            for key in [key for key in unread if key not in _OF_RULES]:
+            for key in [key for key in unread if key not in _KEYS_OF_RULES]:
                 verbs = f"; its verb is one of {', '.join(Verb)}" if not any(meant.values()) else ""
                 report.unknown(node.keys[key], f"{cls.no_such_key(key, label)}{verbs}", key, _step_keys())
         else:
