@@ -218,12 +218,12 @@ def check_languages(context: ValidationContext, languages: object, location: Loc
     if not isinstance(languages, dict) or not all(is_language(each) and not meant_language(each) for each in languages):
         return  # one of them is no language, and may be this one
     if own and languages and own not in languages and not context.without_house_language:
-        meant = _in_place_of(own, languages, context)
+        meant = _hint_of_language(own, languages, context)
         context.report.add(location, f"{what} is not said in “{own}”, the language of the house{meant}")
 
 
-def _in_place_of(own: str, languages: Iterable[str], context: ValidationContext) -> str:
-    """The end of the sentence where a language that no other text has stands in place of the one of the house."""
+def _hint_of_language(own: str, languages: Iterable[str], context: ValidationContext) -> str:
+    """The end of the sentence, if one language stands there in place of the house's; empty if none can be told."""
     said = Counter(code for template in context.book.templates.values() for code in template.languages)
     odd = [code for code in languages if said[code] <= 1]
     if (of_country := next((code for code in languages if code.partition("_")[0] == own), None)) is not None:
@@ -398,12 +398,13 @@ def _check_known_anywhere(context: ValidationContext, template: Template) -> Non
             location = _location(context, template, language, "body")
             location = context.loaded.place_in_text(location, f"{{{name}}}")
             sentence = f"{{{name}}} is no field of the template and no word of the house"
-            lacking = _said_elsewhere(template, text) if nearest_word(name, _words(context, template)) is None else None
-            meant, right = (lacking, (lacking,)) if lacking else (name, _words(context, template))
+            words = _words(context, template)
+            lacking = _missing_parameter(template, text) if nearest_word(name, words) is None else None
+            meant, right = (lacking, (lacking,)) if lacking else (name, words)
             context.report.unknown(location, sentence, meant, right)
 
 
-def _said_elsewhere(template: Template, text: TemplateText) -> str | None:
+def _missing_parameter(template: Template, text: TemplateText) -> str | None:
     """The one parameter of the other languages that this one lacks; None where there is none, or several."""
     others = [parameters_of(each) for each in template.languages.values() if each is not text]
     lacking = frozenset.intersection(*map(frozenset, others)) - parameters_of(text) if others else frozenset()
