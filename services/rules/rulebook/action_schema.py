@@ -250,6 +250,24 @@ def _with_answers_back(node: Any, report: FaultReport) -> Any:
     return node
 
 
+_KEYS_WITH_KEYS = frozenset({"with", "then"})
+"""Keys of an answer that have keys of their own, and are no names of buttons."""
+
+
+def _parted(then: Node) -> tuple[Node, MappingNode]:
+    """The keys of “then”, and those of the answer that follow it in the same column."""
+    nodes = then.nodes if isinstance(then, MappingNode) else {}
+    others = {key: each for key, each in nodes.items() if key not in ThenSection.known_keys()}
+    if not isinstance(then, MappingNode) or not others:
+        return then, MappingNode(then.location, {}, ())
+    own = {key: each for key, each in nodes.items() if key not in others}
+    places = tuple(then.keys[key] for key in own)
+    return (
+        MappingNode(then.location, own, places, then.in_braces),
+        MappingNode(then.location, others, tuple(then.keys[key] for key in others)),
+    )
+
+
 def _with_keys_aside(node: Any, report: FaultReport) -> Any:
     """Reports a key of an answer in the column of the answers, and takes it for that of the answer above."""
     if not isinstance(node, MappingNode) or _KEYS_OF_ANSWERS.isdisjoint(node.nodes):
@@ -258,13 +276,18 @@ def _with_keys_aside(node: Any, report: FaultReport) -> Any:
     for (key, each), place in zip(node.nodes.items(), node.places, strict=True):
         above = next(reversed(nodes), None)
         answer = nodes.get(above) if above is not None else None
-        is_aside = key in _KEYS_OF_ANSWERS and isinstance(each, ScalarNode) and each.text
+        is_word = isinstance(each, ScalarNode) and bool(each.text)
+        is_aside = key in _KEYS_OF_ANSWERS and (is_word or key in _KEYS_WITH_KEYS)
         if not is_aside or not isinstance(answer, MappingNode) or key in answer.nodes:
             nodes[key] = each
             continue
         report.add(place, f"“{key}” belongs to the answer “{above}”; indent it further than that")
+        own, back = _parted(each) if key == "then" else (each, MappingNode(each.location, {}, ()))
         nodes[str(above)] = MappingNode(
-            answer.location, {**answer.nodes, key: each}, (*answer.places, place), answer.in_braces
+            answer.location,
+            {**answer.nodes, key: own, **back.nodes},
+            (*answer.places, place, *back.places),
+            answer.in_braces,
         )
     return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
 

@@ -93,6 +93,7 @@ def _written_otherwise(word: str, right: frozenset[str], *, several: bool) -> st
     if bare != word and bare in right:
         return f"write “{bare}”, and begin a comment with a space and “#”"
     parts = [part for part in _SEPARATORS.split(word.strip("[]")) if part]
+    parts = word.split() if len(parts) == 1 and right.issuperset(word.split()) else parts
     if len(parts) > 1 and right.issuperset(parts):
         return f"several stand in brackets: [{', '.join(parts)}]" if several else "only one stands here"
     return None

@@ -131,6 +131,11 @@ class FormFile(Section):
     """The texts in each language, by its code."""
 
     @classmethod
+    def no_such_key(cls, key: str, label: str) -> str:
+        where = "; a language stands within “languages”" if is_language(key) else ""
+        return f"{super().no_such_key(key, label)}{where}"
+
+    @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """A field in the column of “fields” is taken for one."""
         keys = frozenset(FormFieldSection.known_keys())

@@ -1,6 +1,7 @@
 """Checks of forms: questions and labels in every language, the kinds of values, and the record that a form makes."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
@@ -137,10 +138,17 @@ def _text_faults(field: FormField) -> Iterator[_Fault]:
         yield "is no text and has no “default”", ("default",)
 
 
+def _in_plain_letters(word: str) -> str:
+    """``Erzählung`` as ``Erzaehlung``, ``poésie`` as ``poesie``."""
+    spelled = word.translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"})
+    return "".join(each for each in unicodedata.normalize("NFKD", spelled) if not unicodedata.combining(each))
+
+
 def _choice_faults(field: FormField) -> Iterator[_Fault]:
     for index, option in enumerate(field.choose):
         if option and not _OPTION.fullmatch(option):
-            name = re.sub(r"\W+", "_", plain := option.strip(TYPOGRAPHIC_QUOTES + " ")).lower()
+            plain = option.strip(TYPOGRAPHIC_QUOTES + " ")
+            name = re.sub(r"\W+", "_", _in_plain_letters(plain)).lower()
             how = "; typographic quotes count as letters" if plain != option.strip() else ""
             meant = f"like {name}; languages say it{how}"
             yield f"has an option “{option}”: its name has small letters, digits and _, {meant}", ("choose", index)

@@ -365,7 +365,8 @@ class _Search:
             f"{name} is indented by {spaces}, and “{other}” {where} it by {should}; begin both in the same column"
         )
         mended, by = self.text, column - line.indent
-        for number in range(line.number, last_line_of(self.lines, line, max(line.indent, column)) + 1):
+        last = last_line_of(self.lines, line, max(line.indent, column))
+        for number in range(line.number, (self._last_of_item(line, column) or last) + 1):
             bare = bare_line(self.lines, number)
             if not bare.strip():
                 continue
@@ -374,6 +375,17 @@ class _Search:
             elif bare[:-by].isspace():
                 mended = mended.with_line(number, bare[-by:])
         return Mistake(line.number + 1, line.indent + 1, sentence, mended)
+
+    def _last_of_item(self, line: TextLine, column: int) -> int | None:
+        """The last line of an item whose keys stand in the column of its first one: all were moved together."""
+        below = [
+            read_line(self.lines, each) for each in range(line.number + 1, len(self.lines)) if self.lines[each].strip()
+        ]
+        if not line.dashes or not below or below[0].indent != line.column:
+            return None
+        ends = (each for each in below if each.indent < line.column or (each.dashes and each.indent <= column))
+        end = next(ends, None)
+        return len(self.lines) - 1 if end is None else end.number - 1
 
     def _is_structure(self, number: int) -> bool:
         bare = self.lines[number].strip()
@@ -394,7 +406,7 @@ class _Search:
         if not line.dashes and (above := self._key_above(like)) is not None and above not in _LISTS and like.key:
             sentence = f"“{above}” is no list, and “{written}” below “- {other}” has no dash; take the dash away"
             return Mistake(like.number + 1, like.indent + 1, sentence)
-        if line.dashes and (item := self._item_above(line)) is not None:
+        if line.dashes and (item := self._item_above(line) or self._item_further_left(line)) is not None:
             return self._indented(line, item.indent, f"“- {written}”", item)
         if line.dashes:
             above = self._key_above(like)
@@ -413,6 +425,16 @@ class _Search:
             if self._is_structure(number) and above.dashes:
                 return above
         return None
+
+    def _item_further_left(self, line: TextLine) -> TextLine | None:
+        """The nearest item of a list that is indented less, where the line begins an item like it."""
+        above = (
+            read_line(self.lines, number) for number in range(line.number - 1, -1, -1) if self._is_structure(number)
+        )
+        item = next((each for each in above if each.indent < line.indent), None)
+        if item is None or not item.dashes or item.key != line.key:
+            return None
+        return item if self._last_of_item(line, item.indent) is not None else None
 
     def _key_above(self, line: TextLine) -> str | None:
         """The key that the line and its siblings belong to."""
