@@ -75,6 +75,7 @@ class Store:
     others: Sequence[StoredWrite] = ()
     clock: Clock = field(default_factory=Clock)
     noted: list[tuple[object, ...]] = field(default_factory=list)
+    settled: list[StoredWrite] = field(default_factory=list)
 
     async def fetch_files(self, _: StoredWrite) -> dict[str, MediaFile]:
         return dict(self.files)
@@ -111,7 +112,8 @@ class Store:
         self.noted.append(("postpone", is_unknown, failed_reads))
         assert until > machine_now()
 
-    async def settle(self, _: StoredWrite, step: Any, __: object) -> None:
+    async def settle(self, stored: StoredWrite, step: Any, __: object) -> None:
+        self.settled.append(stored)
         self.noted.append(("settle", str(step.outcome)))
 
     async def open_task(self, _: StoredWrite, reason: object, __: object) -> None:
@@ -206,6 +208,15 @@ async def test_a_value_that_is_there_already_is_not_written() -> None:
     world = World(consonance=Consonance(values={"subtitle": NEW_SUBTITLE}))
     await world.execute()
     assert (world.noted, world.consonance.sent) == ([("settle", "already_applied")], [])
+
+
+async def test_the_value_of_before_is_that_of_before_the_first_attempt_and_reads_count_from_the_last() -> None:
+    failed = WriteAttempt(1, MutationAnswer.FAILED, machine_now() - timedelta(hours=1))
+    world = World()
+    await world.execute(stored_write(attempt=failed, before={"i1/61421": "As it was"}, reads=4, failed_reads=3))
+    (settled,) = world.store.settled
+    assert (settled.before, settled.reads, settled.failed_reads) == ({"i1/61421": "As it was"}, 0, 0)
+    assert settled.attempts == 2
 
 
 async def test_a_process_that_was_overtaken_before_its_attempt_sends_nothing() -> None:
