@@ -23,6 +23,7 @@ _ENDS_A_BAN = frozenset({"REINSTATE", "REINSTATED"})
 _BANS = frozenset({"DISABLE", "DISABLED"})
 _UNLIMITED = "UNLIMITED"
 _MOST_DIGITS = 9
+_LONGEST_WORD = 60
 
 
 class LimitKind(StrEnum):
@@ -94,6 +95,27 @@ def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
     return found
 
 
+def warning_of(report: AccountReported) -> str | None:
+    """What Meta warns of before it restricts an account, in its own words; None for a report that warns of nothing."""
+    value = report.value
+    match report.field, str(value.get("event", "")).upper():
+        case "account_update", "ACCOUNT_VIOLATION" as event:
+            return _words(event, value.get("violation_info"), "violation_type")
+        case "account_update", "DISABLED_UPDATE" as event if _ban_state(value) not in _BANS | _ENDS_A_BAN:
+            return _words(event, value.get("ban_info"), "waba_ban_state", "waba_ban_date")
+        case "account_alerts", _:
+            return _words("ACCOUNT_ALERT", value.get("alert_info", value), "alert_severity", "alert_type")
+        case "account_review_update", _ if str(value.get("decision", "")).upper() != "APPROVED":
+            return _words("ACCOUNT_REVIEW", value, "decision")
+        case _:
+            return None
+
+
+def _words(event: str, details: object, *names: str) -> str:
+    found = [details.get(name) for name in names] if isinstance(details, Mapping) else []
+    return " ".join([event, *(text[:_LONGEST_WORD] for text in found if isinstance(text, str))])
+
+
 def read_limits(throughput: str | None, display_number: str, people: str | None) -> list[LimitReport]:
     """The limits of a number as the Graph API says them: people a day, and the throughput if it is upgraded."""
     found = []
@@ -150,14 +172,18 @@ def _restrictions(event: str, value: Mapping[str, Any]) -> Iterable[LimitReport]
             if isinstance(one, dict) and isinstance(name := one.get("restriction_type"), str):
                 yield LimitReport(LimitKind.RESTRICTION, name, 1, _instant(one.get("expiration")))
     elif event == "DISABLED_UPDATE":
-        ban = value.get("ban_info")
-        state = str(ban.get("waba_ban_state", "")).upper() if isinstance(ban, dict) else ""
+        state = _ban_state(value)
         if state in _BANS | _ENDS_A_BAN:
             yield LimitReport(LimitKind.RESTRICTION, disabled, int(state in _BANS))
     elif event in {"ACCOUNT_DELETED", "ACCOUNT_OFFBOARDED"}:
         yield LimitReport(LimitKind.RESTRICTION, disabled, 1)
     elif event == "ACCOUNT_RECONNECTED":
         yield LimitReport(LimitKind.RESTRICTION, disabled, 0)
+
+
+def _ban_state(value: Mapping[str, Any]) -> str:
+    ban = value.get("ban_info")
+    return str(ban.get("waba_ban_state", "")).upper() if isinstance(ban, dict) else ""
 
 
 def _instant(seconds: object) -> datetime | None:

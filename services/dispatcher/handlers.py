@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from services.dispatcher.account_limits import parse_limit_reports
+from services.dispatcher.account_limits import parse_limit_reports, warning_of
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
 from services.dispatcher.document_store import DocumentStore
@@ -44,6 +44,9 @@ from shared.contracts.whatsapp import (
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.clock import machine_now
 from shared.runtime.outbox import Transaction
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
 
 TOPICS = CONSUMED["dispatcher"]
 
@@ -172,6 +175,8 @@ class DispatcherHandler:
                 if self.ours is None or report.account in self.ours:
                     await self._save_template(tx, report)
             case AccountReported() as report:
+                if (warning := warning_of(report)) is not None and (self.ours is None or report.account in self.ours):
+                    tx.on_commit(partial(log.warning, "account.warned", account=report.account, warning=warning))
                 if limits := parse_limit_reports(report):
                     await self.account.save_limits(tx.connection, report.account, report.at, limits)
             case _:

@@ -12,6 +12,7 @@ from services.dispatcher.account_limits import (
     StoredLimit,
     limits_in_force,
     parse_limit_reports,
+    warning_of,
 )
 from shared.contracts.whatsapp import AccountReported
 from tests.services.dispatcher.builders import NOON
@@ -132,3 +133,41 @@ def test_a_numbers_throughput_is_no_limit_of_people() -> None:
         [_stored(LimitKind.THROUGHPUT, "15550783881", 1000), _stored(LimitKind.MESSAGING, value=250)]
     )
     assert (limits.messaging, limits.throughput) == (250, {"15550783881": 1000})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "warning"),
+    [
+        (
+            _UPDATE,
+            {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "SCAM"}},
+            "ACCOUNT_VIOLATION SCAM",
+        ),
+        (_UPDATE, {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": 7}}, "ACCOUNT_VIOLATION"),
+        (_UPDATE, {"event": "ACCOUNT_VIOLATION"}, "ACCOUNT_VIOLATION"),
+        (
+            _UPDATE,
+            {
+                "event": "DISABLED_UPDATE",
+                "ban_info": {"waba_ban_state": "SCHEDULE_FOR_DISABLE", "waba_ban_date": "April 17, 2027"},
+            },
+            "DISABLED_UPDATE SCHEDULE_FOR_DISABLE April 17, 2027",
+        ),
+        (_UPDATE, {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "REINSTATE"}}, None),
+        (_UPDATE, {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "DISABLE"}}, None),
+        (_UPDATE, {"event": "PARTNER_ADDED"}, None),
+        (
+            "account_alerts",
+            {"alert_info": {"alert_severity": "CRITICAL", "alert_type": "X" * 99, "alert_description": "long"}},
+            f"ACCOUNT_ALERT CRITICAL {'X' * 60}",
+        ),
+        ("account_alerts", {"alert_severity": "WARNING"}, "ACCOUNT_ALERT WARNING"),
+        ("account_review_update", {"decision": "REJECTED"}, "ACCOUNT_REVIEW REJECTED"),
+        ("account_review_update", {"decision": "APPROVED"}, None),
+        (_CAPABILITY, {}, None),
+    ],
+)
+def test_a_warning_before_a_restriction_is_said_in_meta_s_words(
+    field: str, value: dict[str, Any], warning: str | None
+) -> None:
+    assert warning_of(AccountReported(account="1", field=field, value=value, at=NOON)) == warning
