@@ -470,7 +470,7 @@ def send_copies(
 ) -> Chain:
     """Send members of staff a copy of what a step has just sent to others; ``before`` are the older messages.
 
-    A copy has no buttons. A person who got the message itself gets none.
+    A copy has no buttons, and goes when the first of them does. A person who got the message itself gets none.
     """
     new = (m for m in chain.messages if m.step == step and m.answer is None and m.message_id not in before)
     sent = [message for message in new if message.delivery not in _NEVER_SENT]
@@ -506,7 +506,9 @@ def _copy_draft(
     body = " ".join(render_call(context, template, language, values)[0].body.split())
     who = rendering.format_value(list(dict.fromkeys(person.display_name for person in people)), language, {})
     words, occurrence = {"who": who, "said": body}, chain.steps[step].occurrence
-    return MessageDraft(Verb.TELL, _COPY, step, COPY_ANSWER, occurrence=occurrence, words=words)
+    waits = [message.held_until for message in sent if message.held_until is not None]
+    first = min(waits) if len(waits) == len(sent) else None
+    return MessageDraft(Verb.TELL, _COPY, step, COPY_ANSWER, occurrence=occurrence, words=words, not_before=first)
 
 
 def withdraw_messages(

@@ -44,11 +44,9 @@ MOST_ITEMS = 15
 def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """Whether the ``unless`` of the step that a message belongs to holds now; what follows an answer has none."""
     step = context.rule_of(chain).steps[message.step]
-    if step.unless is None:
-        return False
     if outbound.is_copy(message):
         return _tells_of_nothing(context, chain, message)
-    if message.answer is not None:
+    if step.unless is None or message.answer is not None:
         return False
     if judged_for_each(step) is None:
         return context.holds(step.unless, chain)
@@ -61,7 +59,7 @@ def _tells_of_nothing(context: DecisionContext, chain: Chain, copy: ChainMessage
     source = (copy.step, copy.occurrence, None)
     told = [message for message in chain.messages if (message.step, message.occurrence, message.answer) == source]
     return bool(told) and all(
-        one.delivery is DeliveryState.WITHDRAWN
+        one.delivery in {DeliveryState.WITHDRAWN, DeliveryState.DROPPED}
         or (one.delivery is DeliveryState.HELD and unless_holds(context, chain, one))
         for one in told
     )

@@ -502,3 +502,38 @@ def test_a_colleague_who_fills_a_form_announces_an_absence_where_it_answers_no_f
         "reply: {from: 40, text: 4 March 2027}", "expect: [{collect: 40, say: ex_summary, text: and 4 March 2027}]",
     )  # fmt: skip
     assert faults_of_rule(HEAD + steps, texts, MANAGER, *moves, forms={"details": form}) == []
+
+
+# ------------------------------------------------------------------ copies of what waits
+
+COPIED = """\
+  - ask: author
+    say: ex_ask
+    answers:
+      yes: {quorum: all, tell: author, say: ex_told}
+      other: {veto: true, ask: rights_manager, say: ex_second, answers: {fine: {tell: author, say: ex_told}}}
+  - {after: 4 hours, remind: unanswered, say: ex_ask, cc: production_coordinator}
+"""
+IN_NEW_YORK = "812: {roles: [author], country: US, zone: America/New_York}"
+COPY = "{tell: 41, say: copy}"
+
+
+def test_a_copy_goes_when_the_message_does_that_it_tells_of() -> None:
+    steps = "  - {tell: author, say: ex_told, cc: production_coordinator}\n"
+    moves = (
+        EVENT,
+        "wait: 3 hours",
+        "expect: nothing",
+        "wait: 2 hours",
+        f"expect: [{{tell: 812}}, {COPY}, {{end: done}}]",
+    )
+    assert faults(steps, [IN_NEW_YORK, MANAGER, COORDINATOR], *moves) == []
+
+
+def test_there_is_no_copy_of_a_reminder_that_a_veto_has_made_needless() -> None:
+    moves = (
+        "wait until: 2027-03-03T16:00:00Z", EVENT, f"expect: [{ASKED}]", "wait: 5 hours", "expect: nothing",
+        "reply: {from: 812, button: other}", "expect: [{tell: 812, say: noted}]",
+        MORNING, "expect: [{ask: 40, say: ex_second}]",
+    )  # fmt: skip
+    assert faults(COPIED + END, [AUTHORS, MANAGER, COORDINATOR], *moves) == []
