@@ -96,7 +96,7 @@ def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
 
 
 def warning_of(report: AccountReported) -> str | None:
-    """What Meta warns of before it restricts an account, in its own words; None for a report that warns of nothing."""
+    """Meta's warning before it restricts an account, in its own words; None for a report that warns of nothing."""
     value = report.value
     match report.field, str(value.get("event", "")).upper():
         case "account_update", "ACCOUNT_VIOLATION" as event:

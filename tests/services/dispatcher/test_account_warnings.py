@@ -1,4 +1,4 @@
-"""What Meta warns an account of is logged once the transaction has committed, and only of our accounts."""
+"""Meta's warnings to an account are logged once the transaction has committed, and only those to our accounts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
