@@ -111,7 +111,7 @@ FIELD_REFUSED = BuiltInTemplate(words=frozenset({"example"}))
 STAFF_TEMPLATES = frozenset(
     {
         "to_take", "taken", "late_answer", "left_with_owner", "copy", "to_read", "answers_paused", COVER_ANNOUNCED,
-        TO_COVER,        "absence_noted", "absence_uncovered", "absence_unclear", "absence_over", "address_disputed",
+        TO_COVER, "absence_noted", "absence_uncovered", "absence_unclear", "absence_over", "address_disputed",
     }
 )  # fmt: skip
 """The templates that go to people of the house alone."""
