@@ -43,7 +43,7 @@ from services.rules.conversation.rendering import RenderedMessage
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.template_calls import template_of
 from services.rules.conversation.unsolicited import is_repeated_sentence
-from services.rules.rulebook.built_in import MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
+from services.rules.rulebook.built_in import FORM_CANCELLED, MACHINE_TEXT, STOP_ALL, SUMMARY, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTONS, TEXT_LENGTH
 from shared.contracts.ids import MessageId, PersonId, Wamid
@@ -521,7 +521,8 @@ def _submit(context: DecisionContext, chain: Chain, form: Form, message: Message
 def _cancel(context: DecisionContext, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
     """The form of an answer that others were asked for, too, leaves the question open to all, the person included."""
     state = _form_state(chain).replace(phase=FormPhase.CANCELLED)
-    chain = _send(context, chain.replace(form=state), "noted", words=_display_values(context, chain, form))
+    say = FORM_CANCELLED if FORM_CANCELLED in context.rulebook.templates else "noted"
+    chain = _send(context, chain.replace(form=state), say, words=_display_values(context, chain, form))
     of_answer = context.rule_of(chain).steps[state.step].verb is not Verb.COLLECT
     asked = {m.person_id for m in chain.messages if is_question_of_rule(m) and m.delivery not in LOST and not m.closed}
     answered = {given.person_id for given in chain.answers if given.final}

@@ -13,6 +13,8 @@ STOP_ALL = "stop_all"
 """The answer of the button that opts out, where a form has taken a stop word for the answer to its question."""
 MACHINE_TEXT = "form_machine_text"
 """The template that says that a text was not taken for the answer, since it looks like one that a machine sent."""
+FORM_CANCELLED = "form_cancelled"
+"""The template for who cancels a form; without it ``noted`` answers, though nothing is passed on."""
 NOT_WANTED = "not_wanted"
 """The template that says that a person of the house has decided against a write; without it ``not_written`` does."""
 MATTER_CLOSED = "matter_closed"
@@ -79,6 +81,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "form_large_file": BuiltInTemplate(words=frozenset({"most"})),
     "form_broken_file": BuiltInTemplate(optional=True),
     "form_unsafe_file": BuiltInTemplate(optional=True),
+    FORM_CANCELLED: BuiltInTemplate(optional=True),
     MACHINE_TEXT: BuiltInTemplate(optional=True),
     "taken_as_answer": BuiltInTemplate(may_offer=(STOP_ALL,), words=frozenset({"said"})),
     COVER_ANNOUNCED: BuiltInTemplate(),

@@ -326,7 +326,7 @@ def test_who_cancels_a_form_of_an_answer_keeps_the_question_open_for_all() -> No
     moves = (
         EVENT, "wait: 1 minute", f"expect: [{ASKED}]",
         "reply: {from: 813, button: 'yes'}", "expect: [{tell: 813, say: noted}]", *FILLED,
-        "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: noted}]",
+        "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: form_cancelled}]",
         "reply: {from: 812, button: 'yes'}", f"expect: [{agrees}]",
     )  # fmt: skip
     assert form_faults([AUTHORS, MANAGER], *moves) == []
@@ -335,7 +335,7 @@ def test_who_cancels_a_form_of_an_answer_keeps_the_question_open_for_all() -> No
 def test_who_cancels_a_form_that_only_they_were_asked_about_ends_the_matter() -> None:
     moves = (
         EVENT, "wait: 1 minute", "expect: [{ask: 812}]", *FILLED,
-        "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: noted}, {end: answered}]",
+        "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: form_cancelled}, {end: answered}]",
     )  # fmt: skip
     assert form_faults([AUTHOR, MANAGER], *moves) == []
 

@@ -708,7 +708,7 @@ def test_a_stop_word_stops_at_the_summary_and_while_a_person_says_what_to_change
 
 
 def test_cancel_in_words_at_the_summary_cancels_the_form_and_stops_nothing() -> None:
-    cancelled = ("reply: {from: 5001, text: cancel}", "expect: [{collect: 5001, say: noted}, {end: answered}]")
+    cancelled = ("reply: {from: 5001, text: cancel}", "expect: [{collect: 5001, say: form_cancelled}, {end: answered}]")
     after = ("reply: {from: 5001, line: main, text: Another book}", f"expect: [{WELCOME}, {{collect: 5001}}]")
     assert told(*TO_SUMMARY, *cancelled, *after) == []
 
