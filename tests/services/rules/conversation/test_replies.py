@@ -146,7 +146,7 @@ def test_cancel_written_at_the_summary_cancels_the_form_and_no_more() -> None:
         "reply: {from: 5001, text: later}",
         "expect: [{collect: 5001}, {collect: 5001}, {collect: 5001}, {collect: 5001, say: pitch_summary}]",
     )
-    cancelled = ("reply: {from: 5001, text: Cancel}", "expect: [{collect: 5001, say: noted}, {end: answered}]")
+    cancelled = ("reply: {from: 5001, text: Cancel}", "expect: [{collect: 5001, say: form_cancelled}, {end: answered}]")
     assert story_faults(MAUD, *BEGUN, *filled, *cancelled) == []
 
 
