@@ -1,9 +1,81 @@
-"""The reasons for which a message waits without holding up the other chains of its chat."""
+"""Which rows the queries of the store take: those of the newest attempt, and none that only look like them."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
 
 from services.dispatcher.reasons import MAY_BE_PASSED, MessageReason
+from services.dispatcher.store import MessageStore, PeopleStore
+from shared.runtime.postgres import Pool, role_name
+from tests.services.dispatcher.dispatcher_under_test import TENANT
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+_MESSAGE = """
+insert into messages (
+    tenant, message_id, person_id, line, lane, state, content, button_ids, resend, requested_at, expires_at, not_before,
+    changed_at, request_event, say, attempts
+) values ($1, $2, 'p1', 'main', 1, $3, '{}', '{yes}', 'never', $5, $5, $5, $5, 'e', 's', $4)
+"""
+_ATTEMPT = """
+insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
+values ($1, $2, $3, 'template', $4, $4, $4)
+"""
+
+
+@pytest.fixture
+async def pool(postgres_database: str) -> AsyncIterator[Pool]:
+    settings = {"search_path": "dispatcher", "role": role_name("dispatcher")}
+    async with asyncpg.create_pool(postgres_database, min_size=1, max_size=2, server_settings=settings) as pool:
+        yield pool
+
+
+async def add(pool: Pool, name: str, state: str, attempts: int) -> None:
+    """A message with so many attempts, an hour apart, the last one now."""
+    await pool.execute(_MESSAGE, TENANT, name, state, attempts, NOW)
+    for number in range(1, attempts + 1):
+        await pool.execute(_ATTEMPT, TENANT, name, number, NOW - (attempts - number) * HOUR)
 
 
 def test_messages_of_other_chains_may_pass_whatever_a_template_is_waited_for() -> None:
     of_templates = {reason for reason in MessageReason if reason.startswith("template_")}
 
     assert of_templates == {reason for reason in MAY_BE_PASSED if reason.startswith("template_")}
+
+
+@pytest.mark.integration
+async def test_the_answer_to_an_earlier_attempt_does_not_accept_the_newest(pool: Pool) -> None:
+    """It would end the newest one with the id of another message at WhatsApp."""
+    await add(pool, "m1", "intent", 2)
+    store = MessageStore(TENANT)
+    assert await store.accept_attempts(pool, [("m1", 1, "wamid.1")], NOW) == {}
+    assert await pool.fetchval("select state from messages") == "intent"
+    assert await store.accept_attempts(pool, [("m1", 2, "wamid.2")], NOW) == {"m1": "p1"}
+    assert await pool.fetchval("select wamid from messages") == "wamid.2"
+
+
+@pytest.mark.integration
+async def test_a_refusal_closes_no_window_that_was_opened_after_its_attempt(pool: Pool) -> None:
+    await add(pool, "m1", "intent", 1)
+    people, opened = PeopleStore(TENANT), "select count(*) from windows"
+    for at, left in ((NOW + HOUR, 1), (NOW, 0)):
+        await pool.execute("delete from windows")
+        await pool.execute(
+            "insert into windows (tenant, line, person_id, opened_at) values ($1, 'main', 'p1', $2)", TENANT, at
+        )
+        await people.close_windows(pool, [("m1", 1)])
+        assert await pool.fetchval(opened) == left
+
+
+@pytest.mark.integration
+async def test_a_tap_proves_the_newest_message_with_its_button_that_may_have_gone(pool: Pool) -> None:
+    """One that was never begun cannot have been tapped: as proved, it would never be sent."""
+    for name, state, attempts in (("m1", "uncertain", 1), ("m2", "uncertain", 1), ("m3", "waiting", 0)):
+        await add(pool, name, state, attempts)
+    store = MessageStore(TENANT)
+    taps = [("p1", "yes", None), ("p1", "no", None), ("p2", "yes", None)]
+    assert await store.unproven_with_buttons(pool, taps) == {0: "m2"}
+    await pool.execute("update messages set state = 'accepted' where message_id <> 'm3'")
+    assert await store.unproven_with_buttons(pool, taps) == {}
