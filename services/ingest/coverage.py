@@ -9,10 +9,7 @@ time of the gap as well. A send is covered when ``since <= attempt`` and ``until
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.runtime.clock import MachineInstant, machine_now
-
-_MOST_AHEAD = timedelta(hours=1)
-"""The clocks of two replicas never differ by more: what ends further ahead was noted before a clock was set back."""
+from shared.runtime.clock import FAR_AHEAD, MachineInstant, machine_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Coverage:
 
     def is_ahead(self, now: datetime) -> bool:
         """Whether a clock was set back since, so that no heartbeat would confirm anything for as long as the step."""
-        return self.until > now + _MOST_AHEAD
+        return self.until > now + FAR_AHEAD
 
     def set_back(self, now: datetime) -> "Coverage":
         """The same at a clock that was set back to ``now``."""

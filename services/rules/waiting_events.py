@@ -30,6 +30,7 @@ from shared.contracts.topics import (
 )
 from shared.contracts.values import format_instant
 from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.clock import FAR_AHEAD
 from shared.runtime.outbox import RecordOrigin, Transaction
 from shared.runtime.postgres import Connection
 
@@ -142,7 +143,8 @@ def _queued(row: Any, now: datetime) -> WaitingEvent:
         event: Event | Unprocessable = parse_event(row["value"], _KINDS)
     except Unprocessable as error:
         event = error
-    ready = isinstance(event, Unprocessable) or not row["misses"] or row["until"] <= now
+    is_over = not now < row["until"] <= now + FAR_AHEAD
+    ready = isinstance(event, Unprocessable) or not row["misses"] or is_over
     return WaitingEvent(row["place"], row["value"], event, ready)
 
 

@@ -12,6 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+FAR_AHEAD = timedelta(hours=1)
+"""A stored instant further ahead of now was noted by a clock that has been set back since.
+
+The clocks of two machines never differ by as much, and what uses this stores no wait as long. Queries say it as
+``interval '1 hour'``.
+"""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = struct.Struct("<q")
 

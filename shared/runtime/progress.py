@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CONSUMED, PARTITIONS
-from shared.runtime.clock import Clock
+from shared.runtime.clock import FAR_AHEAD, Clock
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import READ_BACKOFF_MS, client_options
 from shared.runtime.metrics import TOPIC, Metrics, Replicas
@@ -133,7 +133,6 @@ _LAG_SECONDS = _metrics.gauge(
     "stet_consumer_lag_seconds", "Machine time since all of the topic was last read, of these partitions.", TOPIC
 )
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_MOST_AHEAD = timedelta(hours=1)  # the clocks of two replicas never differ by more; as in the query catch_up
 
 
 class OffsetOutOfRange(RuntimeError):
@@ -305,7 +304,7 @@ class LagMonitor:
     def _is_news(self, partition: Partition, now: datetime) -> bool:
         """Whether it was caught up to an earlier instant, or to one far ahead: the clock has been set back since."""
         known = self._caught_up.get(partition, _NEVER)
-        return known < now or known > now + _MOST_AHEAD
+        return known < now or known > now + FAR_AHEAD
 
     async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of the oldest record that the broker has, by partition. Raises KafkaError."""

@@ -41,7 +41,7 @@ from shared.contracts.ids import TenantId, partition_key, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
 from shared.contracts.values import JsonObject, Value
 from shared.runtime.batch import bisect
-from shared.runtime.clock import Clock, machine_now
+from shared.runtime.clock import FAR_AHEAD, Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
@@ -49,9 +49,6 @@ from shared.runtime.tracing import poll_span
 
 OVERLAP = timedelta(days=1)
 """``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""
-
-_MOST_AHEAD = timedelta(hours=1)
-"""The clocks of two replicas never differ by more."""
 
 _S = TypeVar("_S", bound=Value)
 
@@ -68,7 +65,7 @@ def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> 
     """
     if last is None:
         return PollPass(started_at=now)
-    if last.started_at > now + _MOST_AHEAD:
+    if last.started_at > now + FAR_AHEAD:
         return PollPass(started_at=now, fields=last.fields)
     lacks_baseline = not last.fields >= set(fields)
     if last.completed_at is None and (last.changed_since is None or not lacks_baseline):

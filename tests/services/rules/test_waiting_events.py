@@ -124,6 +124,15 @@ async def test_a_file_from_a_shared_address_is_taken_out_of_the_form_that_has_it
     assert "Our virus scanner stopped that file" in (await service.messages())[-1]["body"]
 
 
+async def test_an_event_does_not_wait_for_as_long_as_a_clock_was_set_back(service: RulesUnderTest) -> None:
+    """It waits for minutes at most."""
+    await names_somebody_unknown(service)
+    for ahead, waiting in ((timedelta(minutes=30), 1), (timedelta(days=1), 0)):
+        await service.pool.execute("update waiting set until = $1", NOW + ahead)
+        await service.poll_once()
+        assert await service.waiting() == waiting
+
+
 async def test_delivery_reports_never_queue(service: RulesUnderTest) -> None:
     key = partition_key(TENANT, "persons", person_of(STRANGER))
     await service.receive(person_observed(STRANGER), quoting("Which one?", "wamid.unknown"))
