@@ -252,7 +252,7 @@ def give_up_file(context: DecisionContext, chain: Chain, file_id: str, refusal: 
     chain = chain.replace(form=state.replace(attachments=left, values=values), base_at=max(chain.base_at, context.now))
     before, asked = _reason(context, chain, refusal), _asked_field(form, state)
     is_open = asked is not None and (asked != field or field.name not in values)
-    if asked is not None and is_open and state.phase is FormPhase.ASKING:
+    if asked is not None and is_open:
         return _ask(context, chain, form, asked, before=before)
     return _ask_next(context, chain, form, before=before)
 

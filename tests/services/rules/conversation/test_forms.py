@@ -688,6 +688,13 @@ def test_start_is_no_answer_where_a_form_waits_for_a_file() -> None:
     assert told(*FIRST, "reply: {from: 5001, text: START}", "expect: [{tell: 5001, say: started}]") == []
 
 
+@pytest.mark.parametrize("answer", ["text: other", "button: other", "text: SOMETHING ELSE", "text: 2"])
+def test_an_option_whose_title_is_not_its_name_is_chosen_by_either(answer: str) -> None:
+    answer = answer.replace("2", "'2'")
+    chosen = "expect: [{collect: 5001, say: offer_summary, text: 'a.pdf, Something else'}]"
+    assert choosing(*TO_GENRE, f"reply: {{from: 5001, {answer}}}", chosen) == []
+
+
 @pytest.mark.parametrize("answer", ["0", "3", "F", "Fict", "Fiction, other"])
 def test_what_is_no_option_is_asked_for_again(answer: str) -> None:
     again = (f"reply: {{from: 5001, text: '{answer}'}}", "expect: [{collect: 5001, say: offer.genre}]")
