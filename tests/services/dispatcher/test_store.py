@@ -2,12 +2,16 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
+from services.dispatcher.people_store import PeopleStore
 from services.dispatcher.reasons import MAY_BE_PASSED, MessageReason
-from services.dispatcher.store import MessageStore, PeopleStore
+from services.dispatcher.store import MessageStore
+from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.messages import AmendMessage, OpenSpan
 from shared.runtime.postgres import Pool, role_name
 from tests.services.dispatcher.dispatcher_under_test import TENANT
 
@@ -79,3 +83,22 @@ async def test_a_tap_proves_the_newest_message_with_its_button_that_may_have_gon
     assert await store.unproven_with_buttons(pool, taps) == {0: "m2"}
     await pool.execute("update messages set state = 'accepted' where message_id <> 'm3'")
     assert await store.unproven_with_buttons(pool, taps) == {}
+
+
+@pytest.mark.integration
+async def test_an_amendment_changes_what_may_still_go_or_go_again(pool: Pool) -> None:
+    """A send without an answer may go again, and then in the hours and with the consent of now."""
+    states = ("waiting", "intent", "uncertain", "accepted")
+    for state in states:
+        await add(pool, state, state, 1)
+    await pool.execute("""update messages set template_name = 't', content = '{"template": {"name": "t"}}'""")
+    hours = (OpenSpan(opens=NOW, closes=NOW + HOUR),)
+    given: dict[str, Any] = {"person_id": PersonId("p1"), "open_hours": hours, "marketing_consent": True}
+    amendments = [AmendMessage(message_id=MessageId(state), **given) for state in states]
+    async with pool.acquire() as connection, connection.transaction():
+        await MessageStore(TENANT).amend(connection, amendments, NOW)
+    amended = (
+        "select message_id from messages where open_hours = array[$1::timestamptz, $2]"
+        " and content::jsonb -> 'template' ->> 'marketing_consent' = 'true' order by sequence"
+    )
+    assert [row["message_id"] for row in await pool.fetch(amended, NOW, NOW + HOUR)] == list(states[:3])
