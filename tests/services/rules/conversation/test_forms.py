@@ -684,6 +684,19 @@ def test_an_option_may_be_named_like_a_stop_word_also_after_the_button_to_stop_w
     assert told(*title, *chosen, form=form, summary=summary) == []
 
 
+def test_three_options_and_the_button_to_stop_are_listed_since_whatsapp_takes_three_buttons() -> None:
+    genre = "genre: {choose: [fiction, poetry, other], required: true}"
+    form = CHOOSING.replace("\n  genre: {choose: [fiction, other]}", "").replace(
+        "  pitch: {", f"  {genre}\n  pitch: {{", 1
+    )
+    form = form.replace("fiction: Fiction,", "fiction: Fiction, poetry: Poetry,")
+    listed = "expect: [{collect: 5001, say: offer.genre, text: 1. Fiction}]"
+    summary = SUMMARY.replace("{isbn}", "{genre}")
+    assert told(*FIRST[:2], "reply: {from: 5001, text: Stop}", listed, form=form, summary=summary) == []
+    (unlisted,) = told(*FIRST[:2], "reply: {from: 5001, text: Sea Glass}", listed, form=form, summary=summary)
+    assert "1. Fiction" in unlisted
+
+
 def test_start_is_no_answer_where_a_form_waits_for_a_file() -> None:
     assert told(*FIRST, "reply: {from: 5001, text: START}", "expect: [{tell: 5001, say: started}]") == []
 
