@@ -252,6 +252,14 @@ async def fetch_entries_of(connection: Connection, tenant: str, people: Iterable
     return [(row["record"], _chain_entry(row)) for row in rows]
 
 
+def _names_key(header: str, key_id: str) -> bool:
+    try:
+        found = orjson.loads(header)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and found.get("key_id") == key_id
+
+
 def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
     entry = EvidenceEntry(
         sequence=row["sequence"],
@@ -260,7 +268,7 @@ def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
         key_id=row["key_id"],
         sealed=row["sealed"],
     )
-    if orjson.loads(entry.header)["key_id"] != entry.key_id:  # or it would pass for one of an erased person
+    if not _names_key(entry.header, entry.key_id):  # or it would pass for one of an erased person
         return ChainEntry(entry, unreadable="its header names another key")
     if entry.sealed is None:
         why = "the person was erased before this entry was made"

@@ -46,7 +46,7 @@ with key as (
     values ('penrose', 'p1', 'k1', 'x', now())
 ), entry as (
     insert into writeback.evidence_entries (tenant, record, sequence, entry_id, key_id, header, hash, recorded_at)
-    values ('penrose', 'rights/R-9', 1, 'e1', 'k1', '{}', 'h', now())
+    values ('penrose', 'rights/R-9', 1, 'e1', 'k1', '{"key_id": "k1"}', 'h', now())
 )
 insert into writeback.evidence_holds (tenant, record, since, who, reason)
 values ('penrose', 'rights/R-9', now(), 'ada', 'dispute')

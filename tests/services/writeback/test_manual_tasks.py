@@ -116,4 +116,5 @@ def test_a_missing_setting_is_named() -> None:
     environment["STET_TENANT"] = "penrose"  # or the settings of a running stack are used
     call = [sys.executable, "-m", "ops", "tasks", "list"]
     result = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
-    assert (result.returncode, result.stderr) == (2, "STET_POSTGRES_DSN: not set\n")
+    advice = "or let --stack, before the command, name the stack.json of a stack"
+    assert (result.returncode, result.stderr) == (2, f"STET_POSTGRES_DSN: not set; {advice}\n")
