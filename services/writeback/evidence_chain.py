@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -134,8 +135,8 @@ def find_break(tenant: str, record: str, entries: Sequence[EvidenceEntry], recor
     """
     end = ChainEnd()
     for entry in entries:
-        header = json.loads(entry.header)
-        if sha256(entry.header.encode()).hexdigest() != entry.hash:
+        header = read_header(entry.header)
+        if header is None or sha256(entry.header.encode()).hexdigest() != entry.hash:
             return f"entry {entry.sequence}: its header was changed"
         if (header["sequence"], header["previous"]) != (end.length + 1, end.last_hash):
             return f"entry {entry.sequence}: it does not follow entry {end.length}"
@@ -147,6 +148,23 @@ def find_break(tenant: str, record: str, entries: Sequence[EvidenceEntry], recor
     if end != recorded:
         return f"entry {end.length}: it is not the last one; {recorded.length} were recorded"
     return None
+
+
+_HEADER_FIELDS = frozenset(
+    {
+        "tenant", "record", "sequence", "previous", "entry_id", "kind", "at", "public", "key_id", "content_sha256",
+        "sealed_sha256",
+    }
+)  # fmt: skip
+
+
+def read_header(header: str) -> Mapping[str, Any] | None:
+    """The fields of a header; None for a text that is no header of an entry."""
+    try:
+        found = json.loads(header)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() >= _HEADER_FIELDS else None
 
 
 def _digest(text: str | None) -> str | None:

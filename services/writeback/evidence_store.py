@@ -22,6 +22,7 @@ from services.writeback.evidence_chain import (
     find_break,
     make_key,
     open_content,
+    read_header,
 )
 from services.writeback.write_state import StoredWrite
 from shared.contracts.evidence import EvidenceKind, RecordEvidence, evidence_words
@@ -252,14 +253,6 @@ async def fetch_entries_of(connection: Connection, tenant: str, people: Iterable
     return [(row["record"], _chain_entry(row)) for row in rows]
 
 
-def _names_key(header: str, key_id: str) -> bool:
-    try:
-        found = orjson.loads(header)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(found, dict) and found.get("key_id") == key_id
-
-
 def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
     entry = EvidenceEntry(
         sequence=row["sequence"],
@@ -268,7 +261,7 @@ def _chain_entry(row: Mapping[str, Any]) -> ChainEntry:
         key_id=row["key_id"],
         sealed=row["sealed"],
     )
-    if not _names_key(entry.header, entry.key_id):  # or it would pass for one of an erased person
+    if (read_header(entry.header) or {}).get("key_id") != entry.key_id:  # or it would pass for one of an erased person
         return ChainEntry(entry, unreadable="its header names another key")
     if entry.sealed is None:
         why = "the person was erased before this entry was made"

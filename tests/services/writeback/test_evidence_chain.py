@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -63,6 +64,11 @@ def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
     assert json.loads(open_content(entry, KEY.key or b""))["name"] == "Hélène Duvernay"
 
 
+def with_header(entry: EvidenceEntry, header: str) -> EvidenceEntry:
+    """The entry with another header, and its hash."""
+    return replace(entry, header=header, hash=sha256(header.encode()).hexdigest())
+
+
 @pytest.mark.parametrize(
     ("touched", "sentence"),
     [
@@ -70,6 +76,8 @@ def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
             lambda e: [e[0], replace(e[1], header=e[1].header.replace("approve", "decline")), e[2]],
             "entry 2: its header",
         ),
+        (lambda e: [e[0], with_header(e[1], "no JSON"), e[2]], "entry 2: its header"),
+        (lambda e: [e[0], with_header(e[1], '{"sequence": 2}'), e[2]], "entry 2: its header"),
         (lambda e: [e[0], e[2]], "entry 3: it does not follow entry 1"),
         (lambda e: [e[0], e[0], e[1], e[2]], "entry 1: it does not follow entry 1"),
         (lambda e: [e[1], e[0], e[2]], "entry 2: it does not follow entry 0"),
@@ -78,7 +86,18 @@ def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
         (lambda e: e[:2], "entry 2: it is not the last one; 3 were recorded"),
         (lambda e: e[:0], "entry 0: it is not the last one"),
     ],
-    ids=["changed", "removed", "repeated", "in another order", "sealed again", "unsealed", "cut", "emptied"],
+    ids=[
+        "changed",
+        "no header",
+        "half a header",
+        "removed",
+        "repeated",
+        "in another order",
+        "sealed again",
+        "unsealed",
+        "cut",
+        "emptied",
+    ],
 )
 def test_a_chain_breaks_at_the_entry_that_was_touched(touched: object, sentence: str) -> None:
     assert callable(touched)
