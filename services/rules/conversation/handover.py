@@ -88,6 +88,11 @@ def pending_steps(context: DecisionContext, chain: Chain) -> list[Step]:
     return [s for s in context.rule_of(chain).steps if chain.steps[s.index].status is StepStatus.PENDING]
 
 
+def next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
+    """The first step that has not begun; None where all have."""
+    return next(iter(pending_steps(context, chain)), None)
+
+
 def keeps_its_time(chain: Chain, step: Step) -> bool:
     """Whether the step after a matter that no person takes waits for its time.
 
@@ -134,7 +139,7 @@ def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> C
     last = chain.handovers[-1] if chain.handovers else None
     if last is None or chain.assignment is not None or last.undecided:
         return chain
-    following = next(iter(pending_steps(context, chain)), None)
+    following = next_pending_step(context, chain)
     waits = following is not None and keeps_its_time(chain, following)
     return report_unclaimed(context, chain if waits else chain.end_wait(), step)
 

@@ -25,8 +25,8 @@ from services.rules.conversation.handover import (
     decline_offer,
     is_offer,
     keeps_its_time,
+    next_pending_step,
     offer_handover,
-    pending_steps,
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
@@ -262,7 +262,7 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if is_repeated or not all_declined(chain, question):
         return advance(context, chain)
-    following = next(iter(pending_steps(context, chain)), None)
+    following = next_pending_step(context, chain)
     if following is None:
         return advance(context, leave_with_owner(context, chain))
     chain = report_unclaimed(context, chain, question.step)

@@ -19,8 +19,8 @@ from services.rules.conversation.handover import (
     decline_offer,
     declined_offers,
     is_offer,
+    next_pending_step,
     offer_handover,
-    pending_steps,
     receiver_of_offer,
     repeat_withdrawn_offers,
     report_unclaimed,
@@ -291,7 +291,7 @@ def offer_again(context: DecisionContext, chain: Chain, question: ChainMessage) 
     chain = repeat_withdrawn_offers(context, chain)
     if len(chain.handovers) > offers or not all_declined(chain, question):
         return advance(context, chain)
-    if not pending_steps(context, chain):
+    if next_pending_step(context, chain) is None:
         return advance(context, leave_with_owner(context, chain))
     return advance(context, report_unclaimed(context, chain, question.step))
 

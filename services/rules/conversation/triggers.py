@@ -83,10 +83,7 @@ def _same_subject(context: DecisionContext, chain: Chain, rule: Rule, same: str 
 
 
 def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterable[Rule]) -> bool:
-    """Start or replan a chain for each matched rule; False where none of the rules has a subject here.
-
-    A chain of an earlier rulebook, by which this event did not concern its rule, goes on as it began.
-    """
+    """Start or replan a chain for each matched rule; False where none of the rules has a subject here."""
     has_subject = False
     for rule in matched:
         subject = subject_of(rule.about, trigger.document, trigger.event.id)
@@ -94,9 +91,7 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
             continue
         has_subject = True
         live = context.facts.active_chain(rule.name, subject)
-        on_repeat = _on_repeat(context, rule, live)
-        if live is not None and trigger.name not in context.rule_of(live).events:
-            on_repeat = OnRepeat.IGNORE
+        on_repeat = rule.on_repeat if live is None else _on_repeat(context, rule, live, trigger.name)
         if on_repeat is OnRepeat.JOIN:
             _join_or_start(context, trigger, rule, subject)
         elif live is None:
@@ -108,15 +103,18 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
     return has_subject
 
 
-def _on_repeat(context: DecisionContext, rule: Rule, live: Chain | None) -> OnRepeat:
-    """That of the rule; a chain of a time when the rule joined no events is met as it was then, or else planned afresh.
+def _on_repeat(context: DecisionContext, rule: Rule, live: Chain, event: str) -> OnRepeat:
+    """What an event does to a live chain, which may have begun by an earlier rulebook.
 
-    A chain that joins nothing keeps its subject to itself, so none may start beside it.
+    One whose rule did not know the event then goes on as it began: its texts and times name fields of other events.
+    One that gathers no events keeps its subject to itself, so that none starts beside it where its rule joins them now.
     """
-    if rule.on_repeat is not OnRepeat.JOIN or live is None or live.joins:
+    as_begun = context.rule_of(live)
+    if event not in as_begun.events:
+        return OnRepeat.IGNORE
+    if rule.on_repeat is not OnRepeat.JOIN or live.joins:
         return rule.on_repeat
-    as_begun = context.rule_of(live).on_repeat
-    return OnRepeat.REPLAN if as_begun is OnRepeat.JOIN else as_begun
+    return OnRepeat.REPLAN if as_begun.on_repeat is OnRepeat.JOIN else as_begun.on_repeat
 
 
 def _join_or_start(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> None:
