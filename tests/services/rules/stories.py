@@ -96,3 +96,24 @@ def template_text(name: str, body: str, buttons: str | None = None, fields: str 
 
 def story_faults(people: str, *steps: str) -> list[str]:
     return [fault.sentence for fault in play_story(story(people, *steps), own_rulebook())]
+
+
+FORMS = {
+    "details": """\
+form: details
+welcome: ex_welcome
+fields: {title: {required: true}, pitch: {required: true}}
+confirm: ex_summary
+record: acquisition.create
+done: noted
+languages: {en: {title: Which title?, pitch: What is it?}}
+"""
+}
+"""A form of two fields by its name."""
+
+WORDS_OF_FORM = {
+    "ex_welcome": template_text("ex_welcome", "A few questions, {person}, if we may.", fields=""),
+    "ex_summary": template_text(
+        "ex_summary", "We have {title} and {pitch} here.", "send: Send, change: Change, cancel: Cancel", fields=""
+    ),
+}

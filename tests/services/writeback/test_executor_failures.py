@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +17,13 @@ from services.writeback.circuit_breaker import PauseReason
 from services.writeback.executor import WriteExecutor, _UnreadableRecords
 from services.writeback.operation_mapping import load_mapping
 from services.writeback.protocol import next_step
-from services.writeback.store import WriteStore, enqueue_writes
+from services.writeback.store import DueWrite, WriteStore, enqueue_writes
 from services.writeback.write_state import StoredWrite
-from shared.clients.consonance_graphql import RequestNotSent
+from shared.clients.consonance_graphql import ConsonanceClient, RequestNotSent
 from shared.contracts.consonance import MetadataField
 from shared.runtime.clock import SystemClock, machine_now
-from tests.dev.consonance.simulator_under_test import running_simulator
+from shared.runtime.postgres import Pool
+from tests.dev.consonance.simulator_under_test import SimulatorUnderTest, running_simulator
 from tests.services.writeback.samples import item, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import (
     MAPPING,
@@ -185,6 +188,42 @@ async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(p
             assert len(await writeback.mutation_log("createMarketingText")) == 1
 
 
+@dataclass
+class EnqueuedWrite:
+    """A write in the table, not begun, with what carries it out in this process; ``stored`` is how it was then."""
+
+    store: WriteStore
+    client: ConsonanceClient
+    capabilities: Capabilities
+    due: DueWrite
+    stored: StoredWrite
+
+    async def execute(self, effect_window: timedelta) -> None:
+        """Carry it out from the state that is stored now."""
+        stored = await self.store.fetch(self.due)
+        assert stored is not None
+        await WriteExecutor(self.store, self.client, self.capabilities, effect_window).execute(stored)
+
+
+@asynccontextmanager
+async def enqueued(
+    database: str, store_class: type[WriteStore] = WriteStore
+) -> AsyncIterator[tuple[EnqueuedWrite, SimulatorUnderTest, Pool]]:
+    async with (
+        running_simulator() as simulator,
+        consonance_client(f"{simulator.url}/graphql", 10) as client,
+        open_pool(database) as pool,
+    ):
+        capabilities, store = Capabilities(load_mapping(MAPPING)), store_class(pool, SystemClock())
+        await capabilities.refresh(client)
+        async with pool.acquire() as connection, connection.transaction():
+            await enqueue_writes(connection, [request(metadata())])
+        (due,) = await store.fetch_due([], 1)
+        stored = await store.fetch(due)
+        assert stored is not None
+        yield EnqueuedWrite(store, client, capabilities, due, stored), simulator, pool
+
+
 class FrozenStore(WriteStore):
     """Its process stands still after the intent is committed, before it goes on."""
 
@@ -199,20 +238,9 @@ async def test_a_process_that_stood_still_after_its_intent_sends_nothing(
 ) -> None:
     """Its lock may be another replica's by now, which waited for this attempt and wrote."""
     monkeypatch.setattr(executor, "_MAX_INTENT_AGE", timedelta(seconds=0.2))
-    async with (
-        running_simulator() as simulator,
-        consonance_client(f"{simulator.url}/graphql", 10) as client,
-        open_pool(postgres_database) as pool,
-    ):
-        capabilities, store = Capabilities(load_mapping(MAPPING)), FrozenStore(pool, SystemClock())
-        await capabilities.refresh(client)
-        async with pool.acquire() as connection, connection.transaction():
-            await enqueue_writes(connection, [request(metadata())])
-        (due,) = await store.fetch_due([], 1)
-        stored = await store.fetch(due)
-        assert stored is not None
+    async with enqueued(postgres_database, FrozenStore) as (write, simulator, pool):
         with pytest.raises(RequestNotSent):
-            await WriteExecutor(store, client, capabilities, timedelta(seconds=3)).execute(stored)
+            await write.execute(timedelta(seconds=3))
         assert await simulator.tell("GET", "log?operation=updateWork") == []
         assert await pool.fetchval("select state from writes") == "queued"
 
@@ -228,27 +256,14 @@ async def test_a_process_that_stood_still_after_it_read_reads_again(
         time.sleep(0.3)  # the whole process stands still
         return step
 
-    async with (
-        running_simulator() as simulator,
-        consonance_client(f"{simulator.url}/graphql", 10) as client,
-        open_pool(postgres_database) as pool,
-    ):
-        capabilities, store = Capabilities(load_mapping(MAPPING)), WriteStore(pool, SystemClock())
-        await capabilities.refresh(client)
-        async with pool.acquire() as connection, connection.transaction():
-            await enqueue_writes(connection, [request(metadata())])
-        (due,) = await store.fetch_due([], 1)
-        stored = await store.fetch(due)
-        assert stored is not None
+    async with enqueued(postgres_database) as (write, simulator, pool):
         with monkeypatch.context() as frozen:
             frozen.setattr(executor, "_MAX_INTENT_AGE", timedelta())
             frozen.setattr(executor, "next_step", judge_late)
-            await WriteExecutor(store, client, capabilities, effect_window).execute(stored)
+            await write.execute(effect_window)
         assert await simulator.tell("GET", "log?operation=updateWork") == []
         assert await pool.fetchval("select state from writes") == "queued"
-        again = await store.fetch(due)
-        assert again is not None
-        await WriteExecutor(store, client, capabilities, effect_window).execute(again)
+        await write.execute(effect_window)
         assert len(await simulator.tell("GET", "log?operation=updateWork")) == 1
         assert await pool.fetchval("select outcome from writes") == "verified"
 
@@ -270,25 +285,14 @@ async def test_the_time_in_which_an_attempt_may_land_begins_anew_where_the_clock
     postgres_database: str,
 ) -> None:
     """Its attempt was noted by a clock a day ahead, and was never answered: it is not in doubt for a day."""
-    may_land = timedelta(seconds=0.2)
-    async with (
-        running_simulator() as simulator,
-        consonance_client(f"{simulator.url}/graphql", 10) as client,
-        open_pool(postgres_database) as pool,
-    ):
-        capabilities, store = Capabilities(load_mapping(MAPPING)), WriteStore(pool, SystemClock())
-        await capabilities.refresh(client)
-        async with pool.acquire() as connection, connection.transaction():
-            await enqueue_writes(connection, [request(metadata())])
-        (due,) = await store.fetch_due([], 1)
-        stored = await store.fetch(due)
-        assert stored is not None
-        assert await store.start_attempt(stored, {})
+    effect_window = timedelta(seconds=0.2)
+    async with enqueued(postgres_database) as (write, _, pool):
+        assert await write.store.start_attempt(write.stored, {})
         await pool.execute("update writes set asked_at = now() + interval '1 day'")
         for _ in range(100):  # it is in doubt for a moment, and a second attempt waits for a second
-            if (stored := await store.fetch(due)) is None:
+            if await pool.fetchval("select outcome from writes") is not None:
                 break
-            await WriteExecutor(store, client, capabilities, may_land).execute(stored)
+            await write.execute(effect_window)
             await asyncio.sleep(0.1)
         assert await pool.fetchval("select outcome from writes") == "verified"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.services.rules.stories import faults_of_rule, rule_head, template_text
+from tests.services.rules.stories import FORMS, WORDS_OF_FORM, faults_of_rule, rule_head, template_text
 
 TEMPLATES = {
     "ex_ask": template_text("ex_ask", "Rights in “{title}” are asked for.", "yes: Agreed, other: Ask"),
@@ -286,24 +286,10 @@ def test_who_opts_out_leaves_the_question_to_those_for_whom_it_waits_by_a_cap() 
 
 # ------------------------------------------------------------------ forms of an answer
 
-FORMS = {
-    "details": """\
-form: details
-welcome: ex_welcome
-fields: {title: {required: true}, pitch: {required: true}}
-confirm: ex_summary
-record: acquisition.create
-done: noted
-languages: {en: {title: Which title?, pitch: What is it?}}
-"""
-}
 OF_FORMS = {
     **TEMPLATES,
     "ex_form": template_text("ex_form", "Rights in “{title}” are asked for.", "yes: Agreed, fill: Give details"),
-    "ex_welcome": template_text("ex_welcome", "A few questions, {person}, if we may.", fields=""),
-    "ex_summary": template_text(
-        "ex_summary", "We have {title} and {pitch} here.", "send: Send, change: Change, cancel: Cancel", fields=""
-    ),
+    **WORDS_OF_FORM,
 }
 ASK_FORM = """\
   - after: 1 minute

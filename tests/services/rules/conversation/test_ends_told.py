@@ -4,27 +4,13 @@ from services.rules.conversation.context import RequestedMessage
 from services.rules.rulebook.built_in import MATTER_CLOSED
 from services.rules.rulebook.model import OnChange
 from tests.services.rules.conversation.test_rule_changes import RULE, changed, started, with_rule, without_reminder
-from tests.services.rules.stories import faults_of_rule, rule_head, story, template_text
+from tests.services.rules.stories import FORMS, WORDS_OF_FORM, faults_of_rule, rule_head, story, template_text
 
 TEMPLATES = {
     "ex_ask": template_text("ex_ask", "Rights in “{title}” are asked for.", "yes: Agreed, other: Ask, fill: Details"),
     "ex_told": template_text("ex_told", "Rights in “{title}” are settled."),
     "ex_void": template_text("ex_void", "The request about “{title}” was withdrawn."),
-    "ex_welcome": template_text("ex_welcome", "A few questions, {person}, if we may.", fields=""),
-    "ex_summary": template_text(
-        "ex_summary", "We have {title} and {pitch} here.", "send: Send, change: Change, cancel: Cancel", fields=""
-    ),
-}
-FORMS = {
-    "details": """\
-form: details
-welcome: ex_welcome
-fields: {title: {required: true}, pitch: {required: true}}
-confirm: ex_summary
-record: acquisition.create
-done: noted
-languages: {en: {title: Which title?, pitch: What is it?}}
-"""
+    **WORDS_OF_FORM,
 }
 HEAD = rule_head("extra-approval", "rights.approval_requested", "request_id")
 UNTIL = HEAD.replace("steps:", "until: {on: rights.request_withdrawn}\nsteps:")
