@@ -104,7 +104,7 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
 
 
 def _on_repeat(context: DecisionContext, rule: Rule, live: Chain, event: str) -> OnRepeat:
-    """What an event does to a live chain, which may have begun by an earlier rulebook.
+    """The effect of an event on a live chain, which may have begun by an earlier rulebook.
 
     One whose rule did not know the event then goes on as it began: its texts and times name fields of other events.
     One that gathers no events keeps its subject to itself, so that none starts beside it where its rule joins them now.
