@@ -27,7 +27,7 @@ from services.dispatcher.provider_responses import (
     parse_response,
 )
 from services.dispatcher.reasons import MessageReason
-from shared.clients.graph_api import request_options
+from shared.clients.http_requests import Exchange, request_options
 from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import annotate
@@ -58,72 +58,6 @@ class WhatsAppEndpoint:
         return f"{self.graph_url.rstrip('/')}/{self.version}/{self.numbers[line]}"
 
 
-class _Exchange:
-    """A handle of libcurl, for one request after another, with what the present one sends and gets.
-
-    libcurl asks for the body in the instant in which it writes it, and would repeat a request by itself where a kept
-    connection was closed under it. The bytes of a body are handed out once, so no second copy of it can be whole.
-    """
-
-    def __init__(self, url: str, options: Mapping[int, object]) -> None:
-        self.curl = pycurl.Curl()
-        for option, value in options.items():
-            self.curl.setopt(option, value)
-        self.curl.setopt(pycurl.URL, url)
-        self.curl.setopt(pycurl.READFUNCTION, self._read)
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
-        self.curl.setopt(pycurl.HEADERFUNCTION, self._note_header)
-        self.content = bytearray()
-        self.begun = False
-        self.refused = False
-        self._url = url
-        self._body = b""
-        self._may_write: Callable[[], bool] = bool  # never
-        self._headers: list[bytes] = []
-
-    def prepare(self, url: str, body: bytes, may_write: Callable[[], bool]) -> None:
-        """Prepare a request with this body, which is written only while ``may_write()`` is true."""
-        if url != self._url:
-            self.curl.setopt(pycurl.URL, url)
-            self._url = url
-        self.curl.setopt(pycurl.POSTFIELDSIZE, len(body))
-        self._body, self._may_write = body, may_write
-        self.begun = self.refused = False
-        self.content.clear()
-        self._headers.clear()
-
-    @property
-    def status(self) -> int:
-        code: int = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        return code
-
-    def headers(self) -> dict[str, str]:
-        """The headers of the response, by their names in lower case."""
-        pairs = (line.decode("latin-1").partition(":") for line in self._headers)
-        return {name.strip().lower(): value.strip() for name, found, value in pairs if found}
-
-    def _read(self, most: int) -> bytes | int:
-        if not self.begun:
-            if not self._may_write():
-                self.refused = True
-                abort: int = pycurl.READFUNC_ABORT
-                return abort
-            self.begun = True
-        part, self._body = self._body[:most], self._body[most:]
-        return part
-
-    def _write(self, part: bytes) -> int:
-        """A response far longer than WhatsApp's are is unreadable, and its rest is not waited for."""
-        if len(self.content) + len(part) > _LONGEST_RESPONSE:
-            self.content.clear()
-            return 0
-        self.content += part
-        return len(part)
-
-    def _note_header(self, line: bytes) -> None:
-        self._headers.append(line)
-
-
 _NUMBER_FIELDS = "display_phone_number,quality_rating,throughput"
 _PEOPLE_FIELD = "whatsapp_business_manager_messaging_limit"
 
@@ -148,7 +82,7 @@ class WhatsAppClient:
         self._urls = {line: f"{endpoint.number_url(line)}/messages" for line in endpoint.numbers}
         self._number_urls = {line: endpoint.number_url(line) for line in endpoint.numbers}
         self._options = _options(endpoint)
-        self._idle: list[_Exchange] = []
+        self._idle: list[Exchange] = []
         self._multi: pycurl.AsyncCurlMulti | None = None
         self._span_attributes = {
             HTTP_REQUEST_METHOD: "POST",
@@ -173,13 +107,13 @@ class WhatsAppClient:
         assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         annotate(self._span_attributes)
         url = self._urls[line]
-        exchange = self._idle.pop() if self._idle else _Exchange(url, self._options)
+        exchange = self._idle.pop() if self._idle else Exchange(url, self._options, _LONGEST_RESPONSE)
         exchange.prepare(url, body, may_write)
         outcome = await self._perform(self._multi, exchange, line)
         self._idle.append(exchange)  # one whose request was cancelled is still libcurl's, and does not come here
         return outcome
 
-    async def _perform(self, multi: pycurl.AsyncCurlMulti, exchange: _Exchange, line: str) -> SendOutcome:
+    async def _perform(self, multi: pycurl.AsyncCurlMulti, exchange: Exchange, line: str) -> SendOutcome:
         try:
             await multi.perform(exchange.curl)
         except pycurl.error as error:
@@ -218,7 +152,9 @@ class WhatsAppClient:
         """Empty where WhatsApp does not answer with an object."""
         assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         query = urlencode({"fields": fields})
-        exchange = _Exchange(f"{self._number_urls[line]}?{query}", {**self._options, pycurl.HTTPGET: 1})
+        exchange = Exchange(
+            f"{self._number_urls[line]}?{query}", {**self._options, pycurl.HTTPGET: 1}, _LONGEST_RESPONSE
+        )
         try:
             await self._multi.perform(exchange.curl)
             document = orjson.loads(exchange.content)
@@ -234,23 +170,19 @@ def _digits(document: Mapping[str, Any]) -> str:
 
 
 def _options(endpoint: WhatsAppEndpoint) -> dict[int, object]:
-    """The options of all sends: HTTP/1.1, as every request of ours.
-
-    Over HTTP/2 a request would share its connection with others, and could not be told from them when that breaks.
-    """
     headers = [f"Authorization: Bearer {endpoint.token}", "Content-Type: application/json", "Expect:"]
-    own = {pycurl.POST: 1, pycurl.HTTPHEADER: headers, pycurl.MAXAGE_CONN: _KEEPALIVE_SECONDS}
+    own = {pycurl.HTTPHEADER: headers, pycurl.MAXAGE_CONN: _KEEPALIVE_SECONDS}
     return request_options(endpoint.timeout) | own
 
 
-def _read_outcome(exchange: _Exchange) -> SendOutcome:
+def _read_outcome(exchange: Exchange) -> SendOutcome:
     status = exchange.status
     annotate({HTTP_RESPONSE_STATUS_CODE: status})
     wait = None if _HTTP_OK <= status < _HTTP_REDIRECT else _parse_wait(exchange.headers())
     return parse_response(status, bytes(exchange.content), wait)
 
 
-def _outcome_without_response(exchange: _Exchange) -> SendOutcome:
+def _outcome_without_response(exchange: Exchange) -> SendOutcome:
     if exchange.begun:
         return SendUncertain(MessageReason.NO_ANSWER)
     return SendNotStarted(MessageReason.LEASE_ENDED if exchange.refused else MessageReason.NOT_REACHED)

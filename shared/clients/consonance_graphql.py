@@ -1,8 +1,8 @@
 """The GraphQL client of Consonance: queries, mutations and introspection over one HTTP session.
 
-Each failure is an error class that says what the caller may do next. The client never repeats a request. It uses
-aiohttp and not the ``gql`` library: ``gql`` hides the HTTP status where the body is JSON, and puts bodies, which may
-hold personal data, into its error texts.
+Each failure is an error class that says what the caller may do next. The client never repeats a request. It does not
+use the ``gql`` library, which hides the HTTP status where the body is JSON, and puts bodies, which may hold personal
+data, into its error texts.
 """
 
 import re
@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 
+from shared.clients.http_requests import HttpClient, RequestFailed, Response
 from shared.clients.json_reader import parse_json
 from shared.contracts.errors import Throttled, Unavailable
 from shared.runtime.clock import machine_now
@@ -36,7 +36,6 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 
 KEY_SETTING = "STET_CONSONANCE_KEY"
 
-_CHUNK = 64 * 1024  # bytes
 _CONNECTIONS = 32
 _DEFAULT_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -44,8 +43,6 @@ _LONGEST_NUMBER = 9  # digits
 _REJECTED = frozenset({403, 413})
 """Statuses by which a firewall or a proxy rejects one mutation; 403 also where a key may only read."""
 
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-_NOT_ANSWERED = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
 _OPERATION = re.compile(r"^\s*(query|mutation)\b[ \t]*(\w*)", re.MULTILINE)
 _SCHEMA_CODES = frozenset(
     {"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "undefinedField", "argumentNotAccepted"}
@@ -147,31 +144,24 @@ class ConsonanceClient:
         service: str,
         meanwhile: str,
     ) -> None:
-        seconds = timeout.total_seconds()
         self._endpoint = endpoint
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json; charset=utf-8"}
-        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=seconds)
+        self._timeout = timeout
         self._server = urlsplit(endpoint).hostname or ""
         self._hint = (
             f"Consonance refuses it: make a new key in Consonance, put it in place, restart {service}; {meanwhile}"
         )
         self._refused_gauge = SECRET_REFUSED.labels(KEY_SETTING)
         self._key_refused = False
-        self._session: aiohttp.ClientSession | None = None
+        self._http = HttpClient(_CONNECTIONS)
 
     async def __aenter__(self) -> Self:
-        """Opens the session; sends nothing yet."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-            timeout=self._timeout,
-            headers=self._headers,
-            response_class=_BoundedResponse,
-        )
+        """Sends nothing yet."""
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._http.__aexit__()
 
     async def key_detail(self) -> str:
         """The refused setting and its remedy, as a detail of readiness, or an empty text."""
@@ -237,22 +227,22 @@ class ConsonanceClient:
 
     async def _post(self, kind: GraphqlOperation, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
         """The HTTP status and the decoded body, None where the body is no JSON."""
-        assert self._session is not None  # noqa: S101 -- used inside its own ``async with`` only
         operation, attributes = _span_of(document)
         with client_span(operation, {SERVER_ADDRESS: self._server, **attributes}):
-            return await self._post_payload(kind, orjson.dumps({"query": document, "variables": variables}))
+            response = await self._respond(orjson.dumps({"query": document, "variables": variables}))
+            annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
+            self._check_status(kind, response.status, response.headers.get("retry-after"))
+            return response.status, self._decoded(response.body)
 
-    async def _post_payload(self, kind: GraphqlOperation, payload: bytes) -> tuple[int, Any]:
-        assert self._session is not None  # noqa: S101 -- as above
+    async def _respond(self, payload: bytes) -> Response:
         try:
-            async with self._session.post(self._endpoint, data=payload, allow_redirects=False) as response:
-                annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
-                self._check_status(kind, response.status, response.headers.get("Retry-After"))
-                return response.status, self._decoded(await response.read())
-        except _NOT_CONNECTED as error:
-            raise RequestNotSent(f"Consonance cannot be reached: {type(error).__name__}") from None
-        except _NOT_ANSWERED as error:
-            raise NoAnswer(f"Consonance did not answer: {type(error).__name__}") from None
+            return await self._http.request(
+                self._endpoint, self._headers, payload, timeout=self._timeout, longest=LARGEST_ANSWER
+            )
+        except RequestFailed as error:
+            if error.sent:
+                raise NoAnswer(f"Consonance did not answer: {error}") from None
+            raise RequestNotSent(f"Consonance cannot be reached: {error}") from None
 
     def _check_status(self, kind: GraphqlOperation, status: int, retry_after: str | None) -> None:
         """Raises for a status that means that nothing was executed, whatever the body says.
@@ -321,25 +311,3 @@ def _pause(retry_after: str | None) -> timedelta:
     except (ValueError, OverflowError):
         return _DEFAULT_PAUSE
     return min(left, _LONGEST_PAUSE) if left > timedelta(0) else _DEFAULT_PAUSE
-
-
-class _BoundedResponse(aiohttp.ClientResponse):
-    """An answer that is read up to ``LARGEST_ANSWER``: a mistake of the server must not fill our memory."""
-
-    async def read(self) -> bytes:
-        """The whole body. Raises aiohttp.ClientPayloadError where it is larger than the limit."""
-        if self._body is None:
-            if (self.content_length or 0) > LARGEST_ANSWER:
-                self._refuse()
-            parts, size = [], 0
-            async for part in self.content.iter_chunked(_CHUNK):
-                parts.append(part)
-                size += len(part)
-                if size > LARGEST_ANSWER:
-                    self._refuse()
-            self._body = b"".join(parts)
-        return self._body
-
-    def _refuse(self) -> None:
-        self.close()
-        raise aiohttp.ClientPayloadError(f"the answer is larger than {LARGEST_ANSWER:,} bytes")

@@ -2,50 +2,29 @@
 
 ``GET`` and ``POST /{version}/{business account}/message_templates`` and ``POST /{version}/{template id}``. Meta counts
 these calls apart from sends: 200 an hour, 5,000 for an active account (docs/reference/whatsapp.md). The example of a
-document goes up by the Resumable Upload API: https://developers.facebook.com/docs/graph-api/guides/upload The calls are
-made with libcurl, which the dispatcher has loaded for its sends anyway, and with the same options: TLS 1.2, no
-redirects, no proxy and no credentials from the environment. The trusted certificates are those that Python's ``ssl``
-names, so ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count.
+document goes up by the Resumable Upload API: https://developers.facebook.com/docs/graph-api/guides/upload
 """
 
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from io import BytesIO
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import orjson
-import pycurl
 
+from shared.clients.http_requests import HttpClient, RequestFailed
 from shared.contracts.errors import Unavailable
 
-_CONNECT_SECONDS = 5.0
+_CONNECTIONS = 4
 _FIELDS = "id,name,language,status,category,previous_category,quality_score,rejected_reason,parameter_format,components"
 _PAGE = 100
 _MOST_PAGES = 200  # 6,000 templates are the most an account may have
 _SESSION = re.compile(r"upload:[^\s/#]+")
 _UPLOAD_TIMEOUT = timedelta(minutes=10)
 _TIMEOUT = timedelta(seconds=30)
-
-
-def request_options(timeout: timedelta) -> dict[int, object]:
-    """Options for ``Curl.setopt``; ``timeout`` is for a whole request."""
-    trusted = ssl.get_default_verify_paths()
-    options = {
-        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
-        pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-        pycurl.FOLLOWLOCATION: 0,
-        pycurl.PROXY: "",
-        pycurl.NOSIGNAL: 1,
-        pycurl.CONNECTTIMEOUT_MS: int(_CONNECT_SECONDS * 1000),
-        pycurl.TIMEOUT_MS: int(timeout.total_seconds() * 1000),
-        pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
-    }
-    files = {pycurl.CAINFO: trusted.cafile, pycurl.CAPATH: trusted.capath}
-    return options | {option: path for option, path in files.items() if path}
+_LONGEST_ANSWER = 16 * 1024 * 1024  # bytes; a page of a hundred templates has some hundred thousand
 
 
 class TemplateRefused(Exception):
@@ -76,15 +55,14 @@ class TemplateClient:
     def __init__(self, endpoint: TemplateEndpoint) -> None:
         self._endpoint = endpoint
         self._list_url = f"{endpoint.base}/{endpoint.account}/message_templates"
-        self._multi: pycurl.AsyncCurlMulti | None = None
+        self._http = HttpClient(_CONNECTIONS)
 
     async def __aenter__(self) -> Self:
-        self._multi = pycurl.AsyncCurlMulti()
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._multi is not None:
-            await self._multi.aclose()
+        await self._http.__aexit__()
 
     @property
     def account(self) -> str:
@@ -137,36 +115,18 @@ class TemplateClient:
     async def _request(
         self, url: str, headers: Mapping[str, str], content: bytes | None = None, within: timedelta = _TIMEOUT
     ) -> dict[str, Any]:
-        assert self._multi is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
-        received = BytesIO()
-        curl = _prepared(url, headers, content, request_options(within) | {pycurl.WRITEDATA: received})
         try:
-            await self._multi.perform(curl)
-            answer = orjson.loads(received.getvalue())
-        except (pycurl.error, orjson.JSONDecodeError) as error:
-            name = f"libcurl's error {error.args[0]}" if isinstance(error, pycurl.error) else type(error).__name__
-            raise Unavailable(f"{name}: no readable answer came") from error
+            response = await self._http.request(url, headers, content, timeout=within, longest=_LONGEST_ANSWER)
+            answer = orjson.loads(response.body)
+        except RequestFailed as error:
+            raise Unavailable(f"{error}: no readable answer came") from error
+        except orjson.JSONDecodeError as error:
+            raise Unavailable(f"{type(error).__name__}: no readable answer came") from error
         if not isinstance(answer, dict):
             raise Unavailable("the answer is no JSON object")
         if "error" in answer:
             raise _refusal(answer["error"])
         return answer
-
-
-def _prepared(
-    url: str, headers: Mapping[str, str], content: bytes | None, options: Mapping[int, object]
-) -> pycurl.Curl:
-    """A libcurl handle for the request: POST where there is ``content``, else GET."""
-    curl = pycurl.Curl()
-    for option, value in options.items():
-        curl.setopt(option, value)
-    curl.setopt(pycurl.URL, url)
-    curl.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in headers.items()), "Expect:"])
-    curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl knows
-    if content is not None:
-        curl.setopt(pycurl.POSTFIELDS, content)
-        curl.setopt(pycurl.FRESH_CONNECT, 1)  # libcurl repeats a request where a kept connection was closed under it
-    return curl
 
 
 def _refusal(error: Any) -> TemplateRefused:

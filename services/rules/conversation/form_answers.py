@@ -17,8 +17,6 @@ import phonenumbers
 from babel import Locale
 from babel.dates import format_date
 from babel.numbers import NumberFormatError, format_decimal, get_group_symbol, parse_decimal
-from stdnum import isbn
-from stdnum.exceptions import ValidationError
 
 from services.rules.conversation.absence_text import Leave, UnclearLeave, read_absence
 from services.rules.conversation.fact_values import FileReport
@@ -97,6 +95,9 @@ def _international(number: phonenumbers.PhoneNumber) -> str:
 
 def _read_isbn(text: str, _place: Place) -> str | None:
     """Reads ten or thirteen digits; an ISBN of ten becomes one of thirteen."""
+    from stdnum import isbn  # noqa: PLC0415 -- few forms ask for one
+    from stdnum.exceptions import ValidationError  # noqa: PLC0415 -- as above
+
     try:
         return str(isbn.to_isbn13(isbn.validate(_ISBN_PREFIX.sub("", text))))
     except ValidationError:

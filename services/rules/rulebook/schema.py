@@ -111,7 +111,7 @@ class Section(BaseModel):
     Keys that are unknown or missing are reported when it is read; ``report_faults`` adds what concerns several keys.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
     label: ClassVar[str]
     shorthand: ClassVar[str | None] = None
     """The key that is meant where a single value is written instead of a mapping."""
