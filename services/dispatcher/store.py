@@ -16,7 +16,7 @@ from services.dispatcher.templates import TemplateKey, TemplateState, known_stat
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
 from shared.contracts.messages import AmendMessage, Lane, MessageForm, OpenSpan, SendMessage
-from shared.contracts.values import decode, to_builtins
+from shared.contracts.values import to_builtins
 from shared.runtime.postgres import Connection, load_queries
 
 QUERIES = load_queries(__file__, "store.sql")
@@ -137,30 +137,35 @@ class MessageStore:
         return set(_ids(rows))
 
     async def amend(self, connection: Connection, amendments: Sequence[AmendMessage], now: datetime) -> None:
-        """Amend locked messages that may still go. A message keeps its row and its place, so it goes once."""
+        """Amend locked messages that may still go. A message keeps its row and its place, so it goes once.
+
+        Of the amendments of one field, the one with the highest number counts, whichever comes last.
+        """
         if calls := [one for one in amendments if (one.fallback, one.marketing_consent) != (None, None)]:
             await self.amend_templates(connection, calls, now)
-        hours = {one.message_id: one.open_hours for one in amendments if one.open_hours is not None}
+        hours: dict[MessageId, tuple[Sequence[OpenSpan], int]] = {}
+        for one in amendments:
+            if one.open_hours is not None and not _is_older(one.number, hours.get(one.message_id, (None, 0))[1]):
+                hours[one.message_id] = one.open_hours, one.number
         if hours:
             await self.set_open_hours(connection, hours, now)
 
     async def add_early_amendments(
         self, connection: Connection, amendments: Iterable[AmendMessage], now: datetime
     ) -> None:
-        """Keep amendments of messages that are not known yet, in the order in which they came."""
+        """Keep amendments of messages that are not known yet."""
         merged: dict[str, dict[str, Any]] = {}
         for one in amendments:
-            given = {name: value for name, value in to_builtins(one).items() if value is not None}
-            merged[one.message_id] = {**merged.get(one.message_id, {}), **given}
+            _merge_early(merged.setdefault(one.message_id, {"numbers": {}}), one)
         if merged:
             people = [given["person_id"] for given in merged.values()]
             texts = [orjson.dumps(given).decode() for given in merged.values()]
             await connection.execute(QUERIES.add_early_amendments, self.tenant, now, list(merged), people, texts)
 
     async def take_early_amendments(self, connection: Connection, message_ids: Iterable[str]) -> Sequence[AmendMessage]:
-        """The amendments that came before these messages; each is returned once."""
+        """The amendments that came before these messages, one for each field; each is returned once."""
         rows = await connection.fetch(QUERIES.take_early_amendments, self.tenant, list(message_ids))
-        return [decode(AmendMessage, row["amendment"]) for row in rows]
+        return [amendment for row in rows for amendment in _read_early(orjson.loads(row["amendment"]))]
 
     async def matched_early_amendments(self, connection: Connection, at_most: int) -> list[str]:
         """Messages whose request and an amendment were committed in the same moment."""
@@ -181,19 +186,21 @@ class MessageStore:
         message_ids = sorted({amendment.message_id for amendment in amendments})
         rows = await connection.fetch(QUERIES.lock_templates_of_open, self.tenant, message_ids)
         contents: dict[str, dict[str, Any]] = {row["message_id"]: orjson.loads(row["content"]) for row in rows}
+        numbers: dict[str, dict[str, int]] = {row["message_id"]: orjson.loads(row["amended"] or b"{}") for row in rows}
         for amendment in amendments:
             if (content := contents.get(amendment.message_id)) is not None:
-                content["template"] |= _amended(amendment)
-        texts = [orjson.dumps(content).decode() for content in contents.values()]
-        await connection.execute(QUERIES.save_contents, self.tenant, now, list(contents), texts)
+                content["template"] |= _take_newer(_amended(amendment), amendment.number, numbers[amendment.message_id])
+        columns = ([orjson.dumps(each).decode() for each in found.values()] for found in (contents, numbers))
+        await connection.execute(QUERIES.save_contents, self.tenant, now, list(contents), *columns)
 
     async def set_open_hours(
-        self, connection: Connection, hours: Mapping[MessageId, Sequence[OpenSpan]], now: datetime
+        self, connection: Connection, hours: Mapping[MessageId, tuple[Sequence[OpenSpan], int]], now: datetime
     ) -> None:
-        """Other hours of messages that have not gone; those that wait for their hours are planned anew."""
-        message_ids = sorted(hours)
-        columns = message_ids, [_encode_hours(hours[message_id]) for message_id in message_ids]
-        await connection.execute(QUERIES.save_open_hours, self.tenant, now, *columns)
+        """Other hours of messages that have not gone, with the number of the amendment; those that wait for their hours
+        are planned anew.
+        """
+        rows = [(message_id, _encode_hours(spans), number) for message_id, (spans, number) in sorted(hours.items())]
+        await connection.execute(QUERIES.save_open_hours, self.tenant, now, *map(list, zip(*rows, strict=True)))
 
     async def add_early_withdrawals(
         self, connection: Connection, reasons: Mapping[MessageId, str], now: datetime
@@ -455,6 +462,36 @@ def _encode_template(message: SendMessage) -> dict[str, Any] | None:
     if message.fallback is not None:
         call["fallback"] = to_builtins(message.fallback)
     return {**call, "marketing_consent": True} if message.marketing_consent else call
+
+
+def _is_older(number: int, known: int) -> bool:
+    """Whether an amendment was decided before another of the same field; 0, without a number, counts as it comes."""
+    return 0 < number < known
+
+
+def _take_newer(given: Mapping[str, Any], number: int, numbers: dict[str, int]) -> dict[str, Any]:
+    """The fields of an amendment that no newer one has amended; their numbers are noted in ``numbers``."""
+    taken = {name: value for name, value in given.items() if not _is_older(number, numbers.get(name, 0))}
+    if number:
+        numbers.update(dict.fromkeys(taken, number))
+    return taken
+
+
+_AMENDED = ("fallback", "open_hours", "marketing_consent")
+
+
+def _merge_early(known: dict[str, Any], amendment: AmendMessage) -> None:
+    built = to_builtins(amendment)
+    given = {name: built[name] for name in _AMENDED if built.get(name) is not None}
+    known |= _take_newer(given, amendment.number, known["numbers"])
+    known |= {"message_id": amendment.message_id, "person_id": amendment.person_id}
+
+
+def _read_early(kept: dict[str, Any]) -> list[AmendMessage]:
+    """One amendment for each field; those that an earlier version kept have no numbers."""
+    subject, numbers = {"message_id": kept["message_id"], "person_id": kept["person_id"]}, kept.get("numbers", {})
+    fields = [name for name in _AMENDED if name in kept]
+    return [convert({**subject, name: kept[name], "number": numbers.get(name, 0)}, AmendMessage) for name in fields]
 
 
 def _amended(amendment: AmendMessage) -> dict[str, Any]:

@@ -43,8 +43,9 @@ order by message_id
 for update;
 
 -- name: lock_templates_of_open
--- The contents of those of these messages that have a template and may still go, locked in one order.
-select message_id, content::text as content from messages
+-- The contents of those of these messages that have a template and may still go, locked in one order; ``amended`` are the numbers
+-- of the amendments that they have, by field.
+select message_id, content::text as content, amended::text as amended from messages
 where tenant = $1 and message_id = any ($2::text[]) and (state in ('waiting', 'intent', 'uncertain')) is true
     and template_name is not null and set_aside is null
 order by message_id
@@ -53,14 +54,15 @@ for update;
 -- name: save_contents
 -- What locked messages consist of now; one that waits for its template is planned anew.
 update messages m
-set content = c.content,
+set content = c.content, amended = c.amended,
     not_before = case when m.state = 'waiting' and m.reason like 'template\_%' then $2 else m.not_before end,
     reason = case when m.state = 'waiting' and m.reason like 'template\_%' then null else m.reason end
-from unnest($3::text[], $4::json[]) as c (message_id, content)
+from unnest($3::text[], $4::json[], $5::jsonb[]) as c (message_id, content, amended)
 where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = c.message_id;
 
 -- name: save_open_hours
 -- The hours of those of these messages that may still go, locked in one order; one that waits for its hours is planned anew.
+-- Hours of an older amendment than those that a message has change nothing; one without a number (0) is taken as it comes.
 with locked as materialized (
     select message_id from messages
     where tenant = $1 and message_id = any ($3::text[]) and (state in ('waiting', 'intent', 'uncertain')) is true
@@ -70,10 +72,14 @@ with locked as materialized (
 )
 update messages m
 set open_hours = h.open_hours::timestamptz[],
+    amended = case h.number
+        when 0 then m.amended else coalesce(m.amended, '{}') || jsonb_build_object('open_hours', h.number)
+    end,
     not_before = case when m.state = 'waiting' and m.reason = 'quiet_hours' then $2 else m.not_before end,
     reason = case when m.state = 'waiting' and m.reason = 'quiet_hours' then null else m.reason end
-from unnest($3::text[], $4::text[]) as h (message_id, open_hours)
-where m.tenant = $1 and m.message_id = any (array(select message_id from locked)) and m.message_id = h.message_id;
+from unnest($3::text[], $4::text[], $5::bigint[]) as h (message_id, open_hours, number)
+where m.tenant = $1 and m.message_id = any (array(select message_id from locked)) and m.message_id = h.message_id
+    and (h.number = 0 or h.number >= coalesce((m.amended ->> 'open_hours')::bigint, 0));
 
 -- name: add_early_withdrawals
 -- Withdrawals that came before their message; they keep it out of the queue.
@@ -82,14 +88,26 @@ select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (
 on conflict (tenant, message_id) do nothing;
 
 -- name: add_early_amendments
--- Amendments that came before their message, unless it was withdrawn before, too. What a later one does not say stays.
+-- Amendments that came before their message, unless it was withdrawn before, too. What one does not say stays, and so does what
+-- one with a higher number said; ``numbers`` are those of their fields.
 insert into early_amendments (tenant, message_id, person_id, amendment, at)
 select $1, a.message_id, a.person_id, a.amendment, $2
 from unnest($3::text[], $4::text[], $5::jsonb[]) as a (message_id, person_id, amendment)
 where (select true from withdrawals w where w.tenant = $1 and w.message_id = a.message_id limit 1) is null
 order by a.message_id
 on conflict (tenant, message_id) do update
-set person_id = excluded.person_id, amendment = early_amendments.amendment || excluded.amendment, at = excluded.at;
+set person_id = excluded.person_id, at = excluded.at, amendment = (
+    select early_amendments.amendment || (excluded.amendment - older.fields) || jsonb_build_object(
+        'numbers', known.numbers || (coalesce(excluded.amendment -> 'numbers', '{}') - older.fields)
+    )
+    from (select coalesce(early_amendments.amendment -> 'numbers', '{}') as numbers) as known
+    cross join lateral (
+        select array(
+            select given.key from jsonb_each_text(excluded.amendment -> 'numbers') as given
+            where given.value::bigint < (known.numbers ->> given.key)::bigint
+        ) as fields
+    ) as older
+);
 
 -- name: take_early_amendments
 -- Early amendments of these messages, returned once.

@@ -201,7 +201,7 @@ class RulesHandlers:
                 queued.add(event.partitionkey)
                 waiting.append((event, missing))
             else:
-                self._decide(tx, event, facts, work)
+                await self._decide(tx, event, facts, work)
         self._publish_silences(tx, events, work)
         await self._enqueue(tx, waiting)
         await self._save(tx, facts, work)
@@ -226,7 +226,7 @@ class RulesHandlers:
             work.recorder.add(decision, chain, tx.now)
             _apply(decision, facts, work)
             cause = Cause.of_chain(chain, decision.about, tx.now)
-            self._publish(tx, _with_span(cause, decision, began), decision, engine)
+            await self._publish(tx, _with_span(cause, decision, began), decision, engine)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
         await self._save(tx, facts, work)
@@ -241,7 +241,7 @@ class RulesHandlers:
             chain = facts.chains[chain_id]
             decision = force.active.decider.decide_change(chain, facts, tx.now)
             _apply(decision, facts, work)
-            self._publish(tx, Cause.of_chain(chain, decision.about, tx.now), decision, force.active)
+            await self._publish(tx, Cause.of_chain(chain, decision.about, tx.now), decision, force.active)
         await self._save(tx, facts, work)
 
     async def start_period(self, tx: Transaction, name: RuleId, occurrence: Occurrence) -> bool:
@@ -263,7 +263,7 @@ class RulesHandlers:
         facts = await self._load_facts(tx, RequiredFacts(people=people | staff, chains=live))
         events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(force)
         for event in events:
-            self._decide(tx, event, facts, work)
+            await self._decide(tx, event, facts, work)
         self._publish_silences(tx, events, work)
         await self._save(tx, facts, work)
         return True
@@ -286,7 +286,7 @@ class RulesHandlers:
         work = self._begin(force)
         for row in ready:
             if isinstance(row.event, Event):
-                self._decide(tx, row.event, facts, work)
+                await self._decide(tx, row.event, facts, work)
             else:
                 await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
         self._publish_silences(tx, events, work)
@@ -329,14 +329,14 @@ class RulesHandlers:
         await points.record(tx.connection, batch, number)
         tx.on_commit(lambda: points.committed(batch, number))
 
-    def _decide(self, tx: Transaction, event: Event, facts: Facts, work: _Work) -> None:
+    async def _decide(self, tx: Transaction, event: Event, facts: Facts, work: _Work) -> None:
         began = time.time_ns()
         engine, decision = work.trials.decide(event, facts, tx.now)
         work.recorder.add(decision, event, tx.now)
         _apply(decision, facts, work)
         work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
         _log_held_strangers(tx, decision)
-        self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision, engine)
+        await self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision, engine)
         if decision.record is None:
             work.tally.silent[decision.reasons[0], engine.revision].append(event.id)
 
@@ -348,8 +348,14 @@ class RulesHandlers:
             first.merge(other)
         return first
 
-    def _publish(self, tx: Transaction, cause: Cause, decision: Decision, engine: Engine) -> None:
-        for topic, event in outgoing_events(cause, decision, engine.commit):
+    async def _publish(self, tx: Transaction, cause: Cause, decision: Decision, engine: Engine) -> None:
+        """Amendments take their numbers here, after the locks of the people and chains that they depend on."""
+        outgoing = list(outgoing_events(cause, decision, engine.commit))
+        amendments = sum(isinstance(event.data, AmendMessage) for _, event in outgoing)
+        numbers = iter(await store.next_amendments(tx.connection, amendments) if amendments else ())
+        for topic, event in outgoing:
+            if isinstance(event.data, AmendMessage):
+                event = event.replace(data=event.data.replace(number=next(numbers)))  # noqa: PLW2901 -- the same, numbered
             tx.publish(topic, event)
 
     def _publish_silences(self, tx: Transaction, events: Sequence[Event], work: _Work) -> None:

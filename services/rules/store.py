@@ -292,6 +292,11 @@ def _person(document: str) -> PersonFacts:
     return decode(PersonFacts, document)
 
 
+async def next_amendments(connection: Connection, count: int) -> list[int]:
+    """The numbers of the next amendments, taken under the locks of whom and what they are about; below 2^53."""
+    return [row["nextval"] for row in await connection.fetch(QUERIES.next_amendments, count)]
+
+
 async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     """Write what changed, kind by kind; ``now`` is business time."""
     await _save(connection, QUERIES.save_works, facts, "work", lambda key: _json(facts.works[key]))

@@ -256,6 +256,10 @@ update messages m set unsent = false, uncertain = known.uncertain, wamid = coale
 from unnest($1::text[], $2::text[], $3::bool[]) as known (message_id, wamid, uncertain)
 where m.message_id = known.message_id and m.chain_id is null;
 
+-- name: next_amendments
+-- The numbers of the next amendments of messages, ascending.
+select nextval('amendment_numbers') from generate_series(1, $1::int);
+
 -- name: save_writes
 -- Which chain each write belongs to, the work whose metadata it changes, and its outcome once known.
 insert into writes (write_id, chain_id, outcome, work_id, requested_at)

@@ -115,6 +115,9 @@ class AmendMessage(EventData):
 
     What is None stays as it is.
     A message that was sent, dropped or withdrawn stays.
+    ``number`` rises with every amendment that is decided, and the highest one of a field counts, in whichever order
+    they come: an operator may replay an older one, or the topic is read again. One of an earlier version has 0, and
+    counts as it comes.
     """
 
     kind: ClassVar[str] = "messages.amendment.requested.v1"
@@ -123,6 +126,7 @@ class AmendMessage(EventData):
     fallback: TemplateCall | None = None
     open_hours: tuple[OpenSpan, ...] | None = None
     marketing_consent: bool | None = None
+    number: int = 0
 
 
 class WithdrawMessage(EventData):

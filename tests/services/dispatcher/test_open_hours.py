@@ -2,11 +2,12 @@
 
 from datetime import datetime, timedelta
 
+import orjson
 import pytest
 
 from services.dispatcher.planner import next_opening, open_time
 from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import AmendMessage, OpenSpan
+from shared.contracts.messages import AmendMessage, OpenSpan, TemplateCall
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from tests.services.dispatcher.builders import NOON
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -180,6 +181,49 @@ async def test_other_hours_that_come_before_their_message_hold_it(dispatcher: Di
     await dispatcher.wait_for_reason("quiet_hours")
     assert await dispatcher.pool.fetchval("select not_before from messages") == later.opens
     assert await dispatcher.pool.fetchval("select count(*) from early_amendments") == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("is_early", [False, True])
+async def test_an_older_amendment_that_comes_late_changes_only_what_no_newer_one_has(
+    dispatcher: DispatcherUnderTest, *, is_early: bool
+) -> None:
+    """An operator replays a parked one, the topic is read again, or two ids of the person have two partitions."""
+    now = dispatcher.clock.now()
+    hours = tuple(OpenSpan(opens=now + place * _HOUR, closes=now + 30 * _HOUR) for place in range(4))
+    request = send_request(open_hours=hours[3:])
+    newest = _amendment(hours[2]).replace(number=7)
+    older = _amendment(hours[0]).replace(fallback=_PLAIN, marketing_consent=True, number=5)
+    oldest = _amendment(hours[1]).replace(marketing_consent=False, number=4)
+    batches = [[newest, older], [oldest], [older], [newest.replace(open_hours=None, marketing_consent=False)], [older]]
+    if not is_early:
+        await dispatcher.handle(person_observed(), request)
+    for batch in batches:
+        await dispatcher.handle(*batch)
+    if is_early:
+        await dispatcher.handle(person_observed(), request)
+    row = await dispatcher.pool.fetchrow("select open_hours, content::text from messages")
+    call = orjson.loads(row["content"])["template"]
+    assert (row["open_hours"][0], call["fallback"]["name"], call["marketing_consent"]) == (
+        hours[2].opens,
+        _PLAIN.name,
+        False,
+    )
+
+
+@pytest.mark.integration
+async def test_amendments_without_a_number_count_as_they_come(dispatcher: DispatcherUnderTest) -> None:
+    now = dispatcher.clock.now()
+    hours = tuple(OpenSpan(opens=now + place * _HOUR, closes=now + 30 * _HOUR) for place in range(1, 4))
+    await dispatcher.handle(person_observed(), send_request(open_hours=hours[2:]))
+    await dispatcher.handle(_amendment(hours[0]).replace(number=3))
+    await dispatcher.handle(_amendment(hours[1]))
+    assert await dispatcher.pool.fetchval("select open_hours[1] from messages") == hours[1].opens
+    await dispatcher.handle(_amendment(hours[2]).replace(number=2))
+    assert await dispatcher.pool.fetchval("select open_hours[1] from messages") == hours[1].opens
+
+
+_PLAIN = TemplateCall(name="plain_request_v1", language="en", parameters={"person": "Ada"})
 
 
 def _amendment(hours: OpenSpan, message_id: str = "m1") -> AmendMessage:

@@ -212,10 +212,10 @@ async def test_an_event_that_cannot_be_judged_is_parked_and_its_replay_is_new(
 def fails_for(service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch, event_id: str) -> None:
     judge = type(service.rules)._decide
 
-    def failing(self: object, tx: object, event: object, *rest: object) -> None:
+    async def failing(self: object, tx: object, event: object, *rest: object) -> None:
         if getattr(event, "id", "") == event_id:
             raise RuntimeError("a fault of ours")
-        judge(self, tx, event, *rest)  # type: ignore[arg-type]
+        await judge(self, tx, event, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(service.rules), "_decide", failing)
 

@@ -100,3 +100,16 @@ async def test_what_waits_for_a_person_who_has_moved_is_amended_also_after_the_e
     await service.receive(golden_event(CHANGED, new_terms_hash="other"))
     await service.receive(person_observed(AGENT, version=2, zone="America/Los_Angeles"))
     assert await amended(service) == [(person_of(AGENT), f"penrose/persons/{person_of(AGENT)}", "")]
+
+
+async def test_each_amendment_has_a_higher_number_than_those_decided_before(service: RulesUnderTest) -> None:
+    moves = [person_observed(AGENT, version=2, zone="America/Los_Angeles"), person_observed(AGENT, version=3)]
+    await service.receive(*moves)
+    await service.receive(person_observed(AGENT, version=4, zone="Asia/Tokyo"))
+    numbers = [
+        one["data"].get("number", 0)
+        for one in await service.published("messages.requested")
+        if one["type"] == AmendMessage.kind
+    ]
+    assert len(numbers) == 3
+    assert 0 < numbers[0] < numbers[1] < numbers[2]
