@@ -8,7 +8,7 @@ data, into its error texts.
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -22,7 +22,7 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 from shared.clients.http_requests import HttpClient, RequestFailed, Response
 from shared.clients.json_reader import parse_json
 from shared.contracts.errors import Throttled, Unavailable
-from shared.runtime.clock import machine_now
+from shared.runtime.clock import FAR_AHEAD, machine_now
 from shared.runtime.credentials import SECRET_REFUSED
 from shared.runtime.metrics import Metrics, current_exemplar, label
 from shared.runtime.telemetry import get_logger
@@ -40,6 +40,7 @@ _CONNECTIONS = 32
 _DEFAULT_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(hours=1)
 _LONGEST_NUMBER = 9  # digits
+_LONGEST_LEAD = timedelta(days=366)
 _REJECTED = frozenset({403, 413})
 """Statuses by which a firewall or a proxy rejects one mutation; 403 also where a key may only read."""
 
@@ -153,6 +154,7 @@ class ConsonanceClient:
         )
         self._refused_gauge = SECRET_REFUSED.labels(KEY_SETTING)
         self._key_refused = False
+        self._clock_lead = timedelta()
         self._http = HttpClient(_CONNECTIONS)
 
     async def __aenter__(self) -> Self:
@@ -166,6 +168,11 @@ class ConsonanceClient:
     async def key_detail(self) -> str:
         """The refused setting and its remedy, as a detail of readiness, or an empty text."""
         return f"{KEY_SETTING}: {self._hint}" if self._key_refused else ""
+
+    @property
+    def clock_lead(self) -> timedelta:
+        """How far this machine's clock was ahead of Consonance's at the newest answer; zero below ``FAR_AHEAD``."""
+        return self._clock_lead
 
     async def query(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The ``data`` of the answer.
@@ -231,6 +238,7 @@ class ConsonanceClient:
         with client_span(operation, {SERVER_ADDRESS: self._server, **attributes}):
             response = await self._respond(orjson.dumps({"query": document, "variables": variables}))
             annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
+            self._note_clock(response.headers.get("date"))
             self._check_status(kind, response.status, response.headers.get("retry-after"))
             return response.status, self._decoded(response.body)
 
@@ -256,6 +264,13 @@ class ConsonanceClient:
             raise KeyRefused(f"Consonance refused the key: HTTP {status}")
         if status == 429:
             raise Throttled("Consonance asked for a pause", wait=_pause(retry_after))
+
+    def _note_clock(self, date: str | None) -> None:
+        """An answer says when it was made (https://www.rfc-editor.org/rfc/rfc9110#field.date), not always legibly."""
+        lead = clock_lead(date, machine_now())
+        if lead and not self._clock_lead:
+            log.error("clock.ahead", seconds=round(lead.total_seconds()), hint="set this machine's clock")
+        self._clock_lead = lead
 
     def _set_key_refused(self, refused: bool) -> None:  # noqa: FBT001 -- the new value of a flag
         if refused is self._key_refused:
@@ -305,9 +320,25 @@ def _pause(retry_after: str | None) -> timedelta:
     written = retry_after or ""
     if written.isascii() and written.isdecimal():
         return min(timedelta(seconds=int(written[:_LONGEST_NUMBER])), _LONGEST_PAUSE)
-    try:
-        until = parsedate_to_datetime(written)
-        left = (until if until.tzinfo else until.replace(tzinfo=UTC)) - machine_now()
-    except (ValueError, OverflowError):
+    if (until := _date_of(written)) is None:
         return _DEFAULT_PAUSE
+    left = until - machine_now()
     return min(left, _LONGEST_PAUSE) if left > timedelta(0) else _DEFAULT_PAUSE
+
+
+def clock_lead(date: str | None, now: datetime) -> timedelta:
+    """How far ``now`` is ahead of a Date header; zero where that is less than ``FAR_AHEAD``, or not known.
+
+    A date of more than a year ago is no clock's.
+    """
+    told = _date_of(date or "")
+    lead = timedelta() if told is None else now - told
+    return lead if FAR_AHEAD <= lead <= _LONGEST_LEAD else timedelta()
+
+
+def _date_of(written: str) -> datetime | None:
+    try:
+        told = parsedate_to_datetime(written)
+        return told if told.tzinfo else told.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None

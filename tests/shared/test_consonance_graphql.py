@@ -18,6 +18,7 @@ from shared.clients.consonance_graphql import (
     is_schema_error,
 )
 from shared.contracts.errors import Throttled, Unavailable
+from shared.runtime.clock import machine_now
 from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
 from tests.web_servers import serving
 
@@ -69,6 +70,31 @@ async def test_errors_count_whatever_the_http_status_and_data() -> None:
         with pytest.raises(QueryFailed) as failure:
             await consonance.query(QUERY, {})
     assert failure.value.schema_changed
+
+
+@pytest.mark.parametrize(
+    ("date", "lead"),
+    [
+        ("Mon, 30 Nov 2026 12:00:00 GMT", timedelta()),
+        ("Mon, 30 Nov 2026 11:01:00 GMT", timedelta()),
+        ("Mon, 30 Nov 2026 10:00:00 GMT", timedelta(hours=2)),
+        ("Fri, 27 Nov 2026 12:00:00 -0000", timedelta(days=3)),
+        ("Thu, 03 Dec 2026 12:00:00 GMT", timedelta()),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", timedelta()),
+        ("yesterday", timedelta()),
+        (None, timedelta()),
+    ],
+)
+def test_a_clock_is_ahead_where_an_answer_was_made_more_than_an_hour_ago(date: str | None, lead: timedelta) -> None:
+    assert consonance_graphql.clock_lead(date, datetime(2026, 11, 30, 12, tzinfo=UTC)) == lead
+
+
+async def test_each_answer_says_anew_how_far_the_clock_is_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as url, client(url) as consonance:
+        for ahead in (timedelta(), timedelta(days=2), timedelta()):
+            monkeypatch.setattr(consonance_graphql, "machine_now", lambda ahead=ahead: machine_now() + ahead)
+            await consonance.query(QUERY, {})
+            assert abs(consonance.clock_lead - ahead) < timedelta(minutes=1)
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -34,6 +34,11 @@ class ConsonanceReader:
         """The refused key and its remedy, as a detail of readiness; empty while the key is accepted."""
         return await self._client.key_detail()
 
+    @property
+    def clock_lead(self) -> timedelta:
+        """How far the clock of this machine is ahead of Consonance's, as far as that is known; it raises nothing."""
+        return self._client.clock_lead
+
     async def works(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end.
 

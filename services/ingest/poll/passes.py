@@ -61,7 +61,8 @@ def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> 
     """The interrupted pass, else a new one: over all records while a field still lacks its first pass.
 
     A pass over changed records is no first pass of a field, so it is not continued where one was added meanwhile. Where
-    the last one began ahead of now, by a clock that was set back since, it asked for changes since another day.
+    the last one began ahead of now, by a clock that was set back since, it asked for changes since another day. ``now``
+    is Consonance's where this machine's clock is ahead of it: Consonance has no changes since a day that has not come.
     """
     if last is None:
         return PollPass(started_at=now)
@@ -78,6 +79,10 @@ def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> 
 
 
 class WorksClient(Protocol):
+    @property
+    def clock_lead(self) -> timedelta:
+        """How far the clock of this machine is ahead of Consonance's."""
+
     async def works(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end."""
 
@@ -172,7 +177,7 @@ class WorksPoll:
     async def _begin(self) -> PollPass:
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/poll/works"]) as tx:
             last = await self._snapshots.last_pass(tx.connection)
-            current = next_pass(last, tx.now, COMPARED_FIELDS)
+            current = next_pass(last, tx.now - self.client.clock_lead, COMPARED_FIELDS)
             if current is not last:
                 await self._snapshots.begin_pass(tx.connection, current)
             return await self._snapshots.take_pass(tx.connection, current)

@@ -11,7 +11,7 @@ import pytest
 from services.ingest.erasure import ErasureRequests, erased_among
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.poll import passes
-from services.ingest.poll.passes import ContactsPoll, WorksPoll, next_pass
+from services.ingest.poll.passes import OVERLAP, ContactsPoll, WorksPoll, next_pass
 from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.settings import POLLED_KINDS
 from services.ingest.store import ParkedInputStore, PersonStore, PollPass, write_transaction
@@ -47,6 +47,7 @@ class FakeConsonance:
     changed: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[int, date | None]] = field(default_factory=list)
     fails_after: int | None = None
+    clock_lead: timedelta = timedelta()
 
     async def works(self, after: int, changed_since: date | None) -> list[dict[str, Any]]:
         if self.fails_after is not None and len(self.requests) >= self.fails_after:
@@ -233,6 +234,18 @@ def test_a_pass_over_all_records_follows_where_the_clock_was_set_back(completed_
     for ahead, is_over_all in ((timedelta(minutes=10), False), (timedelta(days=3), True)):
         last = PollPass(NOW + ahead, date(2026, 11, 23), completed_at=completed_at, fields=fields)
         assert (next_pass(last, NOW, fields).changed_since is None) is is_over_all
+
+
+async def test_a_clock_that_stays_ahead_asks_for_no_changes_since_a_day_that_has_not_come(pool: Pool) -> None:
+    """The lead is known from the first answer on, so one pass may begin by the clock of this machine."""
+    ahead, clock, source = timedelta(days=3), FixedClock(), consonance_with(1)
+    clock.instant = NOW + ahead
+    await works_poll(pool, source, clock).run()
+    source.clock_lead = ahead
+    for day in (NOW, NOW + timedelta(hours=1)):
+        clock.instant = day + ahead
+        await works_poll(pool, source, clock).run()
+    assert [since for after, since in source.requests if after == 0] == [None, None, NOW.date() - OVERLAP]
 
 
 def test_a_new_field_does_not_wait_for_a_pass_that_was_interrupted() -> None:
