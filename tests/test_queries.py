@@ -2,8 +2,12 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+
+from shared.runtime.clock import FAR_AHEAD
 
 ROOT = Path(__file__).parents[1]
 QUERY_NAME = re.compile(r"^-- name: (\w+)", re.MULTILINE)
@@ -38,6 +42,19 @@ def declared() -> dict[Key, set[str]]:
 def imported(tree: ast.Module) -> dict[str, Key]:
     imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module)
     return {alias.asname or alias.name: (node.module or "", alias.name) for node in imports for alias in node.names}
+
+
+def test_every_query_takes_an_instant_of_another_clock_for_one_as_the_code_does() -> None:
+    """The hour of ``FAR_AHEAD`` stands in queries as a literal; the one of two days says why."""
+    hour, found = f"{FAR_AHEAD // timedelta(hours=1)} hour", Counter[str]()
+    for folder in ("services", "shared"):
+        for path in sorted((ROOT / folder).rglob("*.sql")):
+            if "migrations" not in path.parts:
+                found.update(re.findall(r"interval '(.*?)'", path.read_text("utf-8")))
+
+    assert found.pop("2 days") == 1
+    assert set(found) == {hour}
+    assert found[hour] > 8
 
 
 def test_every_query_named_in_the_code_exists() -> None:

@@ -16,7 +16,7 @@ FAR_AHEAD = timedelta(hours=1)
 """A stored instant further ahead of now was noted by a clock that has been set back since.
 
 The clocks of two machines never differ by as much, and what uses this stores no wait as long. Queries say it as
-``interval '1 hour'``.
+``interval '1 hour'``, and a test compares them.
 """
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
