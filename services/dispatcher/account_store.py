@@ -221,7 +221,7 @@ class ReportedLimits:
         if limits.messaging is not None and portfolio.limit is None:
             since = business - PORTFOLIO_PERIOD - timedelta(minutes=1)
             for person_id, at in await self._store.people_outside_windows(connection, since):
-                portfolio.record(person_id, at)
+                portfolio.record(person_id, min(at, business))
         if self._rows is not None or limits != AccountLimits():
             log.info(
                 "limits.learned",

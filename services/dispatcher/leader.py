@@ -154,10 +154,12 @@ class Leader:
         )
 
     async def _load_claimer(self, connection: Connection, moment: Moment) -> Claimer:
-        """Sends of an earlier leader count: its last burst must still be waited out, its open sends slow lines down."""
+        """Sends of an earlier leader count: its last burst must still be waited out, its open sends slow lines down.
+        One that it noted ahead of now, by a clock that was set back since, counts as made now.
+        """
         usage, since = RateUsage(self.limits), moment.business - self.limits.pair.horizon
         for line, person_id, at in await self.store.recent_attempts(connection, since):
-            usage.record(line, person_id, at)
+            usage.record(line, person_id, min(at, moment.business))
         throttles = self.sender.throttles
         await self.throttle_store.delete_old(connection, moment.business)
         throttles.merge(await self.throttle_store.load(connection), moment.machine)

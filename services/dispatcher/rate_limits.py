@@ -135,6 +135,11 @@ class PortfolioUsage:
         self._written_at.pop(person_id, None)
         self._written_at[person_id] = at
 
+    def set_back(self, now: datetime) -> None:
+        """Templates that a clock noted before it was set back count as sent now."""
+        self._written_at = {person_id: min(at, now) for person_id, at in self._written_at.items()}
+        self.forget_promises()
+
     def forget_promises(self) -> None:
         """Forget the promised instants, as all waiting people are judged again."""
         self._promised.clear()
@@ -176,6 +181,7 @@ class RateUsage:
         self._numbers: dict[str, deque[datetime]] = {}
         self._pairs: dict[tuple[str, str], deque[datetime]] = {}
         self._since_pruning = 0
+        self._latest: datetime | None = None
         self._reserved: Counter[str] = Counter()  # per line, not written yet
 
     @property
@@ -227,12 +233,22 @@ class RateUsage:
         """How many messages of a lane, and of those more urgent, are worth fetching."""
         if self._limits.lifted:
             return at_most
+        self._follow_clock(now)
         return min(at_most, self._limits.number_of_lane(line, lane).capacity(self.number(line, now), now))
 
     def free_at(self, line: str, now: datetime, lane: Lane = Lane.CRITICAL) -> datetime:
         if self._limits.lifted:
             return now
         return self._limits.number_of_lane(line, lane).free_at(self.number(line, now), now)
+
+    def _follow_clock(self, now: datetime) -> None:
+        """Sends that a clock noted before it was set back count as made now: the line would stop for the whole step."""
+        latest, self._latest = self._latest, now
+        if latest is not None and now < latest:
+            for sends in (*self._numbers.values(), *self._pairs.values()):
+                for place, instant in enumerate(sends):
+                    sends[place] = min(instant, now)
+            self.portfolio.set_back(now)
 
     def _add_to_number(self, line: str, at: datetime) -> None:
         if line not in self._numbers:

@@ -30,11 +30,11 @@ from services.dispatcher.message_updates import SERVICE, MessageUpdate, MessageU
 from services.dispatcher.people_store import PeopleStore
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.sender import ResultRecorder, Sender
-from services.dispatcher.store import MessageStore
+from services.dispatcher.store import LAST_PLACE, MessageStore, QueuePlace
 from services.dispatcher.throttle_store import ThrottleStore
 from shared.contracts.ids import TenantId, Wamid
 from shared.runtime.batch import bisect
-from shared.runtime.clock import Clock
+from shared.runtime.clock import FAR_AHEAD, Clock
 from shared.runtime.failures import (
     SERIALIZATION_FAILURES,
     TRANSIENT_ERRORS,
@@ -76,11 +76,16 @@ class Reconciler:
     _crossed_after: int = field(default=0, init=False)
     _statuses_after: str = field(default="", init=False)
     _rests_until: float = field(default=0.0, init=False)
+    _latest: datetime | None = field(default=None, init=False)
+    _is_set_back: bool = field(default=False, init=False)
+    _ahead_below: QueuePlace | None = field(default=LAST_PLACE, init=False)
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self.every)
-            if self.sender.claimer is not None:
+            if self.sender.claimer is None:
+                self._latest = None
+            else:
                 await self.run_once(self.sender.moment())
 
     async def run_once(self, moment: Moment) -> None:
@@ -92,6 +97,7 @@ class Reconciler:
             self.match_early_statuses,
             self.match_early_requests,
             self.release_crossed,
+            self.release_far_ahead,
             self.end_throttles,
         )
         for step in steps:
@@ -167,6 +173,23 @@ class Reconciler:
         """The thing that a message waits for may come between the planner's look and the note that it waits."""
         after, pool = self._crossed_after, self.recorder.pool
         self._crossed_after = await self.store.release_crossed(pool, moment.business, after, _BATCH)
+
+    async def release_far_ahead(self, moment: Moment) -> None:
+        """Messages do not wait for as long as the clock was set back.
+
+        They are looked for when this process begins to lead, and whenever its clock has gone back.
+        """
+        latest, self._latest = self._latest, moment.business
+        if latest is None or latest > moment.business + FAR_AHEAD:
+            self._ahead_below, self._is_set_back = LAST_PLACE, latest is not None
+        if self._ahead_below is None:
+            return
+        released, self._ahead_below = await self.store.release_far_ahead(
+            self.recorder.pool, moment.business, self._ahead_below, _BATCH, is_set_back=self._is_set_back
+        )
+        if released:
+            log.warning("messages.released", messages=released, hint="the clock was set back")
+            self.sender.wake()
 
     async def end_throttles(self, _: Moment) -> None:
         """A throttle that a status caused ends once an attempt begun since then got a good status."""

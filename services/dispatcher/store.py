@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -35,6 +35,12 @@ MANY_FOLLOWERS = 64
 
 _HELD_FOR = timedelta(hours=1)  # then they are looked at again; the end of the earlier message releases them at once
 _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
+
+
+QueuePlace = tuple[datetime, int]
+"""Of a waiting message: until when it waits, and its number among those that wait as long."""
+
+LAST_PLACE: QueuePlace = (datetime(9999, 1, 1, tzinfo=UTC), 0)
 
 
 class RequestOrigin(Struct, frozen=True):
@@ -290,6 +296,20 @@ class MessageStore:
         """
         place: int = await connection.fetchval(QUERIES.release_crossed, self.tenant, now, after, at_most, MAY_BE_PASSED)
         return place
+
+    async def release_far_ahead(
+        self, connection: Connection, now: datetime, below: QueuePlace, at_most: int, *, is_set_back: bool
+    ) -> tuple[int, QueuePlace | None]:
+        """Plan anew messages that wait by a clock that has been set back since; returns how many, and where to go on.
+
+        Those are known that came more than an hour ahead of ``now``. ``is_set_back``: all others, too, as the clock was
+        seen to go back. Begin with ``LAST_PLACE``; None is the end.
+        """
+        query = QUERIES.release_far_ahead
+        row = await connection.fetchrow(query, self.tenant, now, *below, at_most, is_set_back)
+        if row is None:
+            return 0, None
+        return row["released"], (row["not_before"], row["sequence"]) if row["has_more"] else None
 
     async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> dict[str, MessageReason]:
         """Expired messages with the reason to drop each, which tells whether a pause or the budget held it."""

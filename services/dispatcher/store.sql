@@ -377,6 +377,24 @@ with looked_at as materialized (
 )
 select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
+-- name: release_far_ahead
+-- Of the $5 messages that wait the longest, below the place ($3, $4), those are planned anew that came by a clock that has been set
+-- back since; where $6, all of them, since an earlier look at the clock showed a later instant. Returns the place to go on from.
+with looked_at as materialized (
+    select m.message_id, m.not_before, m.sequence, m.requested_at > $2::timestamptz + interval '1 hour' as came_ahead
+    from messages m
+    where m.tenant = $1 and m.state = 'waiting' and m.not_before > $2 + interval '1 hour'
+        and (m.not_before, m.sequence) < ($3::timestamptz, $4::bigint)
+    order by m.not_before desc, m.sequence desc limit $5
+), released as (
+    update messages m set not_before = $2, reason = null, requested_at = least(m.requested_at, $2)
+    where m.tenant = $1 and m.message_id = any (array(select message_id from looked_at where came_ahead or $6))
+        and (m.state = 'waiting') is true and m.not_before > $2 + interval '1 hour'
+    returning m.message_id
+)
+select not_before, sequence, (select count(*) from looked_at) = $5 as has_more, (select count(*) from released) as released
+from looked_at order by not_before, sequence limit 1;
+
 -- name: find_expired
 -- Waiting messages whose time is over, whatever they wait for.
 select message_id, reason from messages

@@ -123,7 +123,7 @@ _ON_A_CHANGE = {
     "store": """
         add_messages lock_messages add_early_amendments lock_templates_of_open save_contents save_open_hours
         add_early_withdrawals raise_earlier release_other_chains
-        line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
+        release_far_ahead line_schedules set_aside unproven_with_buttons uncertain_sends attempts_of_message
         keep_early_statuses
     """,
     "people_store": """

@@ -222,3 +222,20 @@ def test_bulk_leaves_a_share_of_the_days_people_to_the_others() -> None:
         usage.record(f"p{number}", NOON)
     assert usage.free_at("new", Lane.NORMAL, later) == later
     assert usage.free_at("new", Lane.BULK, later) == NOON + PORTFOLIO_PERIOD
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=5), timedelta(days=3)])
+def test_a_line_sends_on_where_the_clock_is_set_back(step: timedelta) -> None:
+    """What was sent by the clock of before counts as sent now."""
+    usage, back = RateUsage(SendLimits()), NOON - step
+    usage.portfolio.limit = 1
+    usage.portfolio.record("p1", NOON)
+    for place in range(80):
+        usage.record("main", f"p{place}", NOON)
+    assert usage.capacity("main", NOON, 100) == 0
+    assert usage.portfolio.free_at("p2", Lane.NORMAL, NOON) == NOON + PORTFOLIO_PERIOD
+    assert usage.capacity("main", back, 100) == 0
+    assert usage.free_at("main", back) == back + seconds(1)
+    assert SendLimits().pair.free_at(usage.pair("main", "p1"), back + seconds(6)) == back + seconds(6)
+    assert usage.portfolio.free_at("p2", Lane.NORMAL, back) == back + PORTFOLIO_PERIOD
+    assert usage.capacity("main", back + seconds(1), 100) == 80
