@@ -221,6 +221,12 @@ async def _prepare(database: str, change: str, *, analyse: bool) -> None:
     await owner.close()
 
 
+async def _empty_queue(database: str) -> None:
+    """All have been sent when statistics are collected, as at night: none of the later messages is expected."""
+    await _fill(database, -_SHORT, 0)
+    await _prepare(database, "update messages set state = 'accepted'", analyse=True)
+
+
 async def _buffers(connection: Connection, name: str) -> tuple[int, set[str]]:
     """How many buffers a statement uses, and the tables that it reads from end to end."""
     transaction = connection.transaction()
@@ -241,20 +247,22 @@ def test_every_statement_is_either_bounded_or_not_asked_again_and_again() -> Non
     assert sorted(_statements()) == sorted([*_PERIODIC, *_COUNTING, *on_a_change])
 
 
-@pytest.mark.parametrize("analyse", [True, False], ids=["analysed", "not analysed"])
+@pytest.mark.parametrize("statistics", ["of now", "none", "of an empty queue"])
 @pytest.mark.parametrize(
     "change",
     [_AS_REQUESTED, _POSTPONE_FIRST, _POSTPONE_ALL, _HOLD_ALL],
     ids=["due", "behind", "waiting for a template", "held"],
 )
 async def test_no_statement_of_a_loop_costs_more_with_a_longer_queue(
-    postgres_database: str, change: str, *, analyse: bool
+    postgres_database: str, change: str, statistics: str
 ) -> None:
+    if statistics == "of an empty queue":
+        await _empty_queue(postgres_database)
     connection = await connect(postgres_database, "dispatcher")
     costs: dict[int, dict[str, tuple[int, set[str]]]] = {}
     for first, last in ((0, _SHORT), (_SHORT, _LONG)):
         await _fill(postgres_database, first, last)
-        await _prepare(postgres_database, change, analyse=analyse)
+        await _prepare(postgres_database, change, analyse=statistics == "of now")
         costs[last] = {name: await _buffers(connection, name) for name in _PERIODIC}
     await connection.close()
     growing = {
@@ -265,6 +273,39 @@ async def test_no_statement_of_a_loop_costs_more_with_a_longer_queue(
     assert growing == {}
     whole = {"messages", "attempts", "early_statuses", "people"}
     assert {name: read for name, (_, read) in costs[_LONG].items() if read & whole} == {}
+
+
+def _indexes(node: dict[str, Any]) -> set[str]:
+    own = {node["Index Name"]} if "Index Name" in node else set()
+    return own.union(*(_indexes(child) for child in node.get("Plans", [])))
+
+
+async def _indexes_without(connection: Connection, names: Sequence[str], statement: str) -> set[str]:
+    """The indexes by which PostgreSQL would answer a statement if there were none of these."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("".join(f"drop index {name};" for name in names))
+    explained = f"explain (format json) {_statements()[statement]}"
+    plan = orjson.loads(await connection.fetchval(explained, *_PERIODIC[statement]))[0]["Plan"]
+    await transaction.rollback()
+    return _indexes(plan)
+
+
+async def test_the_index_by_expiry_and_the_search_for_expired_messages_are_for_each_other_alone(
+    postgres_database: str,
+) -> None:
+    """Where PostgreSQL expects nothing to wait, it takes any index that it may, and reads it from end to end."""
+    owner = await asyncpg.connect(postgres_database)
+    await owner.execute("set search_path = dispatcher; set enable_seqscan = off")
+    indexes = await owner.fetch(
+        "select indexname from pg_indexes where tablename = 'messages' and schemaname = 'dispatcher'"
+    )
+    own, key = "messages_expiring", "messages_pkey"
+    others = [row["indexname"] for row in indexes if row["indexname"] not in {own, key}]
+    by_expiry = {name for name in _PERIODIC if own in await _indexes_without(owner, others, name)}
+    assert by_expiry == {"store: find_expired"}
+    assert await _indexes_without(owner, [own], "store: find_expired") <= {key}
+    await owner.close()
 
 
 def _compared(node: dict[str, Any]) -> int:
