@@ -308,6 +308,20 @@ async def test_the_index_by_expiry_and_the_search_for_expired_messages_are_for_e
     await owner.close()
 
 
+async def test_a_batch_of_requests_looks_at_no_send_that_has_ended(postgres_database: str) -> None:
+    """Until the next vacuum, the index of open sends has all that have ended since the last one."""
+    await _fill(postgres_database, 0, _SHORT)
+    await _prepare(postgres_database, _AS_REQUESTED, analyse=True)
+    owner = await asyncpg.connect(postgres_database)
+    for state in ("intent", "accepted"):
+        await owner.execute("update dispatcher.messages set state = $1 where message_id <> $2", state, f"m{_SHORT - 1}")
+    connection = await connect(postgres_database, "dispatcher")
+    buffers, _ = await _buffers(connection, "store: has_less_urgent")
+    assert buffers < 50
+    await connection.close()
+    await owner.close()
+
+
 def _compared(node: dict[str, Any]) -> int:
     """How many pairs of rows a plan compares in vain."""
     own = node.get("Rows Removed by Join Filter", 0) * node.get("Actual Loops", 1)
