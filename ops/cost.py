@@ -75,8 +75,8 @@ def cost_command(
     """Show what the messages of a month or a period cost, by category, country, rule and line.
 
     WhatsApp says which messages it charges, not how much: the prices are those of STET_RATE_CARD. For the month of
-    today there is a forecast until its end, with its method. Days are those of STET_HOUSE_ZONE. Exit code 1 where the
-    card has no price for some message; such messages are counted, and are in no sum.
+    today there is a forecast until its end, with its method. Days are those of STET_PUBLISHER_TIME_ZONE. Exit code 1
+    where the card has no price for some message; such messages are counted, and are in no sum.
     """
     settings = load_command_settings(CostCommandSettings)
     today = settings.clock().now().astimezone(settings.zone).date()

@@ -47,7 +47,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "STET_UNPROVEN_AFTER_SECONDS": "20",
         "STET_WHATSAPP_RATES": '{"main":20,"acquisitions":20}',
     },
-    "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_MAY_LAND": "4"},
+    "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_EFFECT_SECONDS": "4"},
 }
 
 

@@ -47,7 +47,7 @@ LOAD_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "STET_WHATSAPP_RATES": '{"main":20,"acquisitions":20}',
         "STET_WHATSAPP_TEMPLATES_SECONDS": "0",  # those of the run are registered after the start
     },
-    "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_MAY_LAND": "4"},
+    "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_EFFECT_SECONDS": "4"},
 }
 """As the chaos run has them: shorter than in production, so that what has to pass passes within minutes."""
 

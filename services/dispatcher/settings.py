@@ -27,7 +27,7 @@ _MEGABYTE = 1_000_000
 class CostSettings(Settings):
     """The rate card, the budget, and the time zone whose days and months count."""
 
-    house_zone: Annotated[
+    publisher_time_zone: Annotated[
         TimeZoneName,
         Field(
             description="The publisher's time zone, an IANA name; its days and months count for costs and the budget."
@@ -74,7 +74,7 @@ class CostSettings(Settings):
 
     @property
     def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.house_zone)
+        return ZoneInfo(self.publisher_time_zone)
 
     @cached_property
     def card(self) -> RateCard | None:

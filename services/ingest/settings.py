@@ -290,8 +290,10 @@ class IngestSettings(ServiceSettings):
     respond_within: Annotated[
         int, Field(ge=1, description="Working days for an answer where a pushed event names no date.")
     ] = 5
-    house_zone: Annotated[TimeZoneName, Field(description="The publisher's time zone, an IANA name.")] = "Europe/London"
-    house_country: Annotated[
+    publisher_time_zone: Annotated[TimeZoneName, Field(description="The publisher's time zone, an IANA name.")] = (
+        "Europe/London"
+    )
+    publisher_country: Annotated[
         str | None, Field(description="The country whose holidays count for those working days (ISO 3166).")
     ] = "GB"
 
@@ -366,7 +368,8 @@ class IngestSettings(ServiceSettings):
 
     @property
     def push_settings(self) -> PushSettings:
-        return PushSettings(self.consonance_polled, self.respond_within, ZoneInfo(self.house_zone), self.house_country)
+        zone = ZoneInfo(self.publisher_time_zone)
+        return PushSettings(self.consonance_polled, self.respond_within, zone, self.publisher_country)
 
     @property
     def vocabulary(self) -> TenantVocabulary:

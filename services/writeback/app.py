@@ -29,7 +29,7 @@ async def main() -> None:
     mapping = load_mapping(settings.consonance_mapping)
     async with service_process(settings, SERVICE) as process, _client(settings) as client:
         store = WriteStore(process.pool, process.clock)
-        executor = WriteExecutor(store, client, Capabilities(mapping), settings.attempt_lifetime)
+        executor = WriteExecutor(store, client, Capabilities(mapping), settings.effect_window)
         connect_locks = partial(connect, settings.dsn, SERVICE, **LOCK_SESSION)
         worker = WriteWorker(connect_locks, executor, CircuitBreaker(settings.writes_at_once))
         process.consume(topics.CONSUMED["writeback"], WritebackHandler())

@@ -36,7 +36,7 @@ class WritebackSettings(ServiceSettings):
         ),
     ] = SHIPPED_MAPPING
     consonance_timeout: Annotated[float, Field(gt=0, description="Seconds for a request to Consonance.")] = 15.0
-    consonance_may_land: Annotated[
+    consonance_effect_seconds: Annotated[
         float,
         Field(
             ge=0,
@@ -59,6 +59,6 @@ class WritebackSettings(ServiceSettings):
         return graphql_endpoint(str(self.consonance_url))
 
     @property
-    def attempt_lifetime(self) -> timedelta:
+    def effect_window(self) -> timedelta:
         """The time after the start of a request in which its mutation may still take effect."""
-        return timedelta(seconds=self.consonance_timeout + self.consonance_may_land)
+        return timedelta(seconds=self.consonance_timeout + self.consonance_effect_seconds)

@@ -1,6 +1,7 @@
 """The names of all settings, and the check that finds a misspelt one.
 
-A ``STET_…`` name that is not declared here was misspelt, and its service would run without it: it stops the start.
+A ``STET_…`` name that is not declared here was misspelt, or is a former one, and its service would run without it: it
+stops the start.
 """
 
 import re
@@ -28,10 +29,11 @@ SERVICE_SETTINGS = frozenset(
         # ingest
         "KEEP_MEDIA_DAYS", "KEEP_VISITORS_DAYS",
         "APPROVALS", "CONSONANCE_KEY", "CONSONANCE_POLLED", "CONSONANCE_POLL_SECONDS", "CONSONANCE_URL",
-        "CONSONANCE_WEBHOOK_SECRETS", "CONTACT_TAGS", "DRAIN_SECONDS", "HOUSE_COUNTRY", "HOUSE_ZONE", "INGEST_ROLE",
+        "CONSONANCE_WEBHOOK_SECRETS", "CONTACT_TAGS", "DRAIN_SECONDS", "INGEST_ROLE",
         "LISTEN_ADDRESS", "LISTEN_BODY_BYTES", "LISTEN_BODY_SECONDS", "LISTEN_CONNECTIONS", "LISTEN_HEADER_SECONDS",
         "LISTEN_IDLE_SECONDS", "LISTEN_PORT", "MEDIA_AT_ONCE", "MEDIA_HOSTS", "MEDIA_LINK", "MEDIA_MAX_MB",
-        "MEDIA_SCANNER", "MEDIA_STORE", "MEDIA_TYPES", "PSEUDONYM_KEY", "RESPOND_WITHIN", "STAGES",
+        "MEDIA_SCANNER", "MEDIA_STORE", "MEDIA_TYPES", "PSEUDONYM_KEY", "PUBLISHER_COUNTRY", "PUBLISHER_TIME_ZONE",
+        "RESPOND_WITHIN", "STAGES",
         "WHATSAPP_APP_SECRETS", "WHATSAPP_BUSINESS_ACCOUNT", "WHATSAPP_GRAPH_URL", "WHATSAPP_GRAPH_VERSION",
         "WHATSAPP_HEARTBEAT_SECONDS", "WHATSAPP_LINES", "WHATSAPP_REDELIVERY_SECONDS", "WHATSAPP_TOKEN",
         "WHATSAPP_VERIFY_TOKEN",
@@ -45,7 +47,7 @@ SERVICE_SETTINGS = frozenset(
         "LIMITS_LIFTED", "MONTHLY_BUDGET", "RATE_CARD", "SENDS_IN_FLIGHT", "SEND_TIMEOUT_SECONDS",
         "UNPROVEN_AFTER_SECONDS", "WHATSAPP_ACCOUNTS", "WHATSAPP_RATES", "WHATSAPP_TEMPLATES_SECONDS",
         # writeback
-        "CONSONANCE_MAPPING", "CONSONANCE_MAY_LAND", "CONSONANCE_TIMEOUT", "WRITES_AT_ONCE",
+        "CONSONANCE_EFFECT_SECONDS", "CONSONANCE_MAPPING", "CONSONANCE_TIMEOUT", "WRITES_AT_ONCE",
         # tools: stet topics
         "KAFKA_REPLICATION",
         # tools: stet templates
@@ -71,6 +73,13 @@ OTHER_SETTINGS = frozenset(
 
 KNOWN_SETTINGS = SERVICE_SETTINGS | OTHER_SETTINGS
 
+RENAMED_SETTINGS = {
+    "STET_CONSONANCE_MAY_LAND": "STET_CONSONANCE_EFFECT_SECONDS",
+    "STET_HOUSE_COUNTRY": "STET_PUBLISHER_COUNTRY",
+    "STET_HOUSE_ZONE": "STET_PUBLISHER_TIME_ZONE",
+}
+"""Former names, with those of now. A former name that is still set stops the start, as a misspelt one does."""
+
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
 _LINK_ADDRESS = re.compile(r"^(tcp|udp|sctp)://")
 
@@ -88,9 +97,14 @@ def check_names(environment: Mapping[str, str], secrets_dir: Path | None = None)
 def _unknown(names: Iterable[str], what: str) -> Iterator[tuple[str, str]]:
     for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in KNOWN_SETTINGS:
-            near = get_close_matches(name.upper(), sorted(KNOWN_SETTINGS), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield name, f"{what}no service or tool reads{hint}" if what else f"no service or tool reads it{hint}"
+            yield name, f"{what}no service or tool reads{'' if what else ' it'}{_hint(name.upper())}"
+
+
+def _hint(name: str) -> str:
+    if renamed := RENAMED_SETTINGS.get(name):
+        return f"; it is called {renamed} now"
+    near = get_close_matches(name, sorted(KNOWN_SETTINGS), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _is_service_link(name: str, value: str) -> bool:

@@ -34,7 +34,7 @@ _KILLS = (
 )
 _SHORT_TIMEOUTS = {
     "dispatcher": {"STET_SEND_TIMEOUT_SECONDS": "2"},  # a dead sender's leases end sooner
-    "writeback": {"STET_CONSONANCE_TIMEOUT": "2", "STET_CONSONANCE_MAY_LAND": "1"},
+    "writeback": {"STET_CONSONANCE_TIMEOUT": "2", "STET_CONSONANCE_EFFECT_SECONDS": "1"},
 }
 
 

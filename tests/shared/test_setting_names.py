@@ -15,10 +15,14 @@ from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
-from shared.runtime.setting_names import KNOWN_SETTINGS, PREFIX, SERVICE_SETTINGS, check_names
+from shared.runtime.setting_names import KNOWN_SETTINGS, PREFIX, RENAMED_SETTINGS, SERVICE_SETTINGS, check_names
 
 ROOT = Path(__file__).parents[2]
-_MISSPELL_ON_PURPOSE = {Path(__file__), ROOT / "tests" / "deploy" / "test_policies.py"}
+_NAME_OTHERS_ON_PURPOSE = {
+    Path(__file__),
+    ROOT / "tests" / "deploy" / "test_policies.py",
+    ROOT / "shared" / "runtime" / "setting_names.py",
+}
 MODELS: list[type[BaseSettings]] = [
     IngestSettings, RulesSettings, DispatcherSettings, WritebackSettings,
     CommandSettings, EvidenceSettings, TemplateSettings, TopicSettings,
@@ -33,7 +37,9 @@ def test_every_name_in_code_and_docs_is_known() -> None:
     folders = ("services", "shared", "ops", "dev", "bench", "tests", "docs")
     files = [file for folder in folders for end in ("py", "md", "sh") for file in (ROOT / folder).rglob(f"*.{end}")]
     texts = [
-        file.read_text() for file in (*files, ROOT / "README.md", ROOT / "Makefile") if file not in _MISSPELL_ON_PURPOSE
+        file.read_text()
+        for file in (*files, ROOT / "README.md", ROOT / "Makefile")
+        if file not in _NAME_OTHERS_ON_PURPOSE
     ]
     named = {name for text in texts for name in re.findall(r"\bSTET_[A-Z_]*[A-Z]\b", text)}
     assert named - KNOWN_SETTINGS == set()
@@ -54,6 +60,15 @@ def test_a_misspelt_name_stops_the_start_and_the_right_one_is_told(name: str, ne
     assert refused.value.setting == name
     assert f"did you mean {near}?" in str(refused.value)
     assert "a value" not in str(refused.value)
+
+
+@pytest.mark.parametrize("former", sorted(RENAMED_SETTINGS))
+def test_a_former_name_stops_the_start_and_the_new_one_is_named(former: str) -> None:
+    new = RENAMED_SETTINGS[former]
+    with pytest.raises(Misconfigured, match=f"it is called {new} now"):
+        check_names({former: "a value"})
+    assert former not in KNOWN_SETTINGS
+    assert new in SERVICE_SETTINGS
 
 
 def test_all_misspelt_names_are_told_at_once() -> None:

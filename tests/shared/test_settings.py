@@ -53,7 +53,7 @@ def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) ->
         ("STET_CONSONANCE_WEBHOOK_SECRETS", f'{{"one": "{HELD}"}}'),
         ("STET_CONSONANCE_URL", f"ftp://{HELD}"),
         ("STET_HEALTH_PORT", HELD),
-        ("STET_HOUSE_ZONE", f"Europe/{HELD}"),
+        ("STET_PUBLISHER_TIME_ZONE", f"Europe/{HELD}"),
         ("STET_SECRETS_DIR", f"/nowhere/{HELD}"),
     ],
 )

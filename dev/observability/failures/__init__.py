@@ -14,7 +14,7 @@ from dev.observability.prometheus import Firing
 _SMALL_LIMITS = {
     "ingest": {"STET_LISTEN_CONNECTIONS": "64"},
     "dispatcher": {"STET_SEND_TIMEOUT_SECONDS": "2", "STET_DOCUMENT_HOSTS": f'["{causes.NOWHERE}"]'},
-    "writeback": {"STET_CONSONANCE_TIMEOUT": "2", "STET_CONSONANCE_MAY_LAND": "1"},
+    "writeback": {"STET_CONSONANCE_TIMEOUT": "2", "STET_CONSONANCE_EFFECT_SECONDS": "1"},
 }
 FAILING_STACK = reduce(lambda options, one: options.with_settings(*one), _SMALL_LIMITS.items(), POLLED_ON_REQUEST)
 """A stack with small limits and short waits for an answer."""

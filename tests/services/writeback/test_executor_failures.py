@@ -281,7 +281,7 @@ async def test_a_record_is_asked_for_again_in_time_after_the_clock_was_set_back(
     assert stored not in unreadable
 
 
-async def test_the_time_in_which_an_attempt_may_land_begins_anew_where_the_clock_was_set_back(
+async def test_the_time_in_which_an_attempt_may_take_effect_begins_anew_where_the_clock_was_set_back(
     postgres_database: str,
 ) -> None:
     """Its attempt was noted by a clock a day ahead, and was never answered: it is not in doubt for a day."""

@@ -182,11 +182,11 @@ class World:
     store: Store = field(default_factory=Store)
     consonance: Consonance = field(default_factory=Consonance)
     supports: Supports = field(default_factory=Supports)
-    may_land: timedelta = timedelta(minutes=10)
+    effect_window: timedelta = timedelta(minutes=10)
 
     async def execute(self, stored: StoredWrite | None = None) -> bool:
         store, client, supports = cast("tuple[Any, Any, Any]", (self.store, self.consonance, self.supports))
-        return await WriteExecutor(store, client, supports, self.may_land).execute(stored or stored_write())
+        return await WriteExecutor(store, client, supports, self.effect_window).execute(stored or stored_write())
 
     @property
     def noted(self) -> list[tuple[object, ...]]:
@@ -273,10 +273,10 @@ async def test_an_accepted_value_that_is_not_shown_is_unknown_and_not_written_ag
     assert world.noted[-1] == ("postpone", True, 0)
 
 
-async def test_a_lost_answer_is_written_again_only_once_it_cannot_land_any_more() -> None:
+async def test_a_lost_answer_is_written_again_only_once_it_cannot_take_effect_any_more() -> None:
     begun = machine_now() - timedelta(minutes=9)
     lost = stored_write(attempt=WriteAttempt(1, UNANSWERED, begun))
-    early, late = World(), World(may_land=timedelta(minutes=8))
+    early, late = World(), World(effect_window=timedelta(minutes=8))
     await early.execute(lost)
     assert (early.noted, early.consonance.sent) == ([("postpone", True, 0)], [])
     await late.execute(lost)

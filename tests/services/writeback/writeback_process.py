@@ -97,7 +97,7 @@ async def prepare_process(
         "STET_CONSONANCE_KEY": KEY,
         "STET_CONSONANCE_URL": f"{consonance_url}/graphql",
         "STET_CONSONANCE_TIMEOUT": "2",
-        "STET_CONSONANCE_MAY_LAND": "4",
+        "STET_CONSONANCE_EFFECT_SECONDS": "4",
         **settings,
     }
     await declare_topics(bootstrap, prefix)
