@@ -136,7 +136,7 @@ def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
 class _Work:
     """One transaction: the revisions that decide in it, and what it has counted and must keep."""
 
-    force: RevisionsInForce
+    in_force: RevisionsInForce
     recorder: InputsRecorder
     trials: TrialDecider
     tally: DecisionTally = field(default_factory=DecisionTally)
@@ -178,9 +178,9 @@ class RulesHandlers:
         Raises LocksBusy where another transaction is changing a person of the batch.
         """
         events = [received.event for received in batch]
-        force = await self.rollout.in_force(tx.connection)
-        await self._record_points(tx, batch, force)
-        required = self._required_facts(events, force, tx.now)
+        in_force = await self.rollout.in_force(tx.connection)
+        await self._record_points(tx, batch, in_force)
+        required = self._required_facts(events, in_force, tx.now)
         try:
             facts = await self._load_facts(tx, required)
         except LocksBusy as busy:
@@ -189,11 +189,11 @@ class RulesHandlers:
         keys = {event.partitionkey for event in events if event.id not in required.idle}
         queued = await waiting_events.queued_keys(tx.connection, keys) if keys else set()
         waiting: list[tuple[Event, waiting_events.MissingFacts]] = []
-        work = self._begin(force)
+        work = self._begin(in_force)
         for event in events:
             if (idle := required.idle.get(event.id)) is not None:
-                force.active.decider.evaluate_idle(*idle)
-                work.tally.silent[Reason.NOTHING_MATCHED, force.active.revision].append(event.id)
+                in_force.active.decider.evaluate_idle(*idle)
+                work.tally.silent[Reason.NOTHING_MATCHED, in_force.active.revision].append(event.id)
                 work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
                 continue
             missing = waiting_events.find_missing(event, facts)
@@ -213,10 +213,10 @@ class RulesHandlers:
         with the chains of all of their people.
         """
         due = frozenset(chains)
-        force = await self.rollout.in_force(tx.connection)
-        staff = {person for book in force.rulebooks for person in staff_ids(book, self.tenant)}
+        in_force = await self.rollout.in_force(tx.connection)
+        staff = {person for book in in_force.rulebooks for person in staff_ids(book, self.tenant)}
         facts = await self._load_facts(tx, RequiredFacts(chains=set(due), people=staff))
-        work = self._begin(force)
+        work = self._begin(in_force)
         for chain_id in [one for one in facts.chains if one in due]:
             chain = facts.chains[chain_id]  # an earlier one may have released its messages
             if not _is_due(chain, facts, tx.now):
@@ -233,21 +233,21 @@ class RulesHandlers:
 
     async def review_changed(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Apply the change of the rulebook to these chains of earlier ones."""
-        force = await self.rollout.in_force(tx.connection)
-        required = RequiredFacts(chains=set(chains), people=set(staff_ids(force.active.rulebook, self.tenant)))
+        in_force = await self.rollout.in_force(tx.connection)
+        required = RequiredFacts(chains=set(chains), people=set(staff_ids(in_force.active.rulebook, self.tenant)))
         facts = await self._load_facts(tx, required)
-        work = self._begin(force)
+        work = self._begin(in_force)
         for chain_id in sorted(required.chains & facts.chains.keys()):
             chain = facts.chains[chain_id]
-            decision = force.active.decider.decide_change(chain, facts, tx.now)
+            decision = in_force.active.decider.decide_change(chain, facts, tx.now)
             _apply(decision, facts, work)
-            await self._publish(tx, Cause.of_chain(chain, decision.about, tx.now), decision, force.active)
+            await self._publish(tx, Cause.of_chain(chain, decision.about, tx.now), decision, in_force.active)
         await self._save(tx, facts, work)
 
     async def start_period(self, tx: Transaction, name: RuleId, occurrence: Occurrence) -> bool:
         """Start one period of a recurring rule; False where another replica has, or the rule is another now."""
-        force = await self.rollout.in_force(tx.connection)
-        book = force.active.rulebook
+        in_force = await self.rollout.in_force(tx.connection)
+        book = in_force.active.rulebook
         rule = book.rules.get(name)
         if rule is None or rule.every is None:
             return False
@@ -258,10 +258,10 @@ class RulesHandlers:
             return False
         chains = await self._listed_chains(tx, rule, book)
         people = set(people_of_list(chains))
-        staff = {person for tried in force.rulebooks for person in staff_ids(tried, self.tenant)}
+        staff = {person for tried in in_force.rulebooks for person in staff_ids(tried, self.tenant)}
         live = await store.active_chains(tx.connection, self.tenant, name) if rule.about else set()
         facts = await self._load_facts(tx, RequiredFacts(people=people | staff, chains=live))
-        events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(force)
+        events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(in_force)
         for event in events:
             await self._decide(tx, event, facts, work)
         self._publish_silences(tx, events, work)
@@ -281,9 +281,9 @@ class RulesHandlers:
         ready = await waiting_events.ready_events(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
-        force = await self.rollout.in_force(tx.connection)
-        facts = await self._load_facts(tx, self._required_facts(events, force, tx.now))
-        work = self._begin(force)
+        in_force = await self.rollout.in_force(tx.connection)
+        facts = await self._load_facts(tx, self._required_facts(events, in_force, tx.now))
+        work = self._begin(in_force)
         for row in ready:
             if isinstance(row.event, Event):
                 await self._decide(tx, row.event, facts, work)
@@ -314,8 +314,8 @@ class RulesHandlers:
         )
         return facts
 
-    def _begin(self, force: RevisionsInForce) -> _Work:
-        return _Work(force, InputsRecorder(self.tenant, enabled=self.keep_inputs), TrialDecider(force))
+    def _begin(self, in_force: RevisionsInForce) -> _Work:
+        return _Work(in_force, InputsRecorder(self.tenant, enabled=self.keep_inputs), TrialDecider(in_force))
 
     async def _save(self, tx: Transaction, facts: Facts, work: _Work) -> None:
         await store.save(tx.connection, facts, tx.now)
@@ -323,9 +323,9 @@ class RulesHandlers:
         await work.trials.save(tx.connection, self.tenant, machine_now())
         tx.on_commit(work.tally.publish)
 
-    async def _record_points(self, tx: Transaction, batch: Sequence[ReceivedEvent], force: RevisionsInForce) -> None:
+    async def _record_points(self, tx: Transaction, batch: Sequence[ReceivedEvent], in_force: RevisionsInForce) -> None:
         """Write down where in each partition the revision in force begins, where that is here."""
-        points, number = self.rollout.points, force.activation.number
+        points, number = self.rollout.points, in_force.activation.number
         await points.record(tx.connection, batch, number)
         tx.on_commit(lambda: points.committed(batch, number))
 
@@ -340,10 +340,10 @@ class RulesHandlers:
         if decision.record is None:
             work.tally.silent[decision.reasons[0], engine.revision].append(event.id)
 
-    def _required_facts(self, events: Sequence[Event], force: RevisionsInForce, now: datetime) -> RequiredFacts:
+    def _required_facts(self, events: Sequence[Event], in_force: RevisionsInForce, now: datetime) -> RequiredFacts:
         """The facts that all revisions together need that decide on these events."""
-        ends = force.earlier_ends
-        first, *tried = (find_required_facts(events, book, self.tenant, now, ends) for book in force.rulebooks)
+        ends = in_force.earlier_ends
+        first, *tried = (find_required_facts(events, book, self.tenant, now, ends) for book in in_force.rulebooks)
         for other in tried:
             first.merge(other)
         return first
@@ -360,7 +360,7 @@ class RulesHandlers:
 
     def _publish_silences(self, tx: Transaction, events: Sequence[Event], work: _Work) -> None:
         for (reason, revision), ids in work.tally.silent.items():
-            cause, commit = Cause.of(events[0], tx.now), work.force.commit_of(revision)
+            cause, commit = Cause.of(events[0], tx.now), work.in_force.commit_of(revision)
             tx.publish(*silence_event(cause, ids, revision, reason, commit))
 
 

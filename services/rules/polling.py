@@ -152,9 +152,9 @@ class PollingLoops:
     async def _review_once(self) -> int:
         """Review some chains of changed rules. One that fails is found by bisection, and the others go on."""
         async with self.pool.acquire() as connection:
-            force = await self.rules.rollout.in_force(connection)
-            on_trial = [book.revision for book in force.rulebooks]
-            book, tenant = force.active.rulebook, self.rules.tenant
+            in_force = await self.rules.rollout.in_force(connection)
+            on_trial = [book.revision for book in in_force.rulebooks]
+            book, tenant = in_force.active.rulebook, self.rules.tenant
             found = await store.chains_to_review(connection, tenant, book, on_trial, _BATCH_SIZE)
         postponed = self._postponed_now()
         ready = [(chain, key) for chain, key in found if chain not in postponed]

@@ -393,7 +393,7 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
     if not chains:
         return
     # What leaves the unique index of active chains comes first: it is checked row by row.
-    for part in ([c for c in chains if c.is_beside], [c for c in chains if not c.is_beside]):
+    for part in ([c for c in chains if c.admits_another], [c for c in chains if not c.admits_another]):
         if part:
             await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)
     sent = {
@@ -436,7 +436,7 @@ def _row(chain: Chain) -> str:
         "reviewed": chain.reviewed,
         "key": chain.key,
         "active": chain.active,
-        "beside": chain.is_beside,
+        "beside": chain.admits_another,
         "live": chain.live,
         "unsent": any(m.delivery is DeliveryState.REQUESTED for m in chain.messages),
         "holds_for": sorted({m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}),

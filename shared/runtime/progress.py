@@ -297,12 +297,12 @@ class LagMonitor:
             positions = {partition: at for partition, at in self._positions.items() if partition in ends}
             at_end = {partition: at for partition, at in positions.items() if at == ends[partition]}
             self._measure(positions, ends)
-            new = {partition: at for partition, at in at_end.items() if self._is_news(partition, now)}
+            new = {partition: at for partition, at in at_end.items() if self._is_outdated(partition, now)}
             for partition in await record_caught_up(self._pool, new, now):
                 self._caught_up[partition] = now
 
-    def _is_news(self, partition: Partition, now: datetime) -> bool:
-        """Whether it was caught up to an earlier instant, or to one far ahead: the clock has been set back since."""
+    def _is_outdated(self, partition: Partition, now: datetime) -> bool:
+        """Whether the stored instant is before ``now``, or so far ahead that the clock has been set back since."""
         known = self._caught_up.get(partition, _NEVER)
         return known < now or known > now + FAR_AHEAD
 

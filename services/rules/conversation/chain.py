@@ -473,8 +473,8 @@ class Chain(Value, rename=_KEPT_AS):
         return self.joins and self.active and not sent and len(self.joined) < MOST_JOINED
 
     @property
-    def is_beside(self) -> bool:
-        """Whether another chain of its rule and subject may live beside it."""
+    def admits_another(self) -> bool:
+        """Whether another chain of its rule and subject may begin while it lives (the column ``beside``)."""
         return not self.active or (self.joins and not self.gathers)
 
     def message(self, message_id: MessageId) -> ChainMessage | None:

@@ -43,22 +43,24 @@ from shared.contracts.ids import PersonId
 
 
 def close_chain(
-    context: DecisionContext, chain: Chain, ending: Ending, *, told_later: Collection[PersonId] = ()
+    context: DecisionContext, chain: Chain, ending: Ending, *, notified_later: Collection[PersonId] = ()
 ) -> Chain:
     """Withdraw the unsent messages that do not belong to this ending, and close the chain.
 
-    It ends at once where no write is pending and no message is held. ``told_later`` are the people whom a message
+    It ends at once where no write is pending and no message is held. ``notified_later`` are the people whom a message
     reaches once the writes are settled.
     """
     chain = _without_unsent(context, chain, ending)
-    return finish_chain(context, _tell_of_end(context, chain, ending, told_later).close(ending))
+    return finish_chain(context, _notify_of_end(context, chain, ending, notified_later).close(ending))
 
 
-def _tell_of_end(context: DecisionContext, chain: Chain, ending: Ending, told_later: Collection[PersonId]) -> Chain:
+def _notify_of_end(
+    context: DecisionContext, chain: Chain, ending: Ending, notified_later: Collection[PersonId]
+) -> Chain:
     """Tell those who are busy with the chain that it ends without them, where no other message tells them so."""
-    told = {m.person_id for m in chain.messages if m.message_id in context.drafted and m.delivery not in LOST}
+    notified = {m.person_id for m in chain.messages if m.message_id in context.drafted and m.delivery not in LOST}
     for person, wrote_at in _busy_people(context, chain, ending).items():
-        if MATTER_CLOSED in context.rulebook.templates and person not in {*told, *told_later}:
+        if MATTER_CLOSED in context.rulebook.templates and person not in {*notified, *notified_later}:
             step = chain.form.step if chain.form is not None else _last_begun(chain)
             is_awaited = wrote_at is not None and context.now - wrote_at <= AWAITED_FOR
             draft = MessageDraft(Verb.TELL, MATTER_CLOSED, step, OF_THE_HOUSE, MATTER_CLOSED, reply=is_awaited)
@@ -85,7 +87,7 @@ def _busy_people(context: DecisionContext, chain: Chain, ending: Ending) -> dict
 def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
     unread = _unread_offers(chain)
     chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
-    return _tell_of_unread(context, chain, unread)
+    return _pass_on_unread(context, chain, unread)
 
 
 def _unread_offers(chain: Chain) -> list[ChainMessage]:
@@ -95,7 +97,7 @@ def _unread_offers(chain: Chain) -> list[ChainMessage]:
     return [m for m in offers if m.delivery is DeliveryState.HELD and m.words not in read]
 
 
-def _tell_of_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:
+def _pass_on_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:
     """Send the words of unread offers to a colleague, as their people were told, although there is no matter to take
     any more.
     """
@@ -219,15 +221,15 @@ def recount_merged(context: DecisionContext, chain: Chain, person: PersonId) -> 
 def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> Chain:
     """A final answer counts: request its write, or else send its message, and close the chain."""
     context.add_reason(Reason.ANSWERED, chain, str(step.index))
-    agreed, told_later = _agreed(chain, answer), set[PersonId]()
+    agreed, notified_later = _agreed(chain, answer), set[PersonId]()
     if answer.record is not None:
         chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.path, agreed))
         told = answer.tell.who if answer.tell is not None else ()
         resolved = resolve_recipients(context, chain, told, sender=agreed[-1].person_id)
-        told_later = {recipient.person.person_id for recipient in resolved.recipients}
+        notified_later = {recipient.person.person_id for recipient in resolved.recipients}
     elif answer.tell is not None:
         chain = send_answer_message(context, chain, step, answer, agreed[-1].person_id)
-    return close_chain(context, chain, Ending.ANSWERED, told_later=told_later)
+    return close_chain(context, chain, Ending.ANSWERED, notified_later=notified_later)
 
 
 def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> bool:

@@ -58,8 +58,8 @@ def _of_question(
         yield from _entries(context, chain, message, message.person_id, (_asked(context, chain, message), "", at))
     known = (before.delivery, before.wamid) if before is not None else (DeliveryState.HELD, None)
     sent_before = (before.wording, before.sent_template) if before is not None else (None, None)
-    is_news = (message.delivery, message.wamid) != known
-    is_same = not is_news and (message.wording, message.sent_template) == sent_before
+    is_new_state = (message.delivery, message.wamid) != known
+    is_same = not is_new_state and (message.wording, message.sent_template) == sent_before
     if is_same or message.delivery in _NEVER_ASKED:
         return
     at = cause.at if isinstance(cause, (MessageEventData, MessageReceived)) else context.now
@@ -73,7 +73,7 @@ def _of_question(
         language=sent.language if sent else None,
         rendered=text if text != message.rendered else None,
     )
-    key = f"{message.delivery.value}/{message.wamid or ''}" + ("" if is_news else f"/{sent.name if sent else ''}")
+    key = f"{message.delivery.value}/{message.wamid or ''}" + ("" if is_new_state else f"/{sent.name if sent else ''}")
     yield from _entries(context, chain, message, message.person_id, (content, key, at))
 
 

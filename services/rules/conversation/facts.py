@@ -305,7 +305,7 @@ class Facts:
 
     def active_chain(self, rule: RuleId, subject: str) -> Chain | None:
         """The one active chain of a rule and subject; a closing one does not count."""
-        return next((c for c in self.active_chains(rule, subject) if not c.is_beside), None)
+        return next((c for c in self.active_chains(rule, subject) if not c.admits_another), None)
 
     def active_chains(self, rule: RuleId, subject: str) -> list[Chain]:
         """The active chains of a rule and subject: one that gathers events, and those whose messages have been sent.

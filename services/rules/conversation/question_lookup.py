@@ -118,12 +118,12 @@ def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuest
     """The question that the button names, if it went to the writer's address, or to a person who is reached there."""
     claim = button_ids.read_button_id(context.signing_keys, message.button_id) if message.button_id else None
     found = context.facts.chain_of_message(claim[0]) if claim else None
-    if claim is None or found is None or not _went_to_writer(context, found[1], message):
+    if claim is None or found is None or not _was_asked_of_writer(context, found[1], message):
         return None
     return FoundQuestion(found[0], found[1], claim[1], ReplyPath.BUTTON)
 
 
-def _went_to_writer(context: DecisionContext, question: ChainMessage, message: MessageReceived) -> bool:
+def _was_asked_of_writer(context: DecisionContext, question: ChainMessage, message: MessageReceived) -> bool:
     """Whether the tap may be the asked person's, whose addresses may have changed since they were asked."""
     if question.person_id in context.facts.ids_of_person(*_writers(message)):
         return True

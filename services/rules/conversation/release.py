@@ -45,7 +45,7 @@ def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) 
     """Whether the ``unless`` of the step that a message belongs to holds now; what follows an answer has none."""
     step = context.rule_of(chain).steps[message.step]
     if outbound.is_copy(message):
-        return _tells_of_nothing(context, chain, message)
+        return _copies_nothing(context, chain, message)
     if step.unless is None or message.answer is not None:
         return False
     if judged_for_each(step) is None:
@@ -54,14 +54,14 @@ def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) 
     return person is not None and is_excepted(context, chain, step, person, message.role)
 
 
-def _tells_of_nothing(context: DecisionContext, chain: Chain, copy: ChainMessage) -> bool:
+def _copies_nothing(context: DecisionContext, chain: Chain, copy: ChainMessage) -> bool:
     """Whether none of the messages that a copy tells of goes. One in the dispatcher may have gone until it reports."""
     source = (copy.step, copy.occurrence, None)
-    told = [message for message in chain.messages if (message.step, message.occurrence, message.answer) == source]
-    return bool(told) and all(
+    copied = [message for message in chain.messages if (message.step, message.occurrence, message.answer) == source]
+    return bool(copied) and all(
         one.delivery in {DeliveryState.WITHDRAWN, DeliveryState.DROPPED}
         or (one.delivery is DeliveryState.HELD and unless_holds(context, chain, one))
-        for one in told
+        for one in copied
     )
 
 

@@ -245,7 +245,7 @@ class ObservationKind(StrEnum):
 class TrialDecider:
     """Decides in one transaction by the revision that acts on each key, and keeps what was observed of the trials."""
 
-    force: RevisionsInForce
+    in_force: RevisionsInForce
     _judged: Counter[int] = field(default_factory=Counter)
     _differing: dict[tuple[int, str, str], tuple[int, str]] = field(default_factory=dict)
     _observed: dict[tuple[int, ObservationKind, str], dict[str, str]] = field(default_factory=dict)
@@ -254,12 +254,12 @@ class TrialDecider:
 
     def decide(self, event: Event, facts: Facts, now: datetime) -> tuple[Engine, Decision]:
         """The decision, and the engine that made it."""
-        canary = self.force.canary
+        canary = self.in_force.canary
         if canary is not None:
             self._observe_event(canary, event, facts)
             if self._is_for_canary(canary, event, facts, now):
                 return self._decide_by_canary(canary, event, facts, now)
-        active, shadow = self.force.active, self.force.shadow
+        active, shadow = self.in_force.active, self.in_force.shadow
         decision = active.decider.decide(event, facts, now)
         if shadow is not None:
             judge = partial(shadow.engine.decider.decide, event, self._view(shadow).facts(facts), now)
@@ -270,15 +270,15 @@ class TrialDecider:
         """Whether the canary decides. It never decides recurring rules, which are about no work and no person."""
         if isinstance(event.data, PeriodStarted):
             return False
-        return in_share(canary.trial, event.partitionkey, partial(_imprint, event, facts, self.force.active, now))
+        return in_share(canary.trial, event.partitionkey, partial(_imprint, event, facts, self.in_force.active, now))
 
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> tuple[Engine, Decision]:
         """Decide the due steps of a chain; the canary does where the chain began under it."""
-        canary = self.force.canary
+        canary = self.in_force.canary
         if canary is not None and canary.engine.revision == chain.revision:
             self._judged[canary.trial.number] += 1
             return canary.engine, canary.engine.decider.decide_due(chain, facts, now)
-        active, shadow = self.force.active, self.force.shadow
+        active, shadow = self.in_force.active, self.in_force.shadow
         decision = active.decider.decide_due(chain, facts, now)
         if shadow is not None and chain.revision == active.revision:
             self._count(shadow.trial, self._judge_due(shadow, decision, chain, facts, now), decision.about)
@@ -295,7 +295,7 @@ class TrialDecider:
 
     def _view(self, shadow: TriedRevision) -> ProposedView:
         if self._shadow_view is None:
-            self._shadow_view = ProposedView.of(self.force.active.rulebook, shadow.engine.rulebook)
+            self._shadow_view = ProposedView.of(self.in_force.active.rulebook, shadow.engine.rulebook)
         return self._shadow_view
 
     def _decide_by_canary(
@@ -303,7 +303,7 @@ class TrialDecider:
     ) -> tuple[Engine, Decision]:
         """Let the canary decide. Where it fails, the failure is counted, and the acting revision decides."""
         self._judged[canary.trial.number] += 1
-        decider, active = canary.engine.decider, self.force.active
+        decider, active = canary.engine.decider, self.in_force.active
         before = decider.matcher.disagreements
         try:
             decided = canary.engine, decider.decide(event, facts, now)
@@ -340,7 +340,7 @@ class TrialDecider:
 
         ``now`` is machine time.
         """
-        canary = self.force.canary
+        canary = self.in_force.canary
         if canary is not None and self._opted_out:
             rows = await connection.fetch(QUERIES.written_to, tenant, canary.engine.revision, sorted(self._opted_out))
             for row in rows:

@@ -236,13 +236,13 @@ class SourceWatcher:
         metrics.
         """
         async with self.pool.acquire() as connection:
-            force = await self.rollout.in_force(connection)
+            in_force = await self.rollout.in_force(connection)
             last_result = await connection.fetchval(QUERIES.last_canary_result, self.rollout.tenant)
-        behind = await move_idle_partitions(self.pool, force.activation.number)
-        active = force.active
+        behind = await move_idle_partitions(self.pool, in_force.activation.number)
+        active = in_force.active
         self.metrics.set_revision(active.revision, active.commit, active.rulebook.rules)
         self.metrics.set_rollout(
-            age=(machine_now() - force.activation.activated_at).total_seconds(),
+            age=(machine_now() - in_force.activation.activated_at).total_seconds(),
             source_age=time.monotonic() - self._read_at,
             is_refused=self._state is SourceState.REFUSED,
             differs=self._record.revision is not None and self._record.revision != active.revision,

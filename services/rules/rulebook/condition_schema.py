@@ -240,7 +240,7 @@ def _meant_word(key: str, node: Node) -> str | None:
 
 def _close_line(place: Location, report: FaultReport) -> None:
     """Leave out what follows on that line from the way the condition is written."""
-    report.spoil(place.file, range(place.line, place.line + 1))
+    report.mark_misread(place.file, range(place.line, place.line + 1))
 
 
 def _shown(meant: MeantCondition, node: Node) -> str:

@@ -109,17 +109,17 @@ class FaultReport:
         self._lines: set[tuple[str, int]] = set()
         self._counted = 0
         self._by_cause: dict[tuple[str, str], str] = {}
-        self._spoilt: dict[str, list[range]] = {}
+        self._misread: dict[str, list[range]] = {}
         self.repeating: set[str] = set()
         """Files that have a key twice: the other of them was meant for a name that is missing."""
 
-    def spoil(self, file: str, lines: range) -> None:
+    def mark_misread(self, file: str, lines: range) -> None:
         """Leave further faults of these lines out: they were read otherwise than their author meant them."""
-        self._spoilt.setdefault(file, []).append(lines)
+        self._misread.setdefault(file, []).append(lines)
 
-    def is_spoilt(self, file: str) -> bool:
+    def is_misread(self, file: str) -> bool:
         """Whether a part of the file was read otherwise than its author meant it."""
-        return file in self._spoilt
+        return file in self._misread
 
     def close_lines(self) -> None:
         """Leave further faults of the lines that have one out: they follow from what could not be read."""
@@ -180,7 +180,7 @@ class FaultReport:
         place = fault.location
         if (place.file, place.line) in self._unreadable:
             return
-        if not any(place.line in lines for lines in self._spoilt.get(place.file, ())):
+        if not any(place.line in lines for lines in self._misread.get(place.file, ())):
             self.faults.append(fault)
 
     def sorted(self) -> list[FileFault]:

@@ -228,7 +228,7 @@ def _comparable(
     fields, file = {field.name: field for field in form.fields}, form.location.file
     if not texts or not is_language(language) or not context.loaded.has_mapping(file, "fields"):
         return {}, {}
-    if context.report.is_spoilt(file):
+    if context.report.is_misread(file):
         texts = {name: text for name, text in texts.items() if name in fields}
         return {name: field for name, field in fields.items() if name in texts}, texts
     return fields, texts

@@ -76,7 +76,8 @@ def _with_missing_dashes(steps: tuple[Node, ...], report: FaultReport) -> tuple[
                 f"“{verb}” begins another step, which needs a dash: “- after: …”, or “- {verb}: …” without a time"
             )
             report.add(each.location, sentence)
-            report.spoil(each.location.file, range(each.location.line + 1, last + 1))  # these count otherwise now
+            # The lines below count as other steps now.
+            report.mark_misread(each.location.file, range(each.location.line + 1, last + 1))
         found += (first, *others)
     return tuple(found)
 

@@ -73,7 +73,7 @@ class StepSection(Section):
         verbs = [verb for verb in _VERBS if verb in node.nodes]
         if len(verbs) > 1 and not _is_combined(verbs):
             report.add(node.keys[verbs[-1]], f"a step has one verb; this has {' and '.join(verbs)}")
-            report.spoil(node.location.file, range(node.location.line, max(lines_of_node(node)) + 1))
+            report.mark_misread(node.location.file, range(node.location.line, max(lines_of_node(node)) + 1))
         return super()._with_other_keys(node, label, report)
 
     @staticmethod

@@ -425,7 +425,7 @@ def _text_parameters(template: Template) -> frozenset[str]:
 def _unknown_parameters(context: ValidationContext, template: Template) -> frozenset[str]:
     """Those that no use of the template could fill in; none where a form, whose fields may be meant, is at fault."""
     unfilled = _text_parameters(template) - _words(context, template)
-    if template.location.file in context.report.repeating or context.report.is_spoilt(template.location.file):
+    if template.location.file in context.report.repeating or context.report.is_misread(template.location.file):
         return frozenset()
     if unfilled:
         faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
@@ -584,7 +584,7 @@ def _has_buttons(context: ValidationContext, use: TemplateUse, template: Templat
         return True
     if use.location.file in context.report.repeating:
         return True
-    if context.report.is_spoilt(use.location.file) or _languages_differ(template):
+    if context.report.is_misread(use.location.file) or _languages_differ(template):
         return True
     if (is_same := set(offered) - set(use.may_offer) == set(use.buttons)) or _is_misspelt(context, use, offered):
         return is_same

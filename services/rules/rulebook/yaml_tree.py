@@ -157,7 +157,7 @@ def _follows(mistake: Mistake, moved: list[Mistake]) -> bool:
 def _leave_out(file: str, mended: FileText, moved: list[Mistake], report: FaultReport) -> None:
     """Other faults of an item that has ``moved`` lines may follow from them."""
     for mistake in moved:
-        report.spoil(file, lines_of_item(mended.lines(), mistake.line))
+        report.mark_misread(file, lines_of_item(mended.lines(), mistake.line))
 
 
 class _Stopped(Struct):

@@ -272,7 +272,7 @@ class Conversation:
         self.withdrawals += [effect for effect in effects if isinstance(effect, WithdrawMessage)]
         writes = Counter(effect.write_id for effect in effects if isinstance(effect, RequestWrite))
         assert max(writes.values(), default=1) == 1
-        places = Counter((chain.rule, chain.subject) for chain in facts.chains.values() if not chain.is_beside)
+        places = Counter((chain.rule, chain.subject) for chain in facts.chains.values() if not chain.admits_another)
         assert max(places.values(), default=1) == 1
         for chain in facts.chains.values():
             assert decode(Chain, encode(chain)) == chain

@@ -35,13 +35,13 @@ def test_a_joining_event_is_recorded_in_its_decision_and_in_the_chain() -> None:
     (chain,) = statement_chains(player.facts.facts)
     assert [each.name for each in chain.joined] == ["royalty.statement_ready"]
     assert decode(Chain, encode(chain)) == chain
-    assert not chain.is_beside
+    assert not chain.admits_another
 
 
 def test_a_chain_leaves_its_place_once_its_message_has_gone() -> None:
     player = played(ready(1), "wait: 1 minute", "expect: [{ask: 801}]", ready(2))
     first, second = statement_chains(player.facts.facts)
-    assert (first.state, first.is_beside, second.is_beside) == (ChainState.RUNNING, True, False)
+    assert (first.state, first.admits_another, second.admits_another) == (ChainState.RUNNING, True, False)
 
 
 def test_a_corrected_event_takes_the_place_of_the_earlier_one() -> None:
