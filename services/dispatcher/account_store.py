@@ -170,7 +170,7 @@ class ReportedLimits:
 
     ``lines`` are those whose rate no setting gives.
 
-    Reports on other accounts than ``ours`` concern other products of the same app; None where settings do not
+    Reports on other accounts than ``own_accounts`` concern other products of the same app; None where settings do not
     name the accounts of all lines.
     """
 
@@ -180,9 +180,9 @@ class ReportedLimits:
         usage: RateUsage,
         lines: Collection[str],
         fetch_display_number: FetchDisplayNumber,
-        ours: Collection[str] | None = None,
+        own_accounts: Collection[str] | None = None,
     ) -> None:
-        self._ours = ours
+        self._own_accounts = own_accounts
         self.current = AccountLimits()
         self._store = store
         self._release = store.release_of_limited()
@@ -206,7 +206,9 @@ class ReportedLimits:
 
     async def _read(self, connection: Connection, business: datetime, now: float) -> None:
         rows = [
-            row for row in await self._store.load_limits(connection) if self._ours is None or row.account in self._ours
+            row
+            for row in await self._store.load_limits(connection)
+            if self._own_accounts is None or row.account in self._own_accounts
         ]
         self._read_at = now
         if rows != self._rows:

@@ -69,8 +69,8 @@ _D = TypeVar("_D", bound=EventData)
 class DispatcherHandler:
     """Handles all topics of the dispatcher.
 
-    What is reported of templates of other accounts than ``ours`` is not kept: they are those of other products of the
-    same app. None where settings do not name the accounts of all lines.
+    Reports on the templates of other accounts than ``own_accounts`` are not kept: those accounts belong to other
+    products of the same app. None where settings do not name the accounts of all lines.
     """
 
     people: PeopleStore
@@ -79,7 +79,7 @@ class DispatcherHandler:
     evidence: DeliveryEvidence
     account: AccountStore
     documents: DocumentStore
-    ours: Collection[str] | None = None
+    own_accounts: Collection[str] | None = None
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """One for merges of people, which change ids that other merges lead to.
@@ -172,15 +172,18 @@ class DispatcherHandler:
             case WebhookGapOpened() as gap:
                 await self.account.save_gap(tx.connection, gap.account, gap.since)
             case AccountReported(field=field) as report if field in _TEMPLATE_FIELDS:
-                if self.ours is None or report.account in self.ours:
+                if self._is_own(report.account):
                     await self._save_template(tx, report)
             case AccountReported() as report:
-                if (warning := warning_of(report)) is not None and (self.ours is None or report.account in self.ours):
+                if (warning := warning_of(report)) is not None and self._is_own(report.account):
                     tx.on_commit(partial(log.warning, "account.warned", account=report.account, warning=warning))
                 if limits := parse_limit_reports(report):
                     await self.account.save_limits(tx.connection, report.account, report.at, limits)
             case _:
                 pass
+
+    def _is_own(self, account: str) -> bool:
+        return self.own_accounts is None or account in self.own_accounts
 
     async def _save_template(self, tx: Transaction, report: AccountReported) -> None:
         found = _TEMPLATE_FIELDS[report.field](report.value, report.at)

@@ -113,7 +113,7 @@ class Leader:
     templates: TemplateCache
     documents: DocumentStore
     accounts: Mapping[str, str]
-    ours: Collection[str] | None
+    own_accounts: Collection[str] | None
     fetch_display_number: FetchDisplayNumber
     make_budget: Callable[[], Budget]
 
@@ -169,7 +169,7 @@ class Leader:
         self.templates.start()
         pauses = OperatorPauses(self.store)
         unset = [line for line in self.lines if line not in self.limits.numbers]
-        reported_limits = ReportedLimits(self.account, usage, unset, self.fetch_display_number, self.ours)
+        reported_limits = ReportedLimits(self.account, usage, unset, self.fetch_display_number, self.own_accounts)
         return Claimer(
             self.store,
             usage,

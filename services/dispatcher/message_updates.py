@@ -64,14 +64,14 @@ class AcceptedSend(Struct, frozen=True):
 class _UnitOfWork:
     """The updates of one transaction, in order; ``messages`` begins as loaded and ends as it is to be saved.
 
-    ``gone`` are the chats (person, line) of messages that later ones do not wait for any more.
+    ``freed_chats`` are the chats (person, line) of messages that later ones do not wait for any more.
     """
 
     messages: dict[str, TrackedMessage]
     changed: dict[str, TrackedMessage] = field(default_factory=dict)
     ended: dict[tuple[str, int], EndedAttempt] = field(default_factory=dict)
     errors: list[tuple[SendError, SendTarget]] = field(default_factory=list)
-    gone: set[tuple[str, str]] = field(default_factory=set)
+    freed_chats: set[tuple[str, str]] = field(default_factory=set)
 
     def apply(self, update: MessageUpdate, now: datetime) -> StateChange | None:
         before = self.messages.get(update.message_id)
@@ -85,7 +85,7 @@ class _UnitOfWork:
         if change.message is not before:
             self.messages[update.message_id] = self.changed[update.message_id] = change.message
             if before.state in _AHEAD and change.message.state not in _AHEAD:
-                self.gone.add((before.person_id, before.line))
+                self.freed_chats.add((before.person_id, before.line))
         return change
 
 
@@ -147,7 +147,7 @@ class MessageUpdater:
 
     async def _save(self, tx: Transaction, unit: _UnitOfWork) -> None:
         if unit.changed:
-            await self.store.save(tx.connection, list(unit.changed.values()), unit.gone, tx.now)
+            await self.store.save(tx.connection, list(unit.changed.values()), unit.freed_chats, tx.now)
         if unit.ended:
             await self.store.end_attempts(tx.connection, unit.ended, tx.now)
         if unit.errors:

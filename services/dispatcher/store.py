@@ -399,10 +399,10 @@ class MessageStore:
         return {row["place"] - 1: row["message_id"] for row in rows}
 
     async def expired_leases(
-        self, connection: Connection, machine: datetime, ours: Collection[str], at_most: int
+        self, connection: Connection, machine: datetime, in_flight: Collection[str], at_most: int
     ) -> list[str]:
-        """Intents whose lease ended before ``machine``, except ``ours``, which this process still sends."""
-        return _ids(await connection.fetch(QUERIES.expired_leases, self.tenant, machine, list(ours), at_most))
+        """Intents whose lease ended before ``machine``, except those ``in_flight`` in this process."""
+        return _ids(await connection.fetch(QUERIES.expired_leases, self.tenant, machine, list(in_flight), at_most))
 
     async def settled_by_silence(
         self, connection: Connection, begun_before: datetime, machine: tuple[datetime, datetime], at_most: int
@@ -427,9 +427,9 @@ class MessageStore:
         """(line, person, business time), oldest first."""
         return [tuple(row) for row in await connection.fetch(QUERIES.recent_attempts, self.tenant, since)]
 
-    async def lines_with_intents(self, connection: Connection, ours: Collection[str]) -> list[str]:
-        """Lines with sends in flight that an earlier leader began."""
-        return [row["line"] for row in await connection.fetch(QUERIES.lines_with_intents, self.tenant, list(ours))]
+    async def lines_with_intents(self, connection: Connection, in_flight: Collection[str]) -> list[str]:
+        """Lines with sends that an earlier leader began; those ``in_flight`` in this process do not count."""
+        return [row["line"] for row in await connection.fetch(QUERIES.lines_with_intents, self.tenant, list(in_flight))]
 
 
 def _ids(rows: Sequence[Any]) -> list[str]:
