@@ -101,8 +101,8 @@ class SendLimits:
 class PortfolioUsage:
     """The people to whom a template went in the last 24 hours, over all numbers. Meta limits how many they may be.
 
-    A person who is among them may get more. Each of the others gets the instant at which a place is free, and none gets
-    the same place, so that a bulk is not judged again as a whole whenever one place is free.
+    A person who is among them may get more. Each of the others gets the instant at which a place of their own is free.
+    If all waited for the first free place, a large send would be planned anew as a whole for each place.
     """
 
     def __init__(self) -> None:

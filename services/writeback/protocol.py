@@ -1,7 +1,7 @@
 """The compare-and-set protocol as one pure decision: after every read of Consonance, the next step of a write.
 
-Read, then settle, write, wait or open a task; after writing, read again. Nothing is written twice unless the first
-attempt is proven not to have landed: the server answered, or the time in which it could still land has passed.
+Read, then settle, write, wait or open a task; after writing, read again. A change is written again only once the
+first attempt cannot take effect any more: the server answered, or the time in which it could still do so has passed.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from shared.contracts.writes import WriteOperation, WriteOutcome
 from shared.runtime.retry import Backoff
 
 MAX_ATTEMPTS = 3
-"""Attempts at one write that were answered and did not land, before a person is asked to do it."""
+"""Attempts at one write that were answered and took no effect, before a person is asked to do it."""
 
 MAX_FAILED_READS = 5
 """Reads in a row that were answered with errors, before a person is asked."""
@@ -89,7 +89,7 @@ class OpenTask:
 
 @dataclass(frozen=True, slots=True)
 class ReadAgain:
-    """Read again before anything else; ``is_in_doubt``: the attempt may still land."""
+    """Read again before anything else; ``is_in_doubt``: the attempt may still take effect."""
 
     is_in_doubt: bool
 
@@ -130,7 +130,7 @@ def step_after_failed_read(
 ) -> ReadAgain | OpenTask:
     """``failed_reads``: reads in a row that failed, this one included; after ``most`` of them a person is asked.
 
-    An attempt that may have landed is not given to a person while it could still take effect.
+    A write is not given to a person while its attempt could still take effect.
     """
     in_doubt = is_in_doubt(attempt)
     if failed_reads < most:
@@ -141,7 +141,7 @@ def step_after_failed_read(
 
 
 def is_in_doubt(attempt: WriteAttempt | None) -> bool:
-    """Whether the attempt may have landed although no read has shown it."""
+    """Whether the attempt may have taken effect although no read has shown it."""
     return attempt is not None and attempt.answer in {MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED}
 
 

@@ -247,7 +247,7 @@ class WriteConflicted(WriteEventData):
 
 
 class WriteUnknown(WriteEventData):
-    """It may have landed; it is read again before anything else."""
+    """It may have taken effect; Consonance is read again before anything else."""
 
     kind: ClassVar[str] = "writes.write.unknown.v1"
     outcome: ClassVar[WriteOutcome] = WriteOutcome.UNKNOWN

@@ -187,9 +187,7 @@ def _key(state: State, rule: Rule) -> object:
 
 
 def _chain_key(chain: Chain) -> object:
-    """The part of a chain on which its further course depends: without times, and without messages that ask for nothing
-    any more.
-    """
+    """The part of a chain on which its further course depends: times and closed messages are left out."""
     waiting = [h for h in chain.handovers if set(h.people) - set(h.declined)]
     return (
         chain.ended,

@@ -84,8 +84,8 @@ def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> No
 def apply_erasure(context: DecisionContext, known: PersonFacts | None, person: PersonId) -> None:
     """A person is erased, or turns out to be one who was: what waits for any id of theirs is withdrawn.
 
-    No answer and no value of a form is awaited any more, and the chains go on without them. The erased state comes
-    several times; only the first one is applied.
+    Chains stop waiting for their answers and the values of their forms, and go on. The erased state comes several
+    times; only the first one is applied.
     """
     facts = context.facts
     seen, current = facts.people[person], facts.current_person(person)

@@ -354,7 +354,7 @@ def _is_one_of(kinds: tuple[str, ...], media: Media) -> bool:
 def _has_content_of(asked: FormField, mime: str | None) -> bool:
     """Whether the content is of a kind that the field takes: a file may have another content than its name says.
 
-    Not judged where the type is not known, or a kind whose types are not.
+    True where the type of the file, or the types of a kind that the field takes, are unknown.
     """
     if mime is None or any(kind not in CONTENT_TYPES for kind in asked.document):
         return True

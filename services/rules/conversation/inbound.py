@@ -1,10 +1,10 @@
 """Handles an inbound message: opt-out first, then the question it answers, then the rules, then a person of the team.
 
-A message that no question and no form was waiting for is unsolicited, and such messages are limited
-(``unsolicited.py``); taps on open questions and answers that a form accepts never count. Above the limit a message is
+A message is unsolicited if neither a question nor a form was waiting for it. Unsolicited messages are limited
+(``unsolicited.py``); taps on open questions and answers that a form accepts do not count. Above the limit a message is
 kept with the reason ``braked``, and is reported to a colleague once a day. Above the limit of all strangers together it
-is kept with the reason ``strangers_braked``, which is logged. Reactions, stickers, emoji and thanks that answer no
-question cause nothing, and neither does an edited message, unless it was edited into STOP.
+is kept with the reason ``strangers_braked``, which is logged. Reactions, stickers, emoji and thanks are ignored if they
+answer no question. Of edited messages only those edited into STOP have an effect.
 """
 
 from collections.abc import Callable, Iterable
@@ -172,7 +172,7 @@ class _Unsolicited:
 
     @property
     def may_start(self) -> bool:
-        """Whether rules may start by it: it is about no question, and neither START nor a why."""
+        """Whether rules may start by it: it answers no question, and is neither START nor a “why?”."""
         open_to_rules = self.found is UnclearQuestion.NOTHING or self.found is UnclearQuestion.UNKNOWN_QUOTE
         return open_to_rules and self.intent not in {ReplyIntent.START, ReplyIntent.WHY}
 

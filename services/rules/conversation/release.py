@@ -4,11 +4,11 @@ Messages that wait for the working hours or the cap of one person are in several
 Those of the verb ``tell`` up to the severity ``digest`` of limits.yaml become one message, and caps hold the others
 that they leave no room for.
 
-The ``unless`` of a step is judged once more for each message that has not gone: where it holds by now, none is sent. A
-held message is judged when it is released. One that waits in the dispatcher, as for its template, a limit or the end of
-an outage, is judged when an event changes the facts of its work or rights record, or takes the place of the event of
-its chain; and at the midnight at which time alone makes its ``unless`` true, as with ``days_to``, for which its chain
-is due then. A copy goes with the messages that it tells of: where none of them goes, it does not either.
+The ``unless`` of a step is judged once more for each message that has not gone: where it holds by now, the message is
+not sent. A held message is judged when it is released. One that waits in the dispatcher (for its template, a limit or
+the end of an outage) is judged at three moments: when an event changes the facts of its work or rights record, when an
+event takes the place of the event of its chain, and at the midnight that makes its ``unless`` true by time alone (as
+with ``days_to``; its chain is due then). A copy goes if at least one of the messages goes that it is a copy of.
 """
 
 from collections.abc import Iterable, Sequence
@@ -135,7 +135,7 @@ def _changes_by_day(condition: Condition) -> bool:
 
 
 def _turn_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> datetime | None:
-    """None where the ``unless`` will not hold before the message expires."""
+    """The midnight at which the ``unless`` begins to hold; None if it does not before the message expires."""
     office = context.rulebook.calendar.office
     day, last = context.today, office.local_date(expiry_of(context, message))
     while day < last:

@@ -153,7 +153,7 @@ def _of_message(required: RequiredFacts, event: Event, basis: _Basis) -> None:
 
 
 def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None:
-    """An event that changes no fact, and that no rule can start or end by, needs nothing."""
+    """Needs nothing if the event changes no fact and can neither start nor end a chain."""
     data, name = event.data, consonance.short_name(event.type)
     document, event_rules = basis.document(data), rules_of_event(basis.book, name)
     rules = event_rules.may_start(document)

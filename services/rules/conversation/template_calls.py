@@ -205,7 +205,7 @@ def fallback_call(
 def _call(
     context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, chosen: tuple[Template, str]
 ) -> TemplateCall | None:
-    """None for a template whose header cannot go empty, where the message has no document."""
+    """None where the template has a header for a document, and the message has no document."""
     template, language = chosen
     if template.header is not None and attached_document(context, chain, message) is None:
         return None
@@ -247,7 +247,7 @@ def attachment_of(context: DecisionContext, chain: Chain, message: ChainMessage)
 
 
 def lacks_document(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
-    """Whether the event names no address of a document without which the message does not go."""
+    """Whether the message needs a document, and the event names no address of it."""
     attach = attachment_of(context, chain, message)
     return attach is not None and not attach.optional and attached_document(context, chain, message) is None
 

@@ -44,8 +44,8 @@ def exceeded_limit(
 ) -> Reason | None:
     """Count an unsolicited message, or say which limit it is above.
 
-    ``starts`` is how many rules it would start. While all strangers together are above their limit, one of them
-    starts nothing and gets no answer, and nothing is counted as theirs; chains that run go on.
+    ``starts`` is how many rules it would start. While all strangers together are above their limit, a message of one
+    of them starts no rule, gets no answer and is not counted; running chains go on.
     """
     about = found.chain if isinstance(found, FoundQuestion) else None
     begins = is_stranger(context, message.person_id) and (about is None or not about.active)

@@ -48,7 +48,7 @@ PRESENT = "present"
 
 
 class TooManyValuesError(Exception):
-    """More combinations than are tried: neither values were found nor is it shown that there are none."""
+    """More combinations than are tried: it stays open whether any values make the condition true."""
 
 
 @dataclass(slots=True)

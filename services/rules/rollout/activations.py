@@ -1,8 +1,8 @@
 """The log of activations: one revision is in force at a time, and each partition switches to it at one point.
 
 A batch reads the newest activation in its own transaction, after it has locked the progress of its partitions and the
-keys of its events, as do due chains and waiting events after their keys. So the batches of a partition see activations
-in the order of the log, whichever replica applies them, and none sees an older one than the batch before it.
+keys of its events. Due chains and waiting events do the same after locking their keys. So the batches of a partition
+see activations in the order of the log, whichever replica applies them.
 """
 
 from collections.abc import Callable, Iterable, Sequence

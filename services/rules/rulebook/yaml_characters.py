@@ -20,7 +20,7 @@ _KIND_OF_SPACE = {"\xa0": "a no-break space", "\u202f": "a narrow no-break space
 
 
 def mend_characters(text: str) -> tuple[FileText, list[Mistake]]:
-    """The text without characters that no file may hold, or that are no spaces where a space must be."""
+    """The text without forbidden characters, and with plain spaces where YAML needs a space; and what was mended."""
     text = text.removeprefix("\ufeff")
     if not _ODD.search(text):
         return FileText(text), []
