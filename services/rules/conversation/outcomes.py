@@ -110,7 +110,7 @@ def _send_rest(context: DecisionContext, rest: Sequence[tuple[Chain, ChainMessag
         context.add_reason(Reason.DELIVERY, item.chain, str(item.message.step))
     send_rest(context, items)
     for chain, _ in rest:
-        context.save_chain(release.with_next_turn(context, context.facts.chains[chain.chain_id]))
+        context.save_chain(release.with_unless_due(context, context.facts.chains[chain.chain_id]))
 
 
 def _apply_to_message(

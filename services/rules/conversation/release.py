@@ -85,7 +85,7 @@ def leave_out(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
 def withdraw_by_facts(context: DecisionContext, tags: Iterable[str]) -> None:
     """Withdraw what waits in the dispatcher and whose ``unless`` holds by the facts of now, of ended chains too."""
     for chain in context.facts.chains_depending_on(tags):
-        judged = with_next_turn(context, withdraw_excepted(context, chain))
+        judged = with_unless_due(context, withdraw_excepted(context, chain))
         if judged is not chain:
             context.save_chain(judged)
 
@@ -106,23 +106,23 @@ def withdraw_excepted(context: DecisionContext, chain: Chain) -> Chain:
     return chain
 
 
-def with_next_turn(context: DecisionContext, chain: Chain) -> Chain:
-    """The chain due at the next such midnight, if it is not due before."""
-    due = earlier(chain.next_due, next_turn(context, chain))
+def with_unless_due(context: DecisionContext, chain: Chain) -> Chain:
+    """The chain with ``unless_due`` as its next due instant, if it is not due before."""
+    due = earlier(chain.next_due, unless_due(context, chain))
     return chain if due == chain.next_due else chain.replace(next_due=due)
 
 
-def next_turn(context: DecisionContext, chain: Chain) -> datetime | None:
+def unless_due(context: DecisionContext, chain: Chain) -> datetime | None:
     """The next midnight at which time alone makes the ``unless`` of a message true that waits in the dispatcher.
 
     It is found by the facts of now, and anew where they change.
     """
-    steps, turn = context.rule_of(chain).steps, None
+    steps, due = context.rule_of(chain).steps, None
     for message in chain.messages:
         condition = steps[message.step].unless if message.answer is None and _waits(message) else None
         if condition is not None and _changes_by_day(condition):
-            turn = earlier(turn, _turn_of(context, chain, message))
-    return turn
+            due = earlier(due, _unless_due_of(context, chain, message))
+    return due
 
 
 def _waits(message: ChainMessage) -> bool:
@@ -134,7 +134,7 @@ def _changes_by_day(condition: Condition) -> bool:
     return any(map(changes_by_day, mentioned_fields(condition)))
 
 
-def _turn_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> datetime | None:
+def _unless_due_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> datetime | None:
     """The midnight at which the ``unless`` begins to hold; None if it does not before the message expires."""
     office = context.rulebook.calendar.office
     day, last = context.today, office.local_date(expiry_of(context, message))

@@ -37,7 +37,7 @@ from services.rules.conversation.recipients import (
     skips_everyone,
     unanswered_people,
 )
-from services.rules.conversation.release import next_turn, release_messages
+from services.rules.conversation.release import release_messages, unless_due
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
 from services.rules.rulebook.built_in import COVER_ANNOUNCED
 from services.rules.rulebook.model import Rule, Step, Verb
@@ -56,7 +56,7 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
     for _ in range(_MOST_ROUNDS):
         before, chain = chain, _advance_once(context, chain)
         due = earlier(next_due(context, chain), absence_due(context, chain) if chain.live else None)
-        due = earlier(due, next_turn(context, chain))
+        due = earlier(due, unless_due(context, chain))
         if chain is before or not is_due(context, chain, due):
             break
     return context.save_chain(chain if due == chain.next_due else chain.replace(next_due=due))
