@@ -15,6 +15,8 @@ from shared.contracts.values import Instant, NonEmptyStr, Value
 
 
 class VerdictKind(StrEnum):
+    """Whether the rule did anything. The values are those that the topic has had from the beginning."""
+
     ACTED = "spoke"
     NOT_ACTED = "stayed"
 
@@ -43,7 +45,7 @@ class DecisionRecorded(EventData):
 
 
 class SilenceRecorded(EventData):
-    """The decisions of one batch that say nothing: every event in ``events`` was judged, and stayed for ``reason``."""
+    """The decisions of one batch without an effect: each event in ``events`` was judged, and ``reason`` is why."""
 
     kind: ClassVar[str] = "rules.silence.recorded.v1"
     events: tuple[EventId, ...]

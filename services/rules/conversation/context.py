@@ -23,7 +23,7 @@ from shared.contracts.writes import RequestWrite
 
 
 class Reason(StrEnum):
-    """Why something was done or not. The same word is in logs, metrics and decisions."""
+    """Why something was done or not. The same word is in logs, metrics and decisions, and stays as it was published."""
 
     STARTED = "started"
     REPLANNED = "replanned"
@@ -62,7 +62,7 @@ class Reason(StrEnum):
     AMENDED = "amended"
     OWN_WRITE = "own_write"
     NOTHING_MATCHED = "nothing_matched"
-    FACTS_KEPT = "facts_cached"
+    FACTS_KEPT = "facts_cached"  # the facts were taken in, and nothing followed
     STALE = "stale"
 
 
