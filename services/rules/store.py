@@ -416,7 +416,7 @@ _MessageRow = tuple[MessageId, ChainId | None, Wamid | None, PersonId, bool, boo
 def _message_rows(chain: Chain, message: ChainMessage, expiries: Mapping[MessageId, datetime]) -> Iterator[_MessageRow]:
     """The row of a message. An item of a digest has one without a delivery of its own, and the digest has another."""
     unsent, uncertain = message.delivery is DeliveryState.REQUESTED, message.delivery is DeliveryState.UNCERTAIN
-    digest, sent_as = message.digest, message.digest or message.message_id
+    digest, sent_as = message.digest, message.sent_as
     if digest is not None:
         yield message.message_id, chain.chain_id, None, message.person_id, False, False, None, digest
     yield sent_as, chain.chain_id, message.wamid, message.person_id, unsent, uncertain, expiries.get(sent_as), None

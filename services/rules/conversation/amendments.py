@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
-from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage
+from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import working_hours
@@ -54,9 +54,9 @@ def _follow_consent(context: DecisionContext, person: PersonId, before: KnownBef
     ids = context.facts.ids_of_person(person)
     for chain in context.facts.chains_with_unsent(ids):
         for message in chain.messages:
-            if message.person_id in ids and _may_still_go(message):
-                sent_as = message.digest or message.message_id
-                amendment = AmendMessage(message_id=sent_as, person_id=message.person_id, marketing_consent=allows)
+            if message.person_id in ids and message.may_still_go:
+                receiver = message.person_id
+                amendment = AmendMessage(message_id=message.sent_as, person_id=receiver, marketing_consent=allows)
                 amend(context, amendment, chain, message.step)
     for notice, receiver in _waiting_notices(context, ids):
         amend(context, AmendMessage(message_id=notice, person_id=receiver, marketing_consent=allows))
@@ -89,12 +89,11 @@ def amend_hours(
     """
     ids = context.facts.ids_of_person(person.person_id)
     for message in chain.messages:
-        if message.person_id not in ids or not _may_still_go(message):
+        if message.person_id not in ids or not message.may_still_go:
             continue
         hours = hours_of_waiting(context, chain, message, context.rulebook, person)
         if hours != hours_of_waiting(context, chain, message, book, before):
-            sent_as = message.digest or message.message_id
-            amendment = AmendMessage(message_id=sent_as, person_id=message.person_id, open_hours=hours)
+            amendment = AmendMessage(message_id=message.sent_as, person_id=message.person_id, open_hours=hours)
             amend(context, amendment, chain, message.step)
 
 
@@ -102,7 +101,7 @@ def amend_again(context: DecisionContext, chain: Chain, message: ChainMessage) -
     """Give a message that goes again, since it did not arrive, the hours and the consent of now."""
     if (person := context.facts.current_person(message.person_id)) is not None:
         amendment = AmendMessage(
-            message_id=message.digest or message.message_id,
+            message_id=message.sent_as,
             person_id=message.person_id,
             open_hours=hours_of_waiting(context, chain, message, context.rulebook, person),
             marketing_consent=context.facts.allows_marketing(person.person_id),
@@ -120,10 +119,6 @@ def amend_notice_again(context: DecisionContext, message: MessageId, receiver: P
             marketing_consent=context.facts.allows_marketing(person.person_id),
         )
         amend(context, amendment)
-
-
-def _may_still_go(message: ChainMessage) -> bool:
-    return message.delivery in IN_DISPATCHER and message.unwanted is None
 
 
 def amend(

@@ -83,16 +83,20 @@ _KEPT_AS = {
 
 
 class ChainMessage(Value):
-    """One message to one person. ``step`` is the step's index, ``answer`` the path of the answer it follows, if any.
+    """One message to one person.
 
-    A ``reply`` goes at any hour while it is awaited; ``rendered`` is the text of a question, for the evidence of its
-    answer. Where one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``.
-    ``role`` is the one in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is
-    the message that it was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses
-    when it was requested. ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive.
-    ``fallback`` is the name at Meta of the template that goes where Meta does not let its own go. Of a question,
-    ``other_texts`` are those of all templates but its own as which it may have gone, by Meta's name; ``wording`` and
-    ``sent_template`` are as what it went, by the dispatcher.
+    - ``step``: the index of its step; ``answer``: the path of the answer that it follows, if any.
+    - ``on_behalf_of``, ``also_for``: the first person, and the others, for whom the receiver stands in.
+    - ``role``: the one in which the receiver was addressed.
+    - ``reply``: it goes at any hour while it is awaited.
+    - ``waits_since``: when a cap first held it.
+    - ``digest``: the message in which it was sent, together with others.
+    - ``sent_to``: the marks of the receiver's addresses when it was requested.
+    - ``unwanted``: why it is not to be sent again, should WhatsApp report that it did not arrive.
+    - ``fallback``: Meta's name of the template that goes where Meta does not let its own go.
+    - ``wording``, ``sent_template``: the form and the template in which it went, as the dispatcher reports.
+    - ``rendered``: the text of a question; ``other_texts``: its texts in other templates in which it may have gone, by
+      Meta's name. Both are for the evidence of its answer.
     """
 
     message_id: MessageId
@@ -123,6 +127,16 @@ class ChainMessage(Value):
     other_texts: dict[str, str] = field(default_factory=dict)
     wording: MessageForm | None = None
     sent_template: SentTemplate | None = None
+
+    @property
+    def sent_as(self) -> MessageId:
+        """The id under which the dispatcher knows it: its own, or that of its digest."""
+        return self.digest or self.message_id
+
+    @property
+    def may_still_go(self) -> bool:
+        """Whether the dispatcher may send it: it is requested or uncertain, and its withdrawal is not requested."""
+        return self.delivery in IN_DISPATCHER and self.unwanted is None
 
     @property
     def sent_text(self) -> str | None:

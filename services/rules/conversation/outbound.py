@@ -532,13 +532,13 @@ def withdraw_messages(
         if delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
             send_hours.uncount_message(context, chain_message.message_id, chain_message.person_id)
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
-        elif not (replies or chain_message.is_question or not chain_message.reply):
+        elif chain_message.reply and not (chain_message.is_question or replies):
             continue
         elif delivery is DeliveryState.ACCEPTED:
             chain = chain.with_message(chain_message.replace(unwanted=reason))
         else:
             message = WithdrawMessage(
-                message_id=chain_message.digest or chain_message.message_id,
+                message_id=chain_message.sent_as,
                 person_id=chain_message.person_id,
                 reason=reason,
             )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.rules.conversation import button_ids, outbound, send_hours, template_calls
-from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage, DeliveryState, earlier
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, earlier
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason, RequestedMessage, is_due
 from services.rules.conversation.document import changes_by_day
@@ -97,11 +97,11 @@ def withdraw_excepted(context: DecisionContext, chain: Chain) -> Chain:
     """
     for message in chain.messages:
         is_new = message.message_id in context.drafted
-        if _waits(message) and not is_new and unless_holds(context, chain, message):
+        if message.may_still_go and not is_new and unless_holds(context, chain, message):
             context.add_reason(Reason.UNLESS, chain, str(message.step))
             reason = str(Reason.UNLESS)
-            sent_as = message.digest or message.message_id
-            context.request_withdrawal(WithdrawMessage(message_id=sent_as, person_id=message.person_id, reason=reason))
+            withdrawal = WithdrawMessage(message_id=message.sent_as, person_id=message.person_id, reason=reason)
+            context.request_withdrawal(withdrawal)
             chain = chain.with_message(message.replace(unwanted=reason))
     return chain
 
@@ -119,14 +119,10 @@ def unless_due(context: DecisionContext, chain: Chain) -> datetime | None:
     """
     steps, due = context.rule_of(chain).steps, None
     for message in chain.messages:
-        condition = steps[message.step].unless if message.answer is None and _waits(message) else None
+        condition = steps[message.step].unless if message.answer is None and message.may_still_go else None
         if condition is not None and _changes_by_day(condition):
             due = earlier(due, _unless_due_of(context, chain, message))
     return due
-
-
-def _waits(message: ChainMessage) -> bool:
-    return message.delivery in IN_DISPATCHER and message.unwanted is None
 
 
 @cached_by_identity(most=4096)

@@ -99,16 +99,18 @@ def _apply_change(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _can_migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> bool:
-    """A chain that is about something else now, fills a form or waits for a write goes on as it began.
+    """Whether the chain can go on with the new steps. Otherwise it goes on as it began, which is so where
 
-    So does one of whose events the new steps know nothing: their texts and writes name fields of others. And so does
-    one that still has to tell what the new rules have no template for; an offer has the words of the house.
+    - it is closing, about another subject now, filling a form or waiting for a write;
+    - one of its events is not in the new ``on``: new texts and writes would name fields that it does not have;
+    - a message that it has still to send, or may show again, has no template in the new rules (an offer takes one of
+      the house).
     """
     stays = _matching_steps(old, new)
     held = (m for m in chain.messages if m.step in stays and m.delivery is DeliveryState.HELD and not is_offer(m))
     shown_again = (m for m in chain.messages if m.digest is not None)
-    told = (m for m in (*held, *shown_again) if BODY_VALUE not in m.words)
-    if any(message.say not in context.rulebook.templates for message in told):
+    rendered_again = (m for m in (*held, *shown_again) if BODY_VALUE not in m.words)
+    if any(message.say not in context.rulebook.templates for message in rendered_again):
         return False
     filling = chain.form is not None and not chain.form.over
     waiting = any(write.pending for write in chain.writes)
