@@ -210,7 +210,7 @@ class RulesHandlers:
         """Run what is due of these chains, each by the facts of now.
 
         Other chains that hold messages for the same people are loaded beside them. They are run when they are given,
-        with the chains of all of their people.
+        with the chains of all of their people. Raises RuntimeError for a chain that is due again at once.
         """
         due = frozenset(chains)
         in_force = await self.rollout.in_force(tx.connection)

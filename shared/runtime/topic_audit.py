@@ -133,7 +133,7 @@ class TopicHop:
         self._named.clear()
 
     async def check(self, connection: Connection, state: HopState) -> HopResult:
-        """Load the next rows, match them, and judge those that are older than their budget."""
+        """Load the next rows, match them, and judge those that are older than their budget. Raises ControlMissed."""
         begin = self._loaded_to or state.machine
         end = max(begin, state.machine - self.reader.settled)
         await connection.execute(self.plant, begin)

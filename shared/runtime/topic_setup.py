@@ -79,7 +79,10 @@ async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: S
 
 
 async def create_topics(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
-    """Create missing topics and wait until every partition has a leader; returns their names."""
+    """Create missing topics and wait until every partition has a leader; returns their names.
+
+    Raises Misconfigured where the broker refuses one.
+    """
     missing = {
         prefix + name for name, lack in (await topic_problems(admin, prefix, ALL_TOPICS)).items() if lack == MISSING
     }
@@ -114,7 +117,10 @@ def _has_leaders(topic: Mapping[str, Any]) -> bool:
 
 
 async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
-    """Before a service reads: the broker answers, and has every topic it uses with its twelve partitions."""
+    """Wait until the broker answers, and has every topic that the service uses, with its twelve partitions.
+
+    Raises Misconfigured where the broker answers several times, and topics or rights are still missing.
+    """
     logged = ""
     tries = 0
     while (fault := await _fault(settings, service)) is not None:
