@@ -5,10 +5,8 @@ amount that a rule says through a field is not found here: events about royaltie
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 
-from services.rules.rulebook.built_in import IN_A_CHAIN
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
 from services.rules.rulebook.field_validation import FieldScope
 from services.rules.rulebook.model import (
@@ -17,13 +15,13 @@ from services.rules.rulebook.model import (
     Compare,
     Condition,
     Field,
-    Location,
     OnRepeat,
     Operator,
     Rule,
     Template,
     answers_of,
 )
+from services.rules.rulebook.template_uses import TemplateUse
 from services.rules.rulebook.validation_context import ValidationContext
 
 # ------------------------------------------------------------------ amounts
@@ -59,30 +57,6 @@ def _required_kinds(condition: Condition) -> frozenset[str]:
             operands = each.operand if isinstance(each.operand, tuple) else (each.operand,)
             return frozenset(map(str, operands))
     return frozenset({"any"})
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateUse:
-    """One use of a template. ``present`` fields are there although the events may lack them; ``words`` are the
-    parameters that the service fills in here; ``may_offer`` are buttons that it may have beside ``buttons``.
-    """
-
-    template: str
-    location: Location
-    events: tuple[str, ...] = ()
-    present: frozenset[str] = frozenset()
-    buttons: tuple[str, ...] = ()
-    words: frozenset[str] = IN_A_CHAIN
-    may_offer: tuple[str, ...] = ()
-    attach: AttachAction | None = None
-    asked_at: tuple[str | int, ...] = ()
-    """The path of the question whose answers the buttons are."""
-    is_unread: bool = False
-    """Whether the answers could not be read, which is reported."""
-
-    def of_answers(self, asked_at: tuple[str | int, ...], answers: Iterable[str]) -> "TemplateUse":
-        """The same use with a button for each answer."""
-        return replace(self, buttons=tuple(answers), asked_at=asked_at)
 
 
 MOST_NAME = 200

@@ -7,7 +7,8 @@ from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields, resolve
 from services.rules.rulebook.model import Addressees, Location, OnRepeat, Rule, Step, Team, Template, Verb
 from services.rules.rulebook.rule_folder import RULE
-from services.rules.rulebook.template_validation import parameters_of, uses_of
+from services.rules.rulebook.template_uses import uses_of
+from services.rules.rulebook.template_validation import parameters_of
 from services.rules.rulebook.validation_context import ValidationContext
 
 _SENDING = frozenset(Verb) - {Verb.RECORD, Verb.GIVE_UP}

@@ -50,7 +50,8 @@ from services.rules.rulebook.model import (
 )
 from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.recurrence_validation import check_recurrence
-from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
+from services.rules.rulebook.template_uses import uses_of
+from services.rules.rulebook.template_validation import check_languages, check_use
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.timing import At
 from services.rules.rulebook.validation_context import ValidationContext

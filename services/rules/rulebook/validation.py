@@ -30,13 +30,8 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.recurrence_validation import listing_notes
 from services.rules.rulebook.rule_folder import RULE, TEMPLATE, read_folder, stem
 from services.rules.rulebook.rule_validation import check_rule
-from services.rules.rulebook.template_validation import (
-    built_in_uses,
-    check_languages,
-    check_template,
-    check_use,
-    uses_of,
-)
+from services.rules.rulebook.template_uses import built_in_uses, uses_of
+from services.rules.rulebook.template_validation import check_languages, check_template, check_use
 from services.rules.rulebook.validation_context import ValidationContext, forms_of_step
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import ContactId
