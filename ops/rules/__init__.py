@@ -55,7 +55,7 @@ VERBS = (
         "fields",
         "List every field and fact that a rule on an event may name.",
         _LOOK_UP,
-        module="rules.fields",
+        module="rules.reference",
         attribute="fields_command",
     ),
     LazyCommand(
@@ -83,7 +83,7 @@ VERBS = (
         "schema",
         "Print the JSON Schema of a kind of file, by which an editor completes its keys.",
         _LOOK_UP,
-        module="rules.schema",
+        module="rules.reference",
         attribute="schema_command",
     ),
     LazyCommand(
