@@ -192,7 +192,7 @@ class LoadGenerator:
         await self._call_consonance("POST", "push", {"type": kind, "id": event, "data": data})
 
     async def _send(self, who: str, **message: Any) -> None:
-        await self._call_whatsapp("say", {"from": who, **message})
+        await self._call_whatsapp("inbound", {"from": who, **message})
 
     async def _call_consonance(self, method: str, path: str, body: object) -> Any:
         return await self._call(method, f"{self.consonance}/_simulator/{path}", body)

@@ -95,7 +95,7 @@ class StoryRun:
     async def send(self, who: DemoPerson, what: str, **message: object) -> None:
         """Send any message that the WhatsApp simulator's ``say`` takes; ``what`` is for the transcript."""
         self.note(LineKind.REPLIED, self.label(who), what)
-        await self.context.simulators.whatsapp("say", {"from": who.handle, **message})
+        await self.context.simulators.whatsapp("inbound", {"from": who.handle, **message})
         await self.context.timeline.settled()
 
     # ------------------------------------------------------------------ expected effects

@@ -23,7 +23,7 @@ Control API, JSON in and out; a body it cannot read is answered 400 with the rea
                                  business time; ``times`` 1 by default, null for always. The first script that fits a
                                  message is used up by it, so two with the same ``on`` are played one after the other.
                                  ``template`` also fits a versioned name: rights_request fits rights_request_v3.
-    POST /_simulator/say         {from, line?, kind: text|tap|document|reaction|image, text?, button?, message?,
+    POST /_simulator/inbound     {from, line?, kind: text|tap|document|reaction|image, text?, button?, message?,
                                  quoted?, filename?, mime?, content?} -> {wamid}. A tap is on the newest message
                                  offering the button, or on ``message``; ``quoted`` is a wamid, or true for the newest
                                  message. A reaction's emoji is its ``text``; a file's ``content`` is in base64.
@@ -36,7 +36,7 @@ Control API, JSON in and out; a body it cannot read is answered 400 with the rea
     POST /_simulator/verify      asks the webhook to prove its verify token -> {verified}
     POST /_simulator/reset       forgets everything; settings return to the command line's
     GET  /_simulator/messages    ?person=&since=&line=  what people were sent, oldest first
-    GET  /_simulator/replies     ?person=&since=&line=  what people said, oldest first
+    GET  /_simulator/replies     ?person=&since=&line=  what people sent, oldest first
     GET  /_simulator/counts      totals, errors by code, callback data seen twice, webhooks posted and posted again
     GET  /_simulator/idle        {busy: […], next_due, counter}: busy while a webhook is unanswered
     GET  /healthz

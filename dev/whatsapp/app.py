@@ -56,7 +56,7 @@ def _control_api(commands: SimulatorCommands, queries: MessageQueries) -> web.Ap
             web.post("/template_changes", commands.template_changes),
             web.post("/reviews", commands.reviews),
             web.post("/scripts", commands.scripts),
-            web.post("/say", commands.say),
+            web.post("/inbound", commands.inbound),
             web.post("/faults", commands.faults),
             web.post("/settings", commands.settings),
             web.post("/verify", commands.verify),

@@ -14,7 +14,7 @@ from dev.whatsapp.directory import BusinessLine, PersonRegistration, WhatsAppPer
 from dev.whatsapp.faults import SendFault
 from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.messages import AcceptedMessage, PersonReply
-from dev.whatsapp.scripted_people import SayCommand, Script, referenced_message, to_person_message
+from dev.whatsapp.scripted_people import InboundCommand, Script, referenced_message, to_person_message
 from dev.whatsapp.simulator import WhatsAppSimulator
 from dev.whatsapp.template_account import ReviewOutcome, TemplateChange
 from dev.whatsapp.templates import RegisteredTemplate
@@ -107,15 +107,15 @@ class SimulatorCommands:
         self.simulator.people_a_day = new.people_a_day or self.simulator.people_a_day
         return as_json({"webhook_url": delivery.webhook_url, "disorder": delivery.disorder})
 
-    async def say(self, request: web.Request) -> web.Response:
-        say = SayCommand.model_validate(await _body(request))
+    async def inbound(self, request: web.Request) -> web.Response:
+        command = InboundCommand.model_validate(await _body(request))
         network = self.simulator.network
-        person = self._person(say.sender)
-        line = self._line(say.line) if say.line else None
-        about = referenced_message(say, network.message_log, person.id, line.phone_number_id if line else None)
-        words = to_person_message(say, about)
+        person = self._person(command.sender)
+        line = self._line(command.line) if command.line else None
+        about = referenced_message(command, network.message_log, person.id, line.phone_number_id if line else None)
+        message = to_person_message(command, about)
         line = line or self._line(about.line if about else next(iter(self.simulator.lines)).name)
-        return as_json({"wamid": network.say(line, person, words)})
+        return as_json({"wamid": network.send_from_person(line, person, message)})
 
     async def verify(self, _: web.Request) -> web.Response:
         return as_json({"verified": await _proves_its_token(self.simulator)})

@@ -121,7 +121,7 @@ class Network:
         known_as = {"wa_id": person.phone or ""} if send.to else {"user_id": person.bsuid}
         return accepted(message.wamid, address, known_as, template=is_template)
 
-    def say(self, line: BusinessLine, person: WhatsAppPerson, reply: PersonMessage) -> str:
+    def send_from_person(self, line: BusinessLine, person: WhatsAppPerson, reply: PersonMessage) -> str:
         """Deliver a message of a person, who has then read all earlier messages; returns its wamid."""
         now = self.clock.now()
         wamid = self._wamid("in", person)
@@ -178,7 +178,7 @@ class Network:
         if script.do is ScriptAction.READ:
             self._read(line, message, self.clock.now())
         elif reply is not None:
-            self.say(line, message.person, reply)
+            self.send_from_person(line, message.person, reply)
         elif script.do is not ScriptAction.IGNORE:
             self.counters.add("scripts_failed")
         self.counters.add("scripts_played")

@@ -118,7 +118,7 @@ class Trigger(BaseModel):
     line: str | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Trigger":
+    def _has_condition(self) -> "Trigger":
         if not (self.any or self.template or self.contains or self.button or self.line):
             raise ValueError("say template, contains, button, line or any: true")
         return self
@@ -200,7 +200,7 @@ def tap(message: AcceptedMessage, wanted: str | None) -> PersonMessage | None:
     return PersonMessage(PersonMessageKind.TAP, about=message.wamid, choice=choice, tap=content.tap)
 
 
-class SayCommand(BaseModel):
+class InboundCommand(BaseModel):
     """``button`` is a title or id; ``message`` the wamid tapped or reacted to; ``quoted`` a wamid, or true.
 
     ``line`` None stands for the line of the message that is tapped, reacted to or quoted, else for the first line.
@@ -235,35 +235,37 @@ class SayCommand(BaseModel):
 
 
 def referenced_message(
-    say: SayCommand, message_log: MessageLog, person_id: str, line: str | None
+    command: InboundCommand, message_log: MessageLog, person_id: str, line: str | None
 ) -> AcceptedMessage | None:
     """The message that is tapped, reacted to or quoted: by its wamid, else the newest one that fits."""
-    wamid = say.message or (say.quoted if isinstance(say.quoted, str) else None)
+    wamid = command.message or (command.quoted if isinstance(command.quoted, str) else None)
     if wamid is not None:
         return message_log.find(wamid)
-    return next(_candidates(say, message_log, person_id, line), None)
+    return next(_candidates(command, message_log, person_id, line), None)
 
 
-def to_person_message(say: SayCommand, about: AcceptedMessage | None) -> PersonMessage:
+def to_person_message(command: InboundCommand, about: AcceptedMessage | None) -> PersonMessage:
     """Raises Malformed where there is nothing to tap, react to or quote."""
-    if say.kind is PersonMessageKind.TAP:
-        tapped = tap(about, say.button) if about is not None else None
+    if command.kind is PersonMessageKind.TAP:
+        tapped = tap(about, command.button) if about is not None else None
         if tapped is None:
-            raise Malformed(f"{say.sender} has no message that offers {say.button}")
+            raise Malformed(f"{command.sender} has no message that offers {command.button}")
         return tapped
-    needs_one = say.kind is PersonMessageKind.REACTION or say.quoted is True
-    if about is None and needs_one and say.message is None:
-        raise Malformed(f"{say.sender} has no message to react to or to quote")
-    wamid = about.wamid if about is not None else say.message or say.quoted or None
-    quoted = wamid if say.quoted or say.kind is PersonMessageKind.REACTION else None
-    about_wamid, file = str(quoted) if quoted else None, say.file_content
-    return PersonMessage(say.kind, say.text, about_wamid, filename=say.filename, mime=say.mime, content=file)
+    needs_one = command.kind is PersonMessageKind.REACTION or command.quoted is True
+    if about is None and needs_one and command.message is None:
+        raise Malformed(f"{command.sender} has no message to react to or to quote")
+    wamid = about.wamid if about is not None else command.message or command.quoted or None
+    quoted = wamid if command.quoted or command.kind is PersonMessageKind.REACTION else None
+    about_wamid, file = str(quoted) if quoted else None, command.file_content
+    return PersonMessage(
+        command.kind, command.text, about_wamid, filename=command.filename, mime=command.mime, content=file
+    )
 
 
 def _candidates(
-    say: SayCommand, message_log: MessageLog, person_id: str, line: str | None
+    command: InboundCommand, message_log: MessageLog, person_id: str, line: str | None
 ) -> Iterator[AcceptedMessage]:
     for message in message_log.newest_first(person_id):
-        fits = say.kind is not PersonMessageKind.TAP or tap(message, say.button) is not None
+        fits = command.kind is not PersonMessageKind.TAP or tap(message, command.button) is not None
         if fits and message.arrived and line in {None, message.line}:
             yield message

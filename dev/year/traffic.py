@@ -81,17 +81,17 @@ class Traffic:
         await self._block(week)
         await self._milestone(week)
         await self._strangers_write(week)
-        await self._say(self.people[805], line="main", text=f"By the way, the photographs of week {week} are here")
-        await self._say(self.people[808], line="main", text="STOP")
+        await self._send_as(self.people[805], line="main", text=f"By the way, the photographs of week {week} are here")
+        await self._send_as(self.people[808], line="main", text="STOP")
         await self._spoil_a_record(week)
         await self.simulators.poll()
 
     async def wednesday(self, week: int) -> None:
         user = {"type": "user", "id": "11"}
         await self._push("work.unblocked", work=_BLOCKED, block_id=f"B-{week}", resolved_by=user)
-        await self._say(self.people[808], line="main", text="START")
+        await self._send_as(self.people[808], line="main", text="START")
         if self._last_pitch is not None:
-            await self._say(self._last_pitch, line="acquisitions", text=f"One more thing, in week {week}")
+            await self._send_as(self._last_pitch, line="acquisitions", text=f"One more thing, in week {week}")
         if week % 2:
             await self._stranger_becomes_a_contact()
         await self.simulators.poll()
@@ -161,9 +161,9 @@ class Traffic:
         """One fills the form and sends a file, one gives up at its first question, one only asks."""
         pitching, leaving, asking = [await self._stranger(week, place) for place in range(3)]
         await self.simulators.whatsapp("scripts", list(_form_answers(pitching)))
-        await self._say(pitching, line="acquisitions", text=f"I have written a book, it is by {pitching.name}")
-        await self._say(leaving, line="acquisitions", text=f"Do you read poems? By {leaving.name}")
-        await self._say(asking, line="main", text=f"When is the shop open, asks {asking.name}")
+        await self._send_as(pitching, line="acquisitions", text=f"I have written a book, it is by {pitching.name}")
+        await self._send_as(leaving, line="acquisitions", text=f"Do you read poems? By {leaving.name}")
+        await self._send_as(asking, line="main", text=f"When is the shop open, asks {asking.name}")
         self._last_pitch = pitching
 
     async def _stranger(self, week: int, place: int) -> DemoPerson:
@@ -188,8 +188,8 @@ class Traffic:
     def _day(self, days: int) -> str:
         return (self.clock.now() + timedelta(days=days)).date().isoformat()
 
-    async def _say(self, who: DemoPerson, **message: object) -> None:
-        await self.simulators.whatsapp("say", {"from": who.handle, **message})
+    async def _send_as(self, who: DemoPerson, **message: object) -> None:
+        await self.simulators.whatsapp("inbound", {"from": who.handle, **message})
 
     async def _push(self, kind: str, **data: object) -> None:
         await self._consonance("POST", "push", type=kind, data=data)

@@ -91,11 +91,11 @@ class FailureContext:
 
     async def agent_approves(self) -> None:
         """The agent taps the newest question."""
-        await self.simulators.whatsapp("say", {"from": str(_AGENT), "kind": "tap", "button": "J’autorise"})
+        await self.simulators.whatsapp("inbound", {"from": str(_AGENT), "kind": "tap", "button": "J’autorise"})
 
     async def write(self, who: str, line: str, text: str, **more: object) -> None:
         """A person writes to one of the numbers."""
-        await self.simulators.whatsapp("say", {"from": who, "line": line, "text": text, **more})
+        await self.simulators.whatsapp("inbound", {"from": who, "line": line, "text": text, **more})
 
     async def ask_unreachable(self) -> None:
         """A title to confirm, a date, a payment and a licence for a person without a usable number."""
@@ -117,7 +117,7 @@ class FailureContext:
 
     async def designer_is_done(self) -> None:
         """The designer, who was asked about a date in the morning, taps that it is met."""
-        await self.simulators.whatsapp("say", {"from": str(_DESIGNER), "kind": "tap", "button": "It is done"})
+        await self.simulators.whatsapp("inbound", {"from": str(_DESIGNER), "kind": "tap", "button": "It is done"})
 
     async def _set_milestone(self, affected: int) -> None:
         """A date of the day after tomorrow, about which people are asked tomorrow morning."""

@@ -28,7 +28,7 @@ ASK = templated(ANA, "rights_request_v3", filled(person="Ana", title="Dune"), pa
 
 
 async def open_window(simulator: SimulatorUnderTest, who: str = ANA) -> None:
-    await simulator.tell("say", {"from": who, "text": "Hello"})
+    await simulator.tell("inbound", {"from": who, "text": "Hello"})
 
 
 async def test_an_accepted_template_answers_as_meta_does(simulator: SimulatorUnderTest) -> None:
@@ -133,7 +133,7 @@ async def test_a_send_to_a_person_without_whatsapp_fails_by_webhook(
 
 
 async def test_a_read_receipt_is_for_a_message_we_got(simulator: SimulatorUnderTest) -> None:
-    said = await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    said = await simulator.tell("inbound", {"from": ANA, "text": "Hello"})
     receipt = {"messaging_product": "whatsapp", "status": "read", "message_id": said["wamid"]}
     assert (await simulator.send(receipt)).body == {"success": True}
     assert (await simulator.send({**receipt, "message_id": "wamid.other"})).code == 131009

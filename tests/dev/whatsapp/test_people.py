@@ -21,7 +21,7 @@ APPROVE = (filled(person="Ana", title="Dune"), payload(0, "yes-1"), payload(1, "
 
 
 async def last(simulator: SimulatorUnderTest, webhook: RecordingWebhook, **say: Any) -> dict[str, Any]:
-    said = await simulator.tell("say", {"from": ANA, **say})
+    said = await simulator.tell("inbound", {"from": ANA, **say})
     assert "wamid" in said, said
     await simulator.rest()
     return next(message for message in webhook.messages() if message["id"] == said["wamid"])
@@ -32,7 +32,7 @@ async def test_a_person_without_a_number_shows_none_in_one_of_two_ways(
 ) -> None:
     await simulator.tell("people", NORA)
     for _ in range(20):
-        await simulator.tell("say", {"from": "nora", "text": "Hei"})
+        await simulator.tell("inbound", {"from": "nora", "text": "Hei"})
     await simulator.rest()
     assert {message.get("from", "absent") for message in webhook.messages()} == {"", "absent"}
     assert {message["from_user_id"] for message in webhook.messages()} == {NORA["bsuid"]}
@@ -45,7 +45,7 @@ async def test_a_send_by_bsuid_reaches_the_person_without_a_number(
     simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     await simulator.tell("people", NORA)
-    await simulator.tell("say", {"from": "nora", "text": "Hei"})
+    await simulator.tell("inbound", {"from": "nora", "text": "Hei"})
     answer = await simulator.send(asking("", "Yes", recipient=NORA["bsuid"]))
     await simulator.rest()
     assert answer.body["contacts"] == [{"input": NORA["bsuid"], "user_id": NORA["bsuid"]}]
@@ -110,7 +110,7 @@ async def test_a_message_that_never_arrived_cannot_be_tapped(simulator: Simulato
     await simulator.send(asking(ANA, "Yes"))  # outside the window
     assert (
         "no message that offers"
-        in (await simulator.tell("say", {"from": ANA, "kind": "tap", "button": "Yes"}))["error"]
+        in (await simulator.tell("inbound", {"from": ANA, "kind": "tap", "button": "Yes"}))["error"]
     )
 
 
@@ -169,8 +169,9 @@ async def test_replies_of_people_can_be_listed(simulator: SimulatorUnderTest, we
 
 async def test_an_invalid_command_is_answered_with_the_reason(simulator: SimulatorUnderTest) -> None:
     assert (
-        "no message that offers" in (await simulator.tell("say", {"from": ANA, "kind": "tap", "button": "X"}))["error"]
+        "no message that offers"
+        in (await simulator.tell("inbound", {"from": ANA, "kind": "tap", "button": "X"}))["error"]
     )
-    assert "nobody is called" in (await simulator.tell("say", {"from": "zoe"}))["error"]
-    assert "no line" in (await simulator.tell("say", {"from": ANA, "line": "sales"}))["error"]
+    assert "nobody is called" in (await simulator.tell("inbound", {"from": "zoe"}))["error"]
+    assert "no line" in (await simulator.tell("inbound", {"from": ANA, "line": "sales"}))["error"]
     assert "colour" in (await simulator.tell("people", {"id": "x", "colour": "red"}))["error"]

@@ -41,7 +41,7 @@ def ranks(webhook: RecordingWebhook) -> dict[str, list[str]]:
 async def test_the_signature_is_over_the_bytes_as_they_arrive(
     simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
-    await simulator.tell("say", {"from": ANA, "text": "Zoë – 👍"})
+    await simulator.tell("inbound", {"from": ANA, "text": "Zoë – 👍"})
     await simulator.rest()
     expected = hmac.new(SECRET.encode(), webhook.bodies[0], hashlib.sha256).hexdigest()
     assert webhook.signatures == [f"sha256={expected}"]
@@ -49,7 +49,7 @@ async def test_the_signature_is_over_the_bytes_as_they_arrive(
 
 
 async def test_the_bytes_are_ascii_with_escapes(simulator: SimulatorUnderTest, webhook: RecordingWebhook) -> None:
-    await simulator.tell("say", {"from": ANA, "text": "Zoë 👍"})
+    await simulator.tell("inbound", {"from": ANA, "text": "Zoë 👍"})
     await simulator.rest()
     assert b"Zo\\u00eb \\ud83d\\udc4d" in webhook.bodies[0]
     assert webhook.bodies[0].isascii()
@@ -59,7 +59,7 @@ async def test_a_body_is_posted_again_until_it_is_answered_200(
     simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     webhook.answers = [503, 500, 401, 204, 302]
-    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.tell("inbound", {"from": ANA, "text": "Hello"})
     await simulator.rest()
     assert len(webhook.bodies) == 6
     assert len(set(webhook.bodies)) == 1
@@ -73,7 +73,7 @@ async def test_updates_wait_for_a_webhook_that_is_away(
     async with recording_webhook() as away:
         pass  # its port is closed now
     async with running_simulator(away, clock_file) as simulator:
-        await simulator.tell("say", {"from": ANA, "text": "Hello"})
+        await simulator.tell("inbound", {"from": ANA, "text": "Hello"})
         assert (await simulator.ask("idle"))["busy"] == ["webhooks: 1"]
         await simulator.tell("settings", {"webhook_url": webhook.url})
         await simulator.rest()
@@ -86,7 +86,7 @@ async def test_without_disorder_order_is_kept_even_through_refusals(
 ) -> None:
     webhook.answers = [503, 503]
     for number in range(30):
-        await simulator.tell("say", {"from": ANA, "text": str(number)})
+        await simulator.tell("inbound", {"from": ANA, "text": str(number)})
     await simulator.rest()
     accepted = [*dict.fromkeys(message["text"]["body"] for message in webhook.messages())]
     assert accepted == [str(number) for number in range(30)]
@@ -134,7 +134,7 @@ async def test_the_context_of_a_template_tap_is_sometimes_missing(webhook: Recor
         await simulator.tell("templates", RIGHTS_REQUEST)
         for place in range(40):
             await simulator.send(ask(place))
-            await simulator.tell("say", {"from": f"4477009{place:05d}", "kind": "tap", "button": "y"})
+            await simulator.tell("inbound", {"from": f"4477009{place:05d}", "kind": "tap", "button": "y"})
         await simulator.rest()
     assert {"context" in message for message in webhook.messages()} == {True, False}
 
@@ -161,7 +161,7 @@ async def test_a_reset_forgets_messages_people_and_what_was_undelivered(
     simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     webhook.answers = [503] * 1000
-    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.tell("inbound", {"from": ANA, "text": "Hello"})
     await until(lambda: webhook.bodies)
     await simulator.tell("reset")
     posted = len(webhook.bodies)
@@ -174,10 +174,10 @@ async def test_a_reset_forgets_messages_people_and_what_was_undelivered(
 async def test_a_wamid_is_base64_around_the_persons_number_as_metas_are(
     simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
-    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.tell("inbound", {"from": ANA, "text": "Hello"})
     await simulator.rest()
     inbound = base64.b64decode(webhook.messages()[0]["id"].removeprefix("wamid."))
     assert re.fullmatch(rb"\x1c\x18\x0c447700900123\x15\x02\x00\x12\x18\x14[0-9A-F]{20}\x00", inbound)
-    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.tell("inbound", {"from": ANA, "text": "Hello"})
     await simulator.rest()
     assert len({message["id"] for message in webhook.messages()}) == 2

@@ -401,7 +401,9 @@ async def test_what_is_behind_a_withdrawn_message_goes(dispatcher: DispatcherUnd
 async def test_other_chains_pass_once_the_first_message_waits_for_its_template(dispatcher: DispatcherUnderTest) -> None:
     free = {"template": None, "body": "Thank you."}
     await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS, **free)
-    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.simulator.tell(
+        "inbound", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"}
+    )
     await dispatcher.pool.execute("update messages set template_only = true where chain = 'c1'")
     await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"))
     await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()))

@@ -35,7 +35,9 @@ async def test_outside_the_window_the_template_goes_and_its_statuses_come_back(d
 
 
 async def test_inside_the_window_free_text_goes(dispatcher: DispatcherUnderTest) -> None:
-    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.simulator.tell(
+        "inbound", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"}
+    )
     await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()), send_request(buttons=BUTTONS))
     await dispatcher.wait_for_state("accepted")
     assert [message["type"] for message in await dispatcher.sent()] == ["interactive"]
@@ -188,7 +190,7 @@ async def test_of_messages_that_are_begun_together_each_has_its_own_wording(disp
     people = [person_observed(f"p{place}", f"+44163296000{place}") for place in range(4)]
     for place in (0, 2):  # their windows are open
         said = {"from": f"+44163296000{place}", "line": "main", "kind": "text", "text": "Hello"}
-        await dispatcher.simulator.tell("say", said)
+        await dispatcher.simulator.tell("inbound", said)
         await dispatcher.handle(message_received(dispatcher.clock.now(), f"p{place}"))
     await dispatcher.handle(*people, *(send_request(f"m{place}", f"p{place}") for place in range(4)))
     await dispatcher.wait_until_idle()
@@ -241,7 +243,9 @@ async def test_an_older_state_of_a_person_changes_nothing(
 
 async def test_what_waits_for_a_merged_person_goes_to_the_id_they_have_now(dispatcher: DispatcherUnderTest) -> None:
     """With the window that the former id opened; a request that still names it is for the person, too."""
-    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.simulator.tell(
+        "inbound", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"}
+    )
     await dispatcher.handle(message_received(dispatcher.clock.now(), "visitor"), send_request("m1", "visitor"))
     await dispatcher.wait_until_idle()
     merged = person_observed("visitor", phone=None).replace(merged_into=PersonId("between"))

@@ -177,7 +177,7 @@ async def test_a_plain_refusal_fails_the_message(dispatcher: DispatcherUnderTest
 async def test_a_paused_template_holds_back_only_its_own_messages(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"))
     await dispatcher.simulator.tell(
-        "say", {"from": "+441632960001", "line": "acquisitions", "kind": "text", "text": "Hello"}
+        "inbound", {"from": "+441632960001", "line": "acquisitions", "kind": "text", "text": "Hello"}
     )
     await dispatcher.handle(
         person_observed(), send_request(), send_request("m2", template=None, expires_at=dispatcher.clock.now())
@@ -214,7 +214,7 @@ async def test_the_people_of_a_portfolio_wait_for_a_place_and_one_who_writes_doe
     (due,) = await dispatcher.pool.fetchrow("select not_before from messages where message_id = 'm2'")
     assert due >= dispatcher.clock.now() + timedelta(hours=24)
     spoken = {"from": "+441632960002", "line": "main", "kind": "text", "text": "Hello"}
-    await dispatcher.simulator.tell("say", spoken)
+    await dispatcher.simulator.tell("inbound", spoken)
     await dispatcher.handle(message_received(dispatcher.clock.now(), "p2"))
     await dispatcher.wait_for_state("accepted", "m2")
 
@@ -272,7 +272,9 @@ async def test_a_restricted_account_sends_no_templates_and_an_upgraded_number_se
         ),
     )
     await wait_until(lambda: _has_learned(dispatcher))
-    await dispatcher.simulator.tell("say", {"from": "+441632960002", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.simulator.tell(
+        "inbound", {"from": "+441632960002", "line": "main", "kind": "text", "text": "Hello"}
+    )
     await dispatcher.handle(*_two_people(), message_received(now, "p2"))
     await dispatcher.wait_for_reason("account_restricted")
     await dispatcher.wait_for_state("accepted", "m2")

@@ -26,7 +26,7 @@ _PAUSE = "insert into pauses values ('penrose', 'template', 'rights_request', no
 
 
 async def _writes(dispatcher: DispatcherUnderTest) -> None:
-    await dispatcher.simulator.tell("say", _HELLO)
+    await dispatcher.simulator.tell("inbound", _HELLO)
     await dispatcher.handle(message_received(dispatcher.clock.now()))
 
 

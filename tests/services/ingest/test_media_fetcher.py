@@ -78,7 +78,7 @@ class Fetching:
         said = {"from": "447700900123", "line": "main", "kind": "document", **document}
         if content is not None:
             said["content"] = base64.b64encode(content).decode()
-        await self.simulator.tell("say", said)
+        await self.simulator.tell("inbound", said)
         (*_, reply) = await self.simulator.ask("replies")
         node = reply["document"]
         return waiting(node["id"], mime=node["mime_type"], sha256=node["sha256"])
