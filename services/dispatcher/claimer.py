@@ -39,7 +39,7 @@ from services.dispatcher.store import (
     RequestOrigin,
     UnreadableMessage,
 )
-from services.dispatcher.templates import TemplateKey, TemplateState, is_unwanted_offer
+from services.dispatcher.templates import TemplateKey, TemplateState, is_unwanted_marketing
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
 from shared.contracts.messages import Lane, MessageForm, format_callback
@@ -446,7 +446,7 @@ def _without_document(due: DueMessage) -> DueMessage:
 
 def _with_other_template(due: DueMessage, content: MessageContent) -> DueMessage:
     """The text inside the window is that of the message's own template, so an unwanted offer stays one."""
-    template_only = due.message.template_only or is_unwanted_offer(due.message.content.template)
+    template_only = due.message.template_only or is_unwanted_marketing(due.message.content.template)
     return replace(due, message=replace(due.message, content=content, template_only=template_only))
 
 

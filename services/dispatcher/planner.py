@@ -13,7 +13,7 @@ from msgspec import Struct
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
-from services.dispatcher.templates import TemplateState, is_unwanted_offer
+from services.dispatcher.templates import TemplateState, is_unwanted_marketing
 from shared.contracts.messages import Lane, MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
@@ -152,8 +152,8 @@ def is_window_open(opened_at: datetime | None, limits: SendLimits, now: datetime
 
 
 def goes_as_free_text(message: QueuedMessage, opened_at: datetime | None, limits: SendLimits, now: datetime) -> bool:
-    """Inside the window, but for an offer to a person who has not agreed to offers."""
-    if message.template_only or is_unwanted_offer(message.content.template):
+    """Inside the window, unless it is marketing to a person who has not agreed to marketing."""
+    if message.template_only or is_unwanted_marketing(message.content.template):
         return False
     return is_window_open(opened_at, limits, now)
 

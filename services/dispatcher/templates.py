@@ -95,8 +95,8 @@ class TemplateKnowledge(Struct, frozen=True):
             return known.state
         declared = str(call.get("category") or "").upper()
         category = newest_category or (known.category if known else None) or declared
-        is_offer = MARKETING in {category, declared}
-        return TemplateState.RECATEGORISED if is_offer and not marketing_consent else TemplateState.USABLE
+        is_marketing = MARKETING in {category, declared}
+        return TemplateState.RECATEGORISED if is_marketing and not marketing_consent else TemplateState.USABLE
 
     def deciding_states(self) -> tuple[bool, Mapping[TemplateKey, tuple[TemplateState, str | None]]]:
         """Everything that decides whether a message goes or waits; the times of the reports are left out."""
@@ -111,7 +111,7 @@ class TemplateKnowledge(Struct, frozen=True):
 NOTHING_KNOWN = TemplateKnowledge({})
 
 
-def is_unwanted_offer(call: Mapping[str, Any] | None) -> bool:
+def is_unwanted_marketing(call: Mapping[str, Any] | None) -> bool:
     """Whether the house's own file calls it marketing, and the person has not agreed to that.
 
     Such a message needs the consent inside the customer service window too, where Meta takes any text.

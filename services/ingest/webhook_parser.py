@@ -88,7 +88,7 @@ _SYSTEM_CHANGES = {
     "customer_changed_number": IdentityChange.NUMBER,  # its name in earlier versions of the API
     "user_changed_user_id": IdentityChange.BSUID,
 }
-_OFFERS_REFUSED = 131050  # Meta: the user stopped marketing messages
+_MARKETING_REFUSED = 131050  # Meta: the user stopped marketing messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class ParsedWebhook(NamedTuple):
 
 
 class _ParsedStatus(NamedTuple):
-    """``refusal``: WhatsApp refuses offers to the account, as by the person's own switch."""
+    """``refusal``: WhatsApp refuses marketing to the account, since the person has switched it off."""
 
     record: KafkaRecord
     reached: ReachedAddress | None
@@ -370,20 +370,20 @@ def _parse_status(update: Update, context: WebhookContext) -> _ParsedStatus:
     data = _report_status(update, Wamid(wamid), status, at, recipient, context)
     message = context.pseudonyms.for_wamid(wamid)
     event = context.event(data, id=f"{message}/{status}", key=message, at=at)
-    refusal = _refusal_of_offers(update, data, recipient, f"{message}/offers")
+    refusal = _refusal_of_marketing(update, data, recipient, f"{message}/offers")
     return _ParsedStatus(KafkaRecord.of(WHATSAPP_STATUSES, event, "status"), _reached_address(item, recipient), refusal)
 
 
-def _refusal_of_offers(
+def _refusal_of_marketing(
     update: Update, status: StatusReported, recipient: WhatsAppAddresses, event_id: str
 ) -> PersonUpdate | None:
-    """A ``PreferenceChanged`` where WhatsApp refused an offer because the account has switched offers off; else None.
+    """A ``PreferenceChanged`` where WhatsApp refused marketing because the account has switched it off; else None.
 
     The switch belongs to the account, so it concerns every person who is reached there. Only one of the two addresses
     counts, since a failed message does not show that they belong together.
     """
     is_ours = parse_recipient(status.callback) is not None and update.item.get("recipient_type") != "group"
-    if status.code != _OFFERS_REFUSED or not is_ours or not any(recipient):
+    if status.code != _MARKETING_REFUSED or not is_ours or not any(recipient):
         return None
     identity = ObservedIdentity(None if recipient.phone else recipient.bsuid, recipient.phone)
     draft = PreferenceChanged(

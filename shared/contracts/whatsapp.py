@@ -144,7 +144,7 @@ class Preference(StrEnum):
 
 
 class PreferenceChanged(EventData):
-    """WhatsApp's own switch for offers and announcements (marketing only).
+    """WhatsApp's own switch for marketing messages.
 
     ``shared_with`` are others who are reached at the same account.
     """

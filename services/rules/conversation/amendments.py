@@ -1,8 +1,8 @@
 """Amends messages that were requested and have not gone: in which hours they may leave, as what, and in whose place.
 
 A message may wait in the dispatcher for days, as for its template or for the month's budget. Meanwhile its person may
-have moved, turn out to be another, or take offers no more; the publisher's calendar or the fallback of its template may
-be others.
+have moved, have turned out to be another, or have refused marketing. The publisher's calendar may have changed, or the
+fallback of the template.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +20,7 @@ from shared.contracts.messages import AmendMessage, WithdrawMessage
 
 
 class KnownBefore(Struct, frozen=True):
-    """A person as known before an event was applied, and whether offers, or anything, might go to them."""
+    """A person as known before an event was applied, and whether marketing, or anything, might go to them."""
 
     person: PersonFacts
     allows_marketing: bool

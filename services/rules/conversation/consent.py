@@ -187,10 +187,10 @@ def _lapse_opt_ins(context: DecisionContext, person: PersonId, at: datetime) -> 
 
 
 def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> None:
-    """WhatsApp's switch for offers and announcements; it says nothing about other messages.
+    """WhatsApp's switch for marketing; it says nothing about other messages.
 
-    It is the account's. Where several people are reached there, it ends the offers to all of them, and turned on again
-    it brings them back to those who had agreed to them: the tap of another is no first consent.
+    It belongs to the account. Where several people are reached there, switching it off ends marketing to all of them.
+    Switching it on again allows it for those who had agreed before: the tap of another person is no first consent.
     """
     allowed = changed.value is not Preference.STOP
     people = (changed.person_id, *changed.shared_with)
@@ -201,7 +201,7 @@ def apply_preference(context: DecisionContext, changed: PreferenceChanged) -> No
 
 
 def apply_marketing_refusal(context: DecisionContext, failed: MessageFailed) -> None:
-    """WhatsApp refused an offer since the person has turned offers off."""
+    """WhatsApp refused marketing since the person has switched it off."""
     _enter_marketing(context, failed.person_id, failed.at, None, allowed=False)
 
 

@@ -90,11 +90,14 @@ def _marks(seen: PersonObserved) -> tuple[int, ...]:
 class Consent(Value):
     """The last opt-out and opt-in of one person id, with the message that proves the newest.
 
-    ``wrong_person_at``: a message from their address said that it is not this person's; a consent given there counts no
-    more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. ``lapsed_at``: the account
-    became another one, so what was agreed to until then counts no more, also where a list or a late message says it. A
-    person may have several ids: ``Facts.opted_out`` says whether one may write to the person,
-    ``Facts.allows_marketing`` whether with offers.
+    - ``wrong_person_at``: a message from their address said that it is not this person's; a consent given there does
+      not count any more.
+    - ``marketing_in_at``, ``marketing_out_at``: of marketing alone.
+    - ``lapsed_at``: the account became another one; what was agreed to before counts no more, whichever list or late
+      message says so.
+
+    A person may have several ids: ``Facts.opted_out`` says whether the person has stopped all messages, and
+    ``Facts.allows_marketing`` whether marketing may go to them.
     """
 
     opted_out_at: Instant | None = None

@@ -398,7 +398,7 @@ class Facts:
         self._mark_changed("person", person.person_id)
 
     def allows_marketing(self, person: PersonId) -> bool:
-        """Whether the person has opted in to offers and announcements by any id, and opted out by none since."""
+        """Whether the person has opted in to marketing by any id, and opted out by none since."""
         known = list(self.consents_of(person))
         agreed = [each.marketing_in_at for each in known if each.marketing_in_at]
         given = max((at for at in agreed if not self.has_lapsed(person, at)), default=None)

@@ -270,7 +270,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         template, fallback = fallback, None  # its header cannot go empty
     consent = context.facts.allows_marketing(person.person_id)
     if message.reply and not consent:
-        template, fallback = _without_offers(template, fallback)
+        template, fallback = _without_marketing(template, fallback)
     calendar, within = working_hours(context.rulebook, person), context.rulebook.tenant.send_within
     expires_at = expiry(calendar, context.now, within)
     return SendMessage(
@@ -294,15 +294,15 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
     )
 
 
-def is_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+def is_marketing(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """Whether the message's own template is marketing by its file."""
     return template_of(context, chain, message.say).category is Category.MARKETING
 
 
-def _without_offers(*calls: TemplateCall | None) -> tuple[TemplateCall | None, TemplateCall | None]:
-    """A template and its fallback without offers, for a person who asks for one and has not agreed to offers.
+def _without_marketing(*calls: TemplateCall | None) -> tuple[TemplateCall | None, TemplateCall | None]:
+    """Those of a template and its fallback that are no marketing, for a reply to a person who has not agreed to it.
 
-    Where nothing is left, they get it as free text, or not at all.
+    Where none is left, they get it as free text, or not at all.
     """
     left = [call for call in calls if call is not None and call.category != Category.MARKETING]
     return (left[0] if left else None, left[1] if len(left) > 1 else None)

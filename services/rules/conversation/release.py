@@ -223,11 +223,11 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
 
 
 def _may_join_digest(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
-    """A message with a document goes by itself, since a digest has no room for it; an offer needs its own consent."""
+    """A message with a document goes by itself, since a digest has no room for it; marketing needs its own consent."""
     most = context.rulebook.tenant.digest
     if template_calls.attachment_of(context, chain, message) is not None:
         return False
-    if BODY_VALUE not in message.words and outbound.is_offer(context, chain, message):
+    if BODY_VALUE not in message.words and outbound.is_marketing(context, chain, message):
         return False
     tells = message.verb is Verb.TELL and not message.buttons and not message.reply and BODY_VALUE not in message.words
     return tells and most is not None and _RANKS[context.severity(chain)] <= _RANKS[most]

@@ -35,11 +35,11 @@ def is_opt_out(data: object) -> bool:
 
 
 _MARKETING_STOPPED = 131050
-"""Meta's code: the person has turned offers and announcements off (docs/reference/whatsapp.md)."""
+"""Meta's code: the person has switched marketing off (docs/reference/whatsapp.md)."""
 
 
 def refuses_marketing(data: object) -> bool:
-    """Whether WhatsApp says that the person takes no offers; it is kept like their own word."""
+    """Whether WhatsApp says that the person has switched marketing off; it counts like their own word."""
     return isinstance(data, messages.MessageFailed) and data.code == _MARKETING_STOPPED
 
 
