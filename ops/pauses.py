@@ -34,7 +34,7 @@ from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool, load_queries
 
 QUERIES = load_queries(__file__, "pauses.sql")
-_OBEYED_SECONDS = 15.0  # the owner asks every second, and a send or a write under way is finished
+_IN_EFFECT_SECONDS = 15.0  # the owner reads pauses each second, and a send or a write under way is finished
 _COLUMNS = {"kind": "kind", "name": "name", "since": "since", "who": "by", "reason": "reason"}
 
 
@@ -130,7 +130,7 @@ def _pause(kind: PausedKind, name: str | None, reason: str, *, yes: bool, output
             async with audited(pool, f"pause {kind}", paused, reason) as entry:
                 new = await set_pause(pool, settings.tenant, kind, paused, reason)
                 entry.kept_change = f"{kind} {paused} is paused, and what is in flight is not known"
-                held = await _until_obeyed(pool, settings.tenant, kind, paused)
+                held = await _until_in_effect(pool, settings.tenant, kind, paused)
                 entry.result = "paused" if new else "was paused already"
         sentence = f"{kind} {paused} {'is paused' if new else 'was paused already'}: {_described(kind, held)}"
         print_result(sentence, {"kind": kind, "name": paused, "new": new, **held}, output)
@@ -221,12 +221,12 @@ async def _names_of_files(pool: Pool, file_kind: str) -> set[str]:
     return {path.name.removesuffix(ending) for path in paths if path.name.endswith(ending)}
 
 
-async def _until_obeyed(pool: Pool, tenant: str, kind: PausedKind, name: str) -> dict[str, Any]:
+async def _until_in_effect(pool: Pool, tenant: str, kind: PausedKind, name: str) -> dict[str, Any]:
     """The work that the pause holds, once nothing of it is in flight, or after some seconds."""
     query = getattr(QUERIES, f"held_by_{kind}")
     arguments = (tenant,) if kind is PausedKind.TENANT else (tenant, name)
-    ends = asyncio.get_running_loop().time() + _OBEYED_SECONDS
-    await asyncio.sleep(1.5)  # the owner has asked meanwhile
+    ends = asyncio.get_running_loop().time() + _IN_EFFECT_SECONDS
+    await asyncio.sleep(1.5)  # the owner reads pauses each second
     while True:
         held = dict(await pool.fetchrow(query, *arguments))
         if not held["in_flight"] or asyncio.get_running_loop().time() > ends:

@@ -25,7 +25,7 @@ from services.dispatcher.provider_responses import ErrorAction, error_policy
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from shared.clients.object_stores import open_object_store
-from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_answer, read_chunks
+from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_chunks, read_response
 from shared.contracts.errors import Unavailable
 
 _CHUNK_BYTES = 1024 * 1024
@@ -151,7 +151,7 @@ class WhatsAppUploads:
             async with self._session.post(
                 self._url(line), data=_form(document, chunks), allow_redirects=False
             ) as response:
-                answer = _parse(await read_answer(response.content))
+                answer = _parse(await read_response(response.content))
                 return _read_id(response.status, answer)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(f"WhatsApp: {type(error).__name__}") from error

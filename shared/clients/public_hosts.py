@@ -15,7 +15,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 _CHUNK_BYTES = 64 * 1024
-_LONGEST_ANSWER = 64 * 1024  # bytes; Meta's own have some hundred
+_LONGEST_RESPONSE = 64 * 1024  # bytes; Meta's own have some hundred
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 20.0
 _TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
 """IPv6 networks that lead to IPv4 addresses."""
@@ -131,10 +131,10 @@ async def read_chunks(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def read_answer(content: aiohttp.StreamReader) -> bytes:
+async def read_response(content: aiohttp.StreamReader) -> bytes:
     """The body of a JSON answer, joined from its parts; only the beginning of a very long one."""
     answer = bytearray()
-    while (room := _LONGEST_ANSWER - len(answer)) > 0 and (part := await content.read(room)):
+    while (room := _LONGEST_RESPONSE - len(answer)) > 0 and (part := await content.read(room)):
         answer += part
     return bytes(answer)
 

@@ -19,7 +19,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from shared.contracts.personal_data import DELETED_TOPICS
 from shared.contracts.topics import CONSUMED, PRODUCED, READ_BACK
 
-_NOT_SAID, _ALL = -(2**31), -1
+_NOT_REPORTED, _ALL = -(2**31), -1
 _COORDINATOR_SECONDS = 10.0  # a new broker first makes the topic of the groups
 
 
@@ -102,7 +102,7 @@ def _rights_in(answer: Mapping[str, Any], name: str) -> int:
     """The rights in an answer, as bits; all of them where the broker knows no rights."""
     if answer["error_code"]:
         return 0
-    return _ALL if answer[name] == _NOT_SAID else int(answer[name])
+    return _ALL if answer[name] == _NOT_REPORTED else int(answer[name])
 
 
 async def _send(admin: AIOKafkaAdminClient, request: Any, node: int | None = None) -> Any:

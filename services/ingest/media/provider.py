@@ -16,7 +16,7 @@ import orjson
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_answer, read_chunks
+from shared.clients.public_hosts import AllowedHosts, FileHosts, HostRefused, read_chunks, read_response
 from shared.contracts.errors import Unavailable
 
 
@@ -68,7 +68,7 @@ class MediaClient:
         session, url = self._hosts.trusted, self._endpoint.media_url(media_id, line)
         try:
             async with session.get(url, allow_redirects=False) as response:
-                answer = _parse_answer(await read_answer(response.content))
+                answer = _parse_answer(await read_response(response.content))
                 if response.status != HTTPStatus.OK:
                     raise Unavailable(f"WhatsApp: {response.status}, code {_error_code(answer)}")
                 return _to_link(answer)
