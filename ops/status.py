@@ -228,6 +228,7 @@ async def _message_lines(connection: Connection, tenant: str) -> list[StatusLine
     return [
         StatusLine("messages", "waiting", row["waiting"], row["oldest_waiting"]),
         StatusLine("messages", "held by a pause", row["paused"], row["oldest_paused"]),
+        StatusLine("messages", "marketing that Meta would not deliver", row["marketing"], row["oldest_marketing"]),
         StatusLine("messages", "in flight", row["in_flight"]),
         _problem("messages", "uncertain", row["uncertain"], row["oldest_uncertain"], "stet sends list"),
         _problem("messages", "set aside", row["set_aside"], None, "docs/runbook.md, “set something aside”"),
@@ -302,6 +303,8 @@ def _throttled(row: Any) -> str:
         case "pair":
             who = "a person" if row["count"] == 1 else f"{row['count']} people"
             return f"{who} of line {row['subject']}"
+        case "marketing":
+            return "marketing to a person" if row["count"] == 1 else f"marketing to {row['count']} people"
         case "number":
             return f"line {row['subject']}"
         case "template":

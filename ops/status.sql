@@ -65,6 +65,8 @@ select count(*) filter (where state = 'waiting' and reason is distinct from 'pau
     min(requested_at) filter (where state = 'waiting' and reason is distinct from 'paused_by_operator') as oldest_waiting,
     count(*) filter (where state = 'waiting' and reason = 'paused_by_operator') as paused,
     min(requested_at) filter (where state = 'waiting' and reason = 'paused_by_operator') as oldest_paused,
+    count(*) filter (where state = 'waiting' and reason in ('marketing_limit', 'marketing_paused')) as marketing,
+    min(requested_at) filter (where state = 'waiting' and reason in ('marketing_limit', 'marketing_paused')) as oldest_marketing,
     count(*) filter (where state = 'intent') as in_flight,
     count(*) filter (where state = 'uncertain') as uncertain,
     min(changed_at) filter (where state = 'uncertain') as oldest_uncertain,
@@ -81,8 +83,9 @@ where tenant = $1 and (
 order by name, language, account;
 
 -- name: throttles
--- What WhatsApp has told us to wait for: the account, a line, a template in a language, or some people on a line.
-select scope, subject, case scope when 'template' then detail else '' end as detail, count(*) as count,
+-- What WhatsApp has told us to wait for: the account, a line, a template in a language, some people on a line, or
+-- marketing to some people.
+select scope, case scope when 'marketing' then '' else subject end as subject, case scope when 'template' then detail else '' end as detail, count(*) as count,
     max(until) as until, max(code) as code, bool_or(by_operator) as needs_operator
 from dispatcher.throttles
 where tenant = $1 and until > $2

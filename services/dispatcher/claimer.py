@@ -39,7 +39,13 @@ from services.dispatcher.store import (
     RequestOrigin,
     UnreadableMessage,
 )
-from services.dispatcher.templates import TemplateKey, TemplateState, is_unwanted_marketing
+from services.dispatcher.templates import (
+    MARKETING,
+    MARKETING_PAUSED_IN,
+    TemplateKey,
+    TemplateState,
+    is_unwanted_marketing,
+)
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
 from shared.contracts.messages import Lane, MessageForm, format_callback
@@ -313,11 +319,14 @@ class Claimer:
         line, person_id, key = due.message.line, due.message.person_id, _document_of(due)
         found = batch.documents.get(key) if key is not None else None
         budget_until = self._budget_until(due, now)
+        is_marketing = self._is_marketing(due)
         return SendContext(
             person_known=due.person_known,
             address=due.address,
             window_opened_at=due.window_opened_at,
             template=self._template_state(due),
+            is_marketing_paused=is_marketing and _is_marketing_paused(due),
+            marketing_limited_until=self.throttles.marketing_until(person_id) if is_marketing else None,
             template_throttled_until=self._template_throttled_until(due, batch.templates, now),
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
             document_awaited_until=_document_awaited_until(due, now),
@@ -342,12 +351,20 @@ class Claimer:
 
     def _sendable(self, due: DueMessage, form: MessageForm) -> Sendable:
         message, address = due.message, due.address
-        call, category = message.content.template, FREE_TEXT_CATEGORY
-        if form is MessageForm.TEMPLATE and call is not None:
-            known = self.templates.of(message.line).templates.get((call["name"], call["language"]))
-            category = template_category(call, due.category or (known.category if known else None))
+        category = self._category(due) if form is MessageForm.TEMPLATE else FREE_TEXT_CATEGORY
         country = country_of(address.phone, address.bsuid) if address else ""
         return Sendable(country, category, message.lane, message.mandatory)
+
+    def _category(self, due: DueMessage) -> str:
+        """The category of the message's template as Meta has it, else as its file has it."""
+        call = due.message.content.template
+        if call is None:
+            return FREE_TEXT_CATEGORY
+        known = self.templates.of(due.message.line).templates.get((call["name"], call["language"]))
+        return template_category(call, due.category or (known.category if known else None))
+
+    def _is_marketing(self, due: DueMessage) -> bool:
+        return self._category(due) == MARKETING.lower()
 
     def _template_state(self, due: DueMessage) -> TemplateState:
         """The state by the leader's copy, and by the row read with the message: it is newer, with fewer columns."""
@@ -381,8 +398,14 @@ class Claimer:
         return other if is_better and not self.pauses.names.has_template(_template_of(other)) else due
 
     def _is_held(self, due: DueMessage, in_flight: Collection[TemplateOfLine], now: datetime) -> bool:
-        until = self._template_throttled_until(due, in_flight, now)
-        return self._template_state(due) is not TemplateState.USABLE or (until is not None and until > now)
+        if self._template_state(due) is not TemplateState.USABLE:
+            return True
+        untils = [self._template_throttled_until(due, in_flight, now)]
+        if self._is_marketing(due):
+            if _is_marketing_paused(due):
+                return True
+            untils.append(self.throttles.marketing_until(due.message.person_id))
+        return any(until is not None and until > now for until in untils)
 
     def _template_throttled_until(
         self, due: DueMessage, in_flight: Collection[TemplateOfLine], now: datetime
@@ -463,6 +486,12 @@ def _drop_unreadable(batch: ClaimedBatch, message_id: str, error: Exception) -> 
     metrics.SET_ASIDE.labels("claim", MessageReason.UNREADABLE.value).inc()
     log.error("message.rejected", message_id=message_id, sentence=describe_failure(error))
     batch.drops.append((message_id, MessageReason.UNREADABLE))
+
+
+def _is_marketing_paused(due: DueMessage) -> bool:
+    """Whether Meta delivers no marketing templates to the country of the person's number, or of their BSUID."""
+    address = due.address
+    return address is not None and country_of(address.phone, address.bsuid) in MARKETING_PAUSED_IN
 
 
 def _template_of(due: DueMessage) -> tuple[str, str] | None:

@@ -84,6 +84,9 @@ class QueuedMessage(Struct, frozen=True):
 class SendContext(Struct, frozen=True):
     """The present knowledge of a message's person, number and template; instants are business time.
 
+    ``is_marketing_paused`` and ``marketing_limited_until`` are of a marketing template alone: Meta delivers none to the
+    person's country, or none to the person until then.
+
     The ``…_throttled_until`` are throttles of the provider, the ``…_restricted_until`` its restrictions of the account;
     ``portfolio_free_at`` is when a template to this person fits into the portfolio's people of a day, ``budget_until``
     when the month's budget allows the message. ``address`` None: the person is known and has no address.
@@ -96,6 +99,8 @@ class SendContext(Struct, frozen=True):
     address: RecipientAddress | None
     window_opened_at: datetime | None
     template: TemplateState = TemplateState.USABLE
+    is_marketing_paused: bool = False
+    marketing_limited_until: datetime | None = None
     template_throttled_until: datetime | None = None
     is_template_paused_by_operator: bool = False
     document_awaited_until: datetime | None = None
@@ -198,6 +203,10 @@ def _find_template_obstacle(message: QueuedMessage, context: SendContext, now: d
         return _wait(message, now + _PAUSED_TEMPLATE_WAIT, reason)
     if context.is_template_paused_by_operator:
         return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.PAUSED_BY_OPERATOR)
+    if context.is_marketing_paused:
+        return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.MARKETING_PAUSED)
+    if context.marketing_limited_until is not None and context.marketing_limited_until > now:
+        return _wait(message, context.marketing_limited_until, MessageReason.MARKETING_LIMIT)
     if context.template_throttled_until is not None and context.template_throttled_until > now:
         return _wait(message, context.template_throttled_until, MessageReason.TEMPLATE_THROTTLED)
     return None

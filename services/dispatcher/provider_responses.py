@@ -47,6 +47,7 @@ class ErrorScope(StrEnum):
 
     MESSAGE = "message"
     PAIR = "pair"
+    MARKETING = "marketing"  # marketing templates to this person, by all numbers
     TEMPLATE = "template"
     NUMBER = "number"
     BUSINESS_ACCOUNT = "business_account"  # that of the number, which may be one of several
@@ -98,7 +99,10 @@ ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
     131063: _STOP_TEMPLATE,  # marketing is disabled on Cloud API
     **dict.fromkeys((130403, 130497, 131026, 131050, 137000), _REFUSE_PERSON),
     131047: ErrorPolicy(ErrorAction.USE_TEMPLATE),
-    **dict.fromkeys((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
+    **dict.fromkeys((100, 130472, 131008, 131009, 131021, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
+    # the person gets enough marketing templates, of all businesses together: none to them for a day (Meta, "Per-user
+    # marketing template message limits")
+    131049: ErrorPolicy(ErrorAction.REFUSE_MESSAGE, ErrorScope.MARKETING, wait=timedelta(hours=24)),
     **dict.fromkeys((132000, 132005, 132012, 132018), _REFUSE_MESSAGE),
     **dict.fromkeys(  # the template is missing or not approved, against policy, blocked, paused or disabled
         (132001, 132007, 132068, 132069, 132015, 132016), _STOP_TEMPLATE

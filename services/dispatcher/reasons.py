@@ -21,6 +21,8 @@ class MessageReason(StrEnum):
     TEMPLATE_RECATEGORISED = "template_recategorised"
     TEMPLATE_DISABLED = "template_disabled"
     TEMPLATE_THROTTLED = "template_throttled"
+    MARKETING_LIMIT = "marketing_limit"
+    MARKETING_PAUSED = "marketing_paused"
     PORTFOLIO_LIMIT = "portfolio_limit"
     ACCOUNT_RESTRICTED = "account_restricted"
     BUDGET_SPENT = "budget_spent"
@@ -72,8 +74,12 @@ TEMPLATE_WAITS = (
     MessageReason.TEMPLATE_THROTTLED,
 )
 
+MARKETING_WAITS = (MessageReason.MARKETING_LIMIT, MessageReason.MARKETING_PAUSED)
+"""Meta delivers no marketing template to the person: not in these 24 hours, or not in their country."""
+
 MAY_BE_PASSED = (
     *TEMPLATE_WAITS,
+    *MARKETING_WAITS,
     MessageReason.BUDGET_SPENT,
     MessageReason.QUIET_HOURS,
     MessageReason.PAUSED_BY_OPERATOR,
@@ -83,6 +89,7 @@ MAY_BE_PASSED = (
 
 WAITS_OUTSIDE_WINDOWS = (
     *TEMPLATE_WAITS,
+    *MARKETING_WAITS,
     MessageReason.PORTFOLIO_LIMIT,
     MessageReason.ACCOUNT_RESTRICTED,
     MessageReason.BUDGET_SPENT,

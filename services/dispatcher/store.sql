@@ -52,11 +52,11 @@ order by message_id
 for update;
 
 -- name: save_contents
--- What locked messages consist of now; one that waits for its template is planned anew.
+-- What locked messages consist of now; one that waits for its template, or since it is marketing, is planned anew.
 update messages m
 set content = c.content, amended = c.amended,
-    not_before = case when m.state = 'waiting' and m.reason like 'template\_%' then $2 else m.not_before end,
-    reason = case when m.state = 'waiting' and m.reason like 'template\_%' then null else m.reason end
+    not_before = case when m.state = 'waiting' and m.reason ~ '^(template|marketing)_' then $2 else m.not_before end,
+    reason = case when m.state = 'waiting' and m.reason ~ '^(template|marketing)_' then null else m.reason end
 from unnest($3::text[], $4::json[], $5::jsonb[]) as c (message_id, content, amended)
 where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = c.message_id;
 

@@ -16,6 +16,11 @@ TemplateKey = tuple[str, str]
 
 MARKETING = "MARKETING"
 
+MARKETING_PAUSED_IN = frozenset({"US"})
+"""Countries to whose numbers Meta delivers no marketing templates; the United States since April 2025
+(https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/marketing-templates/per-user-limits).
+"""
+
 
 class TemplateState(StrEnum):
     """Whether a template may be sent, and if not, why."""

@@ -60,7 +60,8 @@ class ThrottleClock(StrEnum):
 
 
 class ThrottleKey(Struct, frozen=True, order=True):
-    """The throttled scope: a pair (line, person), a template (name, language), a number (line), or an account.
+    """The throttled scope: a pair (line, person), marketing to a person, a template (name, language), a number (line),
+    or an account.
 
     The subject of the last is a WhatsApp business account, or empty for all of them. ``account`` is that of a template,
     empty where no setting names it: two accounts may have templates of one name.
@@ -145,6 +146,8 @@ class Throttles:
             is_retried = isinstance(outcome, SendError) and outcome.policy.action is ErrorAction.RETRY
             return RetryTime(now, machine + _RETRY_WAIT if is_retried else None)
         code = outcome.code if isinstance(outcome, SendError) else None
+        # Meta names the wait before more marketing to a person, and no other message proves that it is over
+        by_status = by_status and trip.key.scope is not ErrorScope.MARKETING
         until = self._trip(trip, now, machine, code, by_status=by_status).until
         is_held_until_then = trip.key.clock is ThrottleClock.BUSINESS and trip.key.scope is not ErrorScope.TEMPLATE
         return RetryTime(until if is_held_until_then else now)
@@ -156,6 +159,10 @@ class Throttles:
 
     def pair_until(self, line: str, person_id: str) -> datetime | None:
         return self._until(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.PAIR, line, person_id))
+
+    def marketing_until(self, person_id: str) -> datetime | None:
+        """When the next marketing template may go to this person, by any line."""
+        return self._until(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.MARKETING, person_id))
 
     def template_until(self, line: str, template: TemplateKey | None, *, is_critical: bool = False) -> datetime | None:
         """Pacing, the throttle without an error's code, does not hold critical messages back."""
@@ -350,10 +357,10 @@ def _trip_of_error(
     if policy.action in _RATE_ACTIONS:
         key = _key(ThrottleClock.BUSINESS, policy.scope, target, account)
         return _Trip(key, named or _RATE_WAITS, fixed=bool(named))
-    if policy.scope is ErrorScope.TEMPLATE:
+    if policy.scope in {ErrorScope.TEMPLATE, ErrorScope.MARKETING}:
         if target.template is None:
             return None
-        key = _key(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, target, account)
+        key = _key(ThrottleClock.BUSINESS, policy.scope, target, account)
         return _Trip(key, [policy.wait or _TEMPLATE_WAIT], fixed=True)
     if policy.action is ErrorAction.OPERATOR:
         key = _key(ThrottleClock.MACHINE, policy.scope, target, account)
@@ -368,6 +375,8 @@ def _key(clock: ThrottleClock, scope: ErrorScope, target: SendTarget, account: s
     match scope:
         case ErrorScope.PAIR:
             return ThrottleKey(clock, scope, target.line, target.person_id)
+        case ErrorScope.MARKETING:
+            return ThrottleKey(clock, scope, target.person_id)
         case ErrorScope.NUMBER:
             return ThrottleKey(clock, scope, target.line)
         case ErrorScope.TEMPLATE:
@@ -382,6 +391,7 @@ def _keys_of(target: SendTarget, account: str) -> Iterable[ThrottleKey]:
     for clock in ThrottleClock:
         yield from _keys_of_line(clock, target.line, account)
     yield ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.PAIR, target.line, target.person_id)
+    yield ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.MARKETING, target.person_id)
     if target.template:
         yield template_key(target.template, account)
 

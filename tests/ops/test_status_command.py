@@ -31,7 +31,8 @@ insert into dispatcher.throttles (
     by_status, fixed
 ) select 'penrose', 'business', scope, subject, detail, now() + interval '1 hour', interval '1 hour', 1, now(), now(),
     1, false, false, false, false
-from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'main', 'p1'), ('pair', 'main', 'p2'))
+from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'main', 'p1'), ('pair', 'main', 'p2'),
+        ('marketing', 'p1', ''), ('marketing', 'p2', ''))
     as given (scope, subject, detail)
 """
 
@@ -91,6 +92,7 @@ def test_the_status_says_what_is_throttled(
         "line main throttled": "",
         "template hello_v1 en throttled": "docs/operations/runbooks/StetTemplateUnusable.md",
         "2 people of line main throttled": "",
+        "marketing to 2 people throttled": "",
     }
 
 

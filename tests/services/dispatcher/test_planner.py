@@ -115,6 +115,30 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         _TEMPLATE,
     ),
     (
+        "marketing to a country where Meta delivers none waits, and is looked at again in an hour",
+        {},
+        {"window_opened_at": None, "is_marketing_paused": True},
+        Postpone(NOON + timedelta(hours=1), MessageReason.MARKETING_PAUSED),
+    ),
+    (
+        "marketing to a person who gets enough waits for the day that Meta names",
+        {},
+        {"window_opened_at": None, "marketing_limited_until": NOON + seconds(60)},
+        Postpone(NOON + seconds(60), MessageReason.MARKETING_LIMIT),
+    ),
+    (
+        "marketing goes once the day is over",
+        {},
+        {"window_opened_at": None, "marketing_limited_until": NOON},
+        _TEMPLATE,
+    ),
+    (
+        "neither matters inside the window, where free text goes",
+        {},
+        {"is_marketing_paused": True, "marketing_limited_until": NOON + seconds(60)},
+        _FREE,
+    ),
+    (
         "a template that an operator paused waits",
         {},
         {"window_opened_at": None, "is_template_paused_by_operator": True},

@@ -60,11 +60,12 @@ _CONSEQUENCES = {
     "slow down the number": (ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER),
     "only this person": (ErrorAction.THROTTLE_PAIR, ErrorScope.PAIR),
     "fail the message, no retry": (ErrorAction.REFUSE_PERSON, ErrorScope.MESSAGE),
+    "fail the message; no marketing": (ErrorAction.REFUSE_MESSAGE, ErrorScope.MARKETING),
     "fail the message": (ErrorAction.REFUSE_MESSAGE, ErrorScope.MESSAGE),
     "send it again as a template": (ErrorAction.USE_TEMPLATE, ErrorScope.MESSAGE),
     "retry": (ErrorAction.RETRY, ErrorScope.MESSAGE),
 }
-_OF_ONE_PERSON = {131049, 130472}  # the page words them like a person who cannot be reached; the next message may go
+_OF_ONE_PERSON = {130472}  # the page words them like a person who cannot be reached; the next message may go
 
 
 def _documented() -> dict[int, tuple[ErrorAction, ErrorScope]]:
@@ -122,6 +123,7 @@ def test_throttles_are_safe_to_repeat(code: int) -> None:
         (132007, ErrorScope.TEMPLATE),
         (132015, ErrorScope.TEMPLATE),
         (131026, ErrorScope.MESSAGE),
+        (131049, ErrorScope.MARKETING),
     ],
 )
 def test_an_error_stops_its_scope_and_no_more(code: int, scope: ErrorScope) -> None:

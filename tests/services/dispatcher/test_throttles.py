@@ -369,3 +369,15 @@ def test_many_sends_of_a_template_in_flight_trip_its_throttle_once() -> None:
             throttles.record(outcome, _TARGET, NOON, NOON)
         (throttle,) = throttles.take_changes().saved.values()
         assert throttle.trips == trips
+
+
+@pytest.mark.parametrize("by_status", [False, True])
+def test_marketing_to_a_person_waits_a_day_on_every_line_whatever_else_they_get(*, by_status: bool) -> None:
+    throttles, day = Throttles(), timedelta(hours=24)
+    throttles.record(_error(131049), _TARGET, NOON, NOON, by_status=by_status)
+    throttles.record(SendAccepted(WAMID), SendTarget("other", "p1"), NOON + seconds(60), NOON)
+    assert (throttles.marketing_until("p1"), throttles.marketing_until("p2")) == (NOON + day, None)
+    assert (throttles.pair_until("main", "p1"), throttles.number_until("main", NOON)) == (None, None)
+    assert throttles.awaiting_status() == {}
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON + day, NOON)
+    assert throttles.marketing_until("p1") is None
