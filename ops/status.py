@@ -241,8 +241,13 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
     qualities = await connection.fetch(QUERIES.qualities, tenant)
     limits = await connection.fetch(QUERIES.messaging_limits, tenant)
     restrictions = await connection.fetch(QUERIES.restrictions, tenant, now)
+    warnings = await connection.fetch(QUERIES.account_warnings, tenant, now)
     return [
         *map(_restriction_line, restrictions),
+        *(
+            StatusLine("whatsapp", f"account {row['account']} warned", row["name"], row["reported_at"], True, _WARNED)
+            for row in warnings
+        ),
         *(
             StatusLine(
                 "whatsapp",
@@ -288,7 +293,8 @@ def _restriction_line(row: Any) -> StatusLine:
     return StatusLine("whatsapp", f"{row['name']} of account {row['account']}", until, row["reported_at"], True, hint)
 
 
-_LOW_QUALITY = "docs/operations/runbooks/StetLineQualityLow.md"
+_LOW_QUALITY = f"{_RUNBOOKS}/StetLineQualityLow.md"
+_WARNED = f"{_RUNBOOKS}/StetAccountWarned.md"
 
 
 def _throttle_hint(row: Any) -> str:

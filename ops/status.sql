@@ -106,6 +106,12 @@ select account, name, until, reported_at from dispatcher.account_limits
 where tenant = $1 and kind = 'restriction' and value > 0 and (until is null or until > $2)
 order by account, name;
 
+-- name: account_warnings
+-- What Meta has warned the accounts of in the last days, before it restricts them.
+select account, name, reported_at from dispatcher.account_limits
+where tenant = $1 and kind = 'warning' and until > $2
+order by account, reported_at;
+
 -- name: writes
 -- The queue of writeback: what can go on, what waits behind a task.
 select count(*) filter (where w.state = 'queued' and not behind.it) as queued,

@@ -5,7 +5,7 @@ its own scope: the portfolio's people, one number, or what a restriction names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -24,12 +24,14 @@ _BANS = frozenset({"DISABLE", "DISABLED"})
 _UNLIMITED = "UNLIMITED"
 _MOST_DIGITS = 9
 _LONGEST_WORD = 60
+_WARNED_FOR = timedelta(days=7)  # as long as Meta counts blocks and reports
 
 
 class LimitKind(StrEnum):
     MESSAGING = "messaging"
     THROUGHPUT = "throughput"
     RESTRICTION = "restriction"
+    WARNING = "warning"
 
 
 class Restriction(StrEnum):
@@ -41,7 +43,9 @@ class Restriction(StrEnum):
 
 
 class LimitReport(Struct, frozen=True):
-    """``value`` is people (None: unlimited), messages a second, or 1 for a restriction and 0 once it is lifted."""
+    """``value`` is people (None: unlimited), messages a second, 1 for a warning or a restriction, 0 once that is
+    lifted.
+    """
 
     kind: LimitKind
     name: str = ""
@@ -93,6 +97,11 @@ def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
     if report.field == "account_update":
         found += _restrictions(event, value)
     return found
+
+
+def warning_report(warning: str, at: datetime) -> LimitReport:
+    """A warning as it is kept: it is shown for seven days."""
+    return LimitReport(LimitKind.WARNING, warning, 1, at + _WARNED_FOR)
 
 
 def warning_of(report: AccountReported) -> str | None:

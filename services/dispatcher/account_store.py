@@ -125,6 +125,11 @@ class AccountStore:
         rows = await connection.fetch(QUERIES.load_account_limits, self.tenant)
         return [StoredLimit(**row) for row in rows]
 
+    async def count_warnings(self, connection: Connection | Pool, now: datetime) -> int:
+        """The warnings of Meta that are shown: it may restrict an account next."""
+        count: int = await connection.fetchval(QUERIES.count_warnings, self.tenant, now)
+        return count
+
     def release_of_limited(self) -> PortionedRelease:
         """The release that plans again the messages that wait for a limit or a restriction."""
         return PortionedRelease(QUERIES.release_limited, self.tenant)

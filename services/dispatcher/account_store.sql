@@ -170,3 +170,7 @@ select case when count(caught_up_to) = $2 then min(caught_up_to) end from progre
 select reason, count(*) as messages from messages
 where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted')
 group by reason;
+
+-- name: count_warnings
+-- Meta's warnings of the last days to the tenant's accounts.
+select count(*) from account_limits where tenant = $1 and kind = 'warning' and until > $2;

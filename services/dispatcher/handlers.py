@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from services.dispatcher.account_limits import parse_limit_reports, warning_of
+from services.dispatcher.account_limits import parse_limit_reports, warning_of, warning_report
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
 from services.dispatcher.document_store import DocumentStore
@@ -175,9 +175,11 @@ class DispatcherHandler:
                 if self._is_own(report.account):
                     await self._save_template(tx, report)
             case AccountReported() as report:
+                limits = parse_limit_reports(report)
                 if (warning := warning_of(report)) is not None and self._is_own(report.account):
                     tx.on_commit(partial(log.warning, "account.warned", account=report.account, warning=warning))
-                if limits := parse_limit_reports(report):
+                    limits.append(warning_report(warning, report.at))
+                if limits:
                     await self.account.save_limits(tx.connection, report.account, report.at, limits)
             case _:
                 pass

@@ -173,6 +173,9 @@ LIMITED_MESSAGES = _metrics.gauge(
     "Messages that wait for a limit or a restriction of the WhatsApp account.",
     label("reason", (reason.value for reason in ACCOUNT_WAITS)),
 )
+ACCOUNT_WARNINGS = _metrics.gauge(
+    "stet_account_warnings", "Warnings of Meta to the WhatsApp accounts in the last seven days; stet status has them."
+)
 SET_ASIDE = _metrics.counter(
     "stet_rows_set_aside_total", "Rows and responses that a loop could not handle and set aside.", _loop, _reason
 )

@@ -85,6 +85,7 @@ class Monitor:
         metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
         metrics.MESSAGES_SET_ASIDE.set(set_aside)
         await self._update_account_gauges()
+        metrics.ACCOUNT_WARNINGS.set(await self.account.count_warnings(self.pool, moment.business))
         for lane in Lane:
             messages, oldest = waiting.get(lane, (0, None))
             metrics.MESSAGES_WAITING.labels(lane).set(messages)

@@ -36,6 +36,12 @@ from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'm
     as given (scope, subject, detail)
 """
 
+WARNINGS = """
+insert into dispatcher.account_limits (tenant, account, kind, name, value, until, reported_at) values
+    ('penrose', '1', 'warning', 'ACCOUNT_VIOLATION SCAM', 1, now() + interval '1 day', now() - interval '6 days'),
+    ('penrose', '1', 'warning', 'ACCOUNT_REVIEW REJECTED', 1, now() - interval '1 day', now() - interval '8 days')
+"""
+
 WAITING_WRITE = """
 insert into writeback.writes (
     tenant, write_id, ordering_key, record, operation, request, event_id, requested_at, due_at
@@ -160,3 +166,15 @@ def test_output_that_cannot_be_written_is_no_fault_of_the_database(stet: CliRunn
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=50)  # noqa: S603 -- ours
     assert (ended.returncode, "the output cannot be written: No space left" in ended.stderr) == (2, True), ended.stderr
     assert "STET_POSTGRES_DSN" not in ended.stderr
+
+
+def test_the_status_says_what_meta_warned_of_until_a_week_is_over(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, WARNINGS))
+    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
+    warned = [row for row in rows if row["name"].endswith(" warned")]
+    assert [(row["name"], row["value"], row["wrong"], row["hint"]) for row in warned] == [
+        ("account 1 warned", "ACCOUNT_VIOLATION SCAM", True, "docs/operations/runbooks/StetAccountWarned.md")
+    ]

@@ -105,6 +105,16 @@ DELIVERY_ALERTS = [
         steady('stet_limited_messages{service="dispatcher", reason="account_restricted"}', "3", "0"),
     ),
     Alert(
+        "StetAccountWarned",
+        AlertSeverity.TICKET,
+        "max by (namespace) (stet_account_warnings) > 0",
+        "1m",
+        "Meta has warned the WhatsApp account",
+        "It may restrict or disable the account next. Nothing is held yet; stet status has Meta's word for the reason.",
+        "delivery",
+        steady('stet_account_warnings{service="dispatcher"}', "1", "0"),
+    ),
+    Alert(
         "StetMessagesWaiting",
         AlertSeverity.PAGE,
         'max by (namespace, lane) (stet_oldest_waiting_message_age_seconds{lane="critical"}) > <10m>\n'

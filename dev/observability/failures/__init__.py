@@ -174,6 +174,7 @@ SLOW_ROUNDS = (
 NOT_CAUSED = {
     "StetWatchdog": "it always fires; the test kills Prometheus and sees that the receiver hears it no more",
     "StetAccountLimited": "the simulator of WhatsApp restricts no account for as long as the alert needs",
+    "StetAccountWarned": "the simulator of WhatsApp warns no account",
     "StetLineQualityLow": "the quality is read every ten minutes, and fires after thirty",
     "StetBudgetNearlySpent": "a budget so small would hold the messages of the stories",
     "StetBudgetSpent": "a budget so small would hold the messages of the stories",

@@ -86,6 +86,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "account_store: count_templates": (_TENANT,),
     "account_store: load_qualities": (_TENANT,),
     "account_store: load_account_limits": (_TENANT,),
+    "account_store: count_warnings": (_TENANT, _NOW),
     "account_store: covered_span": (_TENANT,),
     "account_store: caught_up_to": (["messages.requested"], 1),
     "charges: count_charges": (_TENANT, 500),
