@@ -67,7 +67,8 @@ async def check_app_secrets(settings: IngestSettings, _: Service) -> Sequence[Fi
     if endpoint is None:
         needed = "STET_WHATSAPP_TOKEN, STET_WHATSAPP_GRAPH_URL and STET_WHATSAPP_GRAPH_VERSION"
         sentence = (
-            f"STET_WHATSAPP_APP_SECRETS is tried where ingest has {needed}; without, /readyz shows what is refused"
+            f"not proved: STET_WHATSAPP_APP_SECRETS may be of another app, as ingest has not {needed} to ask with. "
+            "docs/operations/connections.md proves it by the id of the app; later /readyz shows what is refused"
         )
         return [warning("app secret", sentence)]
     async with _graph(endpoint) as graph:

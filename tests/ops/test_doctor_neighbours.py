@@ -460,4 +460,6 @@ async def test_without_a_token_ingest_says_what_shows_a_wrong_app_secret() -> No
     async with running_simulator(None) as simulator:
         found = only(await app_secret_findings(simulator, SECRET, whatsapp_token=None))
     assert found.result is Result.WARNING
+    assert found.sentence.startswith("not proved: STET_WHATSAPP_APP_SECRETS")
+    assert "docs/operations/connections.md" in found.sentence
     assert "/readyz" in found.sentence
