@@ -11,9 +11,12 @@ returning true;
 delete from SCHEMA.pauses where tenant = $1 and kind = $2 and name = $3 returning true;
 
 -- name: known_lines
+-- Those with a message, and those whose number WhatsApp has described, as it has before the first one.
 select distinct line from dispatcher.messages where tenant = $1
 union
-select distinct line from dispatcher.windows where tenant = $1;
+select distinct line from dispatcher.windows where tenant = $1
+union
+select line from dispatcher.line_quality where tenant = $1;
 
 -- name: known_templates
 select distinct template_name from dispatcher.messages where tenant = $1 and template_name is not null;

@@ -34,6 +34,13 @@ def test_a_misspelt_name_pauses_nothing_and_says_the_nearest(stet: CliRunner) ->
     assert "did you mean main?" in result.stderr
 
 
+def test_a_misspelt_line_pauses_nothing_before_the_first_message(stet: CliRunner, postgres_database: str) -> None:
+    quality = "insert into dispatcher.line_quality values ('penrose', 'main', 'GREEN', now(), 'HIGH', now())"
+    asyncio.run(execute(postgres_database, quality))
+    result = stet.invoke(app, ["pause", "line", "mian", "--reason", "number limited", "--yes"])
+    assert (result.exit_code, result.stderr.strip()) == (2, "no line is called mian; did you mean main?")
+
+
 @pytest.mark.usefixtures("message")
 def test_a_line_shows_the_quality_of_its_number(stet: CliRunner, postgres_database: str) -> None:
     quality = "insert into dispatcher.line_quality values ('penrose', 'main', 'YELLOW', now(), 'HIGH', now())"
