@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -133,8 +134,23 @@ def _neighbour_fault(error: Exception) -> str | None:
         advice = "run stet migrate, or use the stet of the version that serves"
         return f"STET_POSTGRES_DSN: its schemas are of another version ({error}): {advice}"
     if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)):
-        return f"STET_POSTGRES_DSN: {error}"
+        advice = next((then for refused, then in _database_advice().items() if isinstance(error, refused)), "")
+        return f"STET_POSTGRES_DSN: {error}{advice and f'; {advice}'}"
     return None
+
+
+def _database_advice() -> Mapping[type[Exception], str]:
+    """What to do about an error of PostgreSQL, whose own words say what is wrong."""
+    import asyncpg  # noqa: PLC0415 -- as above
+
+    return {
+        asyncpg.InvalidPasswordError: "is STET_POSTGRES_PASSWORD, or the one in the address, that of this login?",
+        asyncpg.InvalidAuthorizationSpecificationError: "correct the login, or let pg_hba.conf take it from here",
+        asyncpg.InvalidCatalogNameError: "correct the name, or create the database and run stet migrate",
+        asyncpg.InsufficientPrivilegeError: "use the operator's own login; stet migrate gives it its rights",
+        asyncpg.TooManyConnectionsError: "wait, or raise max_connections, or the limit of this login",
+        asyncpg.CannotConnectNowError: "wait until it has started",
+    }
 
 
 def _system_fault(error: OSError) -> str:
@@ -147,9 +163,18 @@ def _system_fault(error: OSError) -> str:
 
 def database_away(error: Exception, hosts: str = "") -> Misconfigured:
     """The sentence that no server of the database answers; ``hosts`` are those that were asked."""
+    if isinstance(error, ssl.SSLError):
+        return Misconfigured("STET_POSTGRES_DSN", _untrusted(error))
     asked = f" at {hosts}" if hosts else ""
     advice = "is PostgreSQL running there, and may this machine reach it?"
     return Misconfigured("STET_POSTGRES_DSN", f"no server{asked} answers that takes writes ({_cause(error)}); {advice}")
+
+
+def _untrusted(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        advice = "renew it, or let sslrootcert name the authority that signed it"
+        return f"the server's certificate is not trusted: {error.verify_message}; {advice}"
+    return f"TLS with the server fails ({error.strerror}); do sslcert and sslkey fit, and have they ended?"
 
 
 def broker_away(error: Exception, brokers: str = "") -> Misconfigured:

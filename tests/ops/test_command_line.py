@@ -1,10 +1,13 @@
 """The command line for operators: each command explains itself, and names a wrong argument or setting."""
 
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
+import asyncpg
 import pytest
 import structlog
 import typer
@@ -17,6 +20,7 @@ from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
 from shared.runtime.telemetry import get_logger
 from tests.ops.stet_command import run_stet
+from tests.ops.tls_server import ended_certificate, tls_server
 
 CALLS = [
     ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
@@ -164,6 +168,47 @@ def test_an_unreachable_database_ends_with_code_2_and_its_setting(
     result = runner.invoke(app, ["tasks", "list"])
     assert result.exit_code == 2
     assert "STET_POSTGRES_DSN: no server at 127.0.0.1:1 answers that takes writes (connection refused)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "then"),
+    [
+        (asyncpg.InvalidPasswordError("password authentication failed"), "password", "STET_POSTGRES_PASSWORD"),
+        (asyncpg.InvalidAuthorizationSpecificationError("no such role"), "no such role", "correct the login"),
+        (asyncpg.InvalidCatalogNameError("no such database"), "no such database", "stet migrate"),
+        (asyncpg.InsufficientPrivilegeError("permission denied"), "permission denied", "operator's own login"),
+        (asyncpg.TooManyConnectionsError("too many clients"), "too many clients", "max_connections"),
+        (asyncpg.CannotConnectNowError("starting up"), "starting up", "wait until"),
+        (ssl.SSLError(1, "[SSL] alert"), "TLS with the server fails", "sslkey"),
+    ],
+)
+def test_an_error_of_the_database_is_said_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], error: Exception, said: str, then: str
+) -> None:
+    async def command() -> int:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        run(command())
+    assert ended.value.exit_code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("STET_POSTGRES_DSN: ")
+    assert said in printed
+    assert then in printed
+
+
+def test_a_certificate_that_has_ended_is_said_and_no_server_is_looked_for(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = ended_certificate(tmp_path)
+    with tls_server(certificate) as port:
+        monkeypatch.setenv("STET_TENANT", "penrose")
+        dsn = f"postgresql://stet_operator@localhost:{port}/stet?sslmode=verify-full&sslrootcert={certificate}"
+        monkeypatch.setenv("STET_POSTGRES_DSN", dsn)
+        result = runner.invoke(app, ["lines", "list"])
+    assert result.exit_code == 2
+    assert "STET_POSTGRES_DSN: the server's certificate is not trusted: certificate has expired" in result.stderr
+    assert "sslrootcert" in result.stderr
 
 
 def test_a_file_that_is_missing_is_named_and_no_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
