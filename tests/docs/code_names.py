@@ -69,6 +69,17 @@ def required_options() -> dict[tuple[str, ...], list[frozenset[str]]]:
     }
 
 
+@cache
+def commands_with_arguments() -> frozenset[tuple[str, ...]]:
+    """The commands that do not run as they are: an argument or an option must follow."""
+    return frozenset(
+        words
+        for entry in COMMANDS
+        for words, command in commands_of(entry)
+        if any(one.required for one in command.params)
+    )
+
+
 def command_part(words: list[str]) -> tuple[str, ...]:
     """The words of a command line that must be a command, without its arguments."""
     groups = {command[:-1] for command in operator_commands()}

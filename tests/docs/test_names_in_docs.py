@@ -21,6 +21,7 @@ _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
 _OPERATION = re.compile(r"(?:^|\$ |bin/|exec .*-- (?:env (?:\w+=\S+ )+)?)stet((?: [a-z][a-z-]*(?=\s|$))+)([^|;&#]*)")
 _OPTION = re.compile(r"(?<=[\s\[])--[a-z][a-z-]*")
+_RUNBOOKS = [*sorted((ROOT / "docs/operations/runbooks").glob("Stet*.md")), ROOT / "docs/runbook.md"]
 _OPTIONS_OF_ALL = {"--stack"}
 """Options of ``stet`` itself."""
 _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
@@ -177,6 +178,20 @@ def test_every_command_that_is_written_with_its_arguments_has_the_options_it_nee
                 for names in code_names.required_options().get(command, []):
                     if not names & {*arguments.split()}:
                         yield f"{mention}: `{found[0].strip()}` does not run without {' or '.join(sorted(names))}"
+
+    none_missing(faults())
+
+
+@pytest.mark.parametrize("page", _RUNBOOKS, ids=lambda page: page.name)
+def test_a_page_for_the_person_on_call_has_every_command_as_it_is_typed(page: Path) -> None:
+    """A command that is only named must be looked up at night."""
+
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for words, arguments in _OPERATION.findall(mention.text):
+                command = code_names.command_part(words.split())
+                if command in code_names.commands_with_arguments() and not arguments.strip():
+                    yield f"{mention}: `stet {' '.join(command)}` needs arguments, which the page does not say"
 
     none_missing(faults())
 
