@@ -155,14 +155,14 @@ def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, 
 
 
 def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
-    """Whether the form waits for free text, or the text is one of the options it offers."""
+    """Whether the form waits for free text, or the text fits what it asks for: an option, or a typed value."""
     form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
     if state.phase is FormPhase.SUMMARY:
         return _is_cancel_text(context, chain, text)
     field = _asked_field(form, state)
     if field is None or field.document:
         return False
-    return not field.choose or _read(context, chain, form, field, text) is not None
+    return takes_any_text(field) or _read(context, chain, form, field, text) is not None
 
 
 def keeps_stop_word(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:

@@ -752,6 +752,28 @@ def test_a_stop_word_that_does_not_fit_a_typed_field_stops() -> None:
         assert told(*TO_ISBN, f"reply: {{from: 5001, text: {word}}}", STOPPED, form=typed) == []
 
 
+WRONG = "expect: [{tell: 5001, say: wrong_person}, {left_out: {5001: wrong_person}}, {end: gave_up}]"
+
+
+@pytest.mark.parametrize("text", ["Sorry, wrong number", "You have the wrong person"])
+@pytest.mark.parametrize("kind", ["isbn", "date", "email", "number", "phone"])
+def test_a_typed_field_takes_a_wrong_number_for_what_it_says(kind: str, text: str) -> None:
+    typed = FORM.replace("isbn: {max: 13}", f"isbn: {{type: {kind}}}")
+    assert told(*TO_ISBN, f"reply: {{from: 5001, text: '{text}'}}", WRONG, form=typed) == []
+
+
+def test_a_typed_field_answers_a_why_and_goes_on_with_its_value() -> None:
+    typed = FORM.replace("isbn: {max: 13}", "isbn: {type: isbn}")
+    asked = ("reply: {from: 5001, text: why?}", "expect: [{tell: 5001, say: why_answer}]")
+    value = ('reply: {from: 5001, text: "9781784420017"}', "expect: [{collect: 5001, say: offer_summary}]")
+    assert told(*TO_ISBN, *asked, *value, form=typed) == []
+
+
+def test_a_title_may_say_wrong_number() -> None:
+    taken = ("reply: {from: 5001, text: Wrong number}", "expect: [{collect: 5001, say: offer.manuscript}]")
+    assert told(*FIRST[:2], *taken) == []
+
+
 def test_the_days_until_a_form_is_given_up_count_from_the_last_answer_and_the_last_refused_file() -> None:
     waits = ("wait: 6 days", 'reply: {from: 5001, text: "9781784420017"}', "expect: [{collect: 5001}]")
     refused = ("wait: 6 days", "file: {from: 5001, mb: 21}", "expect: [{collect: 5001, say: offer.manuscript}]")
