@@ -18,7 +18,7 @@ from services.rules.conversation.handover import (
     declined_offers,
     go_on_without_takers,
     is_offer,
-    repeat_withdrawn_offers,
+    repeat_offers,
     words_of_offer,
 )
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
@@ -301,4 +301,4 @@ def _reassign(context: DecisionContext, chain: Chain) -> Chain:
         moved = HandoverOffer(step=last.step, answer=last.answer, people=people, at=context.now)
         chain = decline_offer(chain, last.step, assignment.person_id)  # awaited no more
         return chain.replace(handovers=(*chain.handovers, moved))
-    return _move_offer(context, repeat_withdrawn_offers(context, chain), last, None)
+    return _move_offer(context, repeat_offers(context, chain, last.step), last, None)

@@ -17,7 +17,7 @@ from services.rules.conversation.recipients import (
     skips_everyone,
     unanswered_people,
 )
-from services.rules.rulebook.built_in import FINISH, TAKE
+from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
 from services.rules.rulebook.timing import At
@@ -155,21 +155,34 @@ def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:
     return chain.replace(handovers=tuple(offer for offer in offers if offer.people))
 
 
-def repeat_withdrawn_offers(context: DecisionContext, chain: Chain) -> Chain:
-    """Offer the matter to those whose offer was withdrawn before it left, because another person had taken it."""
-    last = {(m.person_id, m.step, m.answer, tuple(m.words.items())): m for m in chain.messages if is_offer(m)}
-    declined = declined_offers(chain)
-    missed = [m for m in last.values() if m.delivery is DeliveryState.WITHDRAWN and m.message_id not in declined]
-    for step in sorted({message.step for message in missed}):
+def repeat_offers(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """Offer the matter again to those who have not declined it, since the person who had it has it no more.
+
+    ``step`` is that by which it was offered to that person. An offer that was withdrawn before it left is repeated. Who
+    has read theirs gets the newest once more, where it was of the same step, or where they wanted to take it meanwhile.
+    """
+    again = _offers_to_repeat(chain, step)
+    for place in sorted({message.step for message in again}):
         known = {m.message_id for m in chain.messages}
-        for message in missed:
-            if message.step == step:
+        for message in again:
+            if message.step == place:
                 chain = _repeat_offer(context, chain, message)
         people = tuple(m.person_id for m in chain.messages if m.message_id not in known)
         if people:
-            again = HandoverOffer(step=step, answer=None, people=people, at=context.now)
-            chain = chain.replace(handovers=(*chain.handovers, again))
+            repeated = HandoverOffer(step=place, answer=None, people=people, at=context.now)
+            chain = chain.replace(handovers=(*chain.handovers, repeated))
     return chain
+
+
+def _offers_to_repeat(chain: Chain, step: int) -> list[ChainMessage]:
+    last = {(m.person_id, m.step, m.answer, tuple(m.words.items())): m for m in chain.messages if is_offer(m)}
+    declined = declined_offers(chain)
+    offers = [m for m in last.values() if m.message_id not in declined and m.delivery is not DeliveryState.HELD]
+    missed = [m for m in offers if m.delivery is DeliveryState.WITHDRAWN]
+    told = {m.person_id for m in chain.messages if m.say == ALREADY_TAKEN} - {m.person_id for m in missed}
+    same = {m.person_id for m in offers if m.step == step} - {m.person_id for m in missed}
+    read = (m for m in offers if m.verb is Verb.HAND_OVER and m.person_id in told | same)
+    return [*missed, *{m.person_id: m for m in read}.values()]
 
 
 def words_of_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> str:

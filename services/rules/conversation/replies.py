@@ -40,6 +40,7 @@ from services.rules.conversation.steps import (
     run_step,
     without_assignee,
 )
+from services.rules.rulebook.built_in import ALREADY_TAKEN
 from services.rules.rulebook.model import AnswerAction, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import MessageReceived
@@ -218,6 +219,16 @@ def _answer_too_late(context: DecisionContext, chain: Chain, question: ChainMess
     return context.save_chain(_send_closed_question(context, chain, question, message))
 
 
+def _answer_taken(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    """Tell a colleague who has the matter; or that it is closed, where no person has it or the house has no words."""
+    assignee = context.facts.current_person(chain.assignment.person_id) if chain.assignment is not None else None
+    if assignee is None or assignee.erased or ALREADY_TAKEN not in context.rulebook.templates:
+        return _answer_too_late(context, chain, question, message)
+    context.add_reason(Reason.CLOSED_QUESTION, chain, str(question.step))
+    draft = notice_draft(ALREADY_TAKEN, question.step, message, who=assignee.display_name)
+    return context.save_chain(send_to_person(context, chain, message.person_id, draft))
+
+
 def _send_closed_question(
     context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived
 ) -> Chain:
@@ -237,7 +248,7 @@ def _send_late_answer_to_owner(
 def _assign(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """The first person to take it has it; timed steps pause, questions stay open, unsent offers are withdrawn."""
     if chain.assignment is not None and chain.assignment.person_id != message.person_id:
-        return _answer_too_late(context, chain, question, message)
+        return _answer_taken(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "take")
     chain = chain.assign(message.person_id, context.now)
     chain = withdraw_messages(context, chain, "taken", is_offer)
@@ -271,19 +282,19 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
 
 def _finish(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
-        return _answer_too_late(context, chain, question, message)
+        return _answer_taken(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "done")
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     return advance(context, close_chain(context, chain, Ending.HANDLED))
 
 
 def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """The person gives it back: timed steps count from now, and offers withdrawn when it was taken are made again.
+    """The person gives it back: timed steps count from now, and it is offered again to those who have not declined it.
 
     The owner team is told where no other person is left.
     """
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
-        return _answer_too_late(context, chain, question, message)
+        return _answer_taken(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "give_back")
     chain = without_assignee(context, chain, question)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))

@@ -22,7 +22,7 @@ from services.rules.conversation.handover import (
     next_pending_step,
     offer_handover,
     receiver_of_offer,
-    repeat_withdrawn_offers,
+    repeat_offers,
     report_unclaimed,
     words_of_offer,
 )
@@ -286,9 +286,9 @@ def without_assignee(context: DecisionContext, chain: Chain, question: ChainMess
 
 
 def offer_again(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
-    """Repeat the offers that were withdrawn; without any left to decide, go on to the next step or the owner team."""
+    """Make the offers again; without any left to decide, go on to the next step or the owner team."""
     offers = len(chain.handovers)
-    chain = repeat_withdrawn_offers(context, chain)
+    chain = repeat_offers(context, chain, question.step)
     if len(chain.handovers) > offers or not all_declined(chain, question):
         return advance(context, chain)
     if next_pending_step(context, chain) is None:

@@ -17,6 +17,9 @@ FORM_CANCELLED = "form_cancelled"
 """The template for who cancels a form; without it ``noted`` answers, though nothing is passed on."""
 NOT_WANTED = "not_wanted"
 """The template that says that a person of the house has decided against a write; without it ``not_written`` does."""
+ALREADY_TAKEN = "already_taken"
+"""The template that says which colleague has a matter, to who taps an offer of it later; without it
+``closed_question`` does."""
 MATTER_CLOSED = "matter_closed"
 """The template for who fills a form or has the matter, when another ends it; without it they are not told."""
 COVER_ANNOUNCED, TO_COVER = "cover_announced", "to_cover"
@@ -63,6 +66,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "handed_over": BuiltInTemplate(),
     "to_take": BuiltInTemplate(TAKE, ANSWERED),
     "taken": BuiltInTemplate(FINISH),
+    ALREADY_TAKEN: BuiltInTemplate(words=frozenset({"who"}), optional=True),
     "not_written": BuiltInTemplate(),
     NOT_WANTED: BuiltInTemplate(optional=True),
     "by_hand": BuiltInTemplate(),
@@ -113,8 +117,9 @@ FIELD_REFUSED = BuiltInTemplate(words=frozenset({"example"}))
 
 STAFF_TEMPLATES = frozenset(
     {
-        "to_take", "taken", "late_answer", "left_with_owner", "copy", "to_read", "answers_paused", COVER_ANNOUNCED,
-        TO_COVER, "absence_noted", "absence_uncovered", "absence_unclear", "absence_over", "address_disputed",
+        "to_take", "taken", ALREADY_TAKEN, "late_answer", "left_with_owner", "copy", "to_read", "answers_paused",
+        COVER_ANNOUNCED, TO_COVER, "absence_noted", "absence_uncovered", "absence_unclear", "absence_over",
+        "address_disputed",
     }
 )  # fmt: skip
 """The templates that go to people of the house alone."""

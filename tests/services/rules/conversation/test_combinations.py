@@ -170,6 +170,66 @@ def test_every_offer_of_the_night_is_made_again_where_a_colleague_elsewhere_give
     assert faults(ASK + END, [AUTHORS, third, TEAM, in_tokyo], *moves) == []
 
 
+# ------------------------------------------------------------------ a matter that another has, and that is free again
+
+OTHER = "reply: {from: 812, button: other}"
+TAKEN = ("reply: {from: 40, button: take}", "expect: [{tell: 40, say: taken}]")
+OFFERED_TO_BOTH = "expect: [{ask: 812}, {hand_over: 40}, {hand_over: 41}, {tell: 812}]"
+IN_VAIN = ("reply: {from: 41, button: take}", "expect: [{tell: 41, say: already_taken, text: Person 40}]")
+GIVEN_BACK = "reply: {from: 40, button: give_back}"
+
+
+def test_who_takes_what_another_has_reads_who_has_it_and_gets_it_once_more_when_it_is_free() -> None:
+    moves = (
+        EVENT, OTHER, OFFERED_TO_BOTH, *TAKEN, *IN_VAIN, "reply: {from: 41, button: take}", "expect: [{tell: 41}]",
+        GIVEN_BACK, "expect: [{tell: 40, say: noted}, {hand_over: 41}]",
+        "reply: {from: 41, button: take}", "expect: [{tell: 41, say: taken}]",
+        "reply: {from: 40, button: done}", "expect: [{tell: 40, say: already_taken, text: Person 41}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *moves) == []
+
+
+def test_the_older_offer_takes_a_matter_that_was_given_back_and_the_newer_one_then_says_who_has_it() -> None:
+    moves = (
+        EVENT, OTHER, OFFERED_TO_BOTH, *TAKEN, GIVEN_BACK, "expect: [{tell: 40, say: noted}, {hand_over: 41}]",
+        "reply: {from: 41, button: take, to: to_take}", "expect: [{tell: 41, say: taken}]",
+        "reply: {from: 41, button: done}", "expect: [{tell: 41, say: noted}, {end: handled}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *moves) == []
+
+
+def test_who_has_declined_a_matter_is_not_offered_it_again_when_it_is_given_back() -> None:
+    moves = (
+        EVENT, OTHER, OFFERED_TO_BOTH, "reply: {from: 41, button: not_me}", "expect: [{tell: 41, say: noted}]",
+        *TAKEN, GIVEN_BACK, "expect: [{tell: 40, say: noted}, {tell: 42, say: left_with_owner}]",
+    )  # fmt: skip
+    owner = "42: {roles: [rights_manager], team: rights, country: GB}"
+    offered_to = ASK.replace("hand_over: rights_manager", "hand_over: production_coordinator")
+    people = [COORDINATOR.replace("41", "40"), COORDINATOR, owner]
+    assert faults(offered_to + END, [AUTHOR, *people], *moves) == []
+
+
+def test_an_escalation_goes_on_though_those_before_it_have_an_offer_unless_they_want_it_by_now() -> None:
+    steps = """\
+  - {hand_over: rights_manager, say: ex_take}
+  - {after: 1 day, hand_over: production_coordinator, say: ex_take_too}
+  - {after: 1 day, hand_over: finance, say: ex_take_last}
+"""
+    names, buttons = ("ex_take", "ex_take_too", "ex_take_last"), "take: Take, not_me: No"
+    templates = TEMPLATES | {name: template_text(name, "Take “{title}” please.", buttons) for name in names}
+    people = f"{MANAGER}\n{COORDINATOR}\n61: {{roles: [finance], country: GB}}"
+    taken = (
+        EVENT, "wait: 1 day", "expect: [{hand_over: 40}, {hand_over: 41}]",
+        "reply: {from: 41, button: take}", "expect: [{tell: 41, say: taken}]",
+    )  # fmt: skip
+    back = "reply: {from: 41, button: give_back}"
+    on = (back, "expect: [{tell: 41, say: noted}]", "wait: 1 day", "expect: [{hand_over: 61}]")
+    assert faults_of_rule(HEAD + steps, templates, people, *taken, *on) == []
+    wanted = ("reply: {from: 40, button: take}", "expect: [{tell: 40, say: already_taken}]")
+    again = (back, "expect: [{tell: 41, say: noted}, {hand_over: 40, say: ex_take}]", *on[2:])
+    assert faults_of_rule(HEAD + steps, templates, people, *taken, *wanted, *again) == []
+
+
 # ------------------------------------------------------------------ words of the night and the end of the chain
 
 
