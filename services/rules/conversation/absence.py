@@ -184,6 +184,8 @@ def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
     for message in chain.messages:
         if has_answered(chain, message) or message.reply or message.closed or message.role in _WITHOUT_STAND_IN:
             continue
+        if message.led_on:
+            continue
         if message.verb is Verb.HAND_OVER and chain.assignment is not None:
             continue
         held = message.delivery is DeliveryState.HELD

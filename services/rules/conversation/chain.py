@@ -97,6 +97,8 @@ class ChainMessage(Value):
     - ``wording``, ``sent_template``: the form and the template in which it went, as the dispatcher reports.
     - ``rendered``: the text of a question; ``other_texts``: its texts in other templates in which it may have gone, by
       Meta's name. Both are for the evidence of its answer.
+    - ``led_on``: its person's answer has led to another question, so that none is awaited of them any more; one still
+      counts.
     """
 
     message_id: MessageId
@@ -127,6 +129,7 @@ class ChainMessage(Value):
     other_texts: dict[str, str] = field(default_factory=dict)
     wording: MessageForm | None = None
     sent_template: SentTemplate | None = None
+    led_on: bool = False
 
     @property
     def sent_as(self) -> MessageId:
@@ -667,7 +670,7 @@ class Chain(Value, rename=_KEPT_AS):
         answered = {given.person_id for given in self.answers if given.final}
         for message in self.messages:
             person, at = message.person_id, message.requested_at
-            if at is not None and message.open and person not in answered:
+            if at is not None and message.open and not message.led_on and person not in answered:
                 found[person] = min(found.get(person, at), at)
         return found
 

@@ -30,6 +30,7 @@ from services.rules.conversation.outbound import MessageDraft, send_to_person, s
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import (
     awaited_people,
+    holds_question,
     is_question_of_rule,
     owner_team,
     resolve_recipients,
@@ -294,7 +295,7 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
         return chain if _is_followed_up(chain, message) else report_unclaimed(context, chain, message.step)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
         return chain
-    if any(is_question_of_rule(m) and m.delivery is DeliveryState.HELD and _may_answer(m) for m in chain.messages):
+    if holds_question(chain):
         return chain  # of others, who are asked in their morning, or when their cap has room
     if not message.is_question and message.verb is not Verb.COLLECT:
         return chain.end_wait() if _is_for_none_else(chain, message) else chain

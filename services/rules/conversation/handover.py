@@ -11,6 +11,7 @@ from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import (
     Recipient,
+    holds_question,
     is_of_handover,
     owner_team,
     resolve_recipients,
@@ -96,10 +97,11 @@ def next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
 def keeps_its_time(chain: Chain, step: Step) -> bool:
     """Whether the step after a matter that no person takes waits for its time.
 
-    While people are asked, only a step that reaches staff goes on with the matter: a reminder, or the end of the chain,
-    would come too early for them.
+    While people are asked, or will be in their morning, only a step that reaches staff goes on with the matter: a
+    reminder, or the end of the chain, would come too early for them.
     """
-    return isinstance(step.timing, At) or (bool(unanswered_people(chain)) and not _reaches_staff(step))
+    are_asked = bool(unanswered_people(chain)) or holds_question(chain)
+    return isinstance(step.timing, At) or (are_asked and not _reaches_staff(step))
 
 
 def _reaches_staff(step: Step) -> bool:

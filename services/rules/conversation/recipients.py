@@ -14,7 +14,7 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from services.rules.conversation.chain import UNSENT, Chain, ChainMessage
+from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import Absence, PersonFacts
@@ -410,11 +410,21 @@ def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
 
     A reminder of a hand-over is no question of the chain: its buttons are those of the hand-over.
     """
-    asked = filter(is_open_question, chain.messages)
+    asked = filter(awaits_answer, chain.messages)
     people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
     if chain.form is not None and not chain.form.over:
         people[chain.form.person_id] = None
     return tuple(people)
+
+
+def awaits_answer(message: ChainMessage) -> bool:
+    """Whether an answer to a question of a rule is awaited: an answer of its person has led to no other question."""
+    return is_open_question(message) and not message.led_on
+
+
+def holds_question(chain: Chain) -> bool:
+    """Whether a question of a rule is held: for its person's morning, or until their cap has room."""
+    return any(is_question_of_rule(m) and not m.closed and m.delivery is DeliveryState.HELD for m in chain.messages)
 
 
 def is_open_question(message: ChainMessage) -> bool:

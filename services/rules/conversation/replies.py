@@ -137,10 +137,28 @@ def _apply_intermediate_answer(
         chain = _hand_over(context, chain, step, handover, message, answer)
         return send_to_person(context, chain, message.person_id, notice_draft("handed_over", step.index, message))
     if answer.ask is not None:
+        chain = _await_no_more(context, chain, step, answer, message.person_id)
         chain = _ask_follow_up(context, chain, step, answer.ask, message.person_id)
     if answer.tell is None or answer.tell.who != ("sender",):
         chain = send_to_person(context, chain, message.person_id, notice_draft("noted", step.index, message))
     return chain
+
+
+def _await_no_more(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, person: PersonId) -> Chain:
+    """The answer of a person leads to another question: they are not reminded of the one before."""
+    place = (step.index, answer.path)
+
+    def is_answered(message: ChainMessage) -> bool:
+        if message.person_id != person or answer.name not in message.buttons or not is_question_of_rule(message):
+            return False
+        asking, same = answer_of(context, chain, message, answer.name)
+        return same is not None and (asking.index, same.path) == place
+
+    answered = {message.message_id for message in chain.messages if is_answered(message)}
+    chain = withdraw_messages(context, chain, "answered", is_answered)
+    return chain.replace(
+        messages=tuple(m.replace(led_on=True) if m.message_id in answered else m for m in chain.messages)
+    )
 
 
 def _ask_follow_up(context: DecisionContext, chain: Chain, step: Step, question: Question, sender: PersonId) -> Chain:

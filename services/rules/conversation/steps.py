@@ -30,9 +30,9 @@ from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.recipients import (
     Recipient,
+    awaits_answer,
     is_excepted,
     is_of_handover,
-    is_open_question,
     judged_for_each,
     skips_everyone,
     unanswered_people,
@@ -159,7 +159,7 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     elif not people and step.index and chain.steps[step.index - 1].unreached:
         return _leave_out_the_same(chain, step)
     for person_id in people:
-        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and is_open_question(m))
+        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and awaits_answer(m))
         person = context.facts.people.get(person_id)
         if person is None:
             continue

@@ -294,22 +294,90 @@ def test_a_step_that_reaches_staff_does_not_wait_where_a_colleague_declines() ->
     assert faults_of_rule(HEAD + ASK + later + END, templates, people, *moves) == []
 
 
-def test_a_question_that_an_answer_has_just_asked_is_not_reminded_of_with_the_earlier_one() -> None:
-    ask = """\
+def test_a_question_that_waits_for_its_morning_is_not_reminded_of_because_a_colleague_declines() -> None:
+    in_tokyo = "41: {roles: [production_coordinator], country: JP, zone: Asia/Tokyo}"
+    asks = ASK.replace(
+        "answers: {yes",
+        "answers: {second: {ask: production_coordinator, say: ex_second, answers: {fine: "
+        "{tell: rights_manager, say: ex_told}}}, yes",
+    )
+    templates = TEMPLATES | {
+        "ex_ask": template_text("ex_ask", "Rights in “{title}” are asked for.", "second: B, yes: A, other: C")
+    }
+    moves = (
+        EVENT, "reply: {from: 812, button: other}", "reply: {from: 812, button: second}",
+        "expect: [{ask: 812}, {hand_over: 40}, {tell: 812, say: handed_over}, {tell: 812, say: noted}]",
+        "reply: {from: 40, button: not_me}", "wait: 1 hour", "expect: [{tell: 40, say: noted}]",
+        "wait: 1 day", "expect: [{ask: 41, say: ex_second}]",
+    )  # fmt: skip
+    last = "  - {after: 2 weeks, give_up: no answer, tell: author, say: ex_told}\n"
+    assert faults_of_rule(HEAD + asks + LETTERS + last, templates, f"{AUTHOR}\n{MANAGER}\n{in_tokyo}", *moves) == []
+
+
+LEADS_ON = """\
   - ask: author
     say: ex_ask
     answers:
       yes: {tell: sender, say: ex_told, continue: true}
       other: {ask: production_coordinator, say: ex_second, answers: {fine: {tell: author, say: ex_told}}}
 """
-    remind = "  - {after: 1 day, remind: unanswered, say: ex_ask}\n"
+A_DAY = "  - {after: 1 day, remind: unanswered, say: ex_ask}\n"
+
+
+def test_a_question_that_an_answer_has_just_asked_is_not_reminded_of_with_the_earlier_one() -> None:
+    """Nor is the person reminded whose answer has asked it."""
     moves = (
         EVENT, "wait: 23 hours", "reply: {from: 812, button: other}",
         "expect: [{ask: 812}, {ask: 813}, {ask: 41, say: ex_second}, {tell: 812}]",
-        "wait: 2 hours", "expect: [{remind: 812}, {remind: 813}]",
+        "wait: 2 hours", "expect: [{remind: 813}]",
         "wait: 22 hours", "expect: [{remind: 41, say: ex_second}]",
     )  # fmt: skip
-    assert faults(ask + remind + END, [AUTHORS, COORDINATOR], *moves) == []
+    assert faults(LEADS_ON + A_DAY + END, [AUTHORS, COORDINATOR], *moves) == []
+
+
+def test_who_is_asked_the_next_thing_is_reminded_of_that_alone() -> None:
+    asks_on = LEADS_ON.replace("production_coordinator", "sender")
+    moves = (
+        EVENT, "reply: {from: 812, button: other}",
+        "expect: [{ask: 812}, {ask: 812, say: ex_second}, {tell: 812}]",
+        "wait: 2 days", "expect: [{remind: 812, say: ex_second}]",
+        "reply: {from: 812, button: fine}", "expect: [{tell: 812}, {tell: 812, say: ex_told}, {end: answered}]",
+    )  # fmt: skip
+    assert faults(asks_on + A_DAY + END, [AUTHOR], *moves) == []
+
+
+def test_a_reminder_that_waits_for_the_morning_does_not_go_where_its_person_has_answered_in_the_night() -> None:
+    in_tokyo = "812: {roles: [author], country: JP, zone: Asia/Tokyo}"
+    moves = (
+        "wait until: 2027-03-04T02:00:00Z", EVENT, "expect: [{ask: 812}]", "wait until: 2027-03-05T11:00:00Z",
+        "reply: {from: 812, button: other}", "expect: [{ask: 41, say: ex_second}, {tell: 812, say: noted}]",
+        "wait until: 2027-03-08T08:00:00Z", "expect: nothing",
+    )  # fmt: skip
+    later = A_DAY.replace("1 day", "32 hours")
+    assert faults(LEADS_ON + later + END, [in_tokyo, COORDINATOR], *moves) == []
+
+
+def test_who_has_answered_on_is_not_among_the_unanswered_and_may_still_answer_otherwise() -> None:
+    end = "  - {after: 2 weeks, give_up: no answer, tell: unanswered, say: ex_late}\n"
+    asked = (EVENT, "reply: {from: 812, button: other}", "expect: [{ask: 812}, {ask: 41, say: ex_second}, {tell: 812}]")
+    templates = TEMPLATES | {"ex_late": template_text("ex_late", "It is too late for “{title}” now.")}
+    given_up = ("wait: 15 days", "expect: [{tell: 41, say: ex_late}, {end: gave_up}]")
+    people = f"{AUTHOR}\n{COORDINATOR}"
+    assert faults_of_rule(HEAD + LEADS_ON + end, templates, people, *asked, *given_up) == []
+    decides = LEADS_ON.replace(", continue: true", "")
+    otherwise = ("reply: {from: 812, button: yes}", "expect: [{tell: 812, say: noted}, {tell: 812}, {end: answered}]")
+    assert faults_of_rule(HEAD + decides + end, templates, people, *asked, *otherwise) == []
+
+
+def test_a_question_that_was_answered_on_does_not_move_to_who_covers() -> None:
+    """Who covers may be asked by the answer; the question before it is nothing to them."""
+    asks = LEADS_ON.replace("ask: author", "ask: rights_manager", 1).replace("tell: author", "tell: rights_manager")
+    cover = "42: {roles: [finance], team: finance, country: GB, stands_in_for: 40, from: 2027-03-04}"
+    moves = (
+        EVENT, "reply: {from: 40, button: other}", "expect: [{ask: 40}, {ask: 41, say: ex_second}, {tell: 40}]",
+        "wait: 1 day", "expect: nothing",
+    )  # fmt: skip
+    assert faults(asks + END, [TEAM, COORDINATOR, cover], *moves) == []
 
 
 # ------------------------------------------------------------------ people who are left out, and questions that wait
