@@ -17,9 +17,7 @@ from services.rules.conversation.handover import (
     decline_offer,
     declined_offers,
     go_on_without_takers,
-    is_offer,
     repeat_offers,
-    words_of_offer,
 )
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
@@ -250,9 +248,8 @@ def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage
         return chain.with_message(same.replace(on_behalf_of=both.on_behalf_of, also_for=both.also_for)), True
     is_of_answer = message.answer is not None and message.verb is not Verb.ASK
     key = f"cover.{message.message_id if is_of_answer else message.person_id}"
-    say = words_of_offer(context, chain, message) if is_offer(message) else message.say
     draft = MessageDraft(
-        message.verb, say, message.step, message.answer, key, message.occurrence, message.buttons,
+        message.verb, message.say, message.step, message.answer, key, message.occurrence, message.buttons,
         words=message.words,
     )  # fmt: skip
     return send_to_recipient(context, chain, absent, draft), True

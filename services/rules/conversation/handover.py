@@ -12,7 +12,7 @@ from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import (
     Recipient,
     holds_question,
-    is_of_handover,
+    is_offer,
     owner_team,
     resolve_recipients,
     skips_everyone,
@@ -113,11 +113,6 @@ def _inbox_team(context: DecisionContext) -> Addressees:
     return (Team(context.rulebook.people.inbox),)
 
 
-def is_offer(message: ChainMessage) -> bool:
-    """Whether a message offers the matter: a hand-over, or the reminder of one."""
-    return is_of_handover(message) and OFFER_BUTTONS[0] in message.buttons
-
-
 def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:
     handed = (h.replace(declined=(*h.declined, person)) if h.step == step else h for h in chain.handovers)
     return chain.replace(handovers=tuple(handed))
@@ -187,20 +182,13 @@ def _offers_to_repeat(chain: Chain, step: int) -> list[ChainMessage]:
     return [*missed, *{m.person_id: m for m in read}.values()]
 
 
-def words_of_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> str:
-    """The template by which an offer is said again: that of the house where a change of the rules has taken its own."""
-    books = (context.rulebook_of(chain), context.rulebook)
-    return message.say if any(message.say in book.templates for book in books) else "to_take"
-
-
 def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
     person = context.facts.people.get(message.person_id)
     if person is None:
         return chain
     key = f"again.{format_instant(context.now)}" + (f".{message.message_id}" if message.words else "")
-    say = words_of_offer(context, chain, message)
     draft = MessageDraft(
-        Verb.HAND_OVER, say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS,
+        Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS,
         words=message.words,
     )  # fmt: skip
     return send_to_recipient(context, chain, receiver_of_offer(person, message), draft)

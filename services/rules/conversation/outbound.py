@@ -33,7 +33,7 @@ from services.rules.conversation.template_calls import (
     fallback_call,
     language_for,
     render_call,
-    template_of,
+    template_of_message,
     template_values,
 )
 from services.rules.rulebook.built_in import DIGEST, SHOW
@@ -223,7 +223,7 @@ def _other_texts(
     """The texts of the templates as which a question may go, but for its own, whose text is rendered."""
     if BODY_VALUE in chain_message.words:
         return {}
-    own = template_of(context, chain, chain_message.say).meta_name
+    own = template_of_message(context, chain, chain_message).meta_name
     calls = (call for call in (message.template, message.fallback) if call is not None and call.name != own)
     return {call.name: template_calls.text_of_call(context, chain, call) for call in calls}
 
@@ -264,6 +264,7 @@ def is_copy(message: ChainMessage) -> bool:
 
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
+    say = message.say if template is None else template_of_message(context, chain, message).name
     fallback = fallback_call(context, chain, message, person, rendered.language) if template is not None else None
     document = template_calls.attached_document(context, chain, message)
     if document is None and template is not None and template.header is not None:
@@ -279,7 +280,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         line=chain.line or Line(context.rulebook.tenant.default_line),
         rule=chain.rule,
         chain_id=chain.chain_id,
-        say=message.say,
+        say=say,
         language=rendered.language,
         body=rendered.body,
         buttons=_buttons(context, message, rendered) if message.buttons else (),
@@ -296,7 +297,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
 
 def is_marketing(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """Whether the message's own template is marketing by its file."""
-    return template_of(context, chain, message.say).category is Category.MARKETING
+    return template_of_message(context, chain, message).category is Category.MARKETING
 
 
 def _without_marketing(*calls: TemplateCall | None) -> tuple[TemplateCall | None, TemplateCall | None]:
@@ -373,7 +374,7 @@ def _render(
     if (body := message.words.get(BODY_VALUE)) is not None:
         language = message.words.get(LANGUAGE_VALUE, language)
         return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=language), None
-    template = template_of(context, chain, message.say)
+    template = template_of_message(context, chain, message)
     return render_call(context, template, language, template_values(context, chain, message, person, template))
 
 
@@ -501,7 +502,7 @@ def _copy_draft(
     """The text is that of the first receiver, in the reader's language and in one line, as parameters must be."""
     people = [context.facts.people[message.person_id] for message in sent]
     language = language_of(context.rulebook, reader)
-    template = template_of(context, chain, sent[0].say)
+    template = template_of_message(context, chain, sent[0])
     values = template_values(context, chain, sent[0], people[0].replace(language=language), template)
     body = " ".join(render_call(context, template, language, values)[0].body.split())
     who = rendering.format_value(list(dict.fromkeys(person.display_name for person in people)), language, {})

@@ -446,6 +446,11 @@ def is_of_handover(message: ChainMessage) -> bool:
     return not is_of_question and set(message.buttons) in ({*TAKE}, {*FINISH})
 
 
+def is_offer(message: ChainMessage) -> bool:
+    """Whether a message offers a matter, also as a reminder."""
+    return is_of_handover(message) and TAKE[0] in message.buttons
+
+
 def people_in(data: EventData) -> Iterator[PersonId]:
     """Every person an event names."""
     return (party.person_id for _, party in parties_in(data)) if _party_fields(type(data)) else iter(())

@@ -23,7 +23,6 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     HandoverDraft,
     decline_offer,
-    is_offer,
     keeps_its_time,
     next_pending_step,
     offer_handover,
@@ -31,7 +30,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import is_of_handover, is_question_of_rule, owner_team
+from services.rules.conversation.recipients import is_of_handover, is_offer, is_question_of_rule, owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import (
     advance,

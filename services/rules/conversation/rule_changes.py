@@ -23,11 +23,10 @@ from services.rules.conversation.chain import (
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
-from services.rules.conversation.handover import is_offer
 from services.rules.conversation.outbound import BODY_VALUE
 from services.rules.conversation.people import language_of
 from services.rules.conversation.question_lookup import answers_to_steps
-from services.rules.conversation.recipients import is_of_handover
+from services.rules.conversation.recipients import is_of_handover, is_offer
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call, text_of_call
@@ -125,7 +124,6 @@ def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Ch
     """
     matching = _matching_steps(old, new)
     gone = [step.index for step in old.steps if step.index not in matching]
-    chain = chain.replace(messages=tuple(_with_known_words(context, message) for message in chain.messages))
 
     def is_gone(message: ChainMessage) -> bool:
         return message.step in gone and not _follows_answer(context, message)
@@ -149,12 +147,6 @@ def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Ch
         if added and chain.steps[step.index].status is StepStatus.PENDING and has_lapsed(context, chain, step):
             chain = chain.skip_step(step.index)
     return chain
-
-
-def _with_known_words(context: DecisionContext, message: ChainMessage) -> ChainMessage:
-    """A held offer whose template is gone is made in the words of the house."""
-    is_known = message.say in context.rulebook.templates or message.delivery is not DeliveryState.HELD
-    return message if is_known or not is_offer(message) else message.replace(say="to_take")
 
 
 def _follows_answer(context: DecisionContext, message: ChainMessage) -> bool:

@@ -18,13 +18,11 @@ from services.rules.conversation.handover import (
     HandoverDraft,
     decline_offer,
     declined_offers,
-    is_offer,
     next_pending_step,
     offer_handover,
     receiver_of_offer,
     repeat_offers,
     report_unclaimed,
-    words_of_offer,
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
 from services.rules.conversation.people import working_hours
@@ -33,6 +31,7 @@ from services.rules.conversation.recipients import (
     awaits_answer,
     is_excepted,
     is_of_handover,
+    is_offer,
     judged_for_each,
     skips_everyone,
     unanswered_people,
@@ -256,7 +255,7 @@ def _remind_of(
     person = context.facts.people.get(message.person_id)
     if person is None:
         return chain
-    say = "taken" if buttons == ASSIGNEE_BUTTONS else words_of_offer(context, chain, message)
+    say = "taken" if buttons == ASSIGNEE_BUTTONS else message.say
     draft = MessageDraft(
         Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons, words=message.words
     )

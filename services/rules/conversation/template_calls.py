@@ -15,6 +15,7 @@ from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import language_of
+from services.rules.conversation.recipients import is_offer
 from services.rules.conversation.rendering import RenderedMessage
 from services.rules.rulebook.model import AttachAction, Field, Template
 from shared.contracts.contacts import PLACEHOLDER_NAME
@@ -166,6 +167,13 @@ def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
     return context.rulebook_of(chain).templates.get(say) or context.rulebook.templates[say]
 
 
+def template_of_message(context: DecisionContext, chain: Chain, message: ChainMessage) -> Template:
+    """The template of a message; of an offer whose own a change of the rules has taken, that of the house."""
+    books = (context.rulebook_of(chain), context.rulebook)
+    is_gone = all(message.say not in book.templates for book in books)
+    return template_of(context, chain, "to_take" if is_gone and is_offer(message) else message.say)
+
+
 def render_call(
     context: DecisionContext, template: Template, wanted: str, values: Mapping[str, object]
 ) -> tuple[RenderedMessage, TemplateCall]:
@@ -187,9 +195,9 @@ def fallback_call(
 
     That of the rules in force comes first, then that of the chain's rules, then a newer version of the template.
     """
-    template = template_of(context, chain, message.say)
+    template = template_of_message(context, chain, message)
     own = context.rulebook_of(chain).templates.get(template.fallback or "")
-    newest = context.rulebook.templates.get(message.say)
+    newest = context.rulebook.templates.get(template.name)
     if newest is None or newest is template:
         return None if own is None else _call(context, chain, message, person, (own, language))
     declared = context.rulebook.templates.get(newest.fallback or "")

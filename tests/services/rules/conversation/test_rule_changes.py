@@ -222,26 +222,40 @@ def test_what_an_answer_to_a_question_that_is_gone_has_handed_over_is_read_in_th
     assert [handed.people for handed in after.handovers] == [(offer.person_id,)]
 
 
-def test_an_offer_in_words_that_are_gone_is_made_in_those_of_the_house() -> None:
+def with_words_gone(chain: Chain) -> Chain:
+    """The chain with an offer whose template no rulebook has any more."""
+    return chain.replace(
+        messages=tuple(m.replace(say="gone") if m.verb is Verb.HAND_OVER else m for m in chain.messages)
+    )
+
+
+def offers_after(player: StoryPlayer, old: Rulebook, new: Rulebook, chain: Chain) -> list[str]:
+    """The templates of the offers that are sent in the month after the change of the rules."""
+    decision, _ = changed(player, old, new, chain)
+    simulation = player.simulation
+    simulation.decider = replace(decider_of(old, new), signing_keys=simulation.decider.signing_keys)
+    simulation.effects.clear()
+    simulation._apply(decision)
+    simulation.advance(simulation.now + timedelta(days=30))
+    sends = [effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage)]
+    assert all(send.template is not None and send.template.name == f"{send.say}_v1" for send in sends if send.buttons)
+    return [send.say for send in sends if any(button.title == "Take it" for button in send.buttons)]
+
+
+def test_an_offer_in_words_that_are_gone_is_made_and_reminded_of_in_those_of_the_house() -> None:
     player, old, _ = started(OnChange.MIGRATE)
     chain = play(player, "wait until: 2027-03-03T22:00:00Z", "reply: {from: 812, button: question}")
-    own = chain.replace(messages=tuple(m.replace(say="gone") if m.words else m for m in chain.messages))
-    _, after = changed(player, old, with_rule(old, reworded_question(old.rules[RULE])), own)
-    assert [message.say for message in after.messages if message.verb is Verb.HAND_OVER] == ["to_take"]
+    new = with_rule(
+        old, replace(reworded_question(old.rules[RULE]), steps=reworded_question(old.rules[RULE]).steps[:1])
+    )
+    assert offers_after(player, old, new, with_words_gone(chain)) == ["to_take", "to_take"]
 
 
 def test_an_offer_whose_words_are_gone_is_reminded_of_in_those_of_the_house() -> None:
     player, old, _ = started(OnChange.MIGRATE)
     chain = play(player, "reply: {from: 812, button: question}")
-    own = chain.replace(messages=tuple(m.replace(say="gone") if m.words else m for m in chain.messages))
     new = with_rule(old, replace(old.rules[RULE], steps=old.rules[RULE].steps[:1]))
-    decision, _ = changed(player, old, new, own)
-    simulation = player.simulation
-    simulation.decider = decider_of(old, new)
-    simulation.facts.apply_changes(decision.changes)
-    simulation.advance(simulation.now + timedelta(days=30))
-    reminders = [m.say for m in simulation.facts.chains[chain.chain_id].messages if m.verb is Verb.REMIND and m.words]
-    assert reminders == ["to_take"]
+    assert offers_after(player, old, new, with_words_gone(chain)) == ["to_take"]
 
 
 def test_an_answer_to_a_question_that_is_gone_does_not_count_for_the_new_one() -> None:
