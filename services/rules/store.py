@@ -426,6 +426,10 @@ def _keys(facts: Facts, kind: str) -> Iterable[str]:
     return (str(key) for changed, key in facts.changed if changed == kind)
 
 
+_UNSENT = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED})
+"""Of such messages a changed rulebook may give the hours, or the fallback, of now."""
+
+
 def _row(chain: Chain) -> str:
     people, asked_since = chain.known_ids(), chain.asked_since().values()
     row = {
@@ -438,7 +442,7 @@ def _row(chain: Chain) -> str:
         "active": chain.active,
         "beside": chain.admits_another,
         "live": chain.live,
-        "unsent": any(m.delivery is DeliveryState.REQUESTED for m in chain.messages),
+        "unsent": any(m.delivery in _UNSENT for m in chain.messages),
         "holds_for": sorted({m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}),
         "tags": sorted({*chain.tags, *file_tags(chain)}),
         "depends_on": chain.depends_on if any(m.delivery in IN_DISPATCHER for m in chain.messages) else (),

@@ -37,6 +37,8 @@ where chain_id = any(array(
     union
     select unnest($7::text[])
     union
+    select chain_id from chains where live and holds_for <> '{}' and holds_for && $8::text[]
+    union
     select chain_id from messages where unsent and person_id = any($8::text[])
     union
     select chain_id from messages where uncertain and person_id = any($8::text[])
@@ -289,7 +291,8 @@ limit $3;
 
 -- name: chains_to_review
 -- Chains of an earlier rulebook that have not been reviewed under this one: active ones of rules that migrate or cancel, or
--- that are gone; and all with a message of which nothing is known since it was requested, which may wait for its template.
+-- that are gone; and all with a message that is held, or of which nothing is known since it was requested, which may wait for
+-- its template.
 -- The rules with their revisions are found one by one in the indexes, because chains that go on as they began are many, and stay,
 -- and so may messages that wait.
 with recursive known (rule, revision) as (

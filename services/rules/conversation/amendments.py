@@ -64,7 +64,7 @@ def _follow_consent(context: DecisionContext, person: PersonId, before: KnownBef
 
 def _follow_hours(context: DecisionContext, person: PersonFacts, before: PersonFacts) -> None:
     facts, book = context.facts, context.rulebook
-    if working_hours(book, before) is working_hours(book, person):
+    if not has_other_hours(context, before, person):
         return
     ids = facts.ids_of_person(person.person_id)
     for chain in facts.chains_with_unsent(ids):
@@ -72,6 +72,11 @@ def _follow_hours(context: DecisionContext, person: PersonFacts, before: PersonF
     for notice, receiver in _waiting_notices(context, ids):
         hours = hours_of_waiting_notice(context, person)
         amend(context, AmendMessage(message_id=notice, person_id=receiver, open_hours=hours))
+
+
+def has_other_hours(context: DecisionContext, before: PersonFacts, person: PersonFacts) -> bool:
+    """Whether the hours of a person are others than as they were known before."""
+    return working_hours(context.rulebook, before) is not working_hours(context.rulebook, person)
 
 
 def _waiting_notices(context: DecisionContext, ids: Collection[PersonId]) -> list[tuple[MessageId, PersonId]]:

@@ -89,7 +89,7 @@ class ChainMessage(Value):
     - ``on_behalf_of``, ``also_for``: the first person, and the others, for whom the receiver stands in.
     - ``role``: the one in which the receiver was addressed.
     - ``reply``: it goes at any hour while it is awaited.
-    - ``waits_since``: when a cap first held it.
+    - ``not_before``: it is held at least until then; ``waits_since``: when a cap first held it.
     - ``digest``: the message in which it was sent, together with others.
     - ``sent_to``: the marks of the receiver's addresses when it was requested.
     - ``unwanted``: why it is not to be sent again, should WhatsApp report that it did not arrive.
@@ -130,6 +130,7 @@ class ChainMessage(Value):
     wording: MessageForm | None = None
     sent_template: SentTemplate | None = None
     led_on: bool = False
+    not_before: Instant | None = None
 
     @property
     def sent_as(self) -> MessageId:

@@ -3,7 +3,7 @@
 Facts are brought up to date first, then ``until`` lines end chains, then rules start them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from services.rules.conversation.evidence import evidence_of
 from services.rules.conversation.fact_updates import apply_event
 from services.rules.conversation.fact_values import PersonFacts, UnsolicitedMessages
 from services.rules.conversation.facts import Facts, fact_tags
+from services.rules.conversation.outbound import hold_anew
 from services.rules.conversation.release import release_together
 from services.rules.conversation.required_facts import refuses_marketing
 from services.rules.conversation.rule_changes import review_chain
@@ -49,7 +50,7 @@ from shared.contracts.consonance import (
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKind
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import Revision
+from shared.contracts.ids import PersonId, Revision
 from shared.contracts.messages import AmendMessage, MessageEventData, MessageFailed, WithdrawMessage
 from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
 from shared.contracts.writes import RequestWrite, WriteEventData, WriteOperation, WriteOutcome
@@ -169,6 +170,7 @@ class Decider:
         consent.apply_erasure(context, known, seen.person_id)
         consent.apply_revived_stop(context, before)
         amendments.amend_waiting(context, before)
+        _hold_anew(context, before)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
@@ -234,6 +236,19 @@ def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
         before = amendments.known_before(context, (data.person_id,))
         consent.apply_marketing_refusal(context, data)
         amendments.amend_waiting(context, before)
+
+
+def _hold_anew(context: DecisionContext, before: Mapping[PersonId, amendments.KnownBefore]) -> None:
+    """What is held for these people waits for the hours of now, where they were others before the event."""
+    for known in before.values():
+        now = context.facts.current_person(known.person.person_id)
+        if now is None or now.erased or not amendments.has_other_hours(context, known.person, now):
+            continue
+        for person in sorted(context.facts.ids_of_person(now.person_id)):
+            for chain in context.facts.chains_of(person):
+                held = hold_anew(context, chain, now)
+                if held is not chain:
+                    context.save_chain(advance(context, held))
 
 
 def _apply_report_on_person(

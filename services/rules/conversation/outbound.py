@@ -131,8 +131,9 @@ def _send(context: DecisionContext, chain: Chain, recipient: Recipient, draft: M
         words=draft.words,
         reply=draft.reply,
         buttons=draft.buttons,
-        held_until=_release_time(context, chain, person, draft),
+        not_before=draft.not_before,
     )
+    message = message.replace(held_until=_release_time(context, chain, message, person))
     if _was_sent(chain, draft, person.person_id):
         return chain
     context.drafted.add(message.message_id)
@@ -152,16 +153,30 @@ def _message_id(chain: Chain, draft: MessageDraft, person: PersonId) -> MessageI
     return MessageId(derive_id("message", chain.chain_id, step, draft.occurrence, person))
 
 
-def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, draft: MessageDraft) -> datetime | None:
+def _release_time(
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts
+) -> datetime | None:
     """The person's next open hours, from the time that the step has in their own calendar, if it has one."""
-    if draft.reply:
+    if message.reply:
         return None
-    step = context.rule_of(chain).steps[draft.step]
-    due = _own_due(context, chain, step, person) if draft.answer is None else draft.not_before
+    step = context.rule_of(chain).steps[message.step]
+    due = _own_due(context, chain, step, person) if message.answer is None else message.not_before
     earliest = context.now if due is None else max(due, context.now)
     if passes_quiet_hours(context, chain, context.rulebook, person):
         return None if earliest == context.now else earliest
     return opening(working_hours(context.rulebook, person), earliest)
+
+
+def hold_anew(context: DecisionContext, chain: Chain, person: PersonFacts) -> Chain:
+    """Hold what is held for a person until the next of their hours of now, which were others when it was held."""
+    ids = context.facts.ids_of_person(person.person_id)
+    for message in chain.messages:
+        if message.delivery is DeliveryState.HELD and message.person_id in ids:
+            until = _release_time(context, chain, message, person) or context.now
+            if message.waits_since is not None and not send_hours.has_room(context, person):
+                until = max(until, send_hours.next_room(context, person))
+            chain = chain if until == message.held_until else chain.with_message(message.replace(held_until=until))
+    return chain
 
 
 def _own_due(context: DecisionContext, chain: Chain, step: Step, person: PersonFacts) -> datetime | None:

@@ -2,7 +2,7 @@
 
 ``on_change`` of the rule in force decides; for a rule that is gone, that of the rule the chain began with. People, the
 calendar and the limits are never pinned, and neither is the fallback of a template: a message that was requested and
-has not gone gets the fallback that the rules name now, and the hours of the calendar of now.
+has not gone gets the fallback that the rules name now, and one that has not gone the hours of the calendar of now.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
 from services.rules.conversation.outbound import BODY_VALUE
-from services.rules.conversation.people import language_of
+from services.rules.conversation.people import language_of, working_hours
 from services.rules.conversation.question_lookup import answers_to_steps
 from services.rules.conversation.recipients import is_of_handover, is_offer
 from services.rules.conversation.schedule import has_lapsed
@@ -42,7 +42,8 @@ def review_chain(context: DecisionContext, chain: Chain) -> Chain:
     """
     earlier = context.rulebook_at(chain.reviewed or chain.revision)
     calls = {m.message_id: call for m in chain.messages if (call := _other_fallback(context, chain, m)) is not None}
-    changed = _amend_fallbacks(context, _apply_change(context, chain), calls)
+    changed = _hold_anew(context, _apply_change(context, chain), earlier)
+    changed = _amend_fallbacks(context, changed, calls)
     _amend_hours(context, changed, earlier)
     return changed
 
@@ -78,6 +79,17 @@ def _amend_hours(context: DecisionContext, chain: Chain, earlier: Rulebook) -> N
     for receiver in sorted(map(context.facts.current_id, receivers)):
         if (person := context.facts.people.get(receiver)) is not None:
             amend_hours(context, chain, person, earlier, person)
+
+
+def _hold_anew(context: DecisionContext, chain: Chain, earlier: Rulebook) -> Chain:
+    """Hold messages to people whose hours were others by the earlier rulebook until the next of those of now."""
+    held = chain
+    receivers = {m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}
+    for receiver in sorted(map(context.facts.current_id, receivers)):
+        person = context.facts.people.get(receiver)
+        if person is not None and working_hours(earlier, person) != working_hours(context.rulebook, person):
+            held = outbound.hold_anew(context, held, person)
+    return chain if held is chain else advance(context, held)
 
 
 def _apply_change(context: DecisionContext, chain: Chain) -> Chain:

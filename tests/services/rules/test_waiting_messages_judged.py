@@ -123,3 +123,37 @@ async def test_a_notice_is_withdrawn_at_the_midnight_that_makes_its_unless_true(
         await service.pass_time(timedelta(hours=15))
         assert await service.withdrawn() == [notice.message_id]
         assert await service.pool.fetchval("select count(*) from chains where next_due is not null") == 0
+
+
+# ------------------------------------------------------------------ held messages, by the hours of now
+
+
+async def test_what_is_held_for_a_person_who_moves_goes_in_the_morning_of_that_place(postgres_database: str) -> None:
+    """It is eight o'clock in the morning there, and eleven in the evening where they lived before."""
+    async with rules_under_test(postgres_database, NIGHT) as service:
+        changed = golden_event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved", work=TITLE)
+        await service.receive(person_observed(801), observed(Stage.FINAL_PROOF_APPROVED), changed)
+        await service.receive(person_observed(801, version=2, zone="Asia/Tokyo"))
+        await service.pass_time(timedelta(minutes=59))
+        assert await service.requested() == []
+        await service.pass_time(timedelta(minutes=1))
+        assert await service.requested() == [(AUTHOR, "stage_changed")]
+
+
+async def test_what_is_held_goes_by_the_calendar_of_a_later_revision(postgres_database: str, tmp_path: Path) -> None:
+    """A fair was called off: authors work on that day again. Their chain keeps its steps, and is reviewed for this."""
+    folder = shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    calendar = folder / "calendar.yaml"
+    as_it_is = calendar.read_text()
+    calendar.write_text(as_it_is + "  - {from: 2027-03-03, to: 2027-03-05, name: another, roles: [author]}\n")
+    async with rules_under_test(postgres_database, NOW, folder) as service:
+        changed = golden_event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved", work=TITLE)
+        await service.receive(person_observed(801, roles=["author"]), observed(Stage.FINAL_PROOF_APPROVED), changed)
+        assert await service.requested() == []
+        calendar.write_text(as_it_is)
+        await service.watcher.follow_source()
+        await service.watcher.follow_source()
+        while await service.loops._review_once():
+            pass
+        await service.pass_time(timedelta(0))
+        assert await service.requested() == [(AUTHOR, "stage_changed")]

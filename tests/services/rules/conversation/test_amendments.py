@@ -1,7 +1,7 @@
-"""Messages that wait in the dispatcher get the hours that their person has now."""
+"""Messages that wait in the dispatcher, or are held, get the hours that their person has now."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,11 +9,11 @@ import pytest
 from services.rules.conversation.chain import DeliveryState
 from services.rules.conversation.context import Decision, Effect, Reason, RequestedMessage
 from services.rules.rulebook.built_in import add_built_in_rules
-from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.model import Cap, CapPeriod, Rulebook
 from shared.clients.working_calendar import Closure
-from shared.contracts.contacts import PersonObserved
+from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
-from shared.contracts.ids import ContactId, MessageId, Revision
+from shared.contracts.ids import ContactId, MessageId, Phone, Revision
 from shared.contracts.messages import AmendMessage, MessageFailed, OpenSpan, SendMessage
 from shared.contracts.whatsapp import IdentityChange, IdentityChanged, Preference, PreferenceChanged
 from tests.services.rules.conversation.test_rule_changes import decider_of
@@ -242,3 +242,65 @@ def test_a_revision_with_the_same_hours_for_a_person_changes_none() -> None:
     story = asked()
     old = story.simulation.decider.rulebook
     assert review(story, old, with_fair(old, "author")).effects == ()
+
+
+# ------------------------------------------------------------------ what is held
+
+ADDRESSES = Addresses(phone=Phone("+441632960001"))
+
+
+def held(zone: str = "Europe/London", asked: str = ASKED) -> DelayedStory:
+    """A question that is held since ten in the evening of London, Wednesday 3 March, for its person's morning."""
+    story = DelayedStory(PEOPLE.replace("812: {", f"812: {{zone: {zone}, "))
+    assert sent_templates(story.effects_of(["wait until: 2027-03-03T22:00:00Z", asked])) == []
+    return story
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "until"),
+    [
+        ("Europe/London", "Asia/Tokyo", at(4, 0)),
+        ("Europe/London", "America/Sao_Paulo", at(4, 12)),
+        ("Asia/Tokyo", "Europe/London", at(4, 9)),
+    ],
+)
+def test_what_is_held_for_a_person_who_moves_waits_for_the_morning_of_that_place(
+    before: str, after: str, until: datetime
+) -> None:
+    story = held(before)
+    assert observe(story, 812, zone=after, addresses=ADDRESSES) == []
+    assert [(message.delivery, message.held_until) for message in story.chain.messages] == [(DeliveryState.HELD, until)]
+    assert story.chain.next_due == until
+    story.simulation.advance(until)
+    assert sent_templates(story.simulation.effects) == ["rights_request"]
+
+
+def test_what_is_held_for_a_person_who_moves_to_where_it_is_day_goes_at_once() -> None:
+    story = held()
+    assert sent_templates(observe(story, 812, zone="America/Los_Angeles", addresses=ADDRESSES)) == ["rights_request"]
+
+
+def test_what_is_held_for_a_visitor_waits_for_the_morning_of_the_contact_they_turn_out_to_be() -> None:
+    story = held(asked=ASKED.replace("812", "5001"))
+    assert [message.held_until for message in story.chain.messages] == [at(4, 9)]
+    assert sent_templates(observe(story, 5001, merged_into=story.person(900))) == ["rights_request"]
+
+
+def test_a_calendar_of_a_later_revision_counts_for_what_is_held() -> None:
+    story = held()
+    old = story.simulation.decider.rulebook
+    decision = review(story, old, with_fair(old, "rights_holder"))
+    chain = decision.changes.chains[story.chain.chain_id]
+    assert [message.held_until for message in chain.messages] == [at(8, 9)]
+    assert chain.next_due == at(8, 9)
+
+
+def test_what_waits_for_a_cap_waits_for_it_also_where_its_person_has_moved() -> None:
+    capped = replace(own_rulebook(), tenant=replace(own_rulebook().tenant, caps=(Cap(1, CapPeriod.DAY),)))
+    story = DelayedStory(PEOPLE, book=capped)
+    story.play(ASKED, ASKED.replace("with: {", "with: {request_id: R-2, "))
+    (waiting,) = (m for c in story.simulation.facts.chains.values() for m in c.messages if m.waits_since)
+    assert waiting.held_until == at(4, 9)
+    assert sent_templates(observe(story, 812, zone="Asia/Tokyo", addresses=ADDRESSES)) == []
+    (waiting,) = (m for c in story.simulation.facts.chains.values() for m in c.messages if m.waits_since)
+    assert waiting.held_until == at(4, 0)
