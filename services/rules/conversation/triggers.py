@@ -1,6 +1,6 @@
 """The effect of an event on chains: ``until`` lines end them, and matching rules start or replan them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from msgspec import Raw, Struct
 
@@ -13,6 +13,7 @@ from services.rules.conversation.event_rules import End, rules_of_event, start_k
 from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.question_lookup import answer_of, answers_to_steps
 from services.rules.conversation.recipients import is_of_handover, is_open_question
+from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
@@ -48,7 +49,8 @@ def end_chains(context: DecisionContext, trigger: RuleTrigger, ends: Ends) -> No
     books = (context.rulebook, *map(context.rulebook_at, context.facts.revisions - {context.rulebook.revision}))
     lines = frozenset[End]().union(*(rules_of_event(book, trigger.name).ends for book in books))
     tags = tags_of_ends(lines, trigger.document, trigger.event.id)
-    for chain in context.facts.chains_with_tags(tags) if tags else ():
+    for found in context.facts.chains_with_tags(tags) if tags else ():
+        chain = _by_changed_rule(context, found, lambda rule: {until.event for until in rule.until}, trigger.name)
         if not chain.active or chain.rule not in context.rulebook_of(chain).rules:
             continue
         index = _matching_until(context, chain, trigger, ends)
@@ -90,6 +92,8 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
         if subject is None:
             continue
         has_subject = True
+        for chain in context.facts.active_chains(rule.name, subject):
+            _by_changed_rule(context, chain, lambda rule: set(rule.events), trigger.name)
         live = context.facts.active_chain(rule.name, subject)
         on_repeat = rule.on_repeat if live is None else _on_repeat(context, rule, live, trigger.name)
         if on_repeat is OnRepeat.JOIN:
@@ -101,6 +105,21 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
         else:
             replan_chain(context, live, trigger)
     return has_subject
+
+
+def _by_changed_rule(
+    context: DecisionContext, chain: Chain, events_of: Callable[[Rule], Collection[str]], event: str
+) -> Chain:
+    """The chain after the change of its rule, where an event comes before the chain was reviewed that it lacks.
+
+    Such an event is new in the changed file. What it means depends on whether the chain migrates, ends, or goes on as
+    it began.
+    """
+    changed, own = context.rulebook.rules.get(chain.rule), context.rulebook_of(chain).rules.get(chain.rule)
+    is_reviewed = (chain.reviewed or chain.revision) == context.rulebook.revision
+    if is_reviewed or not chain.active or changed is None or own is None:
+        return chain
+    return review_chain(context, chain) if event in set(events_of(changed)) - set(events_of(own)) else chain
 
 
 def _on_repeat(context: DecisionContext, rule: Rule, live: Chain, event: str) -> OnRepeat:

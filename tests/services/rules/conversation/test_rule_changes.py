@@ -29,6 +29,7 @@ from services.rules.rulebook.model import (
     Severity,
     Template,
     TemplateText,
+    Until,
     Verb,
 )
 from services.rules.rulebook.timing import After
@@ -155,6 +156,72 @@ def test_an_event_that_its_rule_did_not_know_when_a_chain_began_leaves_the_chain
     assert player.play(one.steps[1]) == []
     (chain,) = (each for each in simulation.facts.chains.values() if each.rule == RULE)
     assert set(chain.event_names) == {"rights.approval_requested"}
+
+
+STAGE = "work.stage_changed"
+STAGE_CHANGED = "{event: work.stage_changed, with: {work: {work_id: 5, title: Tides}}}"
+
+
+def about_a_work(on_change: OnChange, on_repeat: OnRepeat = OnRepeat.REPLAN) -> tuple[StoryPlayer, Rulebook, Rule]:
+    """A chain about a work that waits for its first step, by a rule that knows no change of stage."""
+    book = own_rulebook()
+    first = replace(book.rules[RULE].steps[0], timing=After(Duration(1, TimeUnit.DAYS)))
+    steps = (first, *book.rules[RULE].steps[1:])
+    rule = replace(
+        book.rules[RULE], about=("work.work_id",), on_repeat=on_repeat, on_change=on_change, steps=steps, until=()
+    )
+    old = replace(book, rules={**book.rules, RULE: rule})
+    player = StoryPlayer.of(story(PEOPLE, "expect: nothing"), old)
+    asked = "{event: rights.approval_requested, with: {work: {work_id: 5, title: Tides}, rights_holder: 812}}"
+    (step,) = story(PEOPLE, asked).steps
+    assert player.play(step) == []
+    return player, old, rule
+
+
+def after_new_event(player: StoryPlayer, old: Rulebook, new: Rule, *, reviewed: bool) -> list[Chain]:
+    """The chains of the rule after a stage has changed, before or after the review of the chain that runs."""
+    simulation = player.simulation
+    book = with_rule(old, new)
+    simulation.decider = decider_of(old, book)
+    if reviewed:
+        (chain,) = (each for each in simulation.facts.chains.values() if each.rule == RULE)
+        simulation.facts.apply_changes(changed(player, old, book, chain)[0].changes)
+    (step,) = story(PEOPLE, STAGE_CHANGED).steps
+    assert player.play(step) == []
+    return [each for each in simulation.facts.chains.values() if each.rule == RULE]
+
+
+@pytest.mark.parametrize("reviewed", [True, False])
+@pytest.mark.parametrize(
+    ("on_change", "names", "endings"),
+    [
+        (OnChange.PIN, [{"rights.approval_requested"}], [None]),
+        (OnChange.MIGRATE, [{"rights.approval_requested", STAGE}], [None]),
+        (OnChange.CANCEL, [{"rights.approval_requested"}, {STAGE}], [Ending.CANCELLED, None]),
+    ],
+)
+@pytest.mark.parametrize("on_repeat", [OnRepeat.REPLAN, OnRepeat.JOIN])
+def test_an_event_that_the_changed_rule_has_added_reaches_the_chain_as_the_change_says(
+    on_repeat: OnRepeat, on_change: OnChange, names: list[set[str]], endings: list[Ending | None], *, reviewed: bool
+) -> None:
+    """Also where it comes before the loop that reviews the chains."""
+    player, old, rule = about_a_work(on_change, on_repeat)
+    chains = after_new_event(player, old, replace(rule, events=(*rule.events, STAGE)), reviewed=reviewed)
+    assert [set(chain.event_names) for chain in chains] == names
+    assert [chain.ended for chain in chains] == endings
+
+
+@pytest.mark.parametrize("reviewed", [True, False])
+@pytest.mark.parametrize(
+    ("on_change", "ending"),
+    [(OnChange.PIN, None), (OnChange.MIGRATE, Ending.UNTIL), (OnChange.CANCEL, Ending.CANCELLED)],
+)
+def test_an_until_line_that_the_changed_rule_has_added_ends_the_chain_as_the_change_says(
+    on_change: OnChange, ending: Ending | None, *, reviewed: bool
+) -> None:
+    player, old, rule = about_a_work(on_change)
+    (chain,) = after_new_event(player, old, replace(rule, until=(Until(event=STAGE),)), reviewed=reviewed)
+    assert chain.ended is ending
 
 
 def test_a_question_of_a_step_that_is_gone_is_closed_and_the_new_one_is_asked() -> None:
