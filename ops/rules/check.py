@@ -11,8 +11,10 @@ from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, refuse_unwritable, requ
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
+from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.rule_folder import read_folder
-from services.rules.scenario.folder_check import Checked, check_folder, play_stories
+from services.rules.scenario.folder_check import FolderCheck, check_folder
+from services.rules.scenario.story_file import Story
 
 
 def check_command(
@@ -33,14 +35,26 @@ def check_command(
 
 
 def _check(folder: Path, output: ReportFormat) -> ExitCode:
-    checked, lock = check_folder(folder), folder / LOCK_FILE
-    locked = check_lock(checked.rulebook, _text(lock)) if lock.exists() else []
+    report, lock = FaultReport(), folder / LOCK_FILE
+    check = FolderCheck(read_folder(folder, report, misnamed=True), report)
+    locked = check_lock(check.rulebook, _text(lock)) if lock.exists() else []
+    stories, failed = 0, list[FileFault]()
+    for found in track(check.read_stories(), "playing stories", check.story_files):
+        stories += len(found)
+        failed += [] if check.has_faults or locked else _play(found, check.rulebook)
+    checked = check.finish()
     if checked.faults or locked:
         return _print_faults(folder, [*checked.faults, *locked], "the stories were not played", output)
-    playing = track(play_stories(checked), "playing stories", len(checked.stories))
-    failed = [fault for _, found in playing for fault in found]
-    summary = f"{_contents(checked)}: {counted(len(failed), 'fault') if failed else 'fine'}"
+    summary = f"{_contents(checked.rulebook, stories)}: {counted(len(failed), 'fault') if failed else 'fine'}"
     return _print(folder, failed, checked.notes, summary, output)
+
+
+def _play(stories: Iterable[Story], rulebook: Rulebook) -> Iterator[FileFault]:
+    """The faults of stories. The evaluator, which decides, is asked alone; ``stet rules test`` asks the other, too."""
+    from services.rules.scenario.player import play_story  # noqa: PLC0415 -- only a rulebook without faults is played
+
+    for story in stories:
+        yield from play_story(story, rulebook, has_second_engine=False)
 
 
 def _lock(folder: Path, output: ReportFormat) -> ExitCode:
@@ -81,7 +95,6 @@ def _cases(files: Iterable[str], faults: Sequence[FileFault], notes: Sequence[Fi
         yield ReportCase(name, own, noted, group=PurePath(name).parent.as_posix())
 
 
-def _contents(checked: Checked) -> str:
-    book = checked.rulebook
-    counts = ((book.rules, "rule"), (book.templates, "template"), (book.forms, "form"), (checked.stories, "story"))
-    return ", ".join(counted(len(things), word) for things, word in counts if things)
+def _contents(book: Rulebook, stories: int) -> str:
+    counts = ((len(book.rules), "rule"), (len(book.templates), "template"), (len(book.forms), "form"))
+    return ", ".join(counted(number, word) for number, word in (*counts, (stories, "story")) if number)

@@ -183,7 +183,7 @@ class ConditionIndex:
 
     def __init__(self, rules: Sequence[NamedCondition]) -> None:
         self._indexes: list[tuple[str, Mapping[str, Sequence[_Tested]]]] = []
-        self._rest = [(name, compile_condition(condition)) for name, condition in self._indexed(list(rules))]
+        self._rest = [(name, _compiled(condition)) for name, condition in self._indexed(list(rules))]
 
     def match(self, values: FieldValues) -> frozenset[RuleId]:
         found = [name for name, test in self._rest if test(values)] if self._rest else []
@@ -201,7 +201,7 @@ class ConditionIndex:
             by_word: defaultdict[str, list[_Tested]] = defaultdict(list)
             for name, condition in rules:
                 for word in needs[name].get(field, ()):
-                    by_word[word].append((name, compile_condition(condition)))
+                    by_word[word].append((name, _compiled(condition)))
             self._indexes.append((field, dict(by_word)))
             rules = [rule for rule in rules if field not in needs[rule[0]]]
         return rules

@@ -191,21 +191,23 @@ def _split_left_out(expected: Iterable[ExpectedEffect]) -> Iterator[ExpectedEffe
 
 def match_effects(expected: Sequence[ExpectedEffect], effects: Sequence[ObservedEffect]) -> dict[int, int]:
     """Match as many expected effects as possible, each with a different observed one; by their indexes."""
+    alike = [[other for other, effect in enumerate(effects) if matches(one, effect)] for one in expected]
     taken: dict[int, int] = {}
-
-    def find(one: int, tried: set[int]) -> bool:
-        for other, effect in enumerate(effects):
-            if other in tried or not matches(expected[one], effect):
-                continue
-            tried.add(other)
-            if other not in taken or find(taken[other], tried):
-                taken[other] = one
-                return True
-        return False
-
     for one in range(len(expected)):
-        find(one, set())
+        _take_one(one, alike, taken, set())
     return {one: other for other, one in taken.items()}
+
+
+def _take_one(one: int, alike: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:
+    """Give the expected effect ``one`` of those that are like it; the one that has it takes another, if it can."""
+    for other in alike[one]:
+        if other in tried:
+            continue
+        tried.add(other)
+        if other not in taken or _take_one(taken[other], alike, taken, tried):
+            taken[other] = one
+            return True
+    return False
 
 
 _EQUAL = ("person", "template", "language", "line", "attached", "record", "end")

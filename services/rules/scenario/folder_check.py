@@ -4,9 +4,10 @@ The services themselves only validate the rules; stories are read and played by 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 from services.rules.matching.satisfiability import impossible_condition_faults
@@ -17,7 +18,7 @@ from services.rules.rulebook.rule_folder import STORIES, is_unknown, read_folder
 from services.rules.rulebook.rule_validation import lines_of
 from services.rules.rulebook.validation import Validation, validate
 from services.rules.rulebook.validation_context import known_roles
-from services.rules.scenario.story_file import Story, read_stories
+from services.rules.scenario.story_file import Story, read_story_files
 from services.rules.scenario.story_validation import StoryValidation
 
 
@@ -31,50 +32,85 @@ class Checked:
     notes: tuple[FileFault, ...]
 
 
-def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool = True) -> Checked:
-    """All faults of rules and stories at once. With ``tested``, each rule must have a story.
+class FolderCheck:
+    """A folder that is being checked: its rules at once, then its stories, one file after the other.
 
-    Without ``circles``, rules may start themselves.
+    Only what later checks need is kept of a story, so that thousands of them take no memory. Without ``circles``, rules
+    may start themselves. Faults that ``report`` has already are the folder's, too.
     """
-    validation, report = validate(files), FaultReport()
-    checks: list[StoryValidation] = []
 
-    def check_with(found: FaultReport) -> Callable[[Story], None]:
-        checks.append(StoryValidation(validation, found))
-        return checks[-1].check
+    def __init__(self, files: Mapping[str, str], report: FaultReport | None = None, *, circles: bool = True) -> None:
+        self._files = files
+        self._validation = validate(files)
+        self._report = report or FaultReport()
+        self._of_stories = FaultReport()
+        self._tests: list[tuple[str, Location]] = []
+        """The rule of each story, and where the story begins."""
+        self._lines: list[tuple[str, Location]] = []
+        """The lines that stories name."""
+        faulty = {fault.location.file for fault in self._validation.faults}
+        self._report.faults += [*self._validation.faults, *impossible_condition_faults(self.rulebook, faulty)]
+        if circles:
+            self._report.faults += self_start_faults(self.rulebook, faulty)
 
-    stories, story_faults = read_stories(files, check_with)
-    report.faults += [*validation.faults, *story_faults]
-    if validation.has_people:
-        _check_people(validation.rulebook, stories, report)
-    _check_lines(validation.rulebook, [line for check in checks for line in check.lines], report)
-    if tested:
-        _check_tested(validation, files, stories, report)
-    faulty = {fault.location.file for fault in validation.faults}
-    report.faults += impossible_condition_faults(validation.rulebook, faulty)
-    if circles:
-        report.faults += self_start_faults(validation.rulebook, faulty)
-    return Checked(validation.rulebook, stories, tuple(report.sorted()), validation.notes)
+    @property
+    def rulebook(self) -> Rulebook:
+        return self._validation.rulebook
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether a fault was found so far."""
+        return bool(self._report.faults or self._of_stories.faults)
+
+    @property
+    def story_files(self) -> int:
+        return sum(file.endswith(STORIES) for file in self._files)
+
+    def read_stories(self) -> Iterator[list[Story]]:
+        """The stories of each file, checked."""
+        check = StoryValidation(self._validation, self._of_stories)
+        roles, teams = known_roles(self.rulebook), self.rulebook.people.teams
+        for stories in read_story_files(self._files, self._of_stories, check.check):
+            for story in stories:
+                self._tests.append((story.rule, story.location))
+                if self._validation.has_people:
+                    _check_people(story, roles, teams, self._report)
+            yield stories
+        self._lines += check.lines
+
+    def finish(self, stories: Iterable[Story] = (), *, tested: bool = True) -> Checked:
+        """All faults, once the stories are read. With ``tested``, each rule must have a story."""
+        _check_lines(self.rulebook, self._lines, self._report)
+        if tested:
+            _check_tested(self._validation, self._files, self._tests, self._report)
+        self._report.faults += self._of_stories.faults
+        return Checked(self.rulebook, tuple(stories), tuple(self._report.sorted()), self._validation.notes)
+
+
+def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool = True) -> Checked:
+    """All faults of rules and stories at once, and the stories."""
+    return _finish(FolderCheck(files, circles=circles), tested=tested)
 
 
 def check_folder(folder: Path, *, tested: bool = True) -> Checked:
     """``check_files`` of a folder; files that cannot be read are among the faults."""
     report = FaultReport()
-    checked = check_files(read_folder(folder, report, misnamed=True), tested=tested)
-    report.faults.extend(checked.faults)
-    return Checked(checked.rulebook, checked.stories, tuple(report.sorted()), checked.notes)
+    return _finish(FolderCheck(read_folder(folder, report, misnamed=True), report), tested=tested)
 
 
-def _check_people(book: Rulebook, stories: Iterable[Story], report: FaultReport) -> None:
+def _finish(check: FolderCheck, *, tested: bool) -> Checked:
+    stories = list(chain.from_iterable(check.read_stories()))
+    return check.finish(stories, tested=tested)
+
+
+def _check_people(story: Story, roles: Collection[str], teams: Collection[str], report: FaultReport) -> None:
     """The roles and teams that a story gives its people exist."""
-    roles, teams = known_roles(book), book.people.teams
-    for story in stories:
-        for each in story.people.values():
-            for role in each.roles:
-                if role and role not in roles:
-                    report.unknown(each.location, f"there is no role “{role}”", role, roles)
-            if each.team is not None and each.team not in teams and each.team not in map(str.casefold, teams):
-                report.unknown(each.location, f"people.yaml has no team “{each.team}”", each.team, teams)
+    for each in story.people.values():
+        for role in each.roles:
+            if role and role not in roles:
+                report.unknown(each.location, f"there is no role “{role}”", role, roles)
+        if each.team is not None and each.team not in teams and each.team not in map(str.casefold, teams):
+            report.unknown(each.location, f"people.yaml has no team “{each.team}”", each.team, teams)
 
 
 def _check_lines(book: Rulebook, of_stories: Sequence[tuple[str, Location]], report: FaultReport) -> None:
@@ -103,19 +139,24 @@ def _check_lines(book: Rulebook, of_stories: Sequence[tuple[str, Location]], rep
 _NEARLY_A_LINE = 0.8
 
 
-def _check_tested(validation: Validation, files: Iterable[str], stories: Iterable[Story], report: FaultReport) -> None:
-    """Each rule has a story, in a file of its name; a file that cannot be read may have one."""
+def _check_tested(
+    validation: Validation, files: Iterable[str], tests: Sequence[tuple[str, Location]], report: FaultReport
+) -> None:
+    """Each rule has a story, in a file of its name; a file that cannot be read may have one.
+
+    ``tests`` are the rule of each story, and where the story begins.
+    """
     book = validation.rulebook
     tested = {stem(file) for file in files if file.endswith(STORIES) or is_unknown(file)}
     named = book.rules.keys() | {stem(rule.location.file) for rule in book.rules.values()}
-    misnamed = {story.rule for story in stories} - named
+    misnamed = {name for name, _ in tests} - named
     tested |= {nearest_word(name, book.rules) or "" for name in misnamed}
     for rule in book.rules.values():
         if rule.name and tested.isdisjoint((rule.name, stem(rule.location.file))):
             report.add(rule.location, f"“{rule.name}” has no story: write {rule.name}.test.yaml beside it")
-    for story in stories:
-        if story.rule not in named and story.rule not in validation.unread_rules:
-            report.unknown(story.location, f"there is no rule “{story.rule}” to test", story.rule, book.rules)
+    for name, location in tests:
+        if name not in named and name not in validation.unread_rules:
+            report.unknown(location, f"there is no rule “{name}” to test", name, book.rules)
 
 
 def play_stories(checked: Checked) -> Iterator[tuple[Story, list[FileFault]]]:

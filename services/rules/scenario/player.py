@@ -320,10 +320,12 @@ class StoryResult:
         return not self.faults
 
 
-def run_story(story: Story, rulebook: Rulebook, observer: StoryObserver | None = None) -> StoryResult:
+def run_story(
+    story: Story, rulebook: Rulebook, observer: StoryObserver | None = None, *, has_second_engine: bool = True
+) -> StoryResult:
     """Play the story up to the first step that cannot be played, or whose effects differ."""
     began, played = time.process_time(), list[PlayedStep]()
-    player = StoryPlayer.of(story, rulebook, observer)
+    player = StoryPlayer.of(story, rulebook, observer, has_second_engine=has_second_engine)
     faults: list[FileFault] = []
     for step in story.steps:
         rows: tuple[EffectRow, ...] = ()
@@ -340,9 +342,9 @@ def run_story(story: Story, rulebook: Rulebook, observer: StoryObserver | None =
     return StoryResult(story, tuple(played), tuple(faults), time.process_time() - began)
 
 
-def play_story(story: Story, rulebook: Rulebook) -> list[FileFault]:
+def play_story(story: Story, rulebook: Rulebook, *, has_second_engine: bool = True) -> list[FileFault]:
     """The faults of the first step that has any, each with the name of the story."""
-    faults = run_story(story, rulebook).faults
+    faults = run_story(story, rulebook, has_second_engine=has_second_engine).faults
     return [FileFault(fault.location, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
 
 

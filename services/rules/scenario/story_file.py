@@ -4,9 +4,10 @@ A story has people, and steps in order; an ``expect`` covers all effects since t
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -526,32 +527,35 @@ class Story(Section):
         return stem(self.location.file)
 
 
-def read_stories(
-    files: Mapping[str, str], check_with: Callable[[FaultReport], Callable[[Story], None]] | None = None
-) -> tuple[tuple[Story, ...], list[FileFault]]:
-    """The stories of all ``*.test.yaml`` files, and every fault of theirs.
-
-    ``check_with`` gives a further check of a story that adds to a report; it sees all nodes, which are forgotten then.
-    """
+def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[FileFault]]:
+    """The stories of all ``*.test.yaml`` files, and every fault of theirs."""
     report = FaultReport()
-    check = check_with(report) if check_with is not None else None
-    found: list[Story] = []
+    found = tuple(chain.from_iterable(read_story_files(files, report)))
+    return found, report.sorted()
+
+
+def read_story_files(
+    files: Mapping[str, str], report: FaultReport, check: Callable[[Story], None] | None = None
+) -> Iterator[list[Story]]:
+    """The stories of each ``*.test.yaml`` file, read when they are asked for.
+
+    ``check`` adds what else is wrong with a story to the report; it sees all nodes, which are forgotten then.
+    """
     known: dict[tuple[str, str], int] = {}
     for file in sorted(files):
         if not file.endswith(STORIES) or (tree := parse(file, files[file], report)) is None:
             continue
         report.close_lines()
-        if isinstance(tree, SequenceNode):
-            stories = [Story.read(node, report) for node in tree.nodes]
-            _report_same_names(stories, known, report)
-            if check is not None:
-                for story in stories:
-                    check(story)
-            _forget_nodes(stories)
-            found += stories
-        else:
+        if not isinstance(tree, SequenceNode):
             report.add(tree.location, "a test file is a list of stories, each beginning “- it: …”")
-    return tuple(found), report.sorted()
+            continue
+        stories = [Story.read(node, report) for node in tree.nodes]
+        _report_same_names(stories, known, report)
+        if check is not None:
+            for story in stories:
+                check(story)
+        _forget_nodes(stories)
+        yield stories
 
 
 def _report_same_names(stories: Iterable[Story], known: dict[tuple[str, str], int], report: FaultReport) -> None:

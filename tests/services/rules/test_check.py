@@ -1,6 +1,8 @@
+import gc
 import json
 import re
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -10,8 +12,10 @@ from services.rules.rulebook.field_validation import present_if, present_unless
 from services.rules.rulebook.loader import SCHEMAS
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from services.rules.rulebook.rule_folder import STORIES, read_folder
-from services.rules.scenario.folder_check import check_files
+from services.rules.scenario.comparison import ObservedEffect
+from services.rules.scenario.folder_check import FolderCheck, check_files
 from services.rules.scenario.player import play_story
+from services.rules.scenario.story_file import Story
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import good_files
 
@@ -243,3 +247,29 @@ def test_a_difference_says_that_the_new_rules_do_not_pass(tmp_path: Path, capsys
     said = capsys.readouterr().out
     assert said.startswith("**The new rules do not pass `stet rules check`, and cannot be put into force**: `rights/")
     assert "people.yaml has no team “rihgts”" in said
+
+
+def test_a_check_lets_the_stories_of_a_file_go_before_it_reads_the_next() -> None:
+    check, read = FolderCheck(good_files()), list[ref[Story]]()
+    for stories in check.read_stories():
+        assert [story for story in read if story() is not None] == []
+        read += map(ref, stories)
+        del stories
+    assert len(read) == len(check_files(good_files()).stories)
+    assert check.finish().faults == ()
+
+
+def test_a_played_story_leaves_nothing_for_the_garbage_collector() -> None:
+    checked = check_files(good_files())
+    play_story(checked.stories[0], checked.rulebook)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        play_story(checked.stories[0], checked.rulebook)
+        gc.collect()
+        assert [each for each in gc.garbage if isinstance(each, ObservedEffect)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
