@@ -71,8 +71,14 @@ def apply(facts: Facts, data: EventData, minute: int) -> None:
 
 
 def asked(*authors: int) -> Facts:
-    """A visitor is asked as the holder of the rights, and contacts as the authors."""
-    known = [*map(person_observed, STAFF), *map(visitor, VISITORS), *map(person_observed, (806, 807))]
+    """A visitor is asked as the holder of the rights, and contacts as the authors; all have the same hours."""
+    contacts = [*map(person_observed, (806, 807))]
+    like = contacts[0]
+    visitors = [
+        visitor(one).replace(zone=like.zone, country=like.country, subdivision=like.subdivision, roles=like.roles)
+        for one in VISITORS
+    ]
+    known = [*map(person_observed, STAFF), *visitors, *contacts]
     state = work_observed(*((author, "author") for author in authors)).data
     assert isinstance(state, WorkObserved)
     facts = Facts(
