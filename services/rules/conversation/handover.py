@@ -5,7 +5,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus
+from services.rules.conversation.chain import (
+    IN_DISPATCHER,
+    UNSENT,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+    HandoverOffer,
+    StepStatus,
+)
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
@@ -18,6 +26,7 @@ from services.rules.conversation.recipients import (
     skips_everyone,
     unanswered_people,
 )
+from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
@@ -156,9 +165,10 @@ def repeat_offers(context: DecisionContext, chain: Chain, step: int) -> Chain:
     """Offer the matter again to those who have not declined it, since the person who had it has it no more.
 
     ``step`` is that by which it was offered to that person. An offer that was withdrawn before it left is repeated. Who
-    has read theirs gets the newest once more, where it was of the same step, or where they wanted to take it meanwhile.
+    has read theirs gets the newest once more, where it was of the same step, or where they wanted to take it meanwhile;
+    who has had it for less than an hour, and does not know that another had the matter, has it still.
     """
-    again = _offers_to_repeat(chain, step)
+    again = _offers_to_repeat(context, chain, step)
     for place in sorted({message.step for message in again}):
         known = {m.message_id for m in chain.messages}
         for message in again:
@@ -171,15 +181,21 @@ def repeat_offers(context: DecisionContext, chain: Chain, step: int) -> Chain:
     return chain
 
 
-def _offers_to_repeat(chain: Chain, step: int) -> list[ChainMessage]:
+def _offers_to_repeat(context: DecisionContext, chain: Chain, step: int) -> list[ChainMessage]:
     last = {(m.person_id, m.step, m.answer, tuple(m.words.items())): m for m in chain.messages if is_offer(m)}
     declined = declined_offers(chain)
     offers = [m for m in last.values() if m.message_id not in declined and m.delivery is not DeliveryState.HELD]
     missed = [m for m in offers if m.delivery is DeliveryState.WITHDRAWN]
     told = {m.person_id for m in chain.messages if m.say == ALREADY_TAKEN} - {m.person_id for m in missed}
     same = {m.person_id for m in offers if m.step == step} - {m.person_id for m in missed}
-    read = (m for m in offers if m.verb is Verb.HAND_OVER and m.person_id in told | same)
-    return [*missed, *{m.person_id: m for m in read}.values()]
+    newest = {m.person_id: m for m in offers if m.verb is Verb.HAND_OVER and m.person_id in told | same}
+    return [*missed, *(m for m in newest.values() if m.person_id in told or not _is_new(context, m))]
+
+
+def _is_new(context: DecisionContext, offer: ChainMessage) -> bool:
+    """Whether an offer has arrived within the hour."""
+    is_sent = offer.delivery not in UNSENT | IN_DISPATCHER
+    return is_sent and offer.requested_at is not None and context.now - offer.requested_at <= AWAITED_FOR
 
 
 def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:

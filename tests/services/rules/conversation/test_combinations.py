@@ -189,13 +189,16 @@ def test_who_takes_what_another_has_reads_who_has_it_and_gets_it_once_more_when_
     assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *moves) == []
 
 
-def test_the_older_offer_takes_a_matter_that_was_given_back_and_the_newer_one_then_says_who_has_it() -> None:
-    moves = (
-        EVENT, OTHER, OFFERED_TO_BOTH, *TAKEN, GIVEN_BACK, "expect: [{tell: 40, say: noted}, {hand_over: 41}]",
-        "reply: {from: 41, button: take, to: to_take}", "expect: [{tell: 41, say: taken}]",
-        "reply: {from: 41, button: done}", "expect: [{tell: 41, say: noted}, {end: handled}]",
-    )  # fmt: skip
-    assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *moves) == []
+def test_an_older_offer_is_made_once_more_when_the_matter_is_given_back_and_a_new_one_is_not() -> None:
+    """Either offer takes it."""
+    begun, newer = (
+        (EVENT, OTHER, OFFERED_TO_BOTH, *TAKEN),
+        ("reply: {from: 41, button: take}", "expect: [{tell: 41, say: taken}]"),
+    )
+    at_once = (GIVEN_BACK, "expect: [{tell: 40, say: noted}]", *newer)
+    assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *begun, *at_once) == []
+    later = ("wait: 2 hours", GIVEN_BACK, "expect: [{tell: 40, say: noted}, {hand_over: 41}]", *newer)
+    assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *begun, *later) == []
 
 
 def test_who_has_declined_a_matter_is_not_offered_it_again_when_it_is_given_back() -> None:
