@@ -467,6 +467,61 @@ def test_a_form_is_recorded_once_however_many_events_its_chain_gathers() -> None
     assert form_faults([AUTHOR, MANAGER], *moves, head=head) == []
 
 
+TWO_FORMS = FORMS | {"more": FORMS["details"].replace("form: details", "form: more")}
+CHOICE = """\
+  - ask: author
+    say: ex_ask
+    answers: {yes: {collect: sender, form: details}, other: {collect: sender, form: more}}
+"""
+BEGUN = (
+    EVENT, "reply: {from: 812, button: yes}", "reply: {from: 812, text: Sea Glass}",
+    "expect: [{ask: 812}, {collect: 812}, {collect: 812}, {collect: 812, say: details.pitch}]",
+)  # fmt: skip
+
+
+def of_two_forms(*moves: str) -> list[str]:
+    templates = TEMPLATES | WORDS_OF_FORM
+    return faults_of_rule(HEAD + CHOICE + END, templates, f"{AUTHOR}\n{MANAGER}", *moves, forms=TWO_FORMS)
+
+
+def sends(form: str, title: str, pitch: str) -> tuple[str, ...]:
+    return (
+        f"reply: {{from: 812, text: {title}}}", f"reply: {{from: 812, text: {pitch}}}",
+        f"expect: [{{collect: 812, say: {form}.pitch}}, {{collect: 812, say: ex_summary, text: {title} and {pitch}}}]",
+        "reply: {from: 812, button: send}",
+        f"expect: [{{record: acquisition.create, with: {{title: {title}}}}}, {{collect: 812, say: noted}}]",
+    )  # fmt: skip
+
+
+def test_another_form_of_the_same_question_takes_the_place_of_the_one_that_is_filled() -> None:
+    other = (
+        "reply: {from: 812, button: other}",
+        "expect: [{collect: 812, say: ex_welcome}, {collect: 812, say: more.title}]",
+    )
+    assert of_two_forms(*BEGUN, *other, *sends("more", "Night Ferry", "A crossing")) == []
+
+
+def test_the_first_form_begins_anew_where_its_person_comes_back_to_it() -> None:
+    back = (
+        "reply: {from: 812, button: other}", "reply: {from: 812, text: Night Ferry}", "reply: {from: 812, button: yes}",
+        "expect: [{collect: 812}, {collect: 812}, {collect: 812}, {collect: 812}, {collect: 812, say: details.title}]",
+    )  # fmt: skip
+    assert of_two_forms(*BEGUN, *back, *sends("details", "Sea Salt", "A shore")) == []
+
+
+def test_words_go_on_with_the_first_of_two_forms_when_the_second_is_sent() -> None:
+    """The forms of two requests, which are two chains."""
+    second = (
+        "wait: 1 minute", "{event: rights.approval_requested, with: {request_id: R-2}}",
+        "reply: {from: 812, button: other, to: ex_ask}",
+        "expect: [{ask: 812}, {collect: 812, say: ex_welcome}, {collect: 812, say: more.title}]",
+        *sends("more", "Night Ferry", "A crossing"),
+        "written: {record: acquisition.create, as: verified}", "expect: [{end: answered}]",
+    )  # fmt: skip
+    first = ("reply: {from: 812, text: Tides}", "expect: [{collect: 812, say: ex_summary, text: Sea Glass and Tides}]")
+    assert of_two_forms(*BEGUN, *second, *first) == []
+
+
 def test_a_correction_that_cannot_be_read_is_asked_for_again_and_does_not_take_the_value_away() -> None:
     form = (
         FORMS["details"]
