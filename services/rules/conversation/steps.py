@@ -3,7 +3,7 @@
 It also goes on with a hand-over whose person gives the matter back, or is left out.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.absence import absence_due, announce_cover, reroute_absent
@@ -160,7 +160,8 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     for person_id in people:
         asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and awaits_answer(m))
         person = context.facts.people.get(person_id)
-        if person is None:
+        is_reminded = asked.answer is not None and bool(_held_reminders(chain, asked))
+        if person is None or (is_reminded and not isinstance(step.timing, After)):
             continue
         recipient = Recipient(person, asked.role or "unanswered", asked.on_behalf_of, asked.also_for)
         if asked.answer is not None and is_excepted(context, chain, step, person, recipient.role):
@@ -176,16 +177,29 @@ def _reminder(
     """The reminder of a question.
 
     One that an answer asked is repeated in its own words, as the step knows none, and not before the step's time has
-    passed since it was asked, which may be a moment ago.
+    passed since it was asked, which may be a moment ago, or since the reminder before, which may be held.
     """
     if asked.answer is not None:
-        key, since = f"remind.{step.index}.{chain.steps[step.index].occurrence}", asked.requested_at
+        key, since = f"remind.{step.index}.{chain.steps[step.index].occurrence}", _last_asked(chain, asked)
         calendar = working_hours(context.rulebook, person)
         due = add_duration(since, step.timing, calendar) if since and isinstance(step.timing, After) else None
         return MessageDraft(
             Verb.REMIND, asked.say, asked.step, asked.answer, key, asked.occurrence, asked.buttons, not_before=due
         )
     return step_draft(context, chain, step, step.say or "", asked.buttons)
+
+
+def _last_asked(chain: Chain, asked: ChainMessage) -> datetime | None:
+    """When a question was asked last, or reminded of; in the future where a reminder of it is held."""
+    times = (asked.requested_at, *(m.held_until for m in _held_reminders(chain, asked)))
+    return max((at for at in times if at is not None), default=None)
+
+
+def _held_reminders(chain: Chain, asked: ChainMessage) -> list[ChainMessage]:
+    """The reminders of a question that an answer asked, which wait for its person's hours."""
+    place = (asked.person_id, asked.step, asked.answer)
+    held = (m for m in chain.messages if m.verb is Verb.REMIND and m.delivery is DeliveryState.HELD)
+    return [m for m in held if (m.person_id, m.step, m.answer) == place]
 
 
 def _leave_out_the_same(chain: Chain, step: Step) -> Chain:

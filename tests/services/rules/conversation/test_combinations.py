@@ -338,6 +338,18 @@ def test_a_question_that_an_answer_has_just_asked_is_not_reminded_of_with_the_ea
     assert faults(LEADS_ON + A_DAY + END, [AUTHORS, COORDINATOR], *moves) == []
 
 
+def test_two_reminders_of_a_question_that_an_answer_has_asked_do_not_go_in_one_morning() -> None:
+    """It was asked on a Friday: both would wait for the Monday."""
+    moves = (
+        "wait: 1 day", EVENT, "wait: 23 hours", "reply: {from: 812, button: other}",
+        "expect: [{ask: 812}, {ask: 41, say: ex_second}, {tell: 812}]",
+        "wait until: 2027-03-08T09:00:00Z", "expect: [{remind: 41, say: ex_second}]",
+        "wait until: 2027-03-09T08:00:00Z", "expect: nothing",
+        "wait until: 2027-03-09T09:00:00Z", "expect: [{remind: 41, say: ex_second}]",
+    )  # fmt: skip
+    assert faults(LEADS_ON + A_DAY + A_DAY + END, [AUTHOR, COORDINATOR], *moves) == []
+
+
 def test_who_is_asked_the_next_thing_is_reminded_of_that_alone() -> None:
     asks_on = LEADS_ON.replace("production_coordinator", "sender")
     moves = (
