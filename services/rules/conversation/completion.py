@@ -92,10 +92,11 @@ def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> C
 
 
 def _unread_offers(chain: Chain) -> list[ChainMessage]:
-    """The offers that are held, of what a person wrote or answered, where no colleague has one of it."""
+    """The offers that are held, or wait in the dispatcher, of what a person wrote or answered, and no colleague has."""
     offers = [m for m in chain.messages if m.verb is Verb.HAND_OVER and m.answer is not None]
-    read = [m.words for m in offers if m.delivery not in UNSENT]
-    return [m for m in offers if m.delivery is DeliveryState.HELD and m.words not in read]
+    read = [m.words for m in offers if m.delivery not in {*UNSENT, DeliveryState.REQUESTED}]
+    waiting = {DeliveryState.HELD, DeliveryState.REQUESTED}
+    return [m for m in offers if m.delivery in waiting and m.words not in read]
 
 
 def _pass_on_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:

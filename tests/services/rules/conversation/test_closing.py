@@ -275,3 +275,21 @@ def make(story: DelayedStory, kind: str, what: object) -> None:
 
 def messages(story: DelayedStory) -> list[ChainMessage]:
     return [m for chain in story.simulation.facts.chains.values() for m in chain.messages]
+
+
+@pytest.mark.parametrize(("reported", "told"), [(0, 1), (1, 0)], ids=["waits", "has gone"])
+def test_words_whose_offer_waits_in_the_dispatcher_are_read_though_the_chain_ends(reported: int, told: int) -> None:
+    """Their person was told that a colleague looks after them."""
+    story = DelayedStory(RIGHTS)
+    story.play(ASKED)
+    story.simulation.report_all()
+    assert sent_templates(story.effects_of(["reply: {from: 812, text: I must ask my agent}"])) == [
+        "to_take",
+        "handed_over",
+    ]
+    for _ in range(reported):
+        story.simulation.report_one(0)
+    effects = story.effects_of(["event: rights.request_withdrawn"])
+    sends = [effect.send for effect in effects if isinstance(effect, RequestedMessage)]
+    read = [send for send in sends if send.say == "to_read" and "I must ask my agent" in send.body]
+    assert [send.person_id for send in read] == [story.person(40)] * told
