@@ -140,7 +140,7 @@ def _neighbour_fault(error: Exception) -> str | None:
 
 
 def _database_advice() -> Mapping[type[Exception], str]:
-    """What to do about an error of PostgreSQL, whose own words say what is wrong."""
+    """The remedy for an error of PostgreSQL, whose own words say what is wrong."""
     import asyncpg  # noqa: PLC0415 -- as above
 
     return {

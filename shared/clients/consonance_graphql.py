@@ -269,7 +269,7 @@ class ConsonanceClient:
         """An answer says when it was made (https://www.rfc-editor.org/rfc/rfc9110#field.date), not always legibly."""
         lead = clock_lead(date, machine_now())
         if lead and not self._clock_lead:
-            log.error("clock.ahead", seconds=round(lead.total_seconds()), hint="set this machine's clock")
+            log.error("clock_skew.detected", seconds=round(lead.total_seconds()), hint="set this machine's clock")
         self._clock_lead = lead
 
     def _set_key_refused(self, refused: bool) -> None:  # noqa: FBT001 -- the new value of a flag

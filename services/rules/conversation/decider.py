@@ -239,7 +239,7 @@ def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
 
 
 def _hold_anew(context: DecisionContext, before: Mapping[PersonId, amendments.KnownBefore]) -> None:
-    """What is held for these people waits for the hours of now, where they were others before the event."""
+    """Hold what is held for these people until the hours of now, where those before the event were others."""
     for known in before.values():
         now = context.facts.current_person(known.person.person_id)
         if now is None or now.erased or not amendments.has_other_hours(context, known.person, now):

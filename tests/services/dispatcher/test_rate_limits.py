@@ -226,7 +226,7 @@ def test_bulk_leaves_a_share_of_the_days_people_to_the_others() -> None:
 
 @pytest.mark.parametrize("step", [timedelta(minutes=5), timedelta(days=3)])
 def test_a_line_sends_on_where_the_clock_is_set_back(step: timedelta) -> None:
-    """What was sent by the clock of before counts as sent now."""
+    """Sends of the clock of before count as sent now."""
     usage, back = RateUsage(SendLimits()), NOON - step
     usage.portfolio.limit = 1
     usage.portfolio.record("p1", NOON)

@@ -504,7 +504,7 @@ def test_a_matter_is_free_again_where_the_one_who_took_it_stops_or_is_erased(wor
     apply(facts, erased(colleague, 2) if word is None else said(Word(colleague, word, 12)), 12)
     chain = facts.chains[chain.chain_id]
     assert (chain.active, chain.assignment) == (True, None)
-    (other,) = [each for each in chain.messages if "take" in each.buttons and each.person_id != colleague]
+    *_, other = [each for each in chain.messages if "take" in each.buttons and each.person_id != colleague]
     apply(facts, tap(other, "take", 13), 13)
     before = facts.chains[chain.chain_id]
     apply(facts, said(Word(colleague, "STOP", 14)), 14)
