@@ -22,6 +22,7 @@ from services.rules.rulebook.rule_folder import (
     STORIES,
     TEMPLATE,
     base_name,
+    is_read,
     is_unknown,
     revision_of,
     stem,
@@ -61,7 +62,7 @@ def load(files: Mapping[str, str]) -> tuple[Rulebook | None, list[FileFault]]:
 def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     report = FaultReport()
     texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
-    read = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
+    read = {name: tree for name, text in texts.items() if is_read(name) and (tree := parse(name, text, report))}
     trees = {name: tree for name, tree in read.items() if not _is_of_another_kind(name, tree, report)}
     report.close_lines()
     for name, text in texts.items():
@@ -132,7 +133,7 @@ def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node],
 
 
 def _report_unknown_files(texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> None:
-    for file in texts:
+    for file in filter(is_read, texts):
         if is_unknown(file):
             name = base_name(file)
             if (kind := _kind_of(trees.get(file))) is not None:
@@ -171,6 +172,8 @@ def _kind_of(tree: Node | None) -> str | None:
 
 def _meant_single(name: str) -> str | None:
     """The one file of its kind, like people.yaml, that a name of no kind was meant for."""
+    if not is_read(name):
+        return next((each for each in SINGLES if stem(each) == stem(name)), None)
     close = get_close_matches(name.casefold(), SINGLES, 1, _NEARLY)
     return close[0] if close else None
 

@@ -6,7 +6,7 @@ leave locks and drafts of that name.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +22,15 @@ SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
 
 LARGEST_FILE: Final = 4 * 2**20
 """Bytes; the 82 stories of the shipped rules have 40,000."""
+_KIND: Final = r"(?:.+\.(?:rule|template|form|test)|people|calendar|limits|house)"
 _ALMOST: Final = re.compile(
-    r"(?P<name>(?:.+\.(?:rule|template|form|test)|people|calendar|limits|house))(?:\.ya?ml)?(?:\.txt)?"
+    rf"(?P<name>{_KIND})(?:\.ya?ml)?(?:\.(?:txt|md)|(?P<before>~|\.(?:bak|old|orig|tmp|save|sw[op])))?", re.IGNORECASE
 )
-"""A name that some editors give a file of rules, which is not read then."""
+"""A name that some editors give a file of rules, which is not read then; some keep the text ``before`` beside it."""
+_OF_ANOTHER_PROGRAM: Final = re.compile(
+    rf"(?P<name>{_KIND}|[a-z0-9]+(?:[-_][a-z0-9]+)+)(?:\.ya?ml)?\.(?:docx?|odt|rtf|pages|html?|pdf|json|xlsx?|ods)"
+)
+"""The name of a rule or of a file of rules, with the end of a file of a word processor."""
 _USUAL_SIZE: Final = 64 * 2**10
 """Bytes that are read at first: memory for the largest file is not asked for thousands of times."""
 
@@ -37,17 +42,38 @@ def read_folder(
 
     A file that cannot be read is added to ``report``; one that is not UTF-8 is read as Windows-1252, so that its
     other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened. With ``misnamed``, a file that
-    is reported for the end of its name stands under the right one, so that no other file misses it.
+    is reported for the end of its name stands under the right one, so that no other file misses it; one of another
+    program stands under its own, and has no text.
     """
     report = report or FaultReport()
     misnamed_files: list[tuple[str, Path]] = []
     found = sorted(_find_files(folder, folder.name, "", report, misnamed_files))
     if misnamed:
         known = {name for name, _ in found}
+        found = [(_right_name(name, known, report), path) for name, path in found]
         found = sorted([*found, *((name, path) for name, path in misnamed_files if name not in known)])
     wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
-    texts = ((name, _read_text(path, Location(name, 1, 1), report)) for name, path in wanted)
+    texts = ((name, _read_text(path, Location(name, 1, 1), report) if is_read(name) else "") for name, path in wanted)
     return {name: text for name, text in texts if text is not None}
+
+
+def is_read(name: str) -> bool:
+    """Whether a file of this name is opened."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def _right_name(name: str, known: Collection[str], report: FaultReport) -> str:
+    """The name of a file that is read; where only its end is wrong, and reported so, the right one."""
+    almost = _ALMOST.fullmatch(base_name(name)) if is_unknown(name) else None
+    right = f"{name.rpartition('/')[0]}/{almost['name'].lower()}.yaml".lstrip("/") if almost is not None else name
+    if right in known or is_unknown(right):
+        return name
+    report.add(Location(name, 1, 1), _name_it(base_name(right)))
+    return right
+
+
+def _name_it(right: str) -> str:
+    return f"this file is not read, because of the end of its name; name it {right}"
 
 
 def file_names(folder: Path) -> frozenset[str]:
@@ -84,12 +110,30 @@ def _find_files(
         # isdir: False, and no error, where access is denied
         if os.path.isdir(path) if entry.is_symlink() else entry.is_dir():  # noqa: PTH112
             yield from _find_files(path, name, f"{name}/", report, misnamed, above | {real})
-        if name.lower().endswith(SUFFIXES):
+        if is_read(name):
             yield name, path
-        elif (almost := _ALMOST.fullmatch(entry.name)) is not None and not path.is_dir():
-            sentence = f"this file is not read, because of the end of its name; name it {almost['name']}.yaml"
-            report.add(Location(name, 1, 1), sentence)
-            misnamed.append((f"{prefix}{almost['name']}.yaml", path))
+        elif not path.is_dir():
+            beside = frozenset(each.name for each in found)
+            misnamed += _misnamed(entry.name, beside, prefix, path, report)
+
+
+def _misnamed(
+    name: str, beside: frozenset[str], prefix: str, path: Path, report: FaultReport
+) -> Iterator[tuple[str, Path]]:
+    """The file under its right name, or under its own where it is none of plain text; both are reported."""
+    location = Location(f"{prefix}{name}", 1, 1)
+    if (almost := _ALMOST.fullmatch(name)) is not None:
+        right = f"{almost['name']}.yaml"
+        if not almost["before"] or right not in beside:
+            report.add(location, _name_it(right))
+            yield f"{prefix}{right}", path
+    elif (other := _OF_ANOTHER_PROGRAM.fullmatch(name)) is not None:
+        kinds = [""] if re.fullmatch(_KIND, other["name"]) else [TEMPLATE, RULE] if "_" in name else [RULE, TEMPLATE]
+        right_names = [f"{other['name']}{kind or '.yaml'}" for kind in kinds]
+        if beside.isdisjoint(right_names):
+            sentence = f"a file of another program is not read; save it as plain text, and name it {right_names[0]}"
+            report.add(location, sentence)
+            yield f"{prefix}{name}", path
 
 
 def _read_text(path: Path, location: Location, report: FaultReport) -> str | None:
