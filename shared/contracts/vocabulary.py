@@ -165,6 +165,9 @@ class DocRef(Value):
 
 
 class Version(Value):
+    """``number`` counts the states of the record that the poll has seen; 0 where it is pushed, or not known."""
+
     token: NonEmptyStr
     kind: VersionKind
     observed_at: Instant
+    number: int = 0

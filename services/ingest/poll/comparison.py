@@ -68,7 +68,8 @@ def _state(work: WorkSnapshot, context: ComparisonContext) -> EventData:
 def _content_version(work: WorkSnapshot, context: ComparisonContext) -> Version:
     """Consonance has no version of a work, so a hash of everything read stands for it."""
     token = derive_id(context.tenant, encode(work).decode())
-    return Version(token=token, kind=VersionKind.CONTENT_HASH, observed_at=context.now)
+    kind = VersionKind.CONTENT_HASH
+    return Version(token=token, kind=kind, observed_at=context.now, number=context.version)
 
 
 def _event_id(work_id: WorkId, name: str, context: ComparisonContext) -> EventId:

@@ -23,8 +23,14 @@ def updates_facts(data: EventData) -> bool:
 
 
 def _apply_work(facts: Facts, data: consonance.WorkObserved) -> None:
-    blocks = known.blocks if (known := facts.works.get(data.work.work_id)) else ()
-    facts.set_work(WorkFacts(state=data, blocks=blocks))
+    """An older state that comes late changes nothing, as one that an operator replays."""
+    known = facts.works.get(data.work.work_id)
+    if known is None or not 0 < _number_of(data) < _number_of(known.state):
+        facts.set_work(WorkFacts(state=data, blocks=known.blocks if known else ()))
+
+
+def _number_of(state: consonance.WorkObserved) -> int:
+    return state.version.number if state.version else 0
 
 
 def _apply_status(facts: Facts, data: consonance.RightsStatusChanged) -> None:

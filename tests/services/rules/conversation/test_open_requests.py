@@ -1,4 +1,4 @@
-"""A request for approval is open until it is withdrawn or decided, and so is a submission."""
+"""A request for approval is open until it is withdrawn or decided, and so is a submission; a work is as seen last."""
 
 import pytest
 
@@ -59,3 +59,16 @@ def test_a_submission_is_open_until_it_is_decided(to: str, reference: str | None
     facts.set_acquisition(submitter, "K7PQ2M")
     apply_event(facts, event)
     assert facts.acquisitions[submitter] == still_open
+
+
+@pytest.mark.parametrize(("numbers", "last"), [((1, 3, 2), 3), ((3, 3), 3), ((3, 0), 0), ((0, 1), 1), ((0, 0), 0)])
+def test_an_older_state_of_a_work_that_comes_late_changes_nothing(numbers: tuple[int, ...], last: int) -> None:
+    """One without a number is pushed, or comes from an earlier version, and counts as it comes."""
+    facts = Facts(TENANT)
+    for number in numbers:
+        version = {"token": "t", "kind": "content_hash", "observed_at": "2027-03-03T09:58:37Z", "number": number}
+        event = golden_event("consonance.work.observed.v1", version=version)
+        apply_event(facts, event)
+    (work,) = facts.works.values()
+    assert work.state.version is not None
+    assert work.state.version.number == last
