@@ -381,3 +381,46 @@ def test_marketing_to_a_person_waits_a_day_on_every_line_whatever_else_they_get(
     assert throttles.awaiting_status() == {}
     throttles.record(SendAccepted(WAMID), _TARGET, NOON + day, NOON)
     assert throttles.marketing_until("p1") is None
+
+
+def test_a_message_whose_template_is_throttled_is_planned_again_at_once() -> None:
+    """Its fallback may go; and what has no template waits for none."""
+    throttles = Throttles()
+    assert throttles.record(_error(132015), _TARGET, NOON, NOON).not_before == NOON
+    assert throttles.template_until("main", _TEMPLATE) == NOON + timedelta(hours=1)
+    assert throttles.template_until("main", None) is None
+
+
+def test_an_error_of_a_template_throttles_nothing_where_free_text_went() -> None:
+    throttles = Throttles()
+    throttles.record(_error(132015), SendTarget("main", "p1"), NOON, NOON)
+    assert not throttles.take_changes()
+
+
+def test_free_text_that_arrives_ends_the_throttle_of_its_line() -> None:
+    throttles, later = Throttles(), NOON + seconds(1)
+    throttles.record(_error(130429), _TARGET, NOON, NOON)
+    throttles.record(SendAccepted(WAMID), SendTarget("main", "p1"), later, later)
+    assert not throttles.is_probing("main")
+
+
+def test_a_line_that_is_not_throttled_is_not_probed() -> None:
+    throttles = Throttles()
+    throttles.record(_error(130429), _TARGET, NOON, NOON)
+    assert throttles.is_probing("main")
+    assert not throttles.is_probing("another")
+
+
+def test_a_throttle_is_not_lengthened_by_looking_at_the_clock() -> None:
+    throttles = Throttles()
+    throttles.record(_error(80007, seconds(90)), _TARGET, NOON, NOON)
+    throttles.shorten(NOON + seconds(60), NOON + seconds(60))
+    assert throttles.number_until("main", NOON) == NOON + seconds(90)
+
+
+def test_an_outage_that_is_reported_with_and_without_a_code_is_one() -> None:
+    throttles = Throttles()
+    for outcome in (SendUncertain(MessageReason.NO_ANSWER), _error(1), SendUncertain(MessageReason.NO_ANSWER)):
+        throttles.record(outcome, _TARGET, NOON, NOON)
+    (throttle,) = throttles.take_changes().saved.values()
+    assert throttle.trips == 1
