@@ -1,6 +1,5 @@
 """Uncertain sends are settled by a status, by silence, or by an operator, and are never repeated on a guess."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
@@ -290,7 +289,7 @@ async def test_what_an_operator_paused_waits_with_a_reason_and_goes_on_at_resume
 ) -> None:
     pause = "insert into pauses values ($1, 'line', 'main', now() - interval '2 days', 'ada', 'a test')"
     await dispatcher.pool.execute(pause, dispatcher.settings.tenant)
-    await asyncio.sleep(1.2)  # the leader asks every second
+    await wait_until(partial(_knows_the_pause, dispatcher))
     await dispatcher.handle(person_observed(), send_request("m1"))
     await dispatcher.wait_for_reason("paused_by_operator")
     assert await dispatcher.sent() == []
@@ -298,6 +297,12 @@ async def test_what_an_operator_paused_waits_with_a_reason_and_goes_on_at_resume
     await dispatcher.pool.execute("delete from pauses")
     await dispatcher.wait_for_state("accepted")
     assert await _pause_age(dispatcher) == 0
+
+
+async def _knows_the_pause(dispatcher: DispatcherUnderTest) -> bool:
+    """The leader asks every second."""
+    claimer = dispatcher.parts.sender.claimer
+    return claimer is not None and claimer.pauses.names.has_line("main")
 
 
 async def _pause_age(dispatcher: DispatcherUnderTest) -> float:
@@ -308,7 +313,7 @@ async def _pause_age(dispatcher: DispatcherUnderTest) -> float:
 async def test_a_message_that_expires_while_it_is_paused_is_dropped_for_that(dispatcher: DispatcherUnderTest) -> None:
     pause = "insert into pauses values ($1, 'tenant', $1, now(), 'ada', 'a test')"
     await dispatcher.pool.execute(pause, dispatcher.settings.tenant)
-    await asyncio.sleep(1.2)
+    await wait_until(partial(_knows_the_pause, dispatcher))
     await dispatcher.handle(person_observed(), send_request("m1"))
     await dispatcher.wait_for_reason("paused_by_operator")
     dispatcher.advance_clock(timedelta(days=30))

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -105,6 +106,6 @@ async def test_a_wait_that_crosses_the_message_of_its_person_is_planned_anew(dis
             await dispatcher.parts.handler.people.open_windows(tx.connection, [message_received(now)], now)
             wait = ("m1", now + timedelta(days=1), "portfolio_limit", due.row_version)
             postponing = asyncio.create_task(store.postpone(connection, [wait]))
-            await asyncio.sleep(0.2)
+            await wait_until(partial(tx.connection.fetchval, "select exists (select from pg_locks where not granted)"))
         await postponing
     assert await dispatcher.pool.fetchval("select reason from messages") is None

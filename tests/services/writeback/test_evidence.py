@@ -54,6 +54,9 @@ async def readable(writeback: WritebackUnderTest, record: str = "rights/R-9") ->
     return [each.content is not None for each in chain.entries]
 
 
+_ANY_WAITS = "select exists (select from pg_locks where not granted)"
+
+
 async def until_it_waits(task: asyncio.Task[Any], connection: Connection, seen_by: Connection) -> None:
     """Until the task waits for a lock on ``connection``, or has ended without."""
     waiting = "select count(*) from pg_locks where not granted and pid = $1"  # pg_stat_activity hides it from a role
@@ -187,7 +190,9 @@ async def test_an_erasure_that_is_under_way_leaves_nothing_that_could_be_sealed(
         await erasure.start()
         await destroy_keys(erasing, TENANT, ["p1"], NOW)
         entry = asyncio.create_task(append(writeback, draft("e1")))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(20):
+            while not entry.done() and not await erasing.fetchval(_ANY_WAITS):
+                await asyncio.sleep(0.01)
         assert not entry.done()
         await erasure.commit()
         assert await entry == 1

@@ -178,8 +178,10 @@ async def test_a_request_in_the_middle_of_a_write_may_still_land_after_a_crash(p
         executing = asyncio.create_task(WriteExecutor(store, client, capabilities, effect_window).execute(stored))
         while not await simulator.tell("GET", "log?operation=updateWork"):
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.5)  # the second request is on its way
-        assert await pool.fetchval("select asked_at from writes") - began > timedelta(seconds=2)
+        async with asyncio.timeout(20):
+            while await pool.fetchval("select asked_at from writes") - began <= timedelta(seconds=2):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)  # the second request, before which that was committed, is on its way
         executing.cancel()
         async with running_worker(postgres_database, simulator, client, effect_window) as writeback:
             await writeback.wait_until(lambda: finished(writeback))
