@@ -101,7 +101,7 @@ SENDS_IN_FLIGHT = _metrics.gauge(
 MESSAGES_WAITING = _metrics.gauge("stet_waiting_messages", "Messages that wait to be sent.", _lane)
 OLDEST_WAITING_AGE = _metrics.gauge(
     "stet_oldest_waiting_message_age_seconds",
-    "Time since the oldest waiting message was decided on; those that the budget or quiet hours hold do not count.",
+    "Time since the oldest waiting message was decided on; what waits for budget, marketing or hours is not counted.",
     _lane,
 )
 SENDS_UNCERTAIN = _metrics.gauge("stet_uncertain_sends", "Sends that nothing proves or disproves yet.")

@@ -434,11 +434,12 @@ select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, 
 from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line, q.lane;
 
 -- name: waiting_by_lane
--- How many messages of each lane wait, and when the oldest was decided on, but for those that wait for the month's budget, or
--- at $2 for their person's hours.
+-- How many messages of each lane wait, and when the oldest was decided on, but for those that wait for the month's budget, for
+-- Meta to deliver marketing to their person, or at $2 for their person's hours.
 select coalesce(requested_lane, lane) as lane, count(*) as waiting,
     min(coalesce(decided_at, requested_at))
-        filter (where reason is distinct from 'budget_spent' and (reason is distinct from 'quiet_hours' or not_before <= $2))
+        filter (where coalesce(reason, '') not in ('budget_spent', 'marketing_limit', 'marketing_paused')
+            and (reason is distinct from 'quiet_hours' or not_before <= $2))
         as oldest
 from messages where tenant = $1 and state = 'waiting' and set_aside is null group by 1;
 

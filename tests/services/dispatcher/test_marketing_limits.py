@@ -97,6 +97,8 @@ async def test_an_offer_to_the_united_states_is_held(
     else:
         await dispatcher.wait_for_reason("marketing_paused")
         assert await dispatcher.sent() == []
+        waiting = await dispatcher.parts.monitor.store.waiting_by_lane(dispatcher.pool, dispatcher.clock.now())
+        assert [(messages, oldest) for messages, oldest in waiting.values()] == [(1, None)]  # it would page
 
 
 async def test_an_american_gets_what_is_no_offer_and_the_fallback_of_one(dispatcher: DispatcherUnderTest) -> None:
