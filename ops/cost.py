@@ -193,7 +193,8 @@ def _document(part: str, row: dict[str, Any], view: CostView) -> dict[str, Any]:
 def _forecast_document(forecast: Forecast, currency: str | None) -> dict[str, Any]:
     numbers = {name: str(getattr(forecast, name)) for name in ("cost", "spent", "habit", "scheduled")}
     counts = {name: getattr(forecast, name) for name in ("days_left", "history_days", "waiting", "steps")}
-    return {"part": "forecast", **numbers, "currency": currency, **counts, "method": forecast.method}
+    left_out = {"unpriced": dict(forecast.unpriced)}
+    return {"part": "forecast", **numbers, "currency": currency, **counts, **left_out, "method": forecast.method}
 
 
 def _forecast_lines(view: CostView) -> list[str]:
@@ -205,8 +206,18 @@ def _forecast_lines(view: CostView) -> list[str]:
     rest = f"the rest by habit {sums['habit']}, by what is scheduled {sums['scheduled']}: {known}"
     return [
         f"Forecast until {view.last:{_DAY}}: {sums['cost']} (spent {sums['spent']}; {rest})",
+        *_left_out(found),
         f"Method: {found.method}.",
     ]
+
+
+def _left_out(forecast: Forecast) -> list[str]:
+    if not forecast.unpriced:
+        return []
+    countries = ", ".join(
+        f"{country} ({count} message{'' if count == 1 else 's'})" for country, count in forecast.unpriced.items()
+    )
+    return [f"Not in it, as STET_RATE_CARD has no price for them: {countries}."]
 
 
 def _markdown(title: str, rows: Iterable[dict[str, Any]], first: str) -> str:

@@ -1,9 +1,9 @@
 """The totals of what messages cost in a period, and the forecast until the month ends. Pure."""
 
 from calendar import monthrange
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -62,7 +62,8 @@ class Planned:
 class Forecast:
     """``habit`` and ``scheduled`` are two estimates of the rest of the month; the higher one counts.
 
-    ``history_days`` are the days before today that ``habit`` rests on, 28 at most.
+    ``history_days`` are the days before today that ``habit`` rests on, 28 at most. ``unpriced`` are the messages of
+    each country, of these days and of the month, whose price is not known: they are in no part of the forecast.
     """
 
     spent: Decimal
@@ -72,6 +73,7 @@ class Forecast:
     history_days: int
     waiting: int
     steps: int
+    unpriced: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def cost(self) -> Decimal:
@@ -107,7 +109,16 @@ def forecast_month(priced: Sequence[PricedMessages], planned: Planned, today: da
         history_days=len(known),
         waiting=sum(planned.waiting.values()),
         steps=sum(planned.steps.values()),
+        unpriced=_unpriced_by_country(one for one in priced if one.charged.day >= min(first_of_month, *known, today)),
     )
+
+
+def _unpriced_by_country(priced: Iterable[PricedMessages]) -> Mapping[str, int]:
+    """The most messages first."""
+    counts: Counter[str] = Counter()
+    for country, _, messages in unpriced_by_market(priced):
+        counts[country] += messages
+    return dict(counts.most_common())
 
 
 def _expected(costs: Mapping[date, Decimal], known: Sequence[date], day: date) -> Decimal:

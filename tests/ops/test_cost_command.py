@@ -19,6 +19,10 @@ insert into dispatcher.charge_totals (tenant, day, line, country, category, pric
     ('penrose', '2026-11-01', 'main', 'GB', 'utility', 'regular', 'greet', 50),
     ('other', '2026-10-05', 'main', 'GB', 'utility', 'regular', 'greet', 1000)
 """
+TODAY = """values
+    ('penrose', current_date, 'main', 'FR', 'utility', 'regular', 'greet', 1),
+    ('penrose', current_date, 'main', 'JP', 'utility', 'regular', 'greet', 2)
+"""
 CARD = """
 currency = "EUR"
 [[rates]]
@@ -53,3 +57,17 @@ async def test_what_messages_cost_is_shown_by_part_with_what_the_card_does_not_k
     month = await asyncio.to_thread(stet.invoke, app, ["cost"])
     assert "Forecast until" in month.stdout
     assert (await asyncio.to_thread(stet.invoke, app, [*arguments, "--from", "2026-10-01"])).exit_code == 2
+
+
+async def test_the_forecast_names_the_countries_without_a_price(
+    postgres_database: str, stet: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(CHARGES.partition("values")[0] + TODAY)
+    await connection.close()
+    (tmp_path / "rates.toml").write_text(CARD, encoding="utf-8")
+    monkeypatch.setenv("STET_RATE_CARD", str(tmp_path / "rates.toml"))
+    shown = await asyncio.to_thread(stet.invoke, app, ["cost"])
+    assert "Not in it, as STET_RATE_CARD has no price for them: JP (2 messages), FR (1 message)." in shown.stdout
+    as_json = await asyncio.to_thread(stet.invoke, app, ["cost", "--format", "json"])
+    assert json.loads(as_json.stdout.splitlines()[-1])["unpriced"] == {"JP": 2, "FR": 1}

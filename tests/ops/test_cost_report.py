@@ -56,6 +56,17 @@ def test_what_waits_and_falls_due_counts_where_it_is_more_than_habit() -> None:
     assert (found.waiting, found.steps) == (16, 100)
 
 
+def test_the_forecast_names_the_countries_that_it_leaves_out() -> None:
+    unknown = [
+        priced(ago(40), cost=None, country="US"),  # before the days that it rests on
+        priced(ago(25), cost=None, country="JP"),
+        priced(ago(1), cost=None, country="FR", messages=2),
+        priced(cost=None, country="FR", category="marketing"),
+    ]
+    found = forecast_month([priced(ago(28)), *unknown], NOTHING, TODAY)
+    assert list(found.unpriced.items()) == [("FR", 3), ("JP", 1)]
+
+
 def test_without_history_nothing_is_expected() -> None:
     found = forecast_month([], Planned({"stage": 5}, {}), TODAY)
     assert (found.cost, found.history_days) == (Decimal(0), 0)
