@@ -1,5 +1,6 @@
 """Every overlay and combination of components builds, is valid for each Kubernetes, and holds every policy."""
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
@@ -189,6 +190,17 @@ def test_every_alert_leads_to_its_page_at_the_address_of_the_overlay(name: str) 
         url = alert["annotations"]["runbook_url"]
         assert url.startswith(address)
         assert (ROOT / url.removeprefix(address)).exists(), url
+
+
+_EXAMPLE = re.compile(r"[\w.@/:-]*(?:example[.-]|[@/]example)[\w.@/-]*")
+
+
+@pytest.mark.parametrize("name", ["production", "staging"])
+def test_what_is_an_example_stands_in_the_overlay_where_it_is_changed(name: str) -> None:
+    """One of a component would go to the cluster as it is."""
+    mine = set(_EXAMPLE.findall((K8S / "overlays" / name / "kustomization.yaml").read_text("utf-8")))
+    found = {text for manifest in overlay(name) for text in _EXAMPLE.findall(json.dumps(manifest))}
+    assert {text for text in found if not any(one in text or text in one for one in mine)} == set()
 
 
 def declared_by(service: str) -> list[Declaration]:
