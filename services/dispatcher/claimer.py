@@ -120,10 +120,10 @@ class FollowerCheck:
     _held: int = 0
 
     def is_due(self, due: Sequence[DueMessage | UnreadableMessage], at_most: int) -> bool:
-        """True after a claim that passed many of them, after a search that held some, and once a second while claims
-        find too few.
+        """True after a claim that passed many of them, and as many as it found; after a search that held some; and once
+        a second while claims find too few. Where they are fewer than half, a search would hold none (hold_followers).
         """
-        if self._held or _passed(due) >= MANY_FOLLOWERS:
+        if self._held or _passed(due) >= max(MANY_FOLLOWERS, len(due)):
             return True
         return len(due) < at_most and time.monotonic() - self._looked_at >= _POLL_SECONDS
 
