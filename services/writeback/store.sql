@@ -66,9 +66,11 @@ select pg_notify('stet_writeback_queue', '');
 -- skipped, and blocks no other. Where an operator has paused the tenant no write begins; one under way is finished. What
 -- stands before a write is found by its key: a join that is planned while few writes wait reads all that wait. No write
 -- waits for an hour or longer: where ``due_at`` is further ahead, the clock has been set back since, and the write is due now.
+-- The index by ``due_at`` is for this query alone (0011_due_writes.sql).
 select w.tenant, w.write_id, w.ordering_key
 from writes w
 where w.state in ('queued', 'intent')
+  and w.due_at > '-infinity'
   and (w.due_at <= $1 or w.due_at > $1 + interval '1 hour')
   and w.ordering_key <> all ($2::text[])
   and (w.state = 'intent' or not exists (select from pauses p where p.tenant = w.tenant))

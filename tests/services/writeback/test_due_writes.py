@@ -1,11 +1,14 @@
 """Which writes are begun: the first of each ordering key, behind no task of its record, and none of a paused tenant."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Any
 
+import asyncpg
+import orjson
 import pytest
 
-from services.writeback.store import WriteStore, enqueue_writes
+from services.writeback.store import QUERIES, WriteStore, enqueue_writes
 from services.writeback.write_state import WriteState
 from shared.contracts.ids import derive_id
 from shared.runtime.clock import SystemClock, machine_now
@@ -92,3 +95,19 @@ async def test_the_write_that_is_due_longest_comes_first_and_of_those_due_togeth
     await put_off(pool, "w1", -20)
     first = await WriteStore(pool, SystemClock()).fetch_due((), 3)
     assert [one.write_id for one in first] == [derive_id(name) for name in ("w1", "w0", "w2")]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+async def test_the_index_of_due_writes_is_not_read_for_what_stands_before_each(postgres_database: str) -> None:
+    """Where PostgreSQL expects nothing to wait, it takes any index that it may, and reads it from end to end."""
+    owner = await asyncpg.connect(postgres_database)
+    await owner.execute("set search_path = writeback; set enable_seqscan = off; drop index writes_ordering")
+    plan = await owner.fetchval(f"explain (format json) {QUERIES.fetch_due}", machine_now(), [], 10)
+    (earlier,) = (node for node in _nodes(orjson.loads(plan)[0]["Plan"]) if node.get("Alias") == "earlier")
+    assert "writes_due" not in {node.get("Index Name") for node in _nodes(earlier)}
+    await owner.close()
