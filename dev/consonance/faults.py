@@ -45,7 +45,7 @@ class RequestFault(BaseModel):
     value: Any = None
 
     @model_validator(mode="after")
-    def _edit_says_what(self) -> "RequestFault":
+    def _check_edit(self) -> "RequestFault":
         if self.kind is RequestFaultKind.EDIT_BEFORE_WRITE and (self.work is None or self.field is None):
             raise ValueError("edit_before_write needs work and field")
         self.edit()
