@@ -17,6 +17,9 @@ _CODE = ("services", "shared", "ops", "dev", "rules", "bench")
 _DOTTED = re.compile(r"(?<![\w.])[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+(?![\w.])")
 _KIND = re.compile(r"[a-z_]+(?:\.[a-z_]+)+\.v1")
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+_WORD = re.compile(r"\w+")
+_OF_CODE = {".py", ".sql", ".yaml", ".toml", ".graphql", ".sh", ".json"}
+_CONFIGURED = ("services/", "shared/", "ops/", "dev/", "deploy/", "rules/", "pyproject.toml", "compose.yaml")
 _TABLE = re.compile(r"create table (?:if not exists )?(?:\w+\.)?(\w+)", re.IGNORECASE)
 
 
@@ -28,6 +31,14 @@ def files() -> frozenset[str]:
         cwd=ROOT, check=True, capture_output=True, text=True,
     )  # fmt: skip
     return frozenset(path for path in listed.stdout.splitlines() if (ROOT / path).exists())
+
+
+@cache
+def identifiers() -> frozenset[str]:
+    """Every word of the code, of its queries and of what it is configured by."""
+    of_code = (path for path in files() if path.endswith(".py") or path.startswith(_CONFIGURED))
+    texts = (ROOT / path for path in of_code if Path(path).suffix in _OF_CODE)
+    return frozenset(word for path in texts for word in _WORD.findall(path.read_text("utf-8")))
 
 
 @cache

@@ -1,4 +1,5 @@
-"""All that the documentation names exists: metrics, log events, settings, paths, links, modules, commands and targets.
+"""All that the documentation names exists: metrics, log events, settings, paths, links, modules, commands, targets, and
+the names of the code on the pages for developers.
 
 A failure names the page, the line, the name and the nearest name that exists. Paths are checked in the code, too.
 """
@@ -25,6 +26,7 @@ _RUNBOOKS = [*sorted((ROOT / "docs/operations/runbooks").glob("Stet*.md")), ROOT
 _OPTIONS_OF_ALL = {"--stack"}
 """Options of ``stet`` itself."""
 _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
+_IDENTIFIER = re.compile(r"[a-z]+(?:_[a-z0-9]+)+|_?[A-Z]+(?:_[A-Z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)+")
 _PLACEHOLDER = re.compile(r"<\w+>|…")
 
 TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name not in {".git", ".venv"})
@@ -34,11 +36,22 @@ _PATH_IN_CODE = re.compile(r"(?<![\w/.\-])((?:docs|services|shared|ops|dev|bench
 TO_BE_WRITTEN = {f"rules/{each.name}" for page in rule_snippets.PAGES for each in rule_snippets.snippets(page)}
 """Files that the pages for authors show, and ask their reader to write."""
 MADE_AT_RUN_TIME = (".run/", "site/")
+_FOR_DEVELOPERS = [
+    page for page in PAGES if page.parent.name == "decisions" or page.name in {"CONTRIBUTING.md", "architecture.md"}
+]
 NAMES_OF_OTHERS = {
     *(ROOT / "docs/reference" / name for name in ("whatsapp.md", "consonance.md")),
     ROOT / "docs/rules/reference.md",
 }
 """Pages about other systems, whose fields have points; and one that is written from the models."""
+
+
+FOREIGN_IDENTIFIERS = {
+    "publish_batch", "REJECT_ON_ERROR", "NACK_ON_ERROR",  # FastStream
+    "header_read_timeout",  # granian
+    "malloc_trim",  # the C library
+}  # fmt: skip
+"""Names of other projects, which our code does not use, on the pages for developers."""
 
 
 def each_page(function: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -256,3 +269,15 @@ def _headings(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", _FOR_DEVELOPERS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_name_of_code_on_the_pages_for_developers_exists(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            name = mention.text.removesuffix("()")
+            is_known = name in code_names.identifiers() or name in FOREIGN_IDENTIFIERS or _SETTING.fullmatch(name)
+            if not mention.in_block and _IDENTIFIER.fullmatch(name) and not is_known:
+                yield missing(mention, name, code_names.identifiers(), "name in the code")
+
+    none_missing(faults())
