@@ -49,7 +49,7 @@ class CostCommandSettings(TenantSettings, CostSettings):
 
 @dataclass(frozen=True, slots=True)
 class CostView:
-    """The printed values. ``forecast`` is None for a period that is not the month of today, and without a rate card."""
+    """The printed values. ``forecast`` is there for the month of today alone, and only with a rate card."""
 
     first: date
     last: date

@@ -60,9 +60,7 @@ async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> A
 
 
 async def _check_tenant(pool: Pool, tenant: str) -> None:
-    """Raises Misconfigured for an unknown tenant: that nothing of it is open, or that a pause of it holds nothing,
-    would be no true answer.
-    """
+    """Raises Misconfigured for an unknown tenant, since “nothing is open” would be a wrong answer about it."""
     try:
         known = [row["tenant"] for row in await pool.fetch(QUERIES.tenants)]
     except asyncpg.UndefinedTableError:

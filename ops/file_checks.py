@@ -65,7 +65,7 @@ async def _probe() -> AsyncIterator[bytes]:
 
 
 async def _read_back(store: ObjectStore, key: str) -> list[Finding]:
-    """Ingest itself never reads, so a login that may not is no fault; another content is."""
+    """A fault is another content. Ingest itself never reads, so its login need not have the right to."""
     try:
         async with asyncio.timeout(_STORE_SECONDS):
             found = bytes(await (await obstore.get_async(store, key)).bytes_async())

@@ -19,7 +19,10 @@ _TABLES = load_queries(__file__, "tables.sql")
 
 
 async def drain(stack: RecordedStack, recorder: TopicRecorder, still: float, longest: float) -> dict[str, int]:
-    """Return the work left by kind: none, unless nothing changed for ``still`` seconds or ``longest`` have passed."""
+    """Wait until no work is left, until nothing changes for ``still`` seconds, or for ``longest`` seconds in all.
+
+    Returns the work that is left, by kind.
+    """
     ends = changed = time.monotonic()
     ends, quiet, left = ends + longest, 0, {"nothing looked at yet": 1}
     while quiet < _REPEATS and time.monotonic() < min(ends, changed + still):

@@ -1,8 +1,11 @@
 """``python -m dev.image.runtime_root BASE ROOT FOLDER…``: what the image adds to a base that has no Python.
 
-``BASE`` is the file system of the base. ``ROOT`` gets this interpreter, the shared libraries of Debian that it and the
-compiled modules in the folders load and the base lacks, with the record and the copyright of the package of each (so
-that scanners see it), the user, and the loader's cache.
+``BASE`` is the file system of the base. ``ROOT`` gets
+
+- this interpreter;
+- the shared libraries of Debian that it and the compiled modules in the folders load, and that the base lacks, with the
+  record and the copyright of their packages, so that scanners see them;
+- the user, and the loader's cache.
 """
 
 import re

@@ -260,9 +260,9 @@ def own_secrets(manifests: Sequence[Manifest]) -> Objections:
 
 
 def optional_job_secrets(manifests: Sequence[Manifest]) -> Objections:
-    """A Job starts without a Secret that has no keys beside the operators' own, and none waits for such a Secret.
+    """A Job starts also where a Secret is missing that has the operators' own keys alone.
 
-    External Secrets makes no Secret of an entry without keys.
+    External Secrets makes no Secret of an entry without keys, so the Job would wait for it forever.
     """
     made = {one["metadata"]["name"] for one in of_kind(manifests, "ExternalSecret")}
     for workload in workloads(manifests):

@@ -79,7 +79,7 @@ def withdrawn(files: RunFiles) -> CheckResult:
 def ended(files: RunFiles) -> CheckResult:
     """No question, reminder or offer of a chain is sent after the decision that ended the chain could be read.
 
-    In flight is as above. Messages about the end itself have no buttons and are not meant, nor are replies to a tap.
+    In flight is as above. Messages about the end itself have no buttons; they and replies to a tap do not count.
     """
     result = CheckResult("send after the end")
     for chain_id, chain in files.chains.items():
