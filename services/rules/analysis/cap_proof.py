@@ -14,13 +14,13 @@ from services.rules.analysis.opening import (
     EVENT_STEP,
     START,
     UNPLAYABLE,
-    Opening,
-    alone,
+    StoryOpening,
     next_wait,
     play_opening,
     played_story,
     read_step,
-    repeated,
+    with_repeated_events,
+    with_rules_only,
 )
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.fact_values import PersonFacts
@@ -37,15 +37,15 @@ _HORIZON = timedelta(days=120)
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
-    """A mix by which a person gets ``count`` messages in the period of ``cap``, one too many.
+class CapExcess:
+    """A mix of events by which a person gets ``count`` messages in the period of ``cap``, one too many.
 
     ``opening`` has all the events, and ``path`` the waits after them. ``passes``: limits.yaml lets the rule's messages
     to that person, who is staff, pass the caps.
     """
 
     rules: tuple[Rule, ...]
-    opening: Opening
+    opening: StoryOpening
     path: tuple[str, ...]
     cap: Cap
     count: int
@@ -64,20 +64,20 @@ def smallest_cap(book: Rulebook) -> int | None:
     return min((cap.count for cap in book.tenant.caps), default=None)
 
 
-def mixes_of_one(book: Rulebook, openings: Mapping[RuleId, Opening]) -> Iterator[Mix]:
+def excesses_of_one_rule(book: Rulebook, openings: Mapping[RuleId, StoryOpening]) -> Iterator[CapExcess]:
     """For each rule whose own messages exceed a cap: the mix of its events that shows it."""
     for name, opening in openings.items():
         rule, times = book.rules[name], (smallest_cap(book) or 0) + 1
-        mix = _play(book, (rule,), repeated(rule, opening, times))
-        if mix is not None:
-            yield mix
+        excess = _play(book, (rule,), with_repeated_events(rule, opening, times))
+        if excess is not None:
+            yield excess
 
 
-def mix_of_all(book: Rulebook, openings: Mapping[RuleId, Opening]) -> Mix | None:
+def excess_of_all_rules(book: Rulebook, openings: Mapping[RuleId, StoryOpening]) -> CapExcess | None:
     """The events of all these rules together, where they exceed a cap."""
     rules, merged = tuple(book.rules[name] for name in openings), None
     for rule in rules:
-        opening = repeated(rule, openings[rule.name], (smallest_cap(book) or 0) + 1)
+        opening = with_repeated_events(rule, openings[rule.name], (smallest_cap(book) or 0) + 1)
         if opening is not None and merged is not None:
             merged = replace(
                 merged,
@@ -88,13 +88,13 @@ def mix_of_all(book: Rulebook, openings: Mapping[RuleId, Opening]) -> Mix | None
     return _play(book, rules, merged)
 
 
-def _play(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> Mix | None:
+def _play(book: Rulebook, rules: tuple[Rule, ...], opening: StoryOpening | None) -> CapExcess | None:
     """Play the events, then wait for what falls due, until a cap is exceeded; None where none is."""
     if opening is None:
         return None
     tally, path = _Tally(), list[str]()
     try:
-        player = play_opening(alone(book, *rules), opening)
+        player = play_opening(with_rules_only(book, *rules), opening)
         while (exceeded := tally.take(player)) is None and (wait := _next_wait(player, len(path))) is not None:
             player.play(read_step(wait))
             path.append(wait)
@@ -105,7 +105,7 @@ def _play(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> M
     cap, person_id, count = exceeded
     simulation = player.simulation
     passes = _may_pass(simulation.decider.rulebook, rules, simulation.facts.people[person_id])
-    return Mix(rules, opening, tuple(path), cap, count, passes)
+    return CapExcess(rules, opening, tuple(path), cap, count, passes)
 
 
 def _may_pass(book: Rulebook, rules: tuple[Rule, ...], person: PersonFacts) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 
-from services.rules.analysis.opening import Opening, flow, next_wait, play_opening, read_step
+from services.rules.analysis.opening import StoryOpening, flow, next_wait, play_opening, read_step
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, FormPhase
 from services.rules.conversation.context import Effect
 from services.rules.conversation.facts import Facts
@@ -57,7 +57,7 @@ class Exploration:
     transitions: list[tuple[State, Move | None, State]] = field(default_factory=list)
 
 
-def explore(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Exploration:
+def explore(book: Rulebook, rule: Rule, opening: StoryOpening, most: int) -> Exploration:
     """All states, or ``most`` of them, first those of the course in which no person does anything.
 
     ``book`` needs no other rule than this one.

@@ -52,9 +52,10 @@ _WORK_STATE = frozenset({"work.stage_key", "work.cancelled", "work.embargo_until
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """``people`` as a story writes them, by contact id; ``steps`` are the first ones, as a story writes them.
+class StoryOpening:
+    """The beginning of a story in which ``rule`` starts.
 
+    ``people`` are as a story writes them, by contact id, and ``steps`` are the first steps, as a story writes them.
     ``beside`` are the rules whose open chains a recurring rule lists: they are played with it.
     """
 
@@ -63,7 +64,7 @@ class Opening:
     steps: tuple[str, ...]
     beside: tuple[RuleId, ...] = ()
 
-    def without(self, *, staff: bool) -> "Opening":
+    def without(self, *, staff: bool) -> "StoryOpening":
         """The same opening, but the people outside the publisher have opted out; with ``staff``, members of staff have,
         too.
         """
@@ -73,14 +74,14 @@ class Opening:
         }
         return replace(self, people=gone)
 
-    def in_country(self, country: str) -> "Opening":
+    def in_country(self, country: str) -> "StoryOpening":
         """The same opening, but the people outside the publisher live in that country."""
         moved = {
             number: each if _is_staff(each) else {**each, "country": country} for number, each in self.people.items()
         }
         return replace(self, people=moved)
 
-    def shared_with(self, other: "Opening") -> "Opening":
+    def shared_with(self, other: "StoryOpening") -> "StoryOpening":
         """The same opening, but every second person is taken from the other one."""
         every_second = dict(list(other.people.items())[1::2])
         return replace(self, people={number: every_second.get(number, each) for number, each in self.people.items()})
@@ -136,7 +137,7 @@ def _is_staff(person: Mapping[str, Any]) -> bool:
 # ------------------------------------------------------------------ an opening of a rule
 
 
-def opening_of(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> Opening:
+def opening_of(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> StoryOpening:
     """The opening at an event with these values; times of the rule lie ahead."""
     is_message = event == MESSAGE_RECEIVED
     if rule.every is not None:
@@ -144,7 +145,7 @@ def opening_of(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> 
     else:
         steps = _message_steps(book, values) if is_message else event_steps(rule, event, values)
     people = {number: _placed(each, values) for number, each in _people(book, rule, event, values).items()}
-    return Opening(rule.name, people, steps)
+    return StoryOpening(rule.name, people, steps)
 
 
 def _placed(person: Mapping[str, object], values: SampleValues) -> Mapping[str, object]:
@@ -226,7 +227,7 @@ def _people(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> dic
         }
     strangers = iter(range(_FIRST_STRANGER, _FIRST_STRANGER + 500))
     teams = dict.fromkeys((rule.owner, book.people.inbox))
-    for who in addressed(rule):
+    for who in addressees_in(rule):
         if isinstance(who, Team):
             teams[who.name] = None
         elif who not in _ANY_PERSON and who not in named:
@@ -271,21 +272,21 @@ def _contact_of(book: Rulebook, role: str) -> int | None:
     )
 
 
-def addressed(part: object) -> Iterator[str | Team]:
+def addressees_in(part: object) -> Iterator[str | Team]:
     """All people that a rule, or a part of it, addresses."""
     if isinstance(part, Mapping):
         for each in part.values():
-            yield from addressed(each)
+            yield from addressees_in(each)
     elif isinstance(part, tuple):
         for each in part:
-            yield from addressed(each)
+            yield from addressees_in(each)
     elif is_dataclass(part) and not isinstance(part, Team):
         for each in fields(part):
             value = getattr(part, each.name)
             if each.name in {"who", "cc"} and isinstance(value, tuple):
                 yield from value
             else:
-                yield from addressed(value)
+                yield from addressees_in(value)
 
 
 # ------------------------------------------------------------------ one opening several times
@@ -295,7 +296,7 @@ EVENT_STEP = "{event: "
 _FIRST_NUMBER = 7001
 
 
-def repeated(rule: Rule, opening: Opening, times: int) -> Opening | None:
+def with_repeated_events(rule: Rule, opening: StoryOpening, times: int) -> StoryOpening | None:
     """The opening with so many events, each about something else; fewer where there are no more things.
 
     None for a rule that a message starts.
@@ -342,13 +343,13 @@ def own_rules(book: Rulebook) -> list[Rule]:
 
 # ------------------------------------------------------------------ playing an opening
 
-MOST_WITNESSES = 12
+MOST_OPENINGS = 12
 """Openings of one event that are tried, each with other values."""
 LONG_WAIT = "wait: 400 days"
 """The step of a story after which everything that was due has happened."""
 
 
-def alone(book: Rulebook, *rules: Rule) -> Rulebook:
+def with_rules_only(book: Rulebook, *rules: Rule) -> Rulebook:
     """The rulebook with these rules and no others."""
     return replace(book, rules={rule.name: rule for rule in rules})
 
@@ -357,7 +358,7 @@ UNPLAYABLE = (StetError, ValueError, TypeError, LookupError)
 """The errors of steps that go together with no rulebook, or not with this one."""
 
 
-def play_opening(book: Rulebook, opening: Opening, path: Iterable[str] = ()) -> StoryPlayer:
+def play_opening(book: Rulebook, opening: StoryOpening, path: Iterable[str] = ()) -> StoryPlayer:
     """A player after the steps of an opening, and those of ``path``. Raises one of UNPLAYABLE."""
     player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
     for step in (*opening.steps, *path):
@@ -370,10 +371,10 @@ def next_wait(player: StoryPlayer, due: datetime) -> str:
     return f"wait until: {flow(max(due, player.simulation.now).replace(microsecond=0))}"
 
 
-def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
+def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[StoryOpening | None, int]:
     """The first opening in which the rule starts, and how many sets of values were tried."""
     tried = 0
-    for values in islice(solutions(condition, event), MOST_WITNESSES):
+    for values in islice(solutions(condition, event), MOST_OPENINGS):
         tried += 1
         for opening in _openings_with(book, rule, event, values):
             if _starts(rulebook_with(book, rule, opening), rule, opening):
@@ -381,7 +382,7 @@ def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> 
     return None, tried
 
 
-def _openings_with(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> Iterator[Opening]:
+def _openings_with(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> Iterator[StoryOpening]:
     """The opening with these values; of a rule with a list one for each rule whose chains it may list."""
     opening = opening_of(book, rule, event, values)
     count = values.get("open.count", 1)
@@ -390,24 +391,24 @@ def _openings_with(book: Rulebook, rule: Rule, event: str, values: SampleValues)
     yield opening
 
 
-def _with_open_chains(book: Rulebook, listing: Listing, opening: Opening, count: int) -> Iterator[Opening]:
+def _with_open_chains(book: Rulebook, listing: Listing, opening: StoryOpening, count: int) -> Iterator[StoryOpening]:
     listed = (
         rule for rule in own_rules(book) if rule.every is None and (not listing.rules or rule.name in listing.rules)
     )
-    for rule in islice(listed, MOST_WITNESSES):
+    for rule in islice(listed, MOST_OPENINGS):
         before, _ = find_start(book, rule, rule.events[0], rule.condition)
-        if before is not None and (before := repeated(rule, before, count) or before):
+        if before is not None and (before := with_repeated_events(rule, before, count) or before):
             people = {**opening.people, **before.people}
             *waits, start = opening.steps
             yield replace(opening, people=people, steps=(*waits, *before.steps, start), beside=(rule.name,))
 
 
-def rulebook_with(book: Rulebook, rule: Rule, opening: Opening) -> Rulebook:
+def rulebook_with(book: Rulebook, rule: Rule, opening: StoryOpening) -> Rulebook:
     """The rulebook with the rule and those that are played beside it."""
-    return alone(book, rule, *(book.rules[name] for name in opening.beside))
+    return with_rules_only(book, rule, *(book.rules[name] for name in opening.beside))
 
 
-def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
+def _starts(book: Rulebook, rule: Rule, opening: StoryOpening) -> bool:
     try:
         player = play_opening(book, opening)
     except UNPLAYABLE:
@@ -415,7 +416,7 @@ def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
     return any(chain.rule == rule.name for chain in player.simulation.facts.chains.values())
 
 
-def played_story(book: Rulebook, opening: Opening, path: Iterable[str], sentence: str) -> str:
+def played_story(book: Rulebook, opening: StoryOpening, path: Iterable[str], sentence: str) -> str:
     """The story file of these moves, which expects what happens now; ``sentence`` says what the rule does."""
     written: list[str] = []
     player = StoryPlayer.of(opening.story(), book, has_second_engine=False)

@@ -10,20 +10,26 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice, product
 
-from services.rules.analysis.cap_proof import MOST_EVENTS, Mix, mix_of_all, mixes_of_one, smallest_cap
+from services.rules.analysis.cap_proof import (
+    MOST_EVENTS,
+    CapExcess,
+    excess_of_all_rules,
+    excesses_of_one_rule,
+    smallest_cap,
+)
 from services.rules.analysis.exploration import Exploration, Move, State, explore
 from services.rules.analysis.opening import (
     LONG_WAIT,
-    MOST_WITNESSES,
+    MOST_OPENINGS,
     UNPLAYABLE,
-    Opening,
-    alone,
+    StoryOpening,
     find_start,
     opening_of,
     own_rules,
     play_opening,
     played_story,
     rulebook_with,
+    with_rules_only,
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage
@@ -102,7 +108,7 @@ def prove(book: Rulebook) -> Iterator[Proof]:
     proof, rules = Proof(), own_rules(book)
     most = max(_FEWEST_STATES, min(_AT_MOST, _MOST_STATES // max(1, len(rules))))
     shapes: set[object] = set()
-    openings: dict[RuleId, Opening] = {}
+    openings: dict[RuleId, StoryOpening] = {}
     for rule in rules:
         proof.rules += 1
         for event in rule.events:
@@ -126,7 +132,7 @@ def prove(book: Rulebook) -> Iterator[Proof]:
 # ------------------------------------------------------------------ every rule can start
 
 
-def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Opening | None:
+def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> StoryOpening | None:
     """An opening in which the rule starts by this event, played; else it is a counterexample, or undecided."""
     try:
         opening, tried = find_start(book, rule, event, rule.condition)
@@ -147,7 +153,7 @@ def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Openin
 # ------------------------------------------------------------------ the course of a chain
 
 
-def _shape(rule: Rule, openings: Iterable[Opening | None]) -> object:
+def _shape(rule: Rule, openings: Iterable[StoryOpening | None]) -> object:
     """Two rules with the same shape take the same courses. Templates and texts do not count. Of the openings only their
     people count, and for which ``unless`` they make true and which false.
     """
@@ -165,7 +171,7 @@ def _bare(answer: AnswerAction) -> object:
     return (replace(answer, tell=None), answer.tell.who if answer.tell else None)
 
 
-def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[Opening | None], most: int, proof: Proof) -> None:
+def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[StoryOpening | None], most: int, proof: Proof) -> None:
     found = dict[Property, Counterexample]()
     different = {repr(opening): opening for opening in openings if opening is not None}
     for opening in different.values():
@@ -182,7 +188,7 @@ def _prove_course(book: Rulebook, rule: Rule, openings: Iterable[Opening | None]
     proof.found += found.values()
 
 
-def _openings(book: Rulebook, rule: Rule) -> list[Opening | None]:
+def _openings(book: Rulebook, rule: Rule) -> list[StoryOpening | None]:
     """The openings by which the rule is played: by each event with all people reachable and each ``unless`` true and
     false; then without the people outside, then without all people. None where no values were found. An ``unless`` that
     names ``recipient`` is true for all people, for none, and for every second one.
@@ -199,7 +205,7 @@ def _openings(book: Rulebook, rule: Rule) -> list[Opening | None]:
     return found
 
 
-def _opening_where(book: Rulebook, rule: Rule, event: str, condition: Condition) -> Opening | None:
+def _opening_where(book: Rulebook, rule: Rule, event: str, condition: Condition) -> StoryOpening | None:
     with suppress(TooManyValuesError):
         return find_start(book, rule, event, both(rule.condition, condition))[0]
     return None
@@ -218,7 +224,7 @@ def _all_unlesses(rule: Rule) -> Iterator[Condition]:
     )
 
 
-def _broken(book: Rulebook, rule: Rule, opening: Opening, course: Exploration) -> Iterator[Counterexample]:
+def _broken(book: Rulebook, rule: Rule, opening: StoryOpening, course: Exploration) -> Iterator[Counterexample]:
     for before, move, after in course.transitions:
         if (sentence := _ending_fault(before, after, rule)) is not None:
             yield _example(book, rule, opening, Property.ENDS, after, sentence)
@@ -279,7 +285,7 @@ def _messages(state: State, rule: Rule) -> set[tuple[str, str, int]]:
 
 
 def _example(
-    book: Rulebook, rule: Rule, opening: Opening, broken: Property, state: State, sentence: str
+    book: Rulebook, rule: Rule, opening: StoryOpening, broken: Property, state: State, sentence: str
 ) -> Counterexample:
     over = state.failed or _is_over(state, rule) or rule.every is not None  # which would start again and again
     more = () if over else (LONG_WAIT,)
@@ -293,7 +299,7 @@ def _is_over(state: State, rule: Rule) -> bool:
     return all(not chain.live for chain in state.chains(rule))
 
 
-def story_of(book: Rulebook, found_in: Rulebook, opening: Opening, path: Iterable[str], promise: Property) -> str:
+def story_of(book: Rulebook, found_in: Rulebook, opening: StoryOpening, path: Iterable[str], promise: Property) -> str:
     """The story file of these moves, by which a promise is not kept.
 
     It is played with all rules, as ``stet rules test`` plays it. Where they make a move impossible, it is played with
@@ -309,7 +315,7 @@ def story_of(book: Rulebook, found_in: Rulebook, opening: Opening, path: Iterabl
 # ------------------------------------------------------------------ languages
 
 
-def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Iterator[Counterexample]:
+def _missing_languages(book: Rulebook, rule: Rule, opening: StoryOpening, most: int) -> Iterator[Counterexample]:
     """The counterexamples of missing languages: for each country of house.yaml with another language the rule is played
     with people who live there.
     """
@@ -329,7 +335,7 @@ def _missing_languages(book: Rulebook, rule: Rule, opening: Opening, most: int) 
         return
 
 
-def _built_in_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most: int) -> Iterator[Counterexample]:
+def _built_in_languages(book: Rulebook, openings: Mapping[RuleId, StoryOpening], most: int) -> Iterator[Counterexample]:
     """The same for the built-in templates, which the service sends to people outside the publisher whatever the rules
     are.
     """
@@ -351,7 +357,7 @@ def _built_in_languages(book: Rulebook, openings: Mapping[RuleId, Opening], most
 
 
 def _path_to_texts(
-    book: Rulebook, rule: Rule, opening: Opening, lacking: Collection[str], most: int
+    book: Rulebook, rule: Rule, opening: StoryOpening, lacking: Collection[str], most: int
 ) -> tuple[str, ...] | None:
     """The moves after which a person outside gets one of these templates, or a question of one of these forms."""
     for _, _, state in explore(book, rule, opening, most).transitions:
@@ -419,7 +425,7 @@ def _is_outside(who: Iterable[str | Team], before: Iterable[str | Team]) -> bool
 # ------------------------------------------------------------------ races
 
 
-def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening], most: int, proof: Proof) -> None:
+def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, StoryOpening], most: int, proof: Proof) -> None:
     """Two rules that start by one event and both ask for the same operation on its record are played together."""
     writing = [
         (rule, operation) for rule in rules if rule.name in openings for operation in sorted(operations_of(rule, book))
@@ -444,9 +450,9 @@ def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening], m
 def _race(book: Rulebook, rules: tuple[Rule, Rule], operation: WriteOperation, most: int) -> Counterexample | None:
     """The race by the first event of both that shows it. Raises TooManyValuesError."""
     rule, other = rules
-    both_rules = alone(book, rule, other)
+    both_rules = with_rules_only(book, rule, other)
     for event in (event for event in rule.events if event in other.events):
-        for values in islice(solutions(both(rule.condition, other.condition), event), MOST_WITNESSES):
+        for values in islice(solutions(both(rule.condition, other.condition), event), MOST_OPENINGS):
             opening = _merged(opening_of(book, rule, event, values), opening_of(book, other, event, values))
             path = _path_to_writes(both_rules, opening, rules, operation, most)
             if path is not None:
@@ -458,12 +464,12 @@ def _race(book: Rulebook, rules: tuple[Rule, Rule], operation: WriteOperation, m
     return None
 
 
-def _merged(one: Opening, other: Opening) -> Opening:
+def _merged(one: StoryOpening, other: StoryOpening) -> StoryOpening:
     return replace(one, people={**other.people, **one.people})
 
 
 def _path_to_writes(
-    book: Rulebook, opening: Opening, rules: tuple[Rule, Rule], operation: WriteOperation, most: int
+    book: Rulebook, opening: StoryOpening, rules: tuple[Rule, Rule], operation: WriteOperation, most: int
 ) -> tuple[str, ...] | None:
     """Moves after which both rules have asked for the operation on the same record.
 
@@ -484,7 +490,7 @@ def _asked_for(state: State, operation: WriteOperation) -> bool:
 
 
 def _both_ask(
-    book: Rulebook, opening: Opening, path: Iterable[str], rules: tuple[Rule, Rule], operation: WriteOperation
+    book: Rulebook, opening: StoryOpening, path: Iterable[str], rules: tuple[Rule, Rule], operation: WriteOperation
 ) -> bool:
     try:
         player = play_opening(book, opening, path)
@@ -499,7 +505,7 @@ def _both_ask(
 # ------------------------------------------------------------------ loops
 
 
-def _loops(book: Rulebook, openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
+def _loops(book: Rulebook, openings: dict[RuleId, StoryOpening]) -> Iterator[Counterexample]:
     """The circles of rules in which each writes what starts the next, and that nothing bounds; only of rules that can
     start.
     """
@@ -509,14 +515,14 @@ def _loops(book: Rulebook, openings: dict[RuleId, Opening]) -> Iterator[Countere
             continue
         first = rules[0]
         sentence = f"what these rules write can start them again, without end: {'; '.join(map(str, circle))}"
-        story = story_of(book, alone(book, *rules), openings[first.name], (), Property.LOOP)
+        story = story_of(book, with_rules_only(book, *rules), openings[first.name], (), Property.LOOP)
         yield Counterexample(Property.LOOP, first.name, FileFault(first.location, sentence), story)
 
 
 # ------------------------------------------------------------------ caps
 
 
-def _prove_caps(book: Rulebook, openings: dict[RuleId, Opening], proof: Proof) -> None:
+def _prove_caps(book: Rulebook, openings: dict[RuleId, StoryOpening], proof: Proof) -> None:
     """Show each rule that passes the caps with its mix; of all other rules together no mix may exceed them."""
     cap = smallest_cap(book)
     if cap is None or not openings:
@@ -525,16 +531,16 @@ def _prove_caps(book: Rulebook, openings: dict[RuleId, Opening], proof: Proof) -
         sentence = f"a cap of {cap} messages is too large to be played"
         proof.undecided.append(FileFault(Location("limits.yaml", 1, 1), sentence))
         return
-    over = list(mixes_of_one(book, openings))
-    for mix in over:
-        brings = f"{mix.events} of its events bring one person {mix.count} messages"
-        if mix.passes:
-            sentence = f"“{mix.rules[0].name}” passes the cap of {mix.cap}: {brings}"
-            proof.shown.append(_cap_example(book, mix, sentence))
+    over = list(excesses_of_one_rule(book, openings))
+    for excess in over:
+        brings = f"{excess.events} of its events bring one person {excess.count} messages"
+        if excess.passes:
+            sentence = f"“{excess.rules[0].name}” passes the cap of {excess.cap}: {brings}"
+            proof.shown.append(_cap_example(book, excess, sentence))
         else:
-            proof.found.append(_cap_example(book, mix, f"{brings}, over the cap of {mix.cap}"))
-    names = {mix.rules[0].name for mix in over}
-    together = mix_of_all(book, {name: each for name, each in openings.items() if name not in names})
+            proof.found.append(_cap_example(book, excess, f"{brings}, over the cap of {excess.cap}"))
+    names = {excess.rules[0].name for excess in over}
+    together = excess_of_all_rules(book, {name: each for name, each in openings.items() if name not in names})
     if together is not None:
         sentence = (
             f"{together.events} events bring one person {together.count} messages, over the cap of {together.cap}"
@@ -542,7 +548,7 @@ def _prove_caps(book: Rulebook, openings: dict[RuleId, Opening], proof: Proof) -
         proof.found.append(_cap_example(book, together, sentence))
 
 
-def _cap_example(book: Rulebook, mix: Mix, sentence: str) -> Counterexample:
-    rule = mix.rules[0]
-    story = mix.story(book, f"brings one person {mix.count} messages, with a cap of {mix.cap}")
+def _cap_example(book: Rulebook, excess: CapExcess, sentence: str) -> Counterexample:
+    rule = excess.rules[0]
+    story = excess.story(book, f"brings one person {excess.count} messages, with a cap of {excess.cap}")
     return Counterexample(Property.CAP, rule.name, FileFault(rule.location, sentence), story)

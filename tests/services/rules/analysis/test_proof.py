@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.rules.analysis import cap_proof, opening
-from services.rules.analysis.opening import Opening, opening_of, read_story
+from services.rules.analysis.opening import StoryOpening, opening_of, read_story
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
 from services.rules.conversation import send_hours
 from services.rules.rulebook.catalogue import party_fields
@@ -387,7 +387,7 @@ def test_rules_that_exceed_a_cap_together_are_found(monkeypatch: pytest.MonkeyPa
     """Where a rule counts its own messages alone."""
     played = cap_proof._play
 
-    def one_by_one(book: Rulebook, rules: tuple[Rule, ...], opening: Opening | None) -> object:
+    def one_by_one(book: Rulebook, rules: tuple[Rule, ...], opening: StoryOpening | None) -> object:
         if len(rules) > 1:
             monkeypatch.setattr(send_hours, "_full_caps", lambda *_: [])
         return played(book, rules, opening)
