@@ -162,6 +162,6 @@ def test_an_alert_is_over_when_its_cause_is(observation: Observation) -> None:
     assert observation.failures.lingering == set()
 
 
-def test_the_dead_mans_switch_is_heard_until_prometheus_dies(observation: Observation) -> None:
+def test_the_dead_mans_switch_arrives_until_prometheus_dies(observation: Observation) -> None:
     assert observation.watchdog_interval < _SWITCH_SECONDS
     assert observation.watchdog_silence >= _SWITCH_SECONDS

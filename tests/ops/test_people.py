@@ -78,7 +78,7 @@ async def stet(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> CliRu
     return CliRunner()
 
 
-def test_a_dry_run_shows_where_somebody_is_by_every_id_and_changes_nothing(stet: CliRunner) -> None:
+def test_a_dry_run_shows_where_a_person_is_by_every_id_and_changes_nothing(stet: CliRunner) -> None:
     shown = stet.invoke(app, ["erase", "+447700900123", "--dry-run", "--format", "json"])
     assert shown.exit_code == 0, shown.output
     places = {place["place"]: place["found"] for place in map(json.loads, shown.stdout.splitlines())}
@@ -113,7 +113,7 @@ def test_a_number_is_found_however_it_is_written(stet: CliRunner, written: str) 
 
 
 @pytest.mark.parametrize("command", [["erase", "--dry-run"], ["export", *WHY]])
-def test_somebody_who_is_not_known_is_a_finding(stet: CliRunner, command: list[str]) -> None:
+def test_an_unknown_person_is_a_finding(stet: CliRunner, command: list[str]) -> None:
     result = stet.invoke(app, [*command, "+15550100000"])
     assert (result.exit_code, "no such person" in result.stderr) == (1, True)
 

@@ -128,12 +128,12 @@ def test_a_version_of_the_envelope_we_do_not_know_is_told() -> None:
         parse_event(raw, KINDS)
 
 
-def test_nothing_leaves_that_nobody_could_read() -> None:
+def test_nothing_leaves_that_could_not_be_read() -> None:
     with pytest.raises(Malformed, match=r"^data\.body: "):
         build_event(ATTRIBUTES, message(body="")).to_bytes()
 
 
-def test_attributes_somebody_gave_are_checked_and_told_in_utc() -> None:
+def test_given_attributes_are_checked_and_told_in_utc() -> None:
     event = build_event(ATTRIBUTES, message())
     assert event.time == NOON
     assert parse_event(event.to_bytes(), messages.REQUEST_KINDS) == event

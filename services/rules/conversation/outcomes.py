@@ -158,7 +158,7 @@ def _reached(data: MessageEventData) -> DeliveryState | None:
 
 
 def _rises(now: DeliveryState, reached: DeliveryState) -> bool:
-    """Whether a state is news: states only rise, and a failure counts only while nothing better is known."""
+    """Whether a state is above the known one; a failure counts only while nothing better is known."""
     if reached in UNSENT:
         return DELIVERY_RANK.get(now, -1) in {
             DELIVERY_RANK[DeliveryState.REQUESTED],
@@ -292,7 +292,7 @@ def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite
 
 
 def _is_awaited(context: DecisionContext, chain: Chain, person: PersonId) -> bool:
-    """Whether the person still waits for the outcome; after an outage of Consonance, for one, it is news."""
+    """Whether the person still waits for the outcome, as they do not after a long outage of Consonance."""
     answered = max((given.at for given in chain.answers if given.person_id == person), default=context.now)
     return context.now - answered <= AWAITED_FOR
 

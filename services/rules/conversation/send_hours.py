@@ -19,7 +19,7 @@ _MOST_OPEN_HOURS = 40
 """Days whose hours a message names; one that waits longer stays until it expires."""
 
 AWAITED_FOR = timedelta(hours=1)
-"""How long a person waits for the answer to what they wrote or tapped: it may come at any hour. Later it is news."""
+"""How long a person waits for the answer to what they wrote or tapped, which comes at any hour until then."""
 
 OpenSpans = tuple[OpenSpan, ...]
 """The spans in which a message may leave, the earliest first; without any, it may leave at any hour."""

@@ -2,7 +2,7 @@
 
 Each replica remembers its place in the log of activations: the entry that matched its source last. When the source
 changes to a revision that stands further on in the log, the replica has only been slow, and moves its place there. Any
-other change is news and is put into force. So a slow replica or a restart never brings an older revision back, but a
+other change is new and is put into force. So a slow replica or a restart never brings an older revision back, but a
 revert in the source does.
 """
 

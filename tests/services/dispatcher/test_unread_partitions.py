@@ -66,7 +66,7 @@ def broker() -> GrowingBroker:
     return GrowingBroker()
 
 
-async def test_a_partition_is_unread_two_seconds_after_a_record_that_nobody_read(
+async def test_a_partition_is_unread_two_seconds_after_a_record_that_no_replica_read(
     dispatcher: DispatcherUnderTest, broker: GrowingBroker
 ) -> None:
     seconds = DrivenSeconds()

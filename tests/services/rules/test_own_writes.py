@@ -1,4 +1,4 @@
-"""A change of metadata that is exactly a confirmed answer is no news, however late it comes."""
+"""A change of metadata that is exactly a confirmed answer starts no rule, however late it comes."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -59,21 +59,21 @@ async def service(postgres_database: str, tmp_path: Path) -> AsyncIterator[Rules
         yield service
 
 
-async def test_what_an_ended_chain_wrote_is_no_news_and_a_change_back_to_it_is(service: RulesUnderTest) -> None:
+async def test_what_an_ended_chain_wrote_starts_no_rule_and_a_change_back_to_it_does(service: RulesUnderTest) -> None:
     chain = await confirmed(service)
     assert chain.ended is not None
     assert not chain.live
     await service.receive(changed(BEFORE, CONFIRMED))
-    assert await news(service) == 0
+    assert await count_messages(service) == 0
     await service.receive(changed(CONFIRMED, OTHER))
-    assert await news(service) == 1
+    assert await count_messages(service) == 1
     await service.receive(changed(OTHER, CONFIRMED))
-    assert await news(service) == 2
+    assert await count_messages(service) == 2
 
 
-async def test_what_was_not_confirmed_is_news(service: RulesUnderTest) -> None:
+async def test_what_was_not_confirmed_starts_a_rule(service: RulesUnderTest) -> None:
     await service.receive(changed(BEFORE, CONFIRMED))
-    assert await news(service) == 1
+    assert await count_messages(service) == 1
 
 
 async def confirmed(service: RulesUnderTest) -> Chain:
@@ -104,5 +104,5 @@ def changed(old: str, new: str) -> Event:
     return event.replace(id=EventId(f"changed-{old}-{new}"))
 
 
-async def news(service: RulesUnderTest) -> int:
+async def count_messages(service: RulesUnderTest) -> int:
     return sum(say == "metadata_news" for _, say in await service.requested())

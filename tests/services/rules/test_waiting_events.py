@@ -75,7 +75,7 @@ async def queue(service: RulesUnderTest, value: bytes) -> None:
     )  # fmt: skip
 
 
-async def test_a_report_on_a_file_waits_for_nobody_and_is_known_when_its_message_comes(
+async def test_a_report_on_a_file_waits_for_no_person_and_is_known_when_its_message_comes(
     service: RulesUnderTest,
 ) -> None:
     """Neither the file's message nor its sender is known yet; what comes later of the same key is not held up."""

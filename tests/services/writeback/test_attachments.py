@@ -63,7 +63,7 @@ def test_a_refused_file_says_why_and_has_no_link() -> None:
     assert (attachment.url, attachment.verdict) == (None, "infected")
 
 
-def test_a_file_that_nobody_keeps_is_not_awaited() -> None:
+def test_a_file_that_is_not_kept_is_not_awaited() -> None:
     old = request(pitch(attachments=(MANUSCRIPT.replace(file_id=None),))).data
     assert isinstance(old, RequestWrite)
     assert open_files(old) == []

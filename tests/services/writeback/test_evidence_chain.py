@@ -57,7 +57,7 @@ def test_a_chain_that_was_left_alone_is_whole() -> None:
     assert find_break_in([], ChainEnd()) is None
 
 
-def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
+def test_a_header_names_no_person_and_a_sealed_content_shows_nothing() -> None:
     entry = chain()[0]
     stored = entry.header + (entry.sealed or "")
     assert not any(word in stored for word in ("Hélène", "J’autorise", "person-of-penrose-1"))

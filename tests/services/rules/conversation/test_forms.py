@@ -819,7 +819,7 @@ def test_a_form_that_was_sent_stays_sent_where_its_person_leaves_the_chain() -> 
         assert left.phase is expected
 
 
-def test_what_is_too_long_for_its_field_is_refused_for_that_whoever_wrote_it() -> None:
+def test_what_is_too_long_for_its_field_is_refused_for_that_from_any_writer() -> None:
     long = "expect: [{collect: 5001, say: offer.title, text: 30 characters long}]"
     assert told(*FIRST[:2], f"reply: {{from: 5001, text: {AWAY}}}", long) == []
 
