@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.ids import ChainId
+from shared.contracts.ids import ChainId, Line
 from shared.contracts.messages import Lane, SendMessage, TemplateCall
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
@@ -86,6 +86,24 @@ async def test_a_bulk_message_before_a_critical_one_of_its_chat_goes_with_it(dis
     assert len(order) in {78, 79}  # two of eighty are kept from the bulk, and the alert may take one of them
     requested = await dispatcher.pool.fetchval("select requested_lane from messages where message_id = 'm1'")
     assert requested == 2
+
+
+async def test_each_chat_of_a_batch_gets_the_lane_of_its_own_new_messages(dispatcher: DispatcherUnderTest) -> None:
+    """Of what comes after in the same chat: by the person, by the number, and not what came before."""
+    await dispatcher.stop()
+    people = (person_observed(), person_observed("p2", "+441632960002"))
+    await dispatcher.handle(*people, send_request("m1", lane=Lane.BULK), send_request("m2", "p2", lane=Lane.BULK))
+    await dispatcher.handle(send_request("m3", line=Line("acquisitions"), lane=Lane.BULK))
+    await dispatcher.handle(
+        send_request("n1", lane=Lane.NORMAL),
+        send_request("n2", "p2", lane=Lane.CRITICAL),
+        send_request("n3", line=Line("acquisitions"), lane=Lane.CRITICAL),
+        send_request("n4", lane=Lane.BULK),
+        send_request("n5", "p2", lane=Lane.NORMAL),
+    )
+    rows = await dispatcher.pool.fetch("select message_id, lane from messages")
+    lanes = {row["message_id"]: row["lane"] for row in rows}
+    assert lanes == {"m1": 1, "m2": 0, "m3": 0, "n1": 1, "n2": 0, "n3": 0, "n4": 2, "n5": 1}
 
 
 async def test_a_bulk_message_in_flight_gets_the_lane_of_a_critical_one_of_its_chat(

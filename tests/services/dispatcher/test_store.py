@@ -11,7 +11,7 @@ from services.dispatcher.people_store import PeopleStore
 from services.dispatcher.reasons import MAY_BE_PASSED, MessageReason
 from services.dispatcher.store import MessageStore
 from shared.contracts.ids import MessageId, PersonId
-from shared.contracts.messages import AmendMessage, OpenSpan
+from shared.contracts.messages import AmendMessage, MessageForm, OpenSpan
 from shared.runtime.postgres import Pool, role_name
 from tests.services.dispatcher.dispatcher_under_test import TENANT
 
@@ -102,3 +102,39 @@ async def test_an_amendment_changes_what_may_still_go_or_go_again(pool: Pool) ->
         " and content::jsonb -> 'template' ->> 'marketing_consent' = 'true' order by sequence"
     )
     assert [row["message_id"] for row in await pool.fetch(amended, NOW, NOW + HOUR)] == list(states[:3])
+
+
+@pytest.mark.integration
+async def test_each_message_begins_its_own_next_attempt_and_one_that_waits_no_more_begins_none(pool: Pool) -> None:
+    """Of another tenant there may be a message of the same id."""
+    await add(pool, "m1", "waiting", 0)
+    await add(pool, "m2", "waiting", 2)
+    await add(pool, "m3", "withdrawn", 1)
+    await pool.execute(_MESSAGE, "another", "m1", "waiting", 5, NOW)
+    await pool.execute("update messages set reason = 'refused_for_now', hold_until = $1, wamid = 'w', rank = 1", NOW)
+    lease, template = NOW + HOUR, ("rights_request_v3", "en")
+    sends = {
+        "m1": (MessageForm.FREE_TEXT, None),
+        "m2": (MessageForm.TEMPLATE, template),
+        "m3": (MessageForm.TEMPLATE, template),
+    }
+    begun = await MessageStore(TENANT).begin_attempts(pool, sends, NOW, NOW - HOUR, lease)
+    assert begun == {"m1": 1, "m2": 3}
+    rows = await pool.fetch(
+        "select tenant, message_id, state, attempts, wording, used_template, used_language, lease_until, reason,"
+        " hold_until, wamid, rank from messages order by tenant, message_id"
+    )
+    left = ("refused_for_now", NOW, "w", 1)
+    assert [tuple(row) for row in rows] == [
+        ("another", "m1", "waiting", 5, None, None, None, None, *left),
+        (TENANT, "m1", "intent", 1, "free_text", None, None, lease, None, None, None, 0),
+        (TENANT, "m2", "intent", 3, "template", *template, lease, None, None, None, 0),
+        (TENANT, "m3", "withdrawn", 1, None, None, None, None, *left),
+    ]
+    attempts = (
+        "select message_id, attempt, wording, begun_at, machine_at, lease_until from attempts where lease_until = $1"
+    )
+    assert {tuple(row) for row in await pool.fetch(attempts, lease)} == {
+        ("m1", 1, "free_text", NOW, NOW - HOUR, lease),
+        ("m2", 3, "template", NOW, NOW - HOUR, lease),
+    }

@@ -424,3 +424,9 @@ def test_an_outage_that_is_reported_with_and_without_a_code_is_one() -> None:
         throttles.record(outcome, _TARGET, NOON, NOON)
     (throttle,) = throttles.take_changes().saved.values()
     assert throttle.trips == 1
+
+
+def test_a_request_that_was_not_made_in_time_throttles_nothing() -> None:
+    throttles = Throttles()
+    assert throttles.record(SendNotStarted(MessageReason.LEASE_ENDED), _TARGET, NOON, NOON) == RetryTime(NOON)
+    assert not throttles.take_changes()
