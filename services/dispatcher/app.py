@@ -28,6 +28,7 @@ from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartiti
 from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_MESSAGES
 from shared.runtime.clock import Clock
+from shared.runtime.erasure import erasure_deletion
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Pool, connect, load_queries
 from shared.runtime.progress import Partition
@@ -157,7 +158,7 @@ async def main() -> None:
         old = (RETENTION.delete_old_messages, RETENTION.delete_old_withdrawals, RETENTION.delete_old_windows)
         expiries = [Expiry(deletion(process.pool, query), settings.keep_messages_days) for query in old]
         expiries.append(Expiry(deletion(process.pool, RETENTION.delete_old_charge_totals), settings.keep_cost_days))
-        expiries.append(Expiry(deletion(process.pool, RETENTION.delete_old_erasures), settings.keep_inbox_days))
+        expiries.append(Expiry(erasure_deletion(process.pool, RETENTION.forget_visitors), settings.keep_inbox_days))
         process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)

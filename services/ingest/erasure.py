@@ -31,7 +31,7 @@ from shared.contracts.values import decode, encode
 from shared.runtime.clock import Clock
 from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.erasure import QUERIES as ERASURES
-from shared.runtime.erasure import LeftOver, known_words
+from shared.runtime.erasure import LeftOver, delete_old_erasures, known_words
 from shared.runtime.kafka import client_options
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
@@ -184,12 +184,13 @@ class CompletedErasures:
         The tombstones go while the rows are locked, so that the state of a visitor who writes anew follows them.
         """
         async with write_transaction(self.pool, self.clock) as tx:
-            rows = await tx.connection.fetch(QUERIES.delete_old_erasures, before, _ERASURES_AT_ONCE)
-            keys = [partition_key(row["tenant"], "persons", row["person_id"]) for row in rows if row["is_forgotten"]]
-            if keys:
+            deleted, forgotten = await delete_old_erasures(
+                tx.connection, QUERIES.forget_visitors, before, _ERASURES_AT_ONCE
+            )
+            if keys := [partition_key(TenantId(tenant), "persons", person_id) for tenant, person_id in forgotten]:
                 async with asyncio.timeout(_TOMBSTONE_SECONDS):
                     await self.tombstones.forget(CONTACTS, keys)
-        return len(rows)
+        return deleted
 
 
 async def begin_erasure(connection: Connection, tx: Transaction, tenant: str, person_id: str) -> None:

@@ -76,17 +76,10 @@ where contact_id is null and tenant = $1 and (state ->> 'observed_at') < $2
 order by state ->> 'observed_at'
 limit $3;
 
--- name: delete_old_erasures
--- Erasures that were completed long ago, with the tenant and the person of each: nothing of the person can be on its way any
--- more. The pseudonym of a visitor is forgotten with it; that of a contact stays, for Consonance may still name them.
-with gone as (
-    delete from erasures where (tenant, person_id) in (
-        select tenant, person_id from erasures where completed_at < $1 order by completed_at limit $2
-    ) returning tenant, person_id
-), forgotten as (
-    delete from people p using gone
-    where (p.tenant, p.person_id) = (gone.tenant, gone.person_id) and p.person_id like 'v%' and (p.state ->> 'erased')::boolean
-    returning p.tenant, p.person_id
-)
-select tenant, person_id, forgotten.person_id is not null as is_forgotten
-from gone left join forgotten using (tenant, person_id);
+-- name: forget_visitors
+-- The pseudonyms of those of these people who are visitors and still erased; that of a contact stays, for Consonance may still
+-- name them. Gives those that are forgotten.
+delete from people p using unnest($1::text[], $2::text[]) as gone (tenant, person_id)
+where p.tenant = gone.tenant and p.person_id = gone.person_id and p.person_id like 'v%'
+    and (p.state ->> 'erased')::boolean
+returning p.tenant, p.person_id;

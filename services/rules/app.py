@@ -15,6 +15,7 @@ from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesActivation, RulesSettings
 from services.rules.waiting_events import TOPICS
 from shared.runtime.clock import SystemClock
+from shared.runtime.erasure import erasure_deletion
 from shared.runtime.postgres import Pool, load_queries
 from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import service_process
@@ -46,8 +47,9 @@ async def main() -> None:
         process.task("measure", loops.measure)
         old = (RETENTION.delete_old_chains, RETENTION.delete_old_answers)
         expiries = [Expiry(deletion(process.pool, query), settings.keep_chains_days) for query in old]
-        brief = (RETENTION.delete_old_file_reports, RETENTION.delete_old_erasures)
-        expiries += [Expiry(deletion(process.pool, query), settings.keep_inbox_days) for query in brief]
+        reports = deletion(process.pool, RETENTION.delete_old_file_reports)
+        erasures = erasure_deletion(process.pool, RETENTION.forget_visitors)
+        expiries += [Expiry(brief, settings.keep_inbox_days) for brief in (reports, erasures)]
         process.task("retention", lambda: delete_expired(process.clock, expiries))
         inputs = input_expiries(process.pool, kept)
         process.task("inputs", lambda: delete_expired(SystemClock(), inputs))

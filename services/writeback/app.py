@@ -16,6 +16,7 @@ from services.writeback.store import SERVICE, WriteStore
 from services.writeback.worker import LOCK_SESSION, WriteWorker
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts import topics
+from shared.runtime.erasure import erasure_deletion
 from shared.runtime.postgres import connect, load_queries
 from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import service_process
@@ -39,7 +40,7 @@ async def main() -> None:
         expiries = (
             Expiry(deletion(process.pool, RETENTION.delete_old_writes), settings.keep_chains_days),
             Expiry(deletion(process.pool, RETENTION.delete_old_files), settings.keep_media_days),
-            Expiry(deletion(process.pool, RETENTION.delete_old_erasures), settings.keep_inbox_days),
+            Expiry(erasure_deletion(process.pool, RETENTION.forget_visitors), settings.keep_inbox_days),
         )
         process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.audit(*audit_hops())

@@ -29,6 +29,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.redaction import ERASED, PeopleIndex, PersonWords, redact, redact_text
+from shared.runtime.retention import Delete
 from shared.runtime.telemetry import get_logger
 
 QUERIES = load_queries(__file__, "erasure.sql")
@@ -55,6 +56,7 @@ _SWEEPS_ALL_AFTER = 3
 """The passes after which what is under way for others is old enough to be emptied, too (``personal_data``)."""
 
 _POLL_SECONDS = 1.0
+_DELETED_AT_ONCE = 1000
 
 _metrics = Metrics.of(*SERVICES)
 _OPEN = _metrics.gauge("stet_erasures_open", "Erasures of people that are not complete.")
@@ -411,6 +413,32 @@ async def known_words(connection: Connection, service: str, tenant: str, person_
     """The names and addresses by which a service knows a person; nothing for one it does not know."""
     found = await connection.fetchval(_KNOWN_WORDS[service], tenant, person_id)
     return sorted({word for word in found or () if word not in _NO_NAMES})
+
+
+async def delete_old_erasures(
+    connection: Connection, forget: str, before: datetime, at_most: int
+) -> tuple[int, list[tuple[str, str]]]:
+    """Delete records of erasures that were completed before an instant, in the caller's transaction; returns how many,
+    and the (tenant, person) of each visitor who is forgotten with them.
+
+    ``forget`` is the service's query ``forget_visitors``: each knows in columns of its own who is erased.
+    """
+    rows = await connection.fetch(QUERIES.delete_old_erasures, before, at_most)
+    if not rows:
+        return 0, []
+    columns = map(list, zip(*map(tuple, rows), strict=True))
+    return len(rows), [tuple(row) for row in await connection.fetch(forget, *columns)]
+
+
+def erasure_deletion(pool: Pool, forget: str) -> Delete:
+    """``delete_old_erasures`` in transactions of its own."""
+
+    async def delete(before: datetime) -> int:
+        async with pool.acquire() as connection, connection.transaction():
+            deleted, _ = await delete_old_erasures(connection, forget, before, _DELETED_AT_ONCE)
+        return deleted
+
+    return delete
 
 
 @dataclass(slots=True)

@@ -35,6 +35,12 @@ where tenant = $1 and person_id = $2 and passes = $6;
 -- How many erasures are not complete, and since when the oldest was asked for.
 select count(*) as open, min(requested_at) as oldest from erasures where next_at is not null;
 
+-- name: delete_old_erasures
+-- At most $2 erasures that were completed before $1: nothing of the person can be on its way any more.
+delete from erasures where (tenant, person_id) in (
+    select tenant, person_id from erasures where completed_at < $1 order by completed_at limit $2
+) returning tenant, person_id;
+
 -- name: column_types
 -- The columns of a table and their types.
 select attname, format_type(atttypid, null) as type

@@ -27,6 +27,7 @@ from shared.runtime.erasure import (
     RETRY_AFTER,
     ErasureWorker,
     SchemaEraser,
+    erasure_deletion,
     known_words,
     next_pass,
     redact_value,
@@ -350,7 +351,7 @@ def _deletes_erasures(service: str, pool: Pool, tombstones: TombstonesUnderTest)
     if service == "ingest":
         return CompletedErasures(pool, StoppedClock(), tombstones).delete
     queries = load_queries(str(ROOT / "services" / service / "app.py"), "retention.sql")
-    return deletion(pool, queries.delete_old_erasures)
+    return erasure_deletion(pool, queries.forget_visitors)
 
 
 _A_PERSON = {

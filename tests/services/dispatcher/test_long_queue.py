@@ -102,7 +102,7 @@ _PERIODIC: Mapping[str, Sequence[Any]] = {
     "retention: delete_old_withdrawals": (_NOW, 500),
     "retention: delete_old_windows": (_NOW, 500),
     "retention: delete_old_charge_totals": (_NOW, 500),
-    "retention: delete_old_erasures": (_NOW, 500),
+    "retention: forget_visitors": ([_TENANT], ["p1"]),
     "audit: unended_attempts": (_NOW, 20),
     "audit: unsettled_sends": (_NOW, 20),
 }  # fmt: skip
