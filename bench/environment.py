@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import orjson
+import psutil
 
 from dev.layout import ROOT, Layout, preparation
 from dev.ports import LOOPBACK, free_ports
@@ -22,6 +23,9 @@ from dev.stack import Stack, StackOptions
 
 READY_SECONDS = 60
 _POLL_SECONDS = 0.01
+
+Seconds = Mapping[str, float]
+"""CPU seconds by process."""
 
 
 @dataclass
@@ -111,6 +115,16 @@ async def run_tool(module: str, *arguments: str) -> dict[str, Any]:
         )
     measured: dict[str, Any] = orjson.loads(output)
     return measured
+
+
+def cpu_seconds(pids: Mapping[str, int]) -> Seconds:
+    """The CPU of each process and its children since they began."""
+    return {name: _seconds_of(psutil.Process(pid)) for name, pid in pids.items()}
+
+
+def _seconds_of(process: psutil.Process) -> float:
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def free_port() -> int:

@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-import psutil
 
 from bench import webhooks
 from bench.conversations import SERVICES, Conversations, run_at_pace, start_services, write_contacts
-from bench.environment import BenchEnvironment, bench_environment, wait_until_reached
+from bench.environment import BenchEnvironment, Seconds, bench_environment, cpu_seconds, wait_until_reached
 from bench.provider import Provider
 from bench.results import BenchResult
 from shared.runtime.clock import machine_now
@@ -31,9 +30,6 @@ _MESSAGES = 4 * _CONVERSATIONS
 _IDLE_SECONDS = 15.0
 _SETTLE_SECONDS = 5.0
 _STATES = ("sent", "delivered", "read")
-
-Seconds = Mapping[str, float]
-"""CPU seconds by process."""
 
 
 @dataclass
@@ -66,9 +62,9 @@ async def measure(_seconds: float) -> AsyncIterator[BenchResult]:
             pids = {name: child.pid for name, child in processes.items()}
             await _converse(conversations, phones[:_WARM_UP])
             idle = await _idle(pids)
-            before, cpu, began = await _kept(environment), _cpu(pids), asyncio.get_running_loop().time()
+            before, cpu, began = await _kept(environment), cpu_seconds(pids), asyncio.get_running_loop().time()
             await _converse(conversations, phones[_WARM_UP:])
-            used, seconds = _difference(_cpu(pids), cpu), asyncio.get_running_loop().time() - began
+            used, seconds = _difference(cpu_seconds(pids), cpu), asyncio.get_running_loop().time() - began
             kept = _difference(await _kept(environment), before)
     for name in SERVICES:
         yield BenchResult(f"sizing: {name}, idle", "–", f"{100 * idle[name]:.1f} % of a core", None, "–", is_met=True)
@@ -108,18 +104,9 @@ async def _count(found: Sized) -> int:
 
 async def _idle(pids: Mapping[str, int]) -> Seconds:
     """CPU seconds for each second in which nothing comes."""
-    before = _cpu(pids)
+    before = cpu_seconds(pids)
     await asyncio.sleep(_IDLE_SECONDS)
-    return {name: used / _IDLE_SECONDS for name, used in _difference(_cpu(pids), before).items()}
-
-
-def _cpu(pids: Mapping[str, int]) -> Seconds:
-    return {name: _seconds_of(psutil.Process(pid)) for name, pid in pids.items()}
-
-
-def _seconds_of(process: psutil.Process) -> float:
-    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+    return {name: used / _IDLE_SECONDS for name, used in _difference(cpu_seconds(pids), before).items()}
 
 
 async def _kept(environment: BenchEnvironment) -> Mapping[str, float]:
