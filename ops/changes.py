@@ -49,6 +49,7 @@ ReadReason = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to go on.")]
 
+_INTERRUPTED = 130
 _COLUMNS = {
     "entry": "entry",
     "at": "at",
@@ -68,14 +69,20 @@ def reason_to_read(reason: str | None, option: str) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless ``--yes`` was given. Exits with code 2 where there is no terminal to answer, 1 where it is no."""
+    """Ask, unless ``--yes`` was given. Exits with code 2 where there is no terminal, 1 where the answer is no, and 130
+    where the question was interrupted.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
         raise typer.Exit(
             print_error(f"{question} There is no terminal to answer on: give --yes", code=ExitCode.CANNOT_RUN)
         )
-    if not typer.confirm(question, err=True):
+    try:
+        is_wanted = typer.confirm(question, err=True)
+    except typer.Abort:
+        raise typer.Exit(print_error("\nnothing was changed", code=_INTERRUPTED)) from None
+    if not is_wanted:
         raise typer.Exit(print_error("nothing was changed"))
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import asyncpg
 import pytest
@@ -14,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from ops.__main__ import COMMANDS, app
-from ops.changes import current_person
+from ops.changes import confirm, current_person
 from ops.command_line import READER_GONE, print_lines, run
 from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
@@ -159,6 +160,18 @@ def test_in_a_pod_a_change_needs_the_name_of_the_person(monkeypatch: pytest.Monk
             current_person()
     monkeypatch.setenv("STET_OPERATOR", "ada")
     assert current_person() == "ada"
+
+
+@pytest.mark.parametrize(("answer", "code"), [(typer.Abort(), 130), (False, 1)])
+def test_a_question_that_is_interrupted_or_denied_changes_nothing_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: object, code: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Mock(isatty=lambda: True))
+    monkeypatch.setattr(typer, "confirm", Mock(side_effect=[answer]))
+    with pytest.raises(typer.Exit) as ended:
+        confirm("Pause tenant penrose?", yes=False)
+    assert ended.value.exit_code == code
+    assert "nothing was changed" in capsys.readouterr().err
 
 
 def test_an_unreachable_database_ends_with_code_2_and_its_setting(
