@@ -1,6 +1,7 @@
 """The schemas of what a step or an answer does: whom it addresses, what it attaches, tells, asks and writes."""
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from services.rules.rulebook.faults import FaultReport, InvalidValue
 from services.rules.rulebook.meant_keys import (
     with_keys_back,
 )
-from services.rules.rulebook.model import Quorum
+from services.rules.rulebook.model import Location, Quorum
 from services.rules.rulebook.schema import (
     VALUE_OR_FIELD,
     FieldReference,
@@ -235,6 +236,29 @@ def is_answer(key: str, node: Node) -> bool:
     if key in _KEYS_OF_ANSWERS or not isinstance(node, MappingNode):
         return False
     return bool(node.nodes) and node.nodes.keys() <= _KEYS_OF_ANSWERS
+
+
+def _answers_within(node: MappingNode) -> list[str]:
+    """The names of the answers among the keys of one; empty where it has none of its own, or others."""
+    inner = [name for name, each in node.nodes.items() if is_answer(name, each)]
+    own = node.nodes.keys() - inner
+    return inner if own and own <= _KEYS_OF_ANSWERS else []
+
+
+def with_answers_beside(node: MappingNode, known: Collection[str]) -> MappingNode:
+    """Takes the answers out of one that stands in the column of “answers”, so that its keys begin where they do."""
+    nodes: dict[str, Node] = {}
+    places: dict[str, Location] = {}
+    for key, each in node.nodes.items():
+        nodes[key], places[key] = each, node.keys[key]
+        inner = _answers_within(each) if isinstance(each, MappingNode) and key not in known else []
+        if not isinstance(each, MappingNode) or not inner:
+            continue
+        own = {name: one for name, one in each.nodes.items() if name not in inner}
+        nodes[key] = MappingNode(each.location, own, tuple(each.keys[name] for name in own), each.in_braces)
+        nodes |= {name: each.nodes[name] for name in inner}
+        places |= {name: each.keys[name] for name in inner}
+    return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
 
 
 def with_answers_in_their_column(node: Any, info: ValidationInfo) -> Any:

@@ -146,8 +146,13 @@ def _no_name(context: ValidationContext, name: str) -> str | None:
 
 def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
     """A team has a role that is nearly this one, which is reported there."""
-    given = context.staffed - _ROLES
-    return any(nearest_word(role, map(str, Role)) == name for role in given)
+    return any(meant_role(context, role) == name for role in context.staffed - _ROLES)
+
+
+def meant_role(context: ValidationContext, role: str) -> str | None:
+    """The role that is nearest to one of people.yaml that there is not; those that no team has come first."""
+    lacking = (str(each) for each in STAFF_ROLES - context.staffed)
+    return nearest_word(role, lacking) or nearest_word(role, map(str, Role))
 
 
 def _check_outside(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:

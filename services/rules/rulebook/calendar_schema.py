@@ -23,7 +23,7 @@ from services.rules.rulebook.schema import (
     value,
 )
 from services.rules.rulebook.times import meant_clock
-from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, subdivisions
 from shared.clients.working_calendar import (
     CLOSES,
@@ -53,9 +53,16 @@ def _meant_hours(written: str) -> str | None:
 
 
 def _read_hours(node: Node) -> tuple[time, time]:
+    if isinstance(node, SequenceNode):
+        ends = "-".join(each.text for each in node.nodes if isinstance(each, ScalarNode))
+        raise InvalidValue(f"hours are like “09:00-18:00”, and no list; write “{_meant_hours(ends) or '09:00-18:00'}”")
     found = _HOURS.fullmatch(read_text(node))
     if found is None:
         meant = _meant_hours(read_text(node))
+        if len(_TO.split(read_text(node))) > _OPENS_AND_CLOSES:
+            raise InvalidValue(
+                "hours are like “09:00-18:00”: one span a day, from its first opening to its last closing"
+            )
         raise InvalidValue(f"hours are like “09:00-18:00”{f'; write “{meant}”' if meant else ''}")
     opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
     if closes <= opens:
@@ -83,6 +90,9 @@ _MEANT_DAYS = {name: day for day, names in zip(Weekday, _NAMES_OF_DAYS, strict=T
 
 def _once_for_all_days(node: Any, info: ValidationInfo) -> Any:
     """Reports days that are all written otherwise as one mistake, and a day that is there twice."""
+    if isinstance(node, MappingNode):
+        report_of(info).add(node.location, "days are a list, and have the same hours: [mon, tue, wed, thu, fri]")
+        return ABSENT
     if not isinstance(node, SequenceNode):
         return node
     written = [each.text for each in node.nodes if isinstance(each, ScalarNode)]

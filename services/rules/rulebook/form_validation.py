@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED, resolve
@@ -191,15 +191,28 @@ def _extension(kind: str) -> str | None:
     return plain if plain in KEPT_EXTENSIONS else None
 
 
+def _renamed(odd: Sequence[str], missing: Sequence[str], meant: set[str | None]) -> str | None:
+    """The one name that is missing where one other is there, of which none is misspelt: it was changed at one place."""
+    return missing[0] if len(odd) == len(missing) == 1 and meant.isdisjoint(missing) else None
+
+
 def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
     location = context.loaded.location(form.location.file, "languages", language)
     fields, texts = _comparable(context, form, language, texts)
     misspelt = {nearest_word(name, fields) for name in texts.keys() - fields.keys()}
-    if missing := [f"“{name}”" for name in fields if name not in texts and name not in misspelt]:
-        context.report.add(location, f"“{language}” does not ask for {', '.join(missing)}")
+    missing = [name for name in fields if name not in texts and name not in misspelt]
+    renamed = _renamed([name for name in texts if name not in fields], missing, misspelt)
+    if missing and not renamed:
+        named = ", ".join(f"“{name}”" for name in missing)
+        context.report.add(location, f"“{language}” does not ask for {named}")
     for name, text in texts.items():
         where = context.loaded.location(form.location.file, "languages", language, name)
         if name not in fields and form.location.file in context.report.repeating:
+            continue
+        if name not in fields and renamed:
+            context.report.repeated(
+                where, f"the form has no field “{name}”, and “{renamed}” is not asked for; name both alike"
+            )
             continue
         if name not in fields:
             context.report.unknown(where, f"the form has no field “{name}”", name, fields)
@@ -245,7 +258,13 @@ def _check_labels(context: ValidationContext, form: Form, field: FormField, lang
         context.report.repeated(where, f"{sentence}, or take the labels away")
         return
     missing = [option for option in dict.fromkeys(field.choose) if option not in text.options]
-    for option in text.options.keys() - set(field.choose):
+    odd = [option for option in text.options if option not in field.choose]
+    if renamed := _renamed(odd, missing, {nearest_word(option, missing) for option in odd}):
+        at = context.loaded.key_location(form.location.file, "languages", language, field.name, odd[0])
+        sentence = f"“{field.name}” has no option “{odd[0]}”, and “{renamed}” has no label; name both alike"
+        context.report.repeated(at, sentence)
+        return
+    for option in odd:
         meant = nearest_word(option, missing)
         missing = [each for each in missing if each != meant]
         at = context.loaded.key_location(form.location.file, "languages", language, field.name, option)

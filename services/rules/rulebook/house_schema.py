@@ -226,16 +226,16 @@ class HouseFile(Section):
     language: Language
     """The language that everything is written in at least."""
     countries: Annotated[
-        dict[str, Language], mapping("“countries”", check_country), BeforeValidator(_check_directions)
+        dict[str, Language], mapping("“countries”", check_country, example="FR: fr"), BeforeValidator(_check_directions)
     ] = Field(default_factory=dict)
     """The language of each country."""
     line: Annotated[str, value(_read_line, "")]
     """The WhatsApp number to write from, by its name in the settings."""
     all_lines: Annotated[tuple[Annotated[str, value(_read_line, "")], ...], OneOrMore()] = ()
     """All WhatsApp numbers, by their names in the settings; where they are listed, rules and stories name no other."""
-    links: Annotated[dict[str, Annotated[str, value(_read_link, "")]], mapping("“links”", _check_link_name)] = Field(
-        default_factory=dict
-    )
+    links: Annotated[
+        dict[str, Annotated[str, value(_read_link, "")]], mapping("“links”", _check_link_name, example="statements: …")
+    ] = Field(default_factory=dict)
     """Links that templates may contain, as {link_NAME}."""
     basis: Annotated[
         dict[str, Annotated[ContactBasis, word(ContactBasis, ContactBasis.OPT_IN)]], mapping("“basis”")

@@ -33,6 +33,8 @@ def _read_contact(node: Node) -> ContactId:
         raise InvalidValue("no contact is named here; write a contact id, or take the role out")
     if isinstance(node, ScalarNode) and _SEVERAL.fullmatch(node.text):
         raise InvalidValue(f"a comma is missing between contact ids: {', '.join(node.text.split())}")
+    if isinstance(node, SequenceNode):
+        raise InvalidValue("one contact belongs here, and this is a list; write a line for each")
     raise InvalidValue("this is no contact id of Consonance, a number of up to seven digits; write no phone number")
 
 
@@ -102,7 +104,9 @@ class PeopleFile(Section):
     label = "people.yaml"
     teams: Annotated[dict[str, Roles], mapping("“teams”")]
     """The contacts of each team, by team and role."""
-    imprints: Annotated[dict[str, Roles], mapping("“imprints”", _check_imprint)] = Field(default_factory=dict)
+    imprints: Annotated[dict[str, Roles], mapping("“imprints”", _check_imprint, example="7: {role: [contact id]}")] = (
+        Field(default_factory=dict)
+    )
     """The roles of one imprint, by its Consonance id."""
     milestones: Annotated[dict[str, Texts], mapping("“milestones”")] = Field(default_factory=dict)
     """The roles that a milestone concerns."""

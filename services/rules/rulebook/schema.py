@@ -458,6 +458,11 @@ def _instead_of_list(node: SequenceNode) -> str:
     return f"one value belongs here, and this is a list; write one alone{named}, without brackets or dashes"
 
 
+def _is_bare(node: MappingNode) -> bool:
+    """Whether its keys have no values: they are words in braces."""
+    return all(isinstance(each, ScalarNode) and each.text == "" for each in node.nodes.values())
+
+
 def read_text(node: Node) -> str:
     """A word, a number or a date as it is written."""
     if isinstance(node, SequenceNode):
@@ -466,6 +471,8 @@ def read_text(node: Node) -> str:
         return node.text
     if isinstance(node, MappingNode) and node.nodes.keys() == {"field"} and isinstance(node.nodes["field"], ScalarNode):
         raise InvalidValue(f"a field stands here by its name alone; write {node.nodes['field'].text}")
+    if isinstance(node, MappingNode) and node.in_braces and len(node.nodes) == 1 and _is_bare(node):
+        raise InvalidValue(f"a single value has no braces; write {next(iter(node.nodes))}")
     if isinstance(node, MappingNode) and any(" " in key for key in node.nodes):
         raise InvalidValue("a text with a colon and a space in it stands in quotes, or on the lines below “>-”")
     if isinstance(node, MappingNode) and len(node.nodes) == 1:
@@ -489,6 +496,7 @@ def read_flag(node: Node) -> bool:
     raise InvalidValue(f"true or false belongs here{f'; write {meant}' if meant else ''}")
 
 
+_FRACTION = re.compile(r"([1-9][0-9]*)[.,][0-9]{1,2}")
 _NUMBER_IN_WORDS = re.compile(r"[vV.]?([0-9]+(?:[_ ’'.,][0-9]{3})*)(?: ?[A-Za-z]+)?")
 
 
@@ -496,6 +504,8 @@ def _meant_number(node: Node, least: int) -> str:
     """The number without what keeps it from being one: quotes, a unit, a sign between its thousands."""
     found = _NUMBER_IN_WORDS.fullmatch(node.text) if isinstance(node, ScalarNode) else None
     digits = re.sub(r"\D", "", found[1]).lstrip("0") if found else ""
+    if found is None and isinstance(node, ScalarNode) and (fraction := _FRACTION.fullmatch(node.text)) is not None:
+        digits = fraction[1]
     return f"; write {digits}" if digits and int(digits) >= least else ""
 
 
@@ -510,7 +520,24 @@ def whole_number(least: int = 1) -> BeforeValidator:
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS_OF_A_YEAR = len(_MONTHS)
-_DAY_FIRST = re.compile(r"([0-9]{1,2})[ ./-]([0-9]{1,2}|[A-Za-z]{3,9})[ ./-]([0-9]{4})")
+_MONTHS_ELSEWHERE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("janvier", "enero", "gennaio", "jänner"), "jan"),
+    **dict.fromkeys(("février", "fevrier", "febrero", "febbraio"), "feb"),
+    **dict.fromkeys(("mars", "märz", "maerz", "marzo"), "mar"),
+    **dict.fromkeys(("avril", "abril", "aprile"), "apr"),
+    **dict.fromkeys(("mai", "mayo", "maggio"), "may"),
+    **dict.fromkeys(("juin", "junio", "giugno"), "jun"),
+    **dict.fromkeys(("juillet", "julio", "luglio"), "jul"),
+    **dict.fromkeys(("août", "aout", "agosto"), "aug"),
+    **dict.fromkeys(("septembre", "septiembre", "settembre"), "sep"),
+    **dict.fromkeys(("octobre", "oktober", "octubre", "ottobre"), "oct"),
+    **dict.fromkeys(("novembre", "noviembre"), "nov"),
+    **dict.fromkeys(("décembre", "dezember", "diciembre", "dicembre"), "dec"),
+}
+"""Months of other languages whose first letters are not those of the English ones."""
+_DAY_FIRST = re.compile(
+    r"([0-9]{1,2})(?:st|nd|rd|th)?(?:\. | de |[ ./-])([0-9]{1,2}|[^\W\d_]{3,10})\.?(?: de |, |[ ./-])([0-9]{4})"
+)
 _YEAR_FIRST = re.compile(r"([0-9]{4})[./-]([0-9]{1,2})[./-]([0-9]{1,2})(?:[T ].*)?")
 
 
@@ -522,13 +549,8 @@ def meant_date(text: str) -> str | None:
         year, month, day = found.groups()
     else:
         return None
-    number = (
-        int(month)
-        if month.isdigit()
-        else 1 + _MONTHS.index(month[:3].casefold())
-        if (month[:3].casefold() in _MONTHS)
-        else 0
-    )
+    name = _MONTHS_ELSEWHERE.get(month.casefold(), month[:3].casefold())
+    number = int(month) if month.isdigit() else 1 + _MONTHS.index(name) if name in _MONTHS else 0
     if number > _MONTHS_OF_A_YEAR >= int(day):  # month first
         number, day = int(day), month
     try:

@@ -19,6 +19,7 @@ from services.rules.rulebook.action_schema import (
     WriteKeys,
     build_addressees,
     is_answer,
+    with_answers_beside,
     with_answers_in_their_column,
 )
 from services.rules.rulebook.condition_schema import ConditionSection
@@ -183,6 +184,7 @@ class AskStep(AttachKeys):
     @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """An answer in the column of “answers” is taken for one."""
+        node = with_answers_beside(node, _step_keys())
         node = with_entries_aside(node, "answers", _step_keys(), report, is_answer)
         return super()._with_meant_keys(node, label, report)
 

@@ -411,8 +411,11 @@ def check_fields_known(context: ValidationContext, use: TemplateUse, template: T
     """Every parameter of the template is known, and every field present, where it is used."""
     _check_parameters(context, use, template)
     scope = FieldScope(use.events, context.report, present=use.present)
+    said = _text_parameters(template)
     for name, path in template.fields.items():
         where = _location(context, template, name, root="fields")
+        if said and name not in said:
+            continue  # which is reported, and another field is meant
         found = scope.find(path, where)
         if found is not None and found.type in (FieldType.RECORD, FieldType.PARTY):
             context.report.repeated(where, f"“{path}” is a {found.type}, and a text says one thing; name a field of it")
@@ -435,7 +438,7 @@ def _has_buttons(context: ValidationContext, use: TemplateUse, template: Templat
         return is_same
     has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
     wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
-    context.report.repeated(use.location, f"“{template.name}” {has}; here {wants}")
+    context.report.caused(use.location, f"“{template.name}” {has}; here {wants}", f"{has}; {wants}")
     return False
 
 

@@ -97,7 +97,18 @@ _NEARLY_A_DURATION = re.compile(
     r"(?P<sign>-?) *(?P<whole>\d{1,5})(?:[.,](?P<part>\d{1,3}))? *(?P<unit>[^\W\d_][^\d,;]*)?"
 )
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_SPELLED = {"a": 1, "an": 1} | {spelled: number for number, spelled in enumerate(_NUMBERS, start=1)}
+_NUMBERS_ELSEWHERE = (
+    ("ein", "einem", "einer", "eine", "un", "une", "una"),
+    ("zwei", "deux", "dos"),
+    ("drei", "trois", "tres"),
+    ("vier", "quatre", "cuatro"),
+    ("fünf", "cinq", "cinco"),
+)
+_SPELLED = (
+    {"a": 1, "an": 1}
+    | {spelled: number for number, spelled in enumerate(_NUMBERS, start=1)}
+    | {spelled: number for number, each in enumerate(_NUMBERS_ELSEWHERE, start=1) for spelled in each}
+)
 _MEANT_UNITS: Mapping[str, str] = {
     **dict.fromkeys(("wd", "business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
     **dict.fromkeys(("business hour", "work hour", "office hour"), "working hour"),
@@ -115,6 +126,8 @@ _SMALLER: Mapping[str, tuple[int, str]] = {"week": (7, "day"), "day": (24, "hour
 _AT_ONCE = frozenset(
     {"now", "immediately", "at once", "asap", "straight away", "right away", "sofort", "tout de suite"}
 )
+_NEXT_DAY = frozenset({"tomorrow", "morgen", "demain", "mañana"})
+_AFTERWARDS = re.compile(r"(?:in|after|within|nach|dans|après|apres|tras|en|dentro de|después de|dopo) (?P<length>.+)")
 _RANGE = re.compile(r"\d{1,5} *(?:-|–|to|or) *(?P<most>\d{1,5} [a-z ]+)")
 _SUM = re.compile(r"(\d{1,5}) ?([a-z]+),?(?: and)? (\d{1,5}) ?([a-z]+)")
 _ISO = re.compile(r"P(?:(?P<count>\d{1,5})(?P<unit>[DW])|T(?P<time>\d{1,5})(?P<part>[HM]))", re.IGNORECASE)
@@ -154,12 +167,27 @@ def _without_adornment(written: str) -> str | None:
     return None if found is None else found["plain"] or f"1 {found['next']}"
 
 
+def _no_time_between_steps(written: str) -> str | None:
+    """What to write in place of a day, a clock time or a word for none; None where a duration may be meant."""
+    words = written.casefold().replace("-", " ").split()
+    if " ".join(words) in _AT_ONCE:
+        return "; a step without a time goes at once, so leave it out"
+    if _names_a_weekday(words):
+        like = "a step counts from the one above it, like “1 working day at 09:00”"
+        return f": {like}; a day of the week stands in a rule with “every: monday at 09:00”"
+    if _is_only_a_clock(written):
+        return f": it is a clock time without a day; write “1 working day at {meant_clock(written.strip())}”"
+    return "; write “1 day” or “1 working day”" if words and words[0] in _NEXT_DAY and len(words) == 1 else None
+
+
 def _no_duration(written: str) -> InvalidValue:
     """The fault of a text that is no duration, with the duration that is meant where it can be told."""
     sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
+    if (advice := _no_time_between_steps(written)) is not None:
+        return InvalidValue(f"{sentence}{advice}")
+    if (behind := _AFTERWARDS.fullmatch(written.casefold())) is not None:
+        written = behind["length"]
     words = written.casefold().replace("-", " ").split()
-    if " ".join(words) in _AT_ONCE:
-        return InvalidValue(f"{sentence}; a step without a time goes at once, so leave it out")
     if (plain := _without_adornment(written) or _of_one_unit(written)) is not None:
         return InvalidValue(f"{sentence}; write “{plain}”")
     if " ".join(words) in _UNITS:
@@ -243,6 +271,14 @@ def meant_clock(written: str) -> str | None:
     return f"{hour:02}:{minute:02}" if hour < 24 and minute < 60 else None
 
 
+_ONLY_A_CLOCK = re.compile(r"\d{1,2}(?:[:h]\d{2}|(?:[:.]\d{2})? ?(?:[ap]\.?m\.?|uhr|o[’']clock))", re.IGNORECASE)
+"""What is no duration either, as ``4h`` is."""
+
+
+def _is_only_a_clock(written: str) -> bool:
+    return _ONLY_A_CLOCK.fullmatch(written.strip()) is not None and meant_clock(written.strip()) is not None
+
+
 def _looks_like_a_clock(written: str) -> bool:
     return bool(_CLOCK.fullmatch(written) or _NEARLY_A_CLOCK.fullmatch(written))
 
@@ -316,7 +352,7 @@ def read_at(node: Node) -> At:
             return _at_clock(clock, day, written)
         case [hour, half, "on", *_] if _looks_like_a_clock(f"{hour} {half}"):
             parse_clock(f"{hour} {half}")
-        case [*day, "at", clock] if day and _looks_like_a_clock(clock):
+        case [*day, "at", clock] if day and _looks_like_a_clock(clock) and _is_day(day):
             raise InvalidValue(f"“{written}”: the clock time comes first; write “{clock} on {' '.join(day)}”")
         case [clock, *day] if day and _looks_like_a_clock(clock) and _is_day(day):
             raise InvalidValue(f"“{written}” lacks a word; write “{clock} on {' '.join(day)}”")
@@ -331,6 +367,12 @@ def _refuse_no_date(words: list[str], written: str) -> None:
         case [day] if day.casefold() in _WEEKDAYS:
             sentence = f"“{written}” is a day of the week, and “at” is a date of the event, like respond_by"
             raise InvalidValue(f"{sentence}; a rule with “every: {day.casefold()} at 09:00” starts each week")
+        case _ if _names_a_weekday([word.casefold() for word in words]):
+            sentence = f"“{written}” names a day of the week, and “at” is a date of the event, like respond_by"
+            raise InvalidValue(f"{sentence}; a rule with “every: monday at 09:00” starts each week")
+        case [_, _] if _is_only_a_clock(written):
+            clock = f"{meant_clock(written)} on respond_by"
+            raise InvalidValue(f"“{written}” is a clock time without a day; write “{clock}”, with a field")
         case [number, _] | [number, "working", _] if number.isdecimal() and _is_duration(written):
             sentence = f"“{written}” is a duration; write it with “after”, or “{written} before FIELD”"
             raise InvalidValue(sentence)
@@ -483,6 +525,9 @@ _DAYS_ELSEWHERE = (
     ("saturdays", "sat", "samstag", "samstags", "samedi", "sábado", "sabato", "zaterdag"),
     ("sundays", "sun", "sonntag", "sonntags", "dimanche", "domingo", "domenica", "zondag"),
 )
+_WEEKDAYS_ELSEWHERE = {
+    name: day for day, names in zip(model.DayKind, _DAYS_ELSEWHERE, strict=False) for name in (*names, str(day))
+}
 _MEANT_DAYS: Mapping[str, str] = {
     **{name: day for day, names in zip(model.DayKind, _DAYS_ELSEWHERE, strict=False) for name in names},
     **dict.fromkeys(("daily", "täglich", "weekday", "weekdays", "workday", "workdays"), "working day"),
@@ -491,6 +536,12 @@ _MEANT_DAYS: Mapping[str, str] = {
     **dict.fromkeys(("quarter", "quarterly"), "1st working day of the quarter"),
 }
 """Names of days and periods as authors write them, and as they are written here."""
+
+
+def _names_a_weekday(words: list[str]) -> bool:
+    return any(word.rstrip(",.") in _WEEKDAYS_ELSEWHERE for word in words)
+
+
 _CRON = re.compile(r"[0-9*/,-]+")
 _FIELDS_OF_CRON = 5
 
@@ -504,10 +555,11 @@ def _meant_every(words: list[str]) -> str | None:
         return f"{'working day' if number is None else tuple(model.DayKind)[number]} at {clock}"
     named = words[1:] if words and words[0] == "every" else words
     meant = _MEANT_DAYS.get(named[0].casefold()) if named else None
-    rest = [word for word in named[1:] if word.casefold() not in ("at", "um", "à", "a", "om", "alle")]
-    if meant is None or len(rest) > 1:
+    rest = " ".join(word for word in named[1:] if word.casefold() not in ("at", "um", "à", "a", "om", "alle"))
+    written = rest if _CLOCK.fullmatch(rest) else meant_clock(rest)
+    if meant is None or (written is None and " " in rest):
         return None
-    return f"{meant} at {rest[0] if rest and _CLOCK.fullmatch(rest[0]) else '09:00'}"
+    return f"{meant} at {written or '09:00'}"
 
 
 def _parse_period(words: list[str], written: str) -> tuple[model.PeriodUnit, model.DayKind, int]:

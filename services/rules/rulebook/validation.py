@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-from services.rules.rulebook.addressee_validation import check_team
+from services.rules.rulebook.addressee_validation import check_team, meant_role
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
 from services.rules.rulebook.catalogue import known_codes
-from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
+from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
 from services.rules.rulebook.joining_validation import check_counts
 from services.rules.rulebook.loader import read_rulebook
@@ -220,7 +220,7 @@ def _codes(context: ValidationContext) -> frozenset[str]:
 
 
 def _check_roles(context: ValidationContext, roles: frozenset[str] | tuple[str, ...], location: Location) -> None:
-    for role in sorted(roles):
+    for role in sorted(filter(None, roles)):
         if role not in context.roles:
             context.report.unknown(location, f"there is no role “{role}”", role, context.roles, several=True)
 
@@ -236,7 +236,7 @@ def _check_role_names(context: ValidationContext) -> None:
     named = _named_roles(context)
     for team, roles in people.teams.items():
         for role in roles.keys() - named - set(Role):
-            if (meant := nearest_word(role, map(str, Role))) is not None:
+            if (meant := meant_role(context, role)) is not None:
                 location = context.file_key_location("people.yaml", "teams", team, role)
                 context.report.unknown(location, f"there is no role “{role}”, and no rule names it", role, (meant,))
 

@@ -19,12 +19,21 @@ _STRUCTURAL = re.compile(
 _KIND_OF_SPACE = {"\xa0": "a no-break space", "\u202f": "a narrow no-break space", "\u3000": "an ideographic space"}
 
 
+_QUOTED_KEY = re.compile(r"^> ?(?:[a-z_]+:|[ ]*- [a-z_]+:)", re.MULTILINE)
+_QUOTE = re.compile(r"^>(?: |$)")
+_QUOTED = "“>” marks a line of an e-mail that was answered; delete it"
+
+
 def mend_characters(text: str) -> tuple[FileText, list[Mistake]]:
     """The text without forbidden characters, and with plain spaces where YAML needs a space; and what was mended."""
     text = text.removeprefix("\ufeff")
-    if not _ODD.search(text):
+    is_quoted = _QUOTED_KEY.search(text) is not None
+    if not is_quoted and not _ODD.search(text):
         return FileText(text), []
     lines, mistakes = split_lines(text), []
+    if is_quoted:
+        mistakes += [Mistake(number + 1, 1, _QUOTED) for number, line in enumerate(lines) if _QUOTE.match(line)]
+        lines = [_QUOTE.sub("", line) for line in lines]
     for number, line in enumerate(lines):
         if _ODD.search(line):
             lines[number], found = _mend_line(number, line)

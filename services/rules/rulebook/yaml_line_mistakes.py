@@ -31,7 +31,7 @@ from services.rules.rulebook.yaml_lines import (
 _LEADING_TAB = re.compile(r"^[ ]*\t[ \t]*")
 _BLOCK_SIGN = re.compile(r"[>|][+-]?")
 _DASH_AND_TAB = re.compile(r"^[ ]*-(?P<gap>[ ]*\t[ \t]*)")
-_STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+])[ ]+(?=[\w\"'{])")
+_STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+☐☑✓✔▪■□◦‣►➢➤→])[ ]+(?=[\w\"'{])")
 _GLUED_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·])(?=[a-z_]+:)")
 _TIGHT_DASH = re.compile(r"^[ ]*-(?=[\w\"'{]+)(?!-)")
 _TWO_DASHES = re.compile(r"^[ ]*-[ ]+(?=-[ ]+[a-z_]+:)")

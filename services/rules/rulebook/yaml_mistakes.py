@@ -20,8 +20,10 @@ from services.rules.rulebook.yaml_lines import (
     Mistake,
     TextLine,
     bare_line,
+    closing_quote,
     last_line_of,
     line_above,
+    more_follows,
     read_line,
     shortened,
 )
@@ -32,6 +34,7 @@ _LONGEST_TEXT, _LONGEST_LINE = 500_000, 5_000
 """Characters; what is longer was not written by hand."""
 _FARTHEST = 40
 """Lines that are looked at above the one where the parser stopped."""
+_ENDS_OF_QUOTES = {"'": re.compile("(?<!')'(?!')"), '"': re.compile(r'(?<!\\)"')}
 _FOREIGN_COMMENT = re.compile(r"//|--(?!-)|/\*|<!--|;")
 _GENERAL = "this cannot be read from here on: compare this line and the one above with those of a file that is right"
 
@@ -56,13 +59,39 @@ class _Search:
     def find(self) -> Mistake:
         if (mistake := self._plain_case() or _foreign_line(self.text, self.lines)) is not None:
             return mistake
-        mistake = self._text_not_indented() or self._dash_aside() or self._outermost_key_aside() or self._key_aside()
+        mistake = (
+            self._quotes_end_early()
+            or self._text_not_indented()
+            or self._dash_aside()
+            or self._outermost_key_aside()
+            or self._key_aside()
+        )
         if mistake is not None:
             return self._on_original(mistake)
         for number in self._candidates():
             if (mistake := find_in_line(self.text, self.lines, number)) is not None:
                 return self._on_original(mistake)
         return self._on_original(self._beside_keys())
+
+    def _quotes_end_early(self) -> Mistake | None:
+        """A quote within a text between quotes that stands on several lines: the text ends there, and more follows."""
+        for number in range(self.stopped - 1, max(-1, self.stopped - _FARTHEST), -1):
+            line = read_line(self.lines, number)
+            quote = line.value[:1]
+            if number in self.inside or not line.key or quote not in _ENDS_OF_QUOTES:
+                continue
+            if closing_quote(line.text, line.start) is not None:
+                return None
+            for below in range(number + 1, self.stopped + 1):
+                bare = bare_line(self.lines, below)
+                if (end := _ENDS_OF_QUOTES[quote].search(bare)) is None:
+                    continue
+                if not re.match(r"\w", bare[end.end() :]):
+                    return None
+                mended = self.text.with_insertion(below, end.start(), {"'": "'", '"': "\\"}[quote])
+                return Mistake(below + 1, end.start() + 1, more_follows(quote), mended)
+            return None
+        return None
 
     def _beside_keys(self) -> Mistake:
         """A line without a key where keys are, or one that begins in no column of the file."""
@@ -486,17 +515,20 @@ def _foreign_line(text: FileText, lines: list[str]) -> Mistake | None:
     """Signs that Git leaves where two people changed the same lines, or the frame of a file copied from a page."""
     if len(lines) > _MOST_LINES:
         return None
-    bare = [line.rstrip() for line in lines]
+    bare = [line.strip() for line in lines]
     if (begun := next((number for number, line in enumerate(bare) if line.startswith("<" * 7)), None)) is not None:
         sentence = (
             "two people changed these lines, and Git could not join them: keep the lines of one, and delete those of "
             "the other and the lines “<<<<<<<”, “=======” and “>>>>>>>”"
         )
-        return Mistake(begun + 1, 1, sentence, _without_conflicts(text, bare))
+        column = lines[begun].index("<") + 1
+        return Mistake(begun + 1, column, sentence, _without_conflicts(text, bare))
     left = next((number for number, line in enumerate(bare) if _CONFLICT.match(line)), None)
     if left is not None:
         sentence = f"“{bare[left][:7]}” is left of a conflict that Git could not join; delete this line"
         return Mistake(left + 1, 1, sentence, text.with_line(left, "#"))
+    if (mistake := _mail_around(text, lines)) is not None:
+        return mistake
     fences = [number for number, line in enumerate(bare) if _FENCE.fullmatch(line)]
     if not fences:
         return None
@@ -506,6 +538,32 @@ def _foreign_line(text: FileText, lines: list[str]) -> Mistake | None:
         mended = mended.with_line(number, "#")
     also = also_on_lines([number + 1 for number in fences], fences[0] + 1)
     return Mistake(fences[0] + 1, 1, sentence + also, mended)
+
+
+_BEGINS_A_FILE = re.compile(r"(?:rule|template|form|teams|publisher|house): ?")
+_LETTER = re.compile(r"[^\W\d_a-z]\S*(?: |,$)|<")
+
+
+def _mail_around(text: FileText, lines: list[str]) -> Mistake | None:
+    """The rest of a letter or a page that the file was copied from, above its first key or below its last one."""
+    first = next((number for number, line in enumerate(lines) if _BEGINS_A_FILE.match(line)), 0)
+    above = [number for number in range(first) if lines[number].strip() and not lines[number].startswith("#")]
+    if above and _LETTER.match(lines[above[0]]):
+        mended = text
+        for number in above:
+            mended = mended.with_line(number, "#")
+        key = lines[first].partition(":")[0]
+        sentence = (
+            f"“{shortened(lines[above[0]].strip())}” is no part of the file; delete all that stands above “{key}:”"
+        )
+        return Mistake(above[0] + 1, 1, sentence, mended)
+    last = next((number for number, line in enumerate(lines) if number > first and line.rstrip() == "--"), None)
+    if last is None or any(re.match(r"[a-z_]+:|[ -] ", line) for line in lines[last + 1 :]):
+        return None
+    mended = text
+    for number in range(last, len(lines)):
+        mended = mended.with_line(number, "#")
+    return Mistake(last + 1, 1, "“--” begins the signature of an e-mail; delete it and all that stands below", mended)
 
 
 _MOST_LINES = 20_000

@@ -235,6 +235,7 @@ class _Builder:
         self._anchors: dict[str, tuple[Node, int] | None] = {}
         self._unused_anchors: dict[str, Location] = {}
         self._repeated = 0
+        self._has_number_signs = _SPACE_AND_NUMBER_SIGN.search(text.text) is not None
 
     def build(self) -> None:
         parser = CParser(self._text.text)
@@ -250,6 +251,8 @@ class _Builder:
         kind = type(event)
         if kind is kinds.ScalarEvent:
             node = _scalar(event, self._locate(event.start_mark), self._report)
+            if self._has_number_signs and not event.style and event.value:
+                self._report_number_sign(event)
             self._keep(node, 1, event, event.anchor)
         elif kind is kinds.MappingEndEvent or kind is kinds.SequenceEndEvent:
             self._end(event)
@@ -260,6 +263,18 @@ class _Builder:
         elif kind is kinds.DocumentStartEvent and self.root is not None:
             sentence = "a file holds one document; a second begins here; write it into a file of its own"
             raise _Unreadable(sentence, self._locate(event.start_mark))
+
+    def _report_number_sign(self, event: Any) -> None:
+        """A plain text that ends at “#1”, which begins a comment; comments of people begin with a word."""
+        text, mark = self._text.text, event.end_mark
+        line = text[mark.index : text.find("\n", mark.index) % (len(text) + 1)]
+        if (found := _NUMBER_SIGN.match(line)) is None:
+            return
+        place = Location(self._file, mark.line + 1, self._column(mark) + found.start("sign") + 1)
+        whole = f"{event.value} {line.strip()}"
+        quote = "'" if '"' in whole else '"'
+        sentence = f"a space and “#” begin a comment; a text with “#” in it stands in quotes: {quote}{whole}{quote}"
+        self._report.add(place, sentence)
 
     def _locate(self, mark: Any) -> Location:
         column = self._column(mark) if self._text.shifts else mark.column
@@ -477,7 +492,7 @@ class _Builder:
             self._report.add(known.location, f"a number has no comma; write {known.text}{key}")
             parent.nodes[before] = ScalarNode(known.location, known.text + key, int(known.text + key))
         elif isinstance(known, ScalarNode) and isinstance(known.value, int) and key.isdigit():
-            self._several(parent, before, (known, ScalarNode(location, key, int(key))))
+            self._numbers(parent, before, known, ScalarNode(location, key, int(key)))
         elif isinstance(known, ScalarNode | SequenceNode) and before in _OF_SEVERAL and _NAME.fullmatch(key):
             earlier = known.nodes if isinstance(known, SequenceNode) else (known,)
             self._several(parent, before, (*earlier, ScalarNode(location, key, key)))
@@ -487,6 +502,14 @@ class _Builder:
             parent.nodes[before] = ScalarNode(known.location, f"{known.text}, {key}", f"{known.text}, {key}")
         else:
             self._report.add(location, f"“{key}” has no value; write “{key}: …”, or leave it out")
+
+    def _numbers(self, parent: _Open, key: str, first: ScalarNode, second: ScalarNode) -> None:
+        """Two numbers with a comma: a fraction where a single number stands, else two of a list."""
+        if key in _WHOLE_NUMBERS:
+            sentence = f"“{first.text},{second.text}” is no whole number; write {int(first.text) + 1}"
+            self._report.add(first.location, sentence)
+        else:
+            self._several(parent, key, (first, second))
 
     def _several(self, parent: _Open, key: str, items: tuple[Node, ...]) -> None:
         """Values behind one key, with commas and without brackets: reported once, at the second."""
@@ -530,10 +553,14 @@ def _is_empty(node: Node) -> bool:
     return isinstance(node, ScalarNode) and not node.text and node.value is None
 
 
+_SPACE_AND_NUMBER_SIGN = re.compile(r"[ \t]#[0-9]")
+_NUMBER_SIGN = re.compile(r"[ \t]+(?P<sign>#)[0-9]")
 _OF_SEVERAL = frozenset(
     {"as", "roles", "days", "choose", "document", "rules", "waits_for", "tell", "ask", "hand_over", "on"}
 )
 """Keys that take several words."""
+_WHOLE_NUMBERS = frozenset({"max", "max_mb", "version", "quorum", "count", "mb"})
+"""Keys of a single number, whose comma is that of a fraction."""
 _NAME = re.compile(r"[a-z][a-z_.]*")
 _THOUSANDS = re.compile(r"[0-9]{3}")
 

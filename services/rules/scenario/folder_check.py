@@ -69,7 +69,8 @@ class FolderCheck:
     def read_stories(self) -> Iterator[list[Story]]:
         """The stories of each file, checked."""
         check = StoryValidation(self._validation, self._of_stories)
-        roles, teams = known_roles(self.rulebook), self.rulebook.people.teams
+        owners = {rule.owner for rule in self.rulebook.rules.values()}  # one that is no team is reported there
+        roles, teams = known_roles(self.rulebook), owners | self.rulebook.people.teams.keys()
         for stories in read_story_files(self._files, self._of_stories, check.check):
             for story in stories:
                 self._tests.append((story.rule, story.location))
