@@ -33,8 +33,9 @@ def prove_command(
     Exit code 1 where a file is at fault or something does not hold.
     """
     require_rules(folder)
-    files = read_folder(folder, FaultReport())
-    checked = check_files(files, tested=False, circles=False)
+    report = FaultReport()
+    files = read_folder(folder, report, misnamed=True)
+    checked = check_files(files, report, tested=False, circles=False)
     if checked.faults:
         cases = [ReportCase(fault.location.file, (fault,)) for fault in checked.faults]
         summary = f"{counted(len(cases), 'fault')}; nothing was proved"

@@ -52,8 +52,9 @@ def stories_command(
     Exit code 1 where a file is at fault, a story failed, or less is covered than asked for.
     """
     folder, names = _folder_and_rules(folder, rules or [])
-    files = read_folder(folder, FaultReport())
-    checked = check_files(files, tested=False)
+    unread = FaultReport()
+    files = read_folder(folder, unread, misnamed=True)
+    checked = check_files(files, unread, tested=False)
     if checked.faults:
         cases = [ReportCase(fault.location.file, (fault,)) for fault in checked.faults]
         summary = f"{counted(len(cases), 'fault')}; the stories were not played"

@@ -33,6 +33,17 @@ def test_a_rule_that_is_not_there_is_refused_with_the_nearest(folder: Path, caps
     assert "there is no rule “pich” (did you mean “pitch”?)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["test", "prove"])
+def test_a_file_that_cannot_be_read_is_a_fault_of_every_verb(
+    verb: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rights" / "permission.rule.yaml").rename(folder / "rights" / "permission.rule.docx")
+    assert run_stet("rules", verb, f"{folder}") == ExitCode.FINDINGS
+    printed = capsys.readouterr().out
+    assert "rights/permission.rule.docx:1:1: a file of another program is not read" in printed
+    assert "1 fault; " in printed
+
+
 def test_a_story_that_fails_reads_like_the_story(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,9 +88,11 @@ class FolderCheck:
         return Checked(self.rulebook, tuple(stories), tuple(self._report.sorted()), self._validation.notes)
 
 
-def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool = True) -> Checked:
-    """All faults of rules and stories at once, and the stories."""
-    return _finish(FolderCheck(files, circles=circles), tested=tested)
+def check_files(
+    files: Mapping[str, str], report: FaultReport | None = None, *, tested: bool = True, circles: bool = True
+) -> Checked:
+    """All faults of rules and stories at once, those of ``report`` included, and the stories."""
+    return _finish(FolderCheck(files, report, circles=circles), tested=tested)
 
 
 def check_folder(folder: Path, *, tested: bool = True) -> Checked:
