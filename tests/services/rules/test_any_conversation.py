@@ -1,8 +1,9 @@
 """Any conversation comes to rest: events, answers and reports of the dispatcher in random order.
 
-No message is requested twice, none goes to a person who has opted out or was erased, none is longer than WhatsApp
-takes, none that waits may leave at night where its person is now, and in the end every chain is over. This holds by the
-rules of this repository, and by random ones that change on the way.
+No message is requested twice, none goes to a person who has opted out, was erased or has no address, none but a reply
+to where another person is, none is longer than WhatsApp takes or has a parameter left unfilled, none that waits may
+leave at night where its person is now, and in the end every chain is over. This holds by the rules of this repository,
+and by random ones that change on the way.
 """
 
 from collections import Counter
@@ -16,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.button_ids import sign_button_id
+from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.built_in import SHOW, add_built_in_rules
 from services.rules.rulebook.catalogue import party_fields
 from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
 from services.rules.scenario.player import StoryPlayer
@@ -32,11 +34,30 @@ from shared.clients.whatsapp_limits import BODY_LENGTH, TEXT_LENGTH
 from shared.contracts import consonance
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.ids import MessageId, PersonId, Phone, Revision, partition_key
-from shared.contracts.messages import AmendMessage, OpenSpan, SendMessage, WithdrawMessage
+from shared.contracts.ids import MessageId, PersonId, Phone, Revision, Wamid, partition_key
+from shared.contracts.messages import (
+    AmendMessage,
+    MessageDelivered,
+    MessageDropped,
+    MessageFailed,
+    MessageRead,
+    MessageResolved,
+    OpenSpan,
+    Resolution,
+    SendMessage,
+    WithdrawMessage,
+)
 from shared.contracts.values import decode, encode
 from shared.contracts.vocabulary import Role, Stage
-from shared.contracts.whatsapp import MediaRefusal, MessageKind
+from shared.contracts.whatsapp import (
+    IdentityChange,
+    IdentityChanged,
+    Media,
+    MediaRefusal,
+    MessageKind,
+    Preference,
+    PreferenceChanged,
+)
 from shared.contracts.writes import RequestWrite, WriteOutcome
 from tests.services.rules import random_rulebooks
 from tests.services.rules.delayed_dispatcher import SilentSimulation
@@ -68,6 +89,8 @@ TEXTS = (
     "STOP", "START", "yes", "Hello", "👍", "thanks", "cancel", "wrong number", "I am back", "why?", "9781784420017",
     "2", "What is this?", "482913", "later", "I am away until Friday", "Tides and salt, a quiet novel of the coast",
 )  # fmt: skip
+REFERRING = (MessageKind.TEXT, MessageKind.TEXT, MessageKind.REACTION, MessageKind.EDIT, MessageKind.REVOKE)
+CODES = (131026, 131047, 131049, 131050, 130472, None)
 WAITS = tuple(timedelta(hours=hours) for hours in (0.02, 0.3, 1, 5, 14, 24, 72, 216))
 CAPS = ((), (Cap(2, CapPeriod.DAY),), (Cap(1, CapPeriod.DAY), Cap(3, CapPeriod.WEEK)))
 DIGESTS = (None, Severity.INFO, Severity.WARNING)
@@ -223,11 +246,91 @@ class Conversation:
             )
         self.simulation.publish_of(seen.person_id, seen)
 
+    def tap_any(self) -> None:
+        """A button of any message ever, perhaps of one forwarded to another person."""
+        asked = [m for m in self.messages() if m.requested_at is not None and (m.buttons or m.digest)]
+        if asked:
+            found = self.random.choice(asked)
+            self._tap(found, found.person_id if self.random.random() < 0.75 else self.person())
+
+    def tap_together(self) -> None:
+        """Two people, or one of them twice, tap in the same second."""
+        asked: dict[tuple[str, int], list[ChainMessage]] = {}
+        for message in self.messages():
+            if message.buttons and message.requested_at is not None:
+                asked.setdefault((message.say, message.step), []).append(message)
+        several = [found for found in asked.values() if len(found) > 1]
+        for message in self.random.sample(self.random.choice(several), 2) if several else ():
+            for _ in range(self.random.randint(1, 2)):
+                self._tap(message, message.person_id)
+
+    def _tap(self, message: ChainMessage, person: PersonId) -> None:
+        answer = SHOW if message.digest is not None else self.random.choice(message.buttons)
+        keys, sent_as = self.simulation.decider.signing_keys, message.digest or message.message_id
+        button = sign_button_id(keys, sent_as, answer)
+        self.simulation.receive(person, "main", MessageKind.BUTTON, text=answer, button_id=button)
+
+    def refer(self) -> None:
+        """Words, a reaction, an edit or a deletion that refers to a message, mostly by the person who got it."""
+        known = [m for m in self.messages() if m.wamid is not None]
+        if known:
+            found, kind = self.random.choice(known), self.random.choice(REFERRING)
+            text = "👍" if kind is MessageKind.REACTION else self.random.choice(TEXTS)
+            person = found.person_id if self.random.random() < 0.8 else self.person()
+            self.simulation.receive(person, "main", kind, text=text, quoted_id=found.wamid)
+
+    def send_voice(self) -> None:
+        media = Media(media_id="media.voice", mime=self.random.choice(("audio/ogg; codecs=opus", "image/webp")))
+        self.simulation.receive(self.person(), "main", MessageKind.MEDIA, media=media)
+
+    def report(self) -> None:
+        """The dispatcher reports on a message, perhaps twice, and not in the order of what happened."""
+        sent = [m for m in self.messages() if m.requested_at is not None and m.delivery is not DeliveryState.WITHDRAWN]
+        if not sent:
+            return
+        found, simulation = self.random.choice(sent), self.simulation
+        about: dict[str, Any] = {
+            "message_id": found.digest or found.message_id,
+            "person_id": found.person_id,
+            "at": simulation.now,
+        }
+        wamid = found.wamid or Wamid(f"wamid.{found.message_id}")
+        reports = (
+            MessageDelivered(**about, wamid=wamid),
+            MessageRead(**about, wamid=wamid),
+            MessageFailed(**about, wamid=found.wamid, code=self.random.choice(CODES), reason="undeliverable"),
+            MessageDropped(**about, reason="expired"),
+            MessageResolved(**about, resolution=Resolution.NOT_SENT, evidence="silence"),
+            MessageResolved(**about, resolution=Resolution.SENT, evidence="status"),
+        )
+        simulation.requested[:] = [one for one in simulation.requested if one[0] != about["message_id"]]
+        for report in [self.random.choice(reports)] * self.random.randint(1, 2):
+            simulation.publish_of(found.person_id, report)
+
+    def change_account(self) -> None:
+        """Another account is at the number, or the person turns offers off or on."""
+        person, now = self.person(), self.simulation.now
+        self.simulation.publish_of(
+            person,
+            self.random.choice(
+                (
+                    IdentityChanged(person_id=person, change=self.random.choice(tuple(IdentityChange)), at=now),
+                    PreferenceChanged(
+                        person_id=person,
+                        category="marketing_messages",
+                        value=self.random.choice(tuple(Preference)),
+                        at=now,
+                    ),
+                )
+            ),
+        )
+
     def move_away(self) -> None:
-        """A person lives elsewhere now."""
+        """A person lives elsewhere now, perhaps with another number or without one."""
         known = self.simulation.facts.people[self.person()]
         if known.merged_into is None and not known.erased:
             zone = self.random.choice(("Europe/London", "America/Los_Angeles", "Asia/Tokyo"))
+            phone = self.random.choice((None, *(Phone(f"+44163296000{last}") for last in (1, 1, 1, 2))))
             seen = PersonObserved(
                 person_id=known.person_id,
                 contact_id=known.contact_id,
@@ -236,7 +339,7 @@ class Conversation:
                 language=known.language,
                 zone=zone,
                 roles=tuple(map(Role, known.roles)),
-                addresses=Addresses(phone=Phone("+441632960001")),
+                addresses=Addresses(phone=phone),
                 observed_at=self.simulation.now,
                 version=known.version + 1,
             )
@@ -276,6 +379,7 @@ class Conversation:
         assert max(places.values(), default=1) == 1
         for chain in facts.chains.values():
             assert decode(Chain, encode(chain)) == chain
+            assert all(m.held_until for m in chain.messages if m.delivery is DeliveryState.HELD)
             assert chain.next_due or all(message.delivery is not DeliveryState.HELD for message in chain.messages)
         effects.clear()
         for message_id, receiver in self.simulation.requested:
@@ -285,7 +389,7 @@ class Conversation:
         """A message that may leave now is awaited, or its person may be written to now."""
         facts, now, hours = self.simulation.facts, self.simulation.now, self.hours[message_id]
         person, found = facts.current_person(receiver), facts.chain_of_message(message_id)
-        if found is not None and (found[1].unwanted is not None or found[1].delivery is DeliveryState.ACCEPTED):
+        if found is not None and (found[1].unwanted is not None or found[1].delivery not in IN_DISPATCHER):
             return  # its withdrawal is on the way, or it has arrived, as a tap on it shows
         if person is None or person.erased or not any(span.opens <= now < span.closes for span in hours):
             return
@@ -301,6 +405,10 @@ class Conversation:
         person = facts.current_person(send.person_id)
         assert person is not None
         assert not person.erased
+        assert person.reachable
+        assert not set(send.body) & {"{", "}"}
+        found = facts.chain_of_message(send.message_id)
+        assert found is None or found[1].reply or not facts.is_wrong_person(send.person_id)
         assert len(send.body) <= (BODY_LENGTH if send.buttons or send.template else TEXT_LENGTH)
         assert send.template is None or all(value.strip() for value in send.template.parameters.values())
 
@@ -339,6 +447,12 @@ MOVES: dict[Callable[[Conversation], None], int] = {
     Conversation.fail: 1,
     Conversation.move_on: 2,
     Conversation.change_person: 1,
+    Conversation.tap_any: 3,
+    Conversation.tap_together: 2,
+    Conversation.refer: 2,
+    Conversation.send_voice: 1,
+    Conversation.report: 2,
+    Conversation.change_account: 1,
     Conversation.move_away: 1,
 }
 
