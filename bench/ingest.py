@@ -1,15 +1,18 @@
-"""Ingest beside a bare ASGI handler: signed webhooks per second, and statuses per second in large bodies.
+"""Ingest beside a bare ASGI handler: signed webhooks per second with the CPU of one, and statuses per second in large
+bodies.
 
 Beside no floor: messages of unknown senders per second.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from urllib.parse import urlsplit
 
-from bench.environment import bench_environment, free_port, run_tool
+from bench.environment import bench_environment, cpu_seconds, free_port, run_tool
 from bench.results import ROUNDS, BenchResult, compare_with_floor, measure_in_turns
+from dev.processes import Child
 
 _TARGET = 0.7
 _TARGET_BY_CONNECTIONS = 0.85
@@ -20,25 +23,56 @@ _SENDERS = 1_000_000
 """More than write in one round: each round has its own."""
 
 
+@dataclass(frozen=True)
+class _Server:
+    """Ingest or its floor; ``cpu`` has the seconds of CPU that a status cost it in each round."""
+
+    process: Child
+    port: int
+    load: Callable[..., Awaitable[float]]
+    seconds: float
+    cpu: list[float] = field(default_factory=list)
+
+    async def measure(self, **options: int) -> float:
+        pids = {"server": self.process.pid}
+        before = cpu_seconds(pids)["server"]
+        rate = await self.load(self.port, **options)
+        self.cpu.append((cpu_seconds(pids)["server"] - before) / (rate * self.seconds))
+        return rate
+
+    @property
+    def microseconds(self) -> float:
+        return 1e6 * median(self.cpu[-ROUNDS:])
+
+
 async def measure(seconds: float) -> AsyncIterator[BenchResult]:
     async with bench_environment() as environment:
         layout, floor_port = environment.layout, free_port()
         secret, number = layout.secrets.whatsapp_app_secret, layout.lines["main"]
-        await environment.start_service("ingest")
-        await environment.start_tool("floor_ingest", "--kafka", environment.kafka, "--secret", secret, port=floor_port)
+        process = await environment.start_service("ingest")
+        arguments = ("--kafka", environment.kafka, "--secret", secret)
+        floor_process = await environment.start_tool("floor_ingest", *arguments, port=floor_port)
         ingest_port = urlsplit(layout.ingest_url).port or 0
         load = partial(measure_load, secret=secret, number=number, seconds=seconds)
+        ours, floor = _Server(process, ingest_port, load, seconds), _Server(floor_process, floor_port, load, seconds)
 
         async def compare(name: str, target: float, **options: int) -> BenchResult:
-            ours, floor = (partial(load, port, **options) for port in (ingest_port, floor_port))
-            return compare_with_floor(f"ingest: {name}", await measure_in_turns(ours, floor), target)
+            rates = await measure_in_turns(partial(ours.measure, **options), partial(floor.measure, **options))
+            return compare_with_floor(f"ingest: {name}", rates, target)
 
         yield await compare("signed one-status webhooks", _TARGET)
         for connections in _CONNECTIONS:
             name = f"signed one-status webhooks, {connections} connections"
             yield await compare(name, _TARGET_BY_CONNECTIONS, connections=connections)
+            yield _cpu_result(f"ingest: CPU of one, {connections} connections", ours, floor)
         yield await compare(f"statuses, {_LARGE} a body", _TARGET, statuses=_LARGE)
         yield await _measure_unknown_senders(partial(load, ingest_port))
+
+
+def _cpu_result(name: str, ours: _Server, floor: _Server) -> BenchResult:
+    """Of the server's own process. What else runs on the machine changes it much less than the rates."""
+    mine, other = ours.microseconds, floor.microseconds
+    return BenchResult(name, f"{other:.0f} µs", f"{mine:.0f} µs", other / mine, "–", is_met=True)
 
 
 async def _measure_unknown_senders(load: Callable[..., Awaitable[float]]) -> BenchResult:
