@@ -25,7 +25,7 @@ from services.writeback.protocol import (
 from shared.contracts.writes import RequestWrite, WriteOperation, WriteOutcome
 from tests.services.writeback.samples import NOW, TENANT, metadata, request
 
-MAY_LAND = timedelta(seconds=60)
+EFFECT_WINDOW = timedelta(seconds=60)
 APPLIED, CLEAR = ChangeComparison(ComparisonStatus.APPLIED, detail="so"), ChangeComparison(ComparisonStatus.CLEAR)
 CONFLICT = ChangeComparison(ComparisonStatus.CONFLICT, reason=WriteReason.CHANGED_MEANWHILE)
 
@@ -38,11 +38,11 @@ def judged(judgement: ChangeComparison, *, possible: bool = True) -> ComparedCha
 
 def after(answer: MutationAnswer, *judgements: ChangeComparison, number: int = 1, seconds: float = 0) -> NextStep:
     attempt = WriteAttempt(number, answer, NOW)
-    return next_step([judged(j) for j in judgements], attempt, NOW + timedelta(seconds=seconds), MAY_LAND)
+    return next_step([judged(j) for j in judgements], attempt, NOW + timedelta(seconds=seconds), EFFECT_WINDOW)
 
 
 def first(*each: ComparedChange) -> NextStep:
-    return next_step(each, None, NOW, MAY_LAND)
+    return next_step(each, None, NOW, EFFECT_WINDOW)
 
 
 def test_a_value_found_before_the_first_attempt_was_applied_already() -> None:
@@ -100,28 +100,28 @@ def test_the_last_failed_attempt_becomes_a_task() -> None:
 @pytest.mark.parametrize("answer", [None, *MutationAnswer])
 def test_too_many_failed_reads_in_a_row_become_a_task(answer: MutationAnswer | None) -> None:
     attempt = WriteAttempt(1, answer, NOW) if answer is not None else None
-    late = NOW + MAY_LAND
-    assert isinstance(step_after_failed_read(attempt, MAX_FAILED_READS - 1, late, MAY_LAND), ReadAgain)
-    assert step_after_failed_read(attempt, MAX_FAILED_READS, late, MAY_LAND) == OpenTask(WriteReason.UNREADABLE)
+    late = NOW + EFFECT_WINDOW
+    assert isinstance(step_after_failed_read(attempt, MAX_FAILED_READS - 1, late, EFFECT_WINDOW), ReadAgain)
+    assert step_after_failed_read(attempt, MAX_FAILED_READS, late, EFFECT_WINDOW) == OpenTask(WriteReason.UNREADABLE)
 
 
 @pytest.mark.parametrize("answer", [MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED])
 def test_failed_reads_open_no_task_while_the_attempt_may_still_land(answer: MutationAnswer) -> None:
     attempt = WriteAttempt(1, answer, NOW)
-    assert step_after_failed_read(attempt, 99, NOW + MAY_LAND / 2, MAY_LAND) == ReadAgain(is_in_doubt=True)
+    assert step_after_failed_read(attempt, 99, NOW + EFFECT_WINDOW / 2, EFFECT_WINDOW) == ReadAgain(is_in_doubt=True)
 
 
 @pytest.mark.parametrize("answer", [MutationAnswer.REFUSED, MutationAnswer.FAILED])
 def test_failed_reads_after_an_attempt_that_did_not_land_open_a_task_at_once(answer: MutationAnswer) -> None:
     attempt = WriteAttempt(1, answer, NOW)
-    assert step_after_failed_read(attempt, MAX_FAILED_READS, NOW, MAY_LAND) == OpenTask(WriteReason.UNREADABLE)
+    assert step_after_failed_read(attempt, MAX_FAILED_READS, NOW, EFFECT_WINDOW) == OpenTask(WriteReason.UNREADABLE)
 
 
 def test_a_mutation_lands_before_its_time_is_over_or_not_at_all() -> None:
-    attempt, over = WriteAttempt(1, MutationAnswer.UNANSWERED, NOW), NOW + MAY_LAND
+    attempt, over = WriteAttempt(1, MutationAnswer.UNANSWERED, NOW), NOW + EFFECT_WINDOW
     just_before = over - timedelta(microseconds=1)
-    assert next_step([judged(CLEAR)], attempt, just_before, MAY_LAND) == ReadAgain(is_in_doubt=True)
-    assert isinstance(next_step([judged(CLEAR)], attempt, over, MAY_LAND), SendMutations)
+    assert next_step([judged(CLEAR)], attempt, just_before, EFFECT_WINDOW) == ReadAgain(is_in_doubt=True)
+    assert isinstance(next_step([judged(CLEAR)], attempt, over, EFFECT_WINDOW), SendMutations)
 
 
 @pytest.mark.parametrize(

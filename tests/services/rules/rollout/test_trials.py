@@ -91,9 +91,9 @@ def load_good(files: Mapping[str, str]) -> Rulebook:
     return add_built_in_rules(book)
 
 
-def period_of(force: RevisionsInForce, facts: Facts) -> Event:
+def period_of(in_force: RevisionsInForce, facts: Facts) -> Event:
     """The event of the newest period of the rule “report” as it is in force."""
-    book = force.active.rulebook
+    book = in_force.active.rulebook
     rule = book.rules[RuleId("report")]
     assert rule.every is not None
     occurrence = latest_occurrence(rule.every, book.calendar.office, NOW)
@@ -111,12 +111,12 @@ def period_of(force: RevisionsInForce, facts: Facts) -> Event:
     ],
 )
 def test_a_recurring_rule_starts_by_the_revision_in_force_also_under_a_canary_for_all(old: str, new: str) -> None:
-    force, facts = force_of(TrialKind.CANARY, old, new), facts_with_manager()
-    decider = TrialDecider(force)
-    engine, decision = decider.decide(period_of(force, facts), facts, NOW)
-    assert engine is force.active
+    in_force, facts = force_of(TrialKind.CANARY, old, new), facts_with_manager()
+    decider = TrialDecider(in_force)
+    engine, decision = decider.decide(period_of(in_force, facts), facts, NOW)
+    assert engine is in_force.active
     (chain,) = (chain for chain in decision.changes.chains.values() if chain.rule == "report")
-    assert (chain.revision, chain.messages[0].say) == (force.active.revision, "report_due")
+    assert (chain.revision, chain.messages[0].say) == (in_force.active.revision, "report_due")
     assert decider._judged == {}
 
 
@@ -136,9 +136,9 @@ def test_a_recurring_rule_starts_by_the_revision_in_force_also_under_a_canary_fo
 def test_a_shadow_judges_a_changed_recurring_rule_whenever_the_one_in_force_starts(
     old: str, new: str, counted: set[DifferenceKind]
 ) -> None:
-    force, facts = force_of(TrialKind.SHADOW, old, new), facts_with_manager()
-    decider = TrialDecider(force)
-    decider.decide(period_of(force, facts), facts, NOW)
+    in_force, facts = force_of(TrialKind.SHADOW, old, new), facts_with_manager()
+    decider = TrialDecider(in_force)
+    decider.decide(period_of(in_force, facts), facts, NOW)
     assert decider._judged == {1: 1}
     assert {kind for _, rule, kind in decider._differing if rule == "report"} == counted
 
@@ -163,21 +163,21 @@ def test_the_recurring_rules_that_a_trial_does_not_show_are_known(
 
 
 def test_a_canary_without_the_recurring_rule_does_not_keep_it_from_starting() -> None:
-    force, facts = force_of(TrialKind.CANARY, "", ""), facts_with_manager()
-    assert force.canary is not None
-    book = force.canary.engine.rulebook
+    in_force, facts = force_of(TrialKind.CANARY, "", ""), facts_with_manager()
+    assert in_force.canary is not None
+    book = in_force.canary.engine.rulebook
     gone = replace(book, rules={name: rule for name, rule in book.rules.items() if name != "report"})
     engine = Engine(decider_of(gone, RulebookRegistry(gone).of_revision, (b"key",)), None)
-    assert engine.decider.decide(period_of(force, facts), facts, NOW).reasons == (Reason.NOTHING_MATCHED,)
-    canary = TriedRevision(force.canary.trial, engine)
-    used, decision = TrialDecider(replace(force, canary=canary)).decide(period_of(force, facts), facts, NOW)
-    assert used is force.active
+    assert engine.decider.decide(period_of(in_force, facts), facts, NOW).reasons == (Reason.NOTHING_MATCHED,)
+    canary = TriedRevision(in_force.canary.trial, engine)
+    used, decision = TrialDecider(replace(in_force, canary=canary)).decide(period_of(in_force, facts), facts, NOW)
+    assert used is in_force.active
     assert any(chain.rule == "report" for chain in decision.changes.chains.values())
 
 
 @dataclass
 class Trials:
-    """One replica, whose new rules wait to be put into force or tried."""
+    """One replica, whose new rules wait to be put into in_force or tried."""
 
     service: RulesUnderTest
     folder: Path
