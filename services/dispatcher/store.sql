@@ -396,7 +396,7 @@ select not_before, sequence, (select count(*) from looked_at) = $5 as has_more, 
 from looked_at order by not_before, sequence limit 1;
 
 -- name: find_expired
--- Waiting messages whose time is over, whatever they wait for. Their index is for this query alone (0030_expiring_messages.sql).
+-- Waiting messages whose time is over, whatever they wait for. Their index is for this query alone (0031_expiring_messages.sql).
 select message_id, reason from messages
 where (tenant = $1) is true and (state = 'waiting') is true and set_aside is null
     and expires_at > '-infinity' and expires_at <= $2
