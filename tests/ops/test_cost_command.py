@@ -68,6 +68,8 @@ async def test_the_forecast_names_the_countries_without_a_price(
     (tmp_path / "rates.toml").write_text(CARD, encoding="utf-8")
     monkeypatch.setenv("STET_RATE_CARD", str(tmp_path / "rates.toml"))
     shown = await asyncio.to_thread(stet.invoke, app, ["cost"])
-    assert "Not in it, as STET_RATE_CARD has no price for them: JP (2 messages), FR (1 message)." in shown.stdout
+    assert "Not in it, as STET_RATE_CARD has no price for them: JP (2 messages), FR (1 message)." in " ".join(
+        shown.stdout.split()
+    )
     as_json = await asyncio.to_thread(stet.invoke, app, ["cost", "--format", "json"])
     assert json.loads(as_json.stdout.splitlines()[-1])["unpriced"] == {"JP": 2, "FR": 1}
