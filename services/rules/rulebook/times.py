@@ -168,7 +168,7 @@ def _without_adornment(written: str) -> str | None:
 
 
 def _no_time_between_steps(written: str) -> str | None:
-    """What to write in place of a day, a clock time or a word for none; None where a duration may be meant."""
+    """The form to write in place of a day, a clock time or a word for none; None where a duration may be meant."""
     words = written.casefold().replace("-", " ").split()
     if " ".join(words) in _AT_ONCE:
         return "; a step without a time goes at once, so leave it out"
@@ -272,7 +272,7 @@ def meant_clock(written: str) -> str | None:
 
 
 _ONLY_A_CLOCK = re.compile(r"\d{1,2}(?:[:h]\d{2}|(?:[:.]\d{2})? ?(?:[ap]\.?m\.?|uhr|o[’']clock))", re.IGNORECASE)
-"""What is no duration either, as ``4h`` is."""
+"""A text that is no duration either, as ``4h`` is."""
 
 
 def _is_only_a_clock(written: str) -> bool:

@@ -119,6 +119,8 @@ def _or_nothing(schema: JsonDict) -> None:
 def _read_effects(node: Node) -> tuple[Node, ...]:
     if not isinstance(node, ScalarNode):
         return items(node)
+    if not node.text:
+        raise InvalidValue("nothing is written for “expect”; where no effect follows, write “nothing”")
     if node.text != "nothing":
         sentence = f"“{node.text}” is no list of effects; where there are none, write “nothing”"
         raise InvalidValue(sentence)
