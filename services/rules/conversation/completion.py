@@ -92,11 +92,14 @@ def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> C
 
 
 def _unread_offers(chain: Chain) -> list[ChainMessage]:
-    """The offers that are held, or wait in the dispatcher, of what a person wrote or answered, and no colleague has."""
+    """The offers that are held, or wait in the dispatcher, of what a person wrote or answered, and no colleague has.
+
+    One for each colleague and words: a person may tap a button twice, and an offer may be made again.
+    """
     offers = [m for m in chain.messages if m.verb is Verb.HAND_OVER and m.answer is not None]
     read = [m.words for m in offers if m.delivery not in {*UNSENT, DeliveryState.REQUESTED}]
-    waiting = {DeliveryState.HELD, DeliveryState.REQUESTED}
-    return [m for m in offers if m.delivery in waiting and m.words not in read]
+    waiting = [m for m in offers if m.delivery in {DeliveryState.HELD, DeliveryState.REQUESTED} and m.words not in read]
+    return list({(m.person_id, *sorted(m.words.items())): m for m in waiting}.values())
 
 
 def _pass_on_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:
