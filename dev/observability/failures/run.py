@@ -76,6 +76,8 @@ async def cause_failures(observed: ObservedStack, rounds: Iterable[FailureRound]
         context = FailureContext(observed, Simulators.of(observed.stack.layout, session))
         try:
             for one in rounds:
+                # the round before may have delayed a service that has not caught up: its retries are seconds apart
+                await _still_firing(observed.prometheus, frozenset().union(*(each.expected for each in one.failures)))
                 report.results += await _cause_round(context, one, lasting)
                 if not one.lasts:
                     await lasting.aclose()
