@@ -132,7 +132,7 @@ def _results(arrivals: _Arrivals, left: int) -> list[BenchResult]:
     share = arrivals.notices_per_second / allowed
     name = f"lanes: alert beside {_BULK:,} notices"
     return [
-        BenchResult(f"{name}, median", "–", f"{median(delays):.2f} s", None, "–", is_met=True),
+        BenchResult(f"{name}, median", "–", f"{median(delays):.2f} s", None),
         BenchResult(
             f"{name}, p99 ({left:,} left)", "–", f"{worst:.2f} s", None, f"≤ {_TARGET_P99:g} s", worst <= _TARGET_P99
         ),

@@ -50,7 +50,7 @@ def _results(seconds: list[float]) -> list[BenchResult]:
     middle, worst = median(seconds), seconds[math.ceil(0.99 * len(seconds)) - 1]
     name = f"latency: tap to reply at {_TAPS_PER_SECOND}/s"
     return [
-        BenchResult(f"{name}, median", "–", f"{middle * 1000:.0f} ms", None, "–", is_met=True),
+        BenchResult(f"{name}, median", "–", f"{middle * 1000:.0f} ms", None),
         BenchResult(
             f"{name}, p99", "–", f"{worst * 1000:.0f} ms", None, f"≤ {_TARGET_P99 * 1000:.0f} ms", worst <= _TARGET_P99
         ),

@@ -13,21 +13,27 @@ from rich.table import Table
 Measurement = Callable[[], Awaitable[float]]
 PairedMeasurement = Callable[[], Awaitable[tuple[float, float]]]
 ROUNDS = 5
+NOT_JUDGED = "–"
 
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """``ratio`` and ``target`` are ours to the floor's; a result without a floor is judged by ``is_met`` alone."""
+    """``ratio`` and ``target`` are ours to the floor's; a result without a floor is judged by ``is_met`` alone.
+
+    Where no ``target`` is named, the result is printed and not judged.
+    """
 
     name: str
     floor: str
     ours: str
     ratio: float | None
-    target: str
-    is_met: bool
+    target: str = NOT_JUDGED
+    is_met: bool = True
 
     @property
     def verdict(self) -> str:
+        if self.target == NOT_JUDGED:
+            return NOT_JUDGED
         return "met" if self.is_met else "missed"
 
     @property
