@@ -27,7 +27,7 @@ from services.dispatcher.provider_responses import (
     parse_response,
 )
 from services.dispatcher.reasons import MessageReason
-from shared.clients.http_requests import Exchange, request_options
+from shared.clients.http_requests import Exchange, open_multi, request_options
 from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import annotate
@@ -91,10 +91,7 @@ class WhatsAppClient:
         }
 
     async def __aenter__(self) -> Self:
-        self._multi = pycurl.AsyncCurlMulti()
-        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, self._connections)
-        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, self._connections)
+        self._multi = open_multi(self._connections)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -132,6 +132,15 @@ class Response:
     body: bytes
 
 
+def open_multi(connections: int) -> pycurl.AsyncCurlMulti:
+    """Open libcurl for requests at the same time: one on each of at most ``connections``, which it keeps."""
+    multi = pycurl.AsyncCurlMulti()
+    multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
+    multi.setopt(pycurl.M_MAXCONNECTS, connections)
+    multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
+    return multi
+
+
 class HttpClient:
     """An async context that keeps connections; requests above ``connections`` at once wait for one."""
 
@@ -140,10 +149,7 @@ class HttpClient:
         self._multi: pycurl.AsyncCurlMulti | None = None
 
     async def __aenter__(self) -> Self:
-        self._multi = pycurl.AsyncCurlMulti()
-        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, self._connections)
-        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, self._connections)
+        self._multi = open_multi(self._connections)
         return self
 
     async def __aexit__(self, *_: object) -> None:
