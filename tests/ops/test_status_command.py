@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -49,6 +50,11 @@ insert into writeback.writes (
 """
 
 
+def status_rows(stet: CliRunner) -> list[dict[str, Any]]:
+    """The lines of ``stet status``."""
+    return [json.loads(line) for line in stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines()]
+
+
 def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     result = stet.invoke(app, ["status"])
@@ -81,8 +87,7 @@ def test_the_status_marks_writes_that_have_waited_for_half_an_hour(
 ) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     asyncio.run(execute(postgres_database, WAITING_WRITE))
-    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
-    (waiting,) = [row for row in rows if (row["area"], row["name"]) == ("writes", "waiting")]
+    (waiting,) = [row for row in status_rows(stet) if (row["area"], row["name"]) == ("writes", "waiting")]
     assert (waiting["value"], waiting["wrong"]) == (1, True)
     assert waiting["hint"] == "docs/operations/runbooks/StetWritesPending.md"
 
@@ -92,8 +97,7 @@ def test_the_status_says_what_is_throttled(
 ) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     asyncio.run(execute(postgres_database, THROTTLES))
-    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
-    hints = {row["name"]: row["hint"] for row in rows if row["area"] == "whatsapp"}
+    hints = {row["name"]: row["hint"] for row in status_rows(stet) if row["area"] == "whatsapp"}
     assert hints == {
         "line main throttled": "",
         "template hello_v1 en throttled": "docs/operations/runbooks/StetTemplateUnusable.md",
@@ -115,8 +119,9 @@ def test_the_status_says_which_number_is_rated_low_and_how_many_people_a_day_may
 ) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     asyncio.run(execute(postgres_database, QUALITIES))
-    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
-    shown = {row["name"]: (row["value"], row["wrong"], row["hint"]) for row in rows if row["area"] == "whatsapp"}
+    shown = {
+        row["name"]: (row["value"], row["wrong"], row["hint"]) for row in status_rows(stet) if row["area"] == "whatsapp"
+    }
     assert shown == {
         "quality of line main": ("RED", True, "docs/operations/runbooks/StetLineQualityLow.md"),
         "people a day, account 10": (2000, False, ""),
@@ -173,8 +178,7 @@ def test_the_status_says_what_meta_warned_of_until_a_week_is_over(
 ) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     asyncio.run(execute(postgres_database, WARNINGS))
-    rows = map(json.loads, stet.invoke(app, ["status", "--format", "json"]).stdout.splitlines())
-    warned = [row for row in rows if row["name"].endswith(" warned")]
+    warned = [row for row in status_rows(stet) if row["name"].endswith(" warned")]
     assert [(row["name"], row["value"], row["wrong"], row["hint"]) for row in warned] == [
         ("account 1 warned", "ACCOUNT_VIOLATION SCAM", True, "docs/operations/runbooks/StetAccountWarned.md")
     ]
