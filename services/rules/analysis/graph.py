@@ -13,6 +13,7 @@ from services.rules.analysis.condition_text import condition_text, value_text
 from services.rules.matching.conditions import names_recipient
 from services.rules.rulebook.model import (
     Addressees,
+    After,
     AnswerAction,
     AttachAction,
     Condition,
@@ -25,10 +26,10 @@ from services.rules.rulebook.model import (
     Rule,
     Step,
     Team,
+    Timing,
     Verb,
     WriteAction,
 )
-from services.rules.rulebook.timing import After, Timing
 from shared.clients.working_calendar import Duration
 
 

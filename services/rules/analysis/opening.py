@@ -25,9 +25,8 @@ from services.rules.rulebook.catalogue import (
     party_fields,
     resolve,
 )
-from services.rules.rulebook.model import Condition, Every, Listing, Rule, Rulebook, Team
+from services.rules.rulebook.model import At, Condition, Every, Listing, Rule, Rulebook, Team
 from services.rules.rulebook.periods import PERIODS
-from services.rules.rulebook.timing import At
 from services.rules.scenario.comparison import ObservedEffect
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import EffectKind, EventStep, Story, StoryStep, read_stories

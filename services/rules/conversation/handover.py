@@ -29,8 +29,7 @@ from services.rules.conversation.recipients import (
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
-from services.rules.rulebook.model import Addressees, Step, Team, Verb
-from services.rules.rulebook.timing import At
+from services.rules.rulebook.model import Addressees, At, Step, Team, Verb
 from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.values import format_instant
 

@@ -37,8 +37,8 @@ from services.rules.conversation.template_calls import (
     template_values,
 )
 from services.rules.rulebook.built_in import DIGEST, SHOW
-from services.rules.rulebook.model import Addressees, Category, Rule, Severity, Step, Verb, mentioned_fields
-from services.rules.rulebook.timing import At, moment_of
+from services.rules.rulebook.model import Addressees, At, Category, Rule, Severity, Step, Verb, mentioned_fields
+from services.rules.rulebook.timing import moment_of
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived

@@ -10,8 +10,8 @@ from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.recipients import awaited_people, resolve_recipients
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.rulebook.model import Step, Verb
-from services.rules.rulebook.timing import After, At, add_duration, lapse_of, moment_of
+from services.rules.rulebook.model import After, At, Step, Verb
+from services.rules.rulebook.timing import add_duration, lapse_of, moment_of
 from shared.clients.working_calendar import WorkingCalendar
 from shared.contracts.ids import PersonId
 

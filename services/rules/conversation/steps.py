@@ -39,8 +39,8 @@ from services.rules.conversation.recipients import (
 from services.rules.conversation.release import release_messages, unless_due
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
 from services.rules.rulebook.built_in import COVER_ANNOUNCED
-from services.rules.rulebook.model import Rule, Step, Verb
-from services.rules.rulebook.timing import After, add_duration
+from services.rules.rulebook.model import After, Rule, Step, Verb
+from services.rules.rulebook.timing import add_duration
 from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 

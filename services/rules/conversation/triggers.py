@@ -17,8 +17,7 @@ from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import template_of
-from services.rules.rulebook.model import OnRepeat, Rule, Verb
-from services.rules.rulebook.timing import At
+from services.rules.rulebook.model import At, OnRepeat, Rule, Verb
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, EventId, Line, MessageId, derive_id
 from shared.contracts.values import encode

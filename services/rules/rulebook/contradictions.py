@@ -9,6 +9,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
+    At,
     Compare,
     Condition,
     Field,
@@ -18,7 +19,6 @@ from services.rules.rulebook.model import (
     Step,
     comparisons,
 )
-from services.rules.rulebook.timing import At
 from shared.clients.working_calendar import TimeUnit
 
 

@@ -13,7 +13,6 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from services.rules.rulebook.timing import Timing
 from shared.clients.working_calendar import Duration, PublisherCalendar
 from shared.contracts.ids import ContactId, Revision, RuleId
 from shared.contracts.messages import TemplateHeader
@@ -124,6 +123,35 @@ class Team:
 
 Addressees = tuple[str | Team, ...]
 """Roles, party fields, ``sender``, ``unanswered``, ``told``, or teams. A person named twice is addressed once."""
+
+
+# ------------------------------------------------------------------ times of steps
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Counted from the sending of the last step that was done; with ``clock``, until that time on the day it ends."""
+
+    duration: Duration
+    clock: time | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The date or instant in a field, or a duration before (``sign`` -1) or after (+1) it.
+
+    ``clock`` is the time of that day. ``theirs``: it counts in the calendar of each receiver, not in the publisher's.
+    """
+
+    field: str
+    duration: Duration | None = None
+    sign: int = 0
+    clock: time | None = None
+    theirs: bool = False
+
+
+Timing = After | At
+"""``after`` counts from an instant, ``at`` from the value of a field."""
 
 
 # ------------------------------------------------------------------ rules

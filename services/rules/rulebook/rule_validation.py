@@ -34,6 +34,7 @@ from services.rules.rulebook.model import (
     ALWAYS,
     RECEIVED,
     AnswerAction,
+    At,
     Field,
     Location,
     OnRepeat,
@@ -53,7 +54,6 @@ from services.rules.rulebook.recurrence_validation import check_recurrence
 from services.rules.rulebook.template_uses import uses_of
 from services.rules.rulebook.template_validation import check_languages, check_use
 from services.rules.rulebook.times import WHOLE_DAYS
-from services.rules.rulebook.timing import At
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.write_validation import check_write
 from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode

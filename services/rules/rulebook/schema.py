@@ -32,7 +32,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from services.rules.rulebook import model, timing
+from services.rules.rulebook import model
 from services.rules.rulebook.codes import check_country, check_language, check_zone
 from services.rules.rulebook.faults import FaultReport, InvalidValue, nearest_word
 from services.rules.rulebook.meant_keys import (
@@ -348,7 +348,7 @@ def _meanings_of_words(section: type[Section]) -> Mapping[str, str]:
 
 def _takes_words(annotation: object) -> bool:
     """Whether a text may stand there, alone or in a list."""
-    if isinstance(annotation, type) and issubclass(annotation, str | Duration | timing.After | timing.At | model.Every):
+    if isinstance(annotation, type) and issubclass(annotation, str | Duration | model.After | model.At | model.Every):
         return True
     return get_origin(annotation) is not dict and any(map(_takes_words, get_args(annotation)))
 

@@ -20,11 +20,11 @@ from pydantic import WithJsonSchema
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import InvalidValue, nearest_word
 from services.rules.rulebook.meant_keys import unit_in_another_language
+from services.rules.rulebook.model import After, At
 from services.rules.rulebook.schema import (
     read_text,
     value,
 )
-from services.rules.rulebook.timing import After, At
 from services.rules.rulebook.yaml_tree import Node
 from shared.clients.working_calendar import Duration, TimeUnit
 

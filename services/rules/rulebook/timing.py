@@ -1,40 +1,12 @@
-"""The times of steps, and the instants that they mean in one calendar.
+"""The instants that the times of steps mean in one calendar. Pure: no chain, no facts and no clock."""
 
-``after`` counts from an instant, ``at`` from the value of a field. Pure: no chain, no facts and no clock.
-"""
+from datetime import date, datetime
 
-from dataclasses import dataclass
-from datetime import date, datetime, time
-
-from shared.clients.working_calendar import Duration, TimeUnit, WorkingCalendar
+from services.rules.rulebook.model import After, At
+from shared.clients.working_calendar import TimeUnit, WorkingCalendar
 from shared.contracts.values import is_plausible_date, is_plausible_instant
 
 _WHOLE_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WEEKS, TimeUnit.WORKING_DAYS})
-
-
-@dataclass(frozen=True, slots=True)
-class After:
-    """Counted from the sending of the last step that was done; with ``clock``, until that time on the day it ends."""
-
-    duration: Duration
-    clock: time | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """The date or instant in a field, or a duration before (``sign`` -1) or after (+1) it.
-
-    ``clock`` is the time of that day. ``theirs``: it counts in the calendar of each receiver, not in the publisher's.
-    """
-
-    field: str
-    duration: Duration | None = None
-    sign: int = 0
-    clock: time | None = None
-    theirs: bool = False
-
-
-Timing = After | At
 
 
 def add_duration(base: datetime, timing: After, calendar: WorkingCalendar) -> datetime:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending
 from services.rules.conversation.context import RequestedMessage
-from services.rules.rulebook.model import NOWHERE, Step, Verb
-from services.rules.rulebook.timing import After, At
+from services.rules.rulebook.model import NOWHERE, After, At, Step, Verb
 from services.rules.scenario.player import StoryPlayer
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import RuleId

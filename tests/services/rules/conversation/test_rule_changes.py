@@ -20,6 +20,7 @@ from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.model import (
+    After,
     AnswerAction,
     OnChange,
     OnRepeat,
@@ -32,7 +33,6 @@ from services.rules.rulebook.model import (
     Until,
     Verb,
 )
-from services.rules.rulebook.timing import After
 from services.rules.scenario.player import StoryPlayer
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.consonance import ApprovalRequested, RequestChangeReason, RequestWithdrawn

@@ -5,6 +5,8 @@ import pytest
 
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import (
+    After,
+    At,
     Compare,
     ContactBasis,
     Field,
@@ -15,7 +17,6 @@ from services.rules.rulebook.model import (
     Until,
     Verb,
 )
-from services.rules.rulebook.timing import After, At
 from services.rules.rulebook.validation import validate
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import RuleId

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from services.rules.rulebook.faults import (
     InvalidValue,
 )
-from services.rules.rulebook.model import Location
+from services.rules.rulebook.model import After, At, Location
 from services.rules.rulebook.times import parse_duration, read_after, read_at
-from services.rules.rulebook.timing import After, At
 from services.rules.rulebook.yaml_tree import ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
 
