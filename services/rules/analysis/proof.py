@@ -32,8 +32,8 @@ from services.rules.analysis.opening import (
     with_rules_only,
 )
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
+from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.context import EndedChain, RequestedMessage
-from services.rules.conversation.recipients import is_of_handover
 from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
 from services.rules.matching.self_starts import find_circles, operations_of, with_further

@@ -8,17 +8,12 @@ from msgspec.structs import replace
 from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, earlier
+from services.rules.conversation.chain_messages import declined_offers
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.handover import (
-    OFFER_BUTTONS,
-    decline_offer,
-    declined_offers,
-    go_on_without_takers,
-    repeat_offers,
-)
+from services.rules.conversation.handover import OFFER_BUTTONS, decline_offer, go_on_without_takers, repeat_offers
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
 from services.rules.conversation.question_lookup import has_answered

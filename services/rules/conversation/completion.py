@@ -19,6 +19,7 @@ from services.rules.conversation.chain import (
     GivenAnswer,
     StepStatus,
 )
+from services.rules.conversation.chain_messages import awaited_people, holds_question, is_question_of_rule
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.handover import (
     decline_offer,
@@ -28,14 +29,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_person, send_to_recipient, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import (
-    awaited_people,
-    holds_question,
-    is_question_of_rule,
-    owner_team,
-    resolve_recipients,
-    skips_everyone,
-)
+from services.rules.conversation.recipients import owner_team, resolve_recipients, skips_everyone
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.template_calls import OF_THE_HOUSE, UNTIL_ANSWER
 from services.rules.rulebook.built_in import MATTER_CLOSED

@@ -9,12 +9,12 @@ from datetime import datetime
 from services.rules.conversation import forms, outbound
 from services.rules.conversation.amendments import KnownBefore
 from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage
+from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.completion import exclude_person, recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import send_notice
-from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.steps import advance, release_matter
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Line, PersonId

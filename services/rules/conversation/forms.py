@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from services.rules.conversation import people, rendering, writes
 from services.rules.conversation.chain import LOST, Chain, DeliveryState, Ending, FormPhase, FormState, GivenAnswer
+from services.rules.conversation.chain_messages import is_question_of_rule
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import FileReport, PersonFacts
@@ -38,7 +39,7 @@ from services.rules.conversation.outbound import (
     rendered_notice,
     send_to_recipient,
 )
-from services.rules.conversation.recipients import Recipient, is_question_of_rule
+from services.rules.conversation.recipients import Recipient
 from services.rules.conversation.rendering import RenderedMessage
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.template_calls import template_of

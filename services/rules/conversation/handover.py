@@ -1,7 +1,5 @@
 """Hands a matter over to a person: offers it with the buttons Take and Not me, and reports that no person has it."""
 
-from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
@@ -14,23 +12,16 @@ from services.rules.conversation.chain import (
     HandoverOffer,
     StepStatus,
 )
+from services.rules.conversation.chain_messages import declined_offers, holds_question, is_offer, unanswered_people
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
-from services.rules.conversation.recipients import (
-    Recipient,
-    holds_question,
-    is_offer,
-    owner_team,
-    resolve_recipients,
-    skips_everyone,
-    unanswered_people,
-)
+from services.rules.conversation.recipients import Recipient, owner_team, resolve_recipients, skips_everyone
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, At, Step, Team, Verb
-from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
 OFFER_BUTTONS, ASSIGNEE_BUTTONS = TAKE, FINISH
@@ -124,19 +115,6 @@ def _inbox_team(context: DecisionContext) -> Addressees:
 def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:
     handed = (h.replace(declined=(*h.declined, person)) if h.step == step else h for h in chain.handovers)
     return chain.replace(handovers=tuple(handed))
-
-
-def declined_offers(chain: Chain) -> Collection[MessageId]:
-    """The offers that their people have declined: of those of a step to a person, all but the newest undecided ones."""
-    undecided = Counter((offer.step, person) for offer in chain.handovers for person in offer.undecided)
-    left, declined = undecided.copy(), set[MessageId]()
-    for message in filter(is_offer, reversed(chain.messages)):
-        place = (message.step, message.person_id)
-        if not (left if message.verb is Verb.HAND_OVER else undecided)[place]:
-            declined.add(message.message_id)
-        elif message.verb is Verb.HAND_OVER:
-            left[place] -= 1
-    return declined
 
 
 def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:

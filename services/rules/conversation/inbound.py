@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from services.rules.conversation import absence, button_ids, consent, forms
 from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
+from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person, why_words
 from services.rules.conversation.people import is_staff
@@ -26,7 +27,6 @@ from services.rules.conversation.question_lookup import (
     find_question,
     is_button_tap,
 )
-from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.release import show_digest
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
 from services.rules.conversation.steps import advance

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, rendering, send_hours, template_calls
-from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain_messages import COPY, COPY_ANSWER
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
 from services.rules.conversation.fact_values import PersonFacts
@@ -272,11 +273,6 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
     return chain.with_message(message.replace(held_until=until, waits_since=since))
 
 
-def is_copy(message: ChainMessage) -> bool:
-    """Whether a message tells a member of staff what a step has sent to others."""
-    return message.answer == COPY_ANSWER and message.say == _COPY
-
-
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
     say = message.say if template is None else template_of_message(context, chain, message).name
@@ -506,9 +502,6 @@ def send_copies(
 
 
 _NEVER_SENT = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
-_COPY = "copy"
-COPY_ANSWER = "copy"
-"""The ``answer`` of copies, which keeps them apart from the messages of their step."""
 
 
 def _copy_draft(
@@ -524,7 +517,7 @@ def _copy_draft(
     words, occurrence = {"who": who, "said": body}, chain.steps[step].occurrence
     waits = [message.held_until for message in sent if message.held_until is not None]
     first = min(waits) if len(waits) == len(sent) else None
-    return MessageDraft(Verb.TELL, _COPY, step, COPY_ANSWER, occurrence=occurrence, words=words, not_before=first)
+    return MessageDraft(Verb.TELL, COPY, step, COPY_ANSWER, occurrence=occurrence, words=words, not_before=first)
 
 
 def withdraw_messages(
@@ -562,13 +555,6 @@ def withdraw_messages(
             if chain_message.digest is not None and not replies:
                 chain = chain.with_message(chain_message.replace(unwanted=reason))
     return chain
-
-
-def has_reached_anyone(chain: Chain, step: int) -> bool:
-    """Whether a message of this occurrence of the step was sent, or is held."""
-    occurrence = chain.steps[step].occurrence
-    mine = (m for m in chain.messages if m.step == step and m.answer is None and m.occurrence == occurrence)
-    return any(m.delivery is DeliveryState.HELD or m.delivery not in UNSENT for m in mine)
 
 
 def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, draft: MessageDraft) -> Chain:

@@ -18,9 +18,9 @@ from services.rules.conversation.chain import (
     DeliveryState,
     GivenAnswer,
 )
+from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import MESSAGE_RECEIVED
-from services.rules.conversation.recipients import is_of_handover
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.model import AnswerAction, Step, Verb, answer_path
 from shared.contracts.ids import MessageId, PersonId

@@ -14,15 +14,15 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.chain_messages import reached_people, unanswered_people
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import Absence, PersonFacts
 from services.rules.conversation.people import is_staff, language_of
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import names_recipient
-from services.rules.rulebook.built_in import FINISH, TAKE
-from services.rules.rulebook.model import Addressees, Condition, ContactBasis, StandIn, Step, Team, Verb
+from services.rules.rulebook.model import Addressees, Condition, ContactBasis, StandIn, Step, Team
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
@@ -399,58 +399,6 @@ def find_ground(
 # ------------------------------------------------------------------ people of a chain, and of an event
 
 
-def reached_people(chain: Chain) -> tuple[PersonId, ...]:
-    """The people this chain reached, in order, each once."""
-    sent = (m.person_id for m in chain.messages if m.requested_at and m.delivery not in UNSENT)
-    return tuple(dict.fromkeys(sent))
-
-
-def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
-    """The people with an open question or form of this chain, and no final answer.
-
-    A reminder of a hand-over is no question of the chain: its buttons are those of the hand-over.
-    """
-    asked = filter(awaits_answer, chain.messages)
-    people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
-    if chain.form is not None and not chain.form.over:
-        people[chain.form.person_id] = None
-    return tuple(people)
-
-
-def awaits_answer(message: ChainMessage) -> bool:
-    """Whether an answer to a question of a rule is awaited: an answer of its person has led to no other question."""
-    return is_open_question(message) and not message.led_on
-
-
-def holds_question(chain: Chain) -> bool:
-    """Whether a question of a rule is held: for its person's morning, or until their cap has room."""
-    return any(is_question_of_rule(m) and not m.closed and m.delivery is DeliveryState.HELD for m in chain.messages)
-
-
-def is_open_question(message: ChainMessage) -> bool:
-    """Whether a message asks a question of a rule, also as a reminder, and can be answered."""
-    return message.open and is_question_of_rule(message)
-
-
-def is_question_of_rule(message: ChainMessage) -> bool:
-    """Whether a message asks a question of a rule, also as a reminder: no offer of a matter, and none of a form."""
-    return message.is_question and message.verb in {Verb.ASK, Verb.REMIND} and not is_of_handover(message)
-
-
-def is_of_handover(message: ChainMessage) -> bool:
-    """Whether a message offers a matter, or is for the person who has it, also as a reminder.
-
-    A question of a rule, whose answers may be named alike, is none, nor is its reminder.
-    """
-    is_of_question = message.verb is Verb.ASK or (message.verb is Verb.REMIND and message.answer is None)
-    return not is_of_question and set(message.buttons) in ({*TAKE}, {*FINISH})
-
-
-def is_offer(message: ChainMessage) -> bool:
-    """Whether a message offers a matter, also as a reminder."""
-    return is_of_handover(message) and TAKE[0] in message.buttons
-
-
 def people_in(data: EventData) -> Iterator[PersonId]:
     """Every person an event names."""
     return (party.person_id for _, party in parties_in(data)) if _party_fields(type(data)) else iter(())
@@ -471,11 +419,3 @@ def _party_fields(model: type[EventData]) -> tuple[str, ...]:
 
 def _mentions_party(annotation: Any) -> bool:
     return annotation is PartyRef or any(_mentions_party(part) for part in get_args(annotation))
-
-
-def awaited_people(chain: Chain) -> tuple[PersonId, ...]:
-    """The people whose calendars a wait runs in: with open questions, else with an offer they have not declined."""
-    open_questions = unanswered_people(chain)
-    if open_questions:
-        return open_questions
-    return tuple(dict.fromkeys(person for handed in chain.handovers for person in handed.undecided))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from services.rules.conversation.chain import Chain
+from services.rules.conversation.chain_messages import awaited_people
 from services.rules.conversation.document import start_data
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.recipients import awaited_people, parties_in
+from services.rules.conversation.recipients import parties_in
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.model import DayKind, Every, Listing, PeriodUnit, Rule, Rulebook, StaffDirectory, Team

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from services.rules.conversation import button_ids, outbound, send_hours, template_calls
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, earlier
+from services.rules.conversation.chain_messages import is_copy
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason, RequestedMessage, is_due
 from services.rules.conversation.document import changes_by_day
@@ -44,7 +45,7 @@ MOST_ITEMS = 15
 def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """Whether the ``unless`` of the step that a message belongs to holds now; what follows an answer has none."""
     step = context.rule_of(chain).steps[message.step]
-    if outbound.is_copy(message):
+    if is_copy(message):
         return _copies_nothing(context, chain, message)
     if step.unless is None or message.answer is not None:
         return False
@@ -71,7 +72,7 @@ def leave_out(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
     Nor do its copies go.
     """
     chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
-    if outbound.is_copy(message):
+    if is_copy(message):
         return chain
     if judged_for_each(context.rule_of(chain).steps[message.step]) is not None:
         chain = outbound.exclude_excepted(context, chain, message.person_id, message.step)

@@ -10,6 +10,7 @@ from services.rules.conversation.chain import (
     Ending,
     GivenAnswer,
 )
+from services.rules.conversation.chain_messages import is_of_handover, is_offer, is_question_of_rule
 from services.rules.conversation.completion import (
     await_quorum,
     close_chain,
@@ -30,7 +31,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import is_of_handover, is_offer, is_question_of_rule, owner_team
+from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import (
     advance,

@@ -20,13 +20,13 @@ from services.rules.conversation.chain import (
     StepState,
     StepStatus,
 )
+from services.rules.conversation.chain_messages import is_copy, is_of_handover, is_offer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import tags_of
 from services.rules.conversation.outbound import BODY_VALUE
 from services.rules.conversation.people import language_of, working_hours
 from services.rules.conversation.question_lookup import answers_to_steps
-from services.rules.conversation.recipients import is_of_handover, is_offer
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
 from services.rules.conversation.template_calls import fallback_call, text_of_call
@@ -163,7 +163,7 @@ def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Ch
 
 def _follows_answer(context: DecisionContext, message: ChainMessage) -> bool:
     """Whether it hands over what a person wrote or answered, or tells others of it."""
-    if message.answer is None or outbound.is_copy(message):
+    if message.answer is None or is_copy(message):
         return False
     return is_of_handover(message) or (message.verb is Verb.TELL and message.say in context.rulebook.templates)
 

@@ -6,9 +6,10 @@ All in business time.
 from datetime import datetime
 
 from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
+from services.rules.conversation.chain_messages import awaited_people
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.people import working_hours
-from services.rules.conversation.recipients import awaited_people, resolve_recipients
+from services.rules.conversation.recipients import resolve_recipients
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.rulebook.model import After, At, Step, Verb
 from services.rules.rulebook.timing import add_duration, lapse_of, moment_of

@@ -8,6 +8,14 @@ from datetime import datetime, timedelta
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.absence import absence_due, announce_cover, reroute_absent
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus, earlier
+from services.rules.conversation.chain_messages import (
+    awaits_answer,
+    declined_offers,
+    has_reached_anyone,
+    is_of_handover,
+    is_offer,
+    unanswered_people,
+)
 from services.rules.conversation.completion import close_chain, finish_chain, leave_with_owner
 from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
@@ -17,7 +25,6 @@ from services.rules.conversation.handover import (
     OFFER_BUTTONS,
     HandoverDraft,
     decline_offer,
-    declined_offers,
     next_pending_step,
     offer_handover,
     receiver_of_offer,
@@ -26,16 +33,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
 from services.rules.conversation.people import working_hours
-from services.rules.conversation.recipients import (
-    Recipient,
-    awaits_answer,
-    is_excepted,
-    is_of_handover,
-    is_offer,
-    judged_for_each,
-    skips_everyone,
-    unanswered_people,
-)
+from services.rules.conversation.recipients import Recipient, is_excepted, judged_for_each, skips_everyone
 from services.rules.conversation.release import release_messages, unless_due
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
 from services.rules.rulebook.built_in import COVER_ANNOUNCED
@@ -91,7 +89,7 @@ def _complete_step(chain: Chain, index: int) -> Chain:
     state = chain.steps[index]
     at = max(sent, default=state.done_at or chain.base_at)
     unreached = bool(state.left_out) and not skips_everyone(chain, index)
-    unreached = unreached and not outbound.has_reached_anyone(chain, index)
+    unreached = unreached and not has_reached_anyone(chain, index)
     chain = chain.complete_step(index, done_at=at, unreached=unreached)
     return chain.replace(base_at=max(at, chain.base_at))
 
@@ -144,7 +142,7 @@ def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     chain = outbound.send_draft(
         context, chain, step.who, step_draft(context, chain, step, step.say or "", tuple(step.answers))
     )
-    if outbound.has_reached_anyone(chain, step.index) or skips_everyone(chain, step.index):
+    if has_reached_anyone(chain, step.index) or skips_everyone(chain, step.index):
         return chain
     return report_unclaimed(context, chain, step.index)
 

@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from services.rules.conversation import rendering
 from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.chain_messages import is_offer
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import language_of
-from services.rules.conversation.recipients import is_offer
 from services.rules.conversation.rendering import RenderedMessage
 from services.rules.rulebook.model import AttachAction, Field, Template
 from shared.contracts.contacts import PLACEHOLDER_NAME

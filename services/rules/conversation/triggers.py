@@ -6,13 +6,13 @@ from msgspec import Raw, Struct
 
 from services.rules.conversation import outbound, release, writes
 from services.rules.conversation.chain import Chain, ChainMessage, JoinedEvent, StepState, StepStatus
+from services.rules.conversation.chain_messages import is_of_handover, is_open_question
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document, item_id, newest_data, read_data
 from services.rules.conversation.event_rules import End, rules_of_event, start_key, subject_of, tags_of, tags_of_ends
 from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.question_lookup import answer_of, answers_to_steps
-from services.rules.conversation.recipients import is_of_handover, is_open_question
 from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance

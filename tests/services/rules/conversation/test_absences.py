@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from services.rules.conversation.recipients import awaited_people
+from services.rules.conversation.chain_messages import awaited_people
 from services.rules.rulebook.built_in import TO_COVER
 from services.rules.scenario.player import StoryPlayer, play_story
 from tests.services.rules.stories import checked_rule, faults_of_rule, own_rulebook, rule_head, story, template_text
