@@ -25,7 +25,7 @@ from ops.command_line import (
 from ops.database import operator_pool
 from ops.rules.output import counted
 from services.rules.rollout.activations import TrialKind, TrialResult, lock_log
-from services.rules.rollout.trials import untried_rules
+from services.rules.rollout.differences import untried_rules
 from services.rules.rulebook.validation import validate
 from shared.contracts.ids import RuleId, TenantId
 from shared.runtime.clock import machine_now

@@ -26,8 +26,7 @@ from services.rules.conversation.recurrence import Occurrence, latest_occurrence
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out
 from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.recorded_inputs import InputsRecorder
-from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout
-from services.rules.rollout.trials import TrialDecider
+from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout, TrialDecider
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded

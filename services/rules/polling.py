@@ -13,7 +13,7 @@ from services.rules import store, waiting_events
 from services.rules.conversation.recurrence import Occurrence, latest_occurrence, next_occurrence, period_key
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import Backlog, OpenQuestions
-from services.rules.rollout.trials import observe_set_aside
+from services.rules.rollout.revisions import observe_set_aside
 from shared.contracts.ids import ChainId, RuleId
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now

@@ -9,7 +9,7 @@ from services.rules.analysis.diff_text import markdown_of, rows_of
 from services.rules.conversation.context import Decision
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
-from services.rules.rollout.trials import DifferenceKind, compare_decisions
+from services.rules.rollout.differences import DifferenceKind, compare_decisions
 from services.rules.rulebook.model import Condition
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files

@@ -17,8 +17,8 @@ from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import latest_occurrence, period_events
 from services.rules.rollout.activations import Activation, Trial, TrialKind, in_share
-from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision
-from services.rules.rollout.trials import DifferenceKind, TrialDecider, untried_rules
+from services.rules.rollout.differences import DifferenceKind, untried_rules
+from services.rules.rollout.revisions import Engine, RevisionsInForce, TrialDecider, TriedRevision
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
