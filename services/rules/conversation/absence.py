@@ -9,11 +9,11 @@ from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, earlier
 from services.rules.conversation.chain_messages import declined_offers
-from services.rules.conversation.completion import exclude_person
+from services.rules.conversation.completion import exclude_person, go_on_without_takers
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.handover import OFFER_BUTTONS, decline_offer, go_on_without_takers, repeat_offers
+from services.rules.conversation.handover import OFFER_BUTTONS, repeat_offers
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.people import is_staff, staff_people
 from services.rules.conversation.question_lookup import has_answered
@@ -293,6 +293,6 @@ def _reassign(context: DecisionContext, chain: Chain) -> Chain:
     if reached and cover.person_id is not None:
         people = (cover.person_id,)
         moved = HandoverOffer(step=last.step, answer=last.answer, people=people, at=context.now)
-        chain = decline_offer(chain, last.step, assignment.person_id)  # awaited no more
+        chain = chain.decline_offer(last.step, assignment.person_id)  # awaited no more
         return chain.replace(handovers=(*chain.handovers, moved))
     return _move_offer(context, repeat_offers(context, chain, last.step), last, None)

@@ -542,6 +542,22 @@ class Chain(Value, rename=_KEPT_AS):
         closing = Ending.LEFT_WITH_OWNER if unusual else ending
         return self._follow(ChainTransition.CLOSE, closing=closing, assignment=None).close_questions()
 
+    def decline_offer(self, step: int, person: PersonId) -> "Chain":
+        """The person does not take the matter that a step has offered."""
+        handed = (h.replace(declined=(*h.declined, person)) if h.step == step else h for h in self.handovers)
+        return self.replace(handovers=tuple(handed))
+
+    def withdraw_offer(self, message: ChainMessage) -> "Chain":
+        """An offer that never went: its person is not among those who may take the matter."""
+        place = message.step, message.answer
+        offers = (
+            offer.replace(people=tuple(one for one in offer.people if one != message.person_id))
+            if (offer.step, offer.answer) == place
+            else offer
+            for offer in self.handovers
+        )
+        return self.replace(handovers=tuple(offer for offer in offers if offer.people))
+
     def finish(self) -> "Chain":
         """Nothing is pending any more."""
         return self._follow(ChainTransition.FINISH, ended=self.closing, next_due=None)

@@ -1,6 +1,7 @@
 """Ends chains: by answers that decide, by people who are excluded, by ``until`` lines, and by closing.
 
-A person who was asked counts for the quorum, also while the question is held; an excluded person does not.
+It also reports a matter that no person has. A person who was asked counts for the quorum, also while the question is
+held; an excluded person does not.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,21 +20,27 @@ from services.rules.conversation.chain import (
     GivenAnswer,
     StepStatus,
 )
-from services.rules.conversation.chain_messages import awaited_people, holds_question, is_question_of_rule
-from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
-from services.rules.conversation.handover import (
-    decline_offer,
-    go_on_without_takers,
-    receiver_of_offer,
-    report_unclaimed,
+from services.rules.conversation.chain_messages import (
+    awaited_people,
+    holds_question,
+    is_question_of_rule,
+    unanswered_people,
 )
+from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.outbound import MessageDraft, send_to_person, send_to_recipient, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
-from services.rules.conversation.recipients import owner_team, resolve_recipients, skips_everyone
+from services.rules.conversation.recipients import (
+    inbox_team,
+    owner_team,
+    receiver_of_offer,
+    resolve_recipients,
+    skips_everyone,
+)
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.template_calls import OF_THE_HOUSE, UNTIL_ANSWER
 from services.rules.rulebook.built_in import MATTER_CLOSED
-from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
+from services.rules.rulebook.catalogue import STAFF_ROLES
+from services.rules.rulebook.model import AnswerAction, At, Field, Quorum, Step, Team, Verb, answers_of
 from shared.contracts.ids import PersonId
 
 
@@ -288,7 +295,7 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
     """Stop waiting for a person whose exclusion is on the step already. An offer to them counts as declined."""
     chain = recount(context, chain)
     if message.verb is Verb.HAND_OVER and chain.active:
-        return go_on_without_takers(context, decline_offer(chain, message.step, message.person_id), message.step)
+        return go_on_without_takers(context, chain.decline_offer(message.step, message.person_id), message.step)
     if chain.active and message.answer is not None and message.verb is Verb.ASK:
         return chain if _is_followed_up(chain, message) else report_unclaimed(context, chain, message.step)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
@@ -314,3 +321,63 @@ def _is_for_none_else(chain: Chain, notice: ChainMessage) -> bool:
     others = (m for m in chain.messages if m.person_id != notice.person_id and m.delivery not in LOST)
     same = any((m.step, m.answer, m.occurrence) == (notice.step, notice.answer, notice.occurrence) for m in others)
     return chain.last_step_done == notice.step and not same
+
+
+# ------------------------------------------------------------------ a matter that no person has
+
+
+def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """Tell the owner team, else the inbox team, that the matter has no person.
+
+    A later step that hands over, or writes to a team, makes this needless.
+    """
+    if chain.unclaimed or any(_reaches_staff(each) for each in pending_steps(context, chain)):
+        return chain
+    team = {
+        recipient.person.person_id
+        for recipient in resolve_recipients(context, chain, owner_team(context, chain)).recipients
+    }
+    if team and team <= {person for handed in chain.handovers for person in handed.declined}:
+        return chain  # the whole team has declined it
+    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "nobody_has_it")
+    for who in (owner_team(context, chain), inbox_team(context)):
+        known = len(chain.messages)
+        chain = outbound.send_draft(context, chain, who, draft)
+        if len(chain.messages) > known:
+            break
+    return chain.replace(unclaimed=True)
+
+
+def pending_steps(context: DecisionContext, chain: Chain) -> list[Step]:
+    """The steps of the chain's rule that have not begun, in their order."""
+    return [s for s in context.rule_of(chain).steps if chain.steps[s.index].status is StepStatus.PENDING]
+
+
+def next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
+    """The first step that has not begun; None where all have."""
+    return next(iter(pending_steps(context, chain)), None)
+
+
+def keeps_its_time(chain: Chain, step: Step) -> bool:
+    """Whether the step after a matter that no person takes waits for its time.
+
+    While people are asked, or will be in their morning, only a step that reaches staff goes on with the matter: a
+    reminder, or the end of the chain, would come too early for them.
+    """
+    are_asked = bool(unanswered_people(chain)) or holds_question(chain)
+    return isinstance(step.timing, At) or (are_asked and not _reaches_staff(step))
+
+
+def _reaches_staff(step: Step) -> bool:
+    addressed = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
+    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in addressed)
+
+
+def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """When no person is left to take it, the next step does not wait for that, or the owner team is told."""
+    last = chain.handovers[-1] if chain.handovers else None
+    if last is None or chain.assignment is not None or last.undecided:
+        return chain
+    following = next_pending_step(context, chain)
+    waits = following is not None and keeps_its_time(chain, following)
+    return report_unclaimed(context, chain if waits else chain.end_wait(), step)

@@ -1,4 +1,4 @@
-"""Hands a matter over to a person: offers it with the buttons Take and Not me, and reports that no person has it."""
+"""Offers a matter to people, with the buttons Take and Not me, and offers it again when the one who had it cannot."""
 
 from dataclasses import dataclass, field
 
@@ -10,18 +10,18 @@ from services.rules.conversation.chain import (
     ChainMessage,
     DeliveryState,
     HandoverOffer,
-    StepStatus,
 )
-from services.rules.conversation.chain_messages import declined_offers, holds_question, is_offer, unanswered_people
+from services.rules.conversation.chain_messages import declined_offers, is_offer
 from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
-from services.rules.conversation.recipients import Recipient, owner_team, resolve_recipients, skips_everyone
+from services.rules.conversation.recipients import (
+    inbox_team,
+    owner_team,
+    receiver_of_offer,
+)
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE
-from services.rules.rulebook.catalogue import STAFF_ROLES
-from services.rules.rulebook.model import Addressees, At, Step, Team, Verb
-from shared.contracts.ids import PersonId
+from services.rules.rulebook.model import Addressees, Verb
 from shared.contracts.values import format_instant
 
 OFFER_BUTTONS, ASSIGNEE_BUTTONS = TAKE, FINISH
@@ -39,103 +39,24 @@ class HandoverDraft:
     words: dict[str, str] = field(default_factory=dict)
 
 
-def offer_handover(context: DecisionContext, chain: Chain, offer: HandoverDraft) -> Chain:
+def offer_matter(context: DecisionContext, chain: Chain, offer: HandoverDraft) -> Chain:
     """Offer a matter to people, with Take and Not me.
 
     What a person wrote or answered is offered to the owner team next, then to the inbox team, if the people named
-    cannot be reached. What a step hands over is not: the owner team is told that it reached no person.
+    cannot be reached; what a step hands over is not. The chain has a further offer where a person was reached.
     """
     before = {m.message_id for m in chain.messages}
     occurrence = chain.steps[offer.step].occurrence
     draft = MessageDraft(
         Verb.HAND_OVER, offer.say, offer.step, offer.answer, offer.key, occurrence, OFFER_BUTTONS, words=offer.words
     )
-    for who in (offer.who,) if offer.answer is None else (offer.who, owner_team(context, chain), _inbox_team(context)):
+    for who in (offer.who,) if offer.answer is None else (offer.who, owner_team(context, chain), inbox_team(context)):
         chain = outbound.send_draft(context, chain, who, draft)
         people = tuple(m.person_id for m in chain.messages if m.message_id not in before)
         if people:
             handed = HandoverOffer(step=offer.step, answer=offer.answer, people=people, at=context.now)
             return chain.replace(handovers=(*chain.handovers, handed), unclaimed=False)
-    if offer.answer is None and skips_everyone(chain, offer.step):
-        return chain
-    return report_unclaimed(context, chain, offer.step)
-
-
-def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """Tell the owner team, else the inbox team, that the matter has no person.
-
-    A later step that hands over, or writes to a team, makes this needless.
-    """
-    if chain.unclaimed or any(_reaches_staff(each) for each in pending_steps(context, chain)):
-        return chain
-    team = {
-        recipient.person.person_id
-        for recipient in resolve_recipients(context, chain, owner_team(context, chain)).recipients
-    }
-    if team and team <= {person for handed in chain.handovers for person in handed.declined}:
-        return chain  # the whole team has declined it
-    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "nobody_has_it")
-    for who in (owner_team(context, chain), _inbox_team(context)):
-        known = len(chain.messages)
-        chain = outbound.send_draft(context, chain, who, draft)
-        if len(chain.messages) > known:
-            break
-    return chain.replace(unclaimed=True)
-
-
-def pending_steps(context: DecisionContext, chain: Chain) -> list[Step]:
-    """The steps of the chain's rule that have not begun, in their order."""
-    return [s for s in context.rule_of(chain).steps if chain.steps[s.index].status is StepStatus.PENDING]
-
-
-def next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
-    """The first step that has not begun; None where all have."""
-    return next(iter(pending_steps(context, chain)), None)
-
-
-def keeps_its_time(chain: Chain, step: Step) -> bool:
-    """Whether the step after a matter that no person takes waits for its time.
-
-    While people are asked, or will be in their morning, only a step that reaches staff goes on with the matter: a
-    reminder, or the end of the chain, would come too early for them.
-    """
-    are_asked = bool(unanswered_people(chain)) or holds_question(chain)
-    return isinstance(step.timing, At) or (are_asked and not _reaches_staff(step))
-
-
-def _reaches_staff(step: Step) -> bool:
-    addressed = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
-    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in addressed)
-
-
-def _inbox_team(context: DecisionContext) -> Addressees:
-    return (Team(context.rulebook.people.inbox),)
-
-
-def decline_offer(chain: Chain, step: int, person: PersonId) -> Chain:
-    handed = (h.replace(declined=(*h.declined, person)) if h.step == step else h for h in chain.handovers)
-    return chain.replace(handovers=tuple(handed))
-
-
-def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """When no person is left to take it, the next step does not wait for that, or the owner team is told."""
-    last = chain.handovers[-1] if chain.handovers else None
-    if last is None or chain.assignment is not None or last.undecided:
-        return chain
-    following = next_pending_step(context, chain)
-    waits = following is not None and keeps_its_time(chain, following)
-    return report_unclaimed(context, chain if waits else chain.end_wait(), step)
-
-
-def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:
-    """An offer that never went: its person is not among those who may take the matter."""
-    offers = (
-        offer.replace(people=tuple(one for one in offer.people if one != message.person_id))
-        if (offer.step, offer.answer) == (message.step, message.answer)
-        else offer
-        for offer in chain.handovers
-    )
-    return chain.replace(handovers=tuple(offer for offer in offers if offer.people))
+    return chain
 
 
 def repeat_offers(context: DecisionContext, chain: Chain, step: int) -> Chain:
@@ -185,8 +106,3 @@ def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage)
         words=message.words,
     )  # fmt: skip
     return send_to_recipient(context, chain, receiver_of_offer(person, message), draft)
-
-
-def receiver_of_offer(person: PersonFacts, offer: ChainMessage) -> Recipient:
-    """The person who had an offer, as one who gets it again or is reminded of it: in the same role and place."""
-    return Recipient(person, offer.role or "owner", offer.on_behalf_of, offer.also_for)

@@ -14,7 +14,10 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from services.rules.conversation.chain import Chain
+from services.rules.conversation.chain import (
+    Chain,
+    ChainMessage,
+)
 from services.rules.conversation.chain_messages import reached_people, unanswered_people
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
@@ -419,3 +422,12 @@ def _party_fields(model: type[EventData]) -> tuple[str, ...]:
 
 def _mentions_party(annotation: Any) -> bool:
     return annotation is PartyRef or any(_mentions_party(part) for part in get_args(annotation))
+
+
+def inbox_team(context: DecisionContext) -> Addressees:
+    return (Team(context.rulebook.people.inbox),)
+
+
+def receiver_of_offer(person: PersonFacts, offer: ChainMessage) -> Recipient:
+    """The person who had an offer, as one who gets it again or is reminded of it: in the same role and place."""
+    return Recipient(person, offer.role or "owner", offer.on_behalf_of, offer.also_for)

@@ -22,7 +22,6 @@ from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason, RequestedMessage, is_due
 from services.rules.conversation.document import changes_by_day
 from services.rules.conversation.fact_values import PersonFacts
-from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
 from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, judged_for_each
 from services.rules.conversation.rendering import numbered_line, reference_code
@@ -77,7 +76,7 @@ def leave_out(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
     if judged_for_each(context.rule_of(chain).steps[message.step]) is not None:
         chain = outbound.exclude_excepted(context, chain, message.person_id, message.step)
     if message.verb is Verb.HAND_OVER:
-        chain = withdraw_offer(chain, message)
+        chain = chain.withdraw_offer(message)
     is_answered = chain.active and any(given.final for given in chain.answers)
     chain = recount_after_exclusion(context, chain, message) if is_answered else chain
     return withdraw_excepted(context, chain)

@@ -16,19 +16,14 @@ from services.rules.conversation.completion import (
     close_chain,
     conclude,
     is_decided,
+    keeps_its_time,
     leave_with_owner,
+    next_pending_step,
+    report_unclaimed,
     send_answer_message,
 )
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
-from services.rules.conversation.handover import (
-    ASSIGNEE_BUTTONS,
-    HandoverDraft,
-    decline_offer,
-    keeps_its_time,
-    next_pending_step,
-    offer_handover,
-    report_unclaimed,
-)
+from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import owner_team
@@ -36,6 +31,7 @@ from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import (
     advance,
     all_declined,
+    hand_over,
     offer_again,
     run_step,
     without_assignee,
@@ -180,7 +176,7 @@ def _hand_over(
 ) -> Chain:
     words = _words_of_answer(context, chain, message, answer)
     name = answer.path if answer else "free_text"
-    return offer_handover(
+    return hand_over(
         context,
         chain,
         HandoverDraft(handover.who, step.index, handover.say or "to_take", name, message.message_id, words),
@@ -286,7 +282,7 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
         return _give_back(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "not_me")
     is_repeated = all(message.person_id in offer.declined for offer in chain.handovers if offer.step == question.step)
-    chain = decline_offer(chain, question.step, message.person_id)
+    chain = chain.decline_offer(question.step, message.person_id)
     chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if is_repeated or not all_declined(chain, question):

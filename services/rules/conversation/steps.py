@@ -16,7 +16,13 @@ from services.rules.conversation.chain_messages import (
     is_offer,
     unanswered_people,
 )
-from services.rules.conversation.completion import close_chain, finish_chain, leave_with_owner
+from services.rules.conversation.completion import (
+    close_chain,
+    finish_chain,
+    leave_with_owner,
+    next_pending_step,
+    report_unclaimed,
+)
 from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
 from services.rules.conversation.fact_values import PersonFacts
@@ -24,16 +30,18 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
     HandoverDraft,
-    decline_offer,
-    next_pending_step,
-    offer_handover,
-    receiver_of_offer,
+    offer_matter,
     repeat_offers,
-    report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
 from services.rules.conversation.people import working_hours
-from services.rules.conversation.recipients import Recipient, is_excepted, judged_for_each, skips_everyone
+from services.rules.conversation.recipients import (
+    Recipient,
+    is_excepted,
+    judged_for_each,
+    receiver_of_offer,
+    skips_everyone,
+)
 from services.rules.conversation.release import release_messages, unless_due
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
 from services.rules.rulebook.built_in import COVER_ANNOUNCED
@@ -210,7 +218,16 @@ def _collect(context: DecisionContext, chain: Chain, step: Step) -> Chain:
 
 
 def _hand_over(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    return offer_handover(context, chain, HandoverDraft(step.who, step.index, step.say or "to_take"))
+    return hand_over(context, chain, HandoverDraft(step.who, step.index, step.say or "to_take"))
+
+
+def hand_over(context: DecisionContext, chain: Chain, offer: HandoverDraft) -> Chain:
+    """Offer a matter to people; where that reaches no person, it is reported, unless the step leaves all out."""
+    offered = offer_matter(context, chain, offer)
+    is_offered = len(offered.handovers) > len(chain.handovers)
+    if is_offered or (offer.answer is None and skips_everyone(offered, offer.step)):
+        return offered
+    return report_unclaimed(context, offered, offer.step)
 
 
 def _record(context: DecisionContext, chain: Chain, step: Step) -> Chain:
@@ -286,13 +303,13 @@ def release_matter(context: DecisionContext, chain: Chain, person: PersonId) -> 
         return offer_again(context, without_assignee(context, chain, offered[-1]), offered[-1])
     if offered[-1].message_id in declined_offers(chain):
         return chain
-    chain = decline_offer(chain, offered[-1].step, person)
+    chain = chain.decline_offer(offered[-1].step, person)
     return chain if chain.assignment is not None else offer_again(context, chain, offered[-1])
 
 
 def without_assignee(context: DecisionContext, chain: Chain, question: ChainMessage) -> Chain:
     """The chain after its assignee gave the matter back; the reminders of the hand-over are withdrawn."""
-    chain = decline_offer(chain.give_back(context.now), question.step, question.person_id)
+    chain = chain.give_back(context.now).decline_offer(question.step, question.person_id)
     return withdraw_messages(context, chain, "given_back", lambda m: is_of_handover(m) and not is_offer(m))
 
 
