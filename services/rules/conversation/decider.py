@@ -29,9 +29,8 @@ from services.rules.conversation.facts import Facts, fact_tags
 from services.rules.conversation.outbound import hold_anew
 from services.rules.conversation.release import release_together
 from services.rules.conversation.required_facts import refuses_marketing
-from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.steps import advance
-from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
+from services.rules.conversation.triggers import RuleTrigger, end_chains, review_chain, start_chains
 from services.rules.matching.conditions import FieldValues, holds
 from services.rules.matching.matcher import Matcher, RuleMatcher
 from services.rules.rulebook.model import Condition, Rule, Rulebook, until_id
