@@ -14,7 +14,7 @@ from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_o
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.rule_folder import read_folder
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode
 from services.rules.scenario.comparison import EffectRow
 from services.rules.scenario.coverage import CoverageKind, CoverageResult, StoryCoverage
 from services.rules.scenario.folder_check import check_files

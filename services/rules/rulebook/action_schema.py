@@ -30,7 +30,7 @@ from services.rules.rulebook.schema import (
     value,
     word,
 )
-from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.writes import WriteOperation
 
 

@@ -23,7 +23,7 @@ from services.rules.rulebook.schema import (
     value,
 )
 from services.rules.rulebook.times import meant_clock
-from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, subdivisions
 from shared.clients.working_calendar import (
     CLOSES,

@@ -31,7 +31,7 @@ from services.rules.rulebook.schema import (
     read_flag,
     value,
 )
-from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 
 _WRITTEN_ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("gt", ">", "greater_than", "above", "after"), "{more_than: …}"),

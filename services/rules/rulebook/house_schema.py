@@ -43,7 +43,7 @@ from services.rules.rulebook.schema import (
     word,
 )
 from services.rules.rulebook.times import DurationText
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
 
 _STANDARD = UnsolicitedLimit()

@@ -32,7 +32,8 @@ from services.rules.rulebook.schema import Section
 from services.rules.rulebook.template_schema import TemplateFile
 from services.rules.rulebook.validation_context import LoadedFiles
 from services.rules.rulebook.yaml_characters import find_garbled
-from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, location_of, parse
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, SequenceNode, location_of
+from services.rules.rulebook.yaml_tree import parse
 from shared.contracts.ids import RuleId
 
 SCHEMAS: Mapping[str, type[Section]] = {

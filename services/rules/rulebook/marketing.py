@@ -30,7 +30,8 @@ from services.rules.rulebook.model import (
     answers_of,
 )
 from services.rules.rulebook.validation_context import ValidationContext
-from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode, parse
+from services.rules.rulebook.yaml_nodes import MappingNode, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import parse
 from shared.contracts.vocabulary import Role
 
 _PHRASES = Path(__file__).with_name("promotional_phrases.yaml")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.yaml_tree import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode, parse
+from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import parse
 
 # ------------------------------------------------------------------ by another word
 

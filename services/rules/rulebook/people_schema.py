@@ -17,7 +17,7 @@ from services.rules.rulebook.schema import (
     report_of,
     value,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import ContactId
 
 _CONTACT = re.compile(r"[1-9][0-9]{0,6}")

@@ -33,7 +33,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.step_schema import AnyStepSection, StepSection, parts_of_step
 from services.rules.rulebook.times import EveryText
-from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode, SequenceNode, lines_of_node
+from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode, SequenceNode, lines_of_node
 from shared.contracts.ids import RuleId
 
 MOST_STEPS = 100

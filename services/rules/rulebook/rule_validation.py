@@ -56,7 +56,7 @@ from services.rules.rulebook.template_validation import check_languages, check_u
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.write_validation import check_write
-from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, SequenceNode
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.vocabulary import Role
 

@@ -44,7 +44,7 @@ from services.rules.rulebook.meant_keys import (
     with_swallowed_keys,
 )
 from services.rules.rulebook.model import NOWHERE, Location
-from services.rules.rulebook.yaml_tree import ABSENT, Absent, Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_nodes import ABSENT, Absent, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.working_calendar import Duration
 
 SANE_YEARS: Final = range(1970, 2200)

@@ -37,7 +37,7 @@ from services.rules.rulebook.schema import (
     word,
 )
 from services.rules.rulebook.times import AfterText, AtText
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, lines_of_node
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, lines_of_node
 
 _VERBS = tuple(Verb)
 _KEYS_OF_ANSWERS = frozenset({"quorum", "veto", "continue"})

@@ -26,7 +26,7 @@ from services.rules.rulebook.schema import (
     report_of,
     word,
 )
-from services.rules.rulebook.yaml_tree import ABSENT, MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode
 from shared.contracts.messages import TemplateHeader
 
 

@@ -25,7 +25,7 @@ from services.rules.rulebook.schema import (
     read_text,
     value,
 )
-from services.rules.rulebook.yaml_tree import Node
+from services.rules.rulebook.yaml_nodes import Node
 from shared.clients.working_calendar import Duration, TimeUnit
 
 WHOLE_DAYS: Final = frozenset({TimeUnit.DAYS, TimeUnit.WORKING_DAYS, TimeUnit.WEEKS})

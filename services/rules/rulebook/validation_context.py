@@ -8,7 +8,7 @@ from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location, Rule, Rulebook, Step, Until, answers_of
 from services.rules.rulebook.rule_folder import FORM, KINDS, SINGLES, TEMPLATE, is_unknown, stem
-from services.rules.rulebook.yaml_tree import MappingNode, Node, SequenceNode, key_location_of, location_of
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, SequenceNode, key_location_of, location_of
 from shared.contracts.vocabulary import Role
 
 

@@ -8,11 +8,11 @@ mistake can be told, it is mended, so that the rest of it is checked too.
 import math
 import re
 from calendar import monthrange
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
 from sys import intern
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from yaml import events as kinds
@@ -25,84 +25,7 @@ from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
 from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, bare_line, lines_of_item
 from services.rules.rulebook.yaml_mistakes import find_mistake
-
-# ------------------------------------------------------------------ the tree
-
-
-Plain = str | int | float | bool | date | datetime | None
-
-
-class Faulty(str):
-    """The text of a value that was reported already, such as a date that does not exist."""
-
-    __slots__ = ()
-
-
-class ScalarNode(Struct, frozen=True, gc=False):
-    """``text`` is what was written, ``value`` what it means."""
-
-    location: Location
-    text: str
-    value: Plain
-
-
-class SequenceNode(Struct, frozen=True, gc=False):
-    location: Location
-    nodes: tuple["Node", ...]
-
-
-class MappingNode(Struct, frozen=True, gc=False):
-    """``places`` are those of the keys, in the order of ``nodes``. ``in_braces``: it is written as ``{key: value}``."""
-
-    location: Location
-    nodes: Mapping[str, "Node"]
-    places: tuple[Location, ...]
-    in_braces: bool = False
-
-    @property
-    def keys(self) -> Mapping[str, Location]:
-        """The location of each key; made when it is asked for, since most never are."""
-        return dict(zip(self.nodes, self.places, strict=True))
-
-
-Node = ScalarNode | SequenceNode | MappingNode
-
-
-class Absent:
-    """In place of the node of a required key that is not written. Every value reads it as its fallback."""
-
-
-ABSENT: Final = Absent()
-
-
-def location_of(node: Node, *path: str | int) -> Location:
-    """The location of the single value at ``path``, or of the key of anything larger."""
-    key, found = _walk(node, path)
-    return found.location if isinstance(found, ScalarNode) and found.text else key
-
-
-def key_location_of(node: Node, *path: str | int) -> Location:
-    return _walk(node, path)[0]
-
-
-def _walk(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
-    """The key's location and the node, as deep as the path exists in the file."""
-    location = node.location
-    for part in path:
-        if isinstance(node, MappingNode) and part in node.nodes:
-            location, node = node.keys[str(part)], node.nodes[str(part)]
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.nodes):
-            node = node.nodes[part]
-            location = node.location
-        elif part == 0 and not isinstance(node, SequenceNode):
-            continue  # a single item may stand without a list
-        else:
-            break
-    return location, node
-
-
-# ------------------------------------------------------------------ the parser
-
+from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, Plain, ScalarNode, SequenceNode
 
 DEEPEST = 50
 """Nested collections; a rule that a person writes has about ten."""
@@ -112,15 +35,6 @@ LARGEST_NUMBER = 2**53
 """A larger number is not exact in every reader of JSON."""
 _MOST_MISTAKES = 20
 """Mistakes of grammar that are mended in one file."""
-
-
-def lines_of_node(node: Node) -> Iterator[int]:
-    """The lines on which a part of it begins."""
-    yield node.location.line
-    for each in node.nodes.values() if isinstance(node, MappingNode) else ():
-        yield from lines_of_node(each)
-    for each in node.nodes if isinstance(node, SequenceNode) else ():
-        yield from lines_of_node(each)
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:

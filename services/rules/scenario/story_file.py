@@ -39,7 +39,8 @@ from services.rules.rulebook.schema import (
     word,
 )
 from services.rules.rulebook.times import DurationText, meant_clock
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, parse
+from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import parse
 from shared.clients.public_holidays import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.errors import StetError

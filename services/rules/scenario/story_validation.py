@@ -18,7 +18,7 @@ from services.rules.rulebook.model import Location, Rulebook, answers_of, questi
 from services.rules.rulebook.rule_folder import FORM, RULE, TEMPLATE
 from services.rules.rulebook.validation import Validation, names_of_addressees
 from services.rules.rulebook.validation_context import known_roles, names_missing_form
-from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from services.rules.scenario.story_file import (
     EventStep,
     ExpectedEffect,

@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 
 from services.rules.analysis.reference import FILE_KINDS, SCHEMA_FOLDER, json_schema, schema_files
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.yaml_tree import Node, ScalarNode, SequenceNode, parse
+from services.rules.rulebook.yaml_nodes import Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import parse
 
 RULES = Path("rules")
 FILES = sorted(path for path in RULES.rglob("*.yaml") if not path.name.startswith("."))

@@ -22,7 +22,7 @@ from services.rules.polling import PollingLoops
 from services.rules.rulebook.model import NOWHERE, Every, Listing, Location, Rule, Team
 from services.rules.rulebook.periods import OpenList, PeriodListed, PeriodStarted
 from services.rules.rulebook.times import read_every
-from services.rules.rulebook.yaml_tree import ScalarNode
+from services.rules.rulebook.yaml_nodes import ScalarNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY
 from shared.clients.working_calendar import WorkingCalendar
 from shared.contracts.envelope import Event

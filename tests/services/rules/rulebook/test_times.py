@@ -12,7 +12,7 @@ from services.rules.rulebook.faults import (
 )
 from services.rules.rulebook.model import After, At, Location
 from services.rules.rulebook.times import parse_duration, read_after, read_at
-from services.rules.rulebook.yaml_tree import ScalarNode
+from services.rules.rulebook.yaml_nodes import ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
 
 TWO_DAYS = Duration(2, TimeUnit.WORKING_DAYS)
