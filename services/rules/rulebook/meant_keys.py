@@ -3,6 +3,7 @@
 Each ``with_…`` reports such keys of a mapping once, and gives the mapping as it was meant.
 """
 
+import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -11,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
-from services.rules.rulebook.yaml_tree import parse
+from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode
 
 # ------------------------------------------------------------------ by another word
 
@@ -230,11 +230,11 @@ def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Nod
 
 # ------------------------------------------------------------------ in another language
 
-_WORDS = Path(__file__).with_name("other_languages.yaml")
+_WORDS = Path(__file__).with_name("other_languages.toml")
 """Words of rule files as authors write them in their own language: keys and units."""
 
 
-def keys_in_other_languages() -> Mapping[str, tuple[str, ...]]:
+def keys_in_other_languages() -> Mapping[str, list[str]]:
     """The words for each key."""
     return _words()["keys"]
 
@@ -245,17 +245,5 @@ def unit_in_another_language(word: str) -> str | None:
 
 
 @cache
-def _words() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    tree = parse(_WORDS.name, _WORDS.read_text("utf-8"), FaultReport())
-    if not isinstance(tree, MappingNode):
-        raise TypeError(f"{_WORDS.name} has keys")
-    return {
-        part: {name: _texts(words) for name, words in table.nodes.items()}
-        for part, table in tree.nodes.items()
-        if isinstance(table, MappingNode)
-    }
-
-
-def _texts(node: object) -> tuple[str, ...]:
-    items = node.nodes if isinstance(node, SequenceNode) else ()
-    return tuple(each.text for each in items if isinstance(each, ScalarNode))
+def _words() -> Mapping[str, Mapping[str, list[str]]]:
+    return tomllib.loads(_WORDS.read_text("utf-8"))
