@@ -14,13 +14,13 @@ _SCHEMAS = ("ingest", "rules", "dispatcher", "writeback")
 _DEFINITIONS = ("create ", "alter ", "drop ", "grant ", "revoke ")
 
 
-def _files() -> list[Path]:
-    folders = (ROOT / name for name in ("services", "shared", "ops", "dev", "bench"))
+def files_with_queries(*names: str) -> list[Path]:
+    folders = (ROOT / name for name in names)
     files = (path for folder in folders for path in folder.rglob("*.sql") if "migrations" not in path.parts)
     return sorted(path for path in files if QUERY_NAME.search(path.read_text("utf-8")))
 
 
-def _schemas_of(path: Path) -> tuple[str, ...]:
+def schemas_of(path: Path) -> tuple[str, ...]:
     """The schemas in which a file's statements are executed: one service's, or any service's."""
     parts = path.relative_to(ROOT).parts
     return (parts[1],) if parts[0] == "services" else ("floor",) if parts[0] == "bench" else _SCHEMAS
@@ -33,15 +33,15 @@ async def test_postgresql_understands_every_statement(postgres_database: str) ->
         for floor in ("floor_rules", "floor_sender"):
             tables = load_queries(str(ROOT / "bench" / f"{floor}.py"), f"{floor}.sql").create_tables
             await connection.execute(tables)
-        for path in _files():
+        for path in files_with_queries("services", "shared", "ops", "dev", "bench"):
             queries = load_queries(str(path), path.name)
             for name in QUERY_NAME.findall(path.read_text("utf-8")):
                 statement = getattr(queries, name)
-                if _text_of(statement).startswith(_DEFINITIONS) or "pg_temp." in statement:
+                if not is_prepared(statement):
                     continue
                 faults = [
                     await _fault_of(connection, schema, statement.replace("SCHEMA", schema))
-                    for schema in _schemas_of(path)
+                    for schema in schemas_of(path)
                 ]
                 prepared += 1
                 if all(faults):
@@ -52,8 +52,10 @@ async def test_postgresql_understands_every_statement(postgres_database: str) ->
     assert prepared > 200
 
 
-def _text_of(statement: str) -> str:
-    return next(line for line in statement.splitlines() if line and not line.startswith("--")).lower()
+def is_prepared(statement: str) -> bool:
+    """Whether PostgreSQL prepares it: no definition, and nothing that a transaction makes for itself."""
+    text = next(line for line in statement.splitlines() if line and not line.startswith("--")).lower()
+    return not text.startswith(_DEFINITIONS) and "pg_temp." not in statement
 
 
 async def _fault_of(connection: asyncpg.Connection, schema: str, statement: str) -> str | None:
