@@ -270,6 +270,7 @@ _REASONS: Mapping[str, str] = {
     Reason.AMENDED: "a message that had not gone was changed",
     Reason.FACTS_KEPT: "the facts were taken in, and nothing else followed",
     Reason.STALE: "a newer version of it is known already",
+    Reason.OUTDATED: "the event came late: a newer one has said of the same matter what holds now",
     Reason.UNLESS: "the reason of a message that had not gone is gone: it was withdrawn",
     Reason.UNTIL: "what the rule waits for came true: the chain ended",
     Reason.OWN_WRITE: "the change is what we wrote ourselves",

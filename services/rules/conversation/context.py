@@ -64,6 +64,7 @@ class Reason(StrEnum):
     NOTHING_MATCHED = "nothing_matched"
     FACTS_KEPT = "facts_cached"  # the facts were taken in, and nothing followed
     STALE = "stale"
+    OUTDATED = "outdated"
 
 
 class ExclusionReason(StrEnum):

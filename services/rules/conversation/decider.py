@@ -181,7 +181,9 @@ class Decider:
         return RuleTrigger(event, MESSAGE_RECEIVED, document, line=message.line)
 
     def _apply_business_event(self, context: DecisionContext, event: Event) -> None:
-        apply_event(context.facts, event)
+        if not apply_event(context.facts, event):
+            context.add_reason(Reason.OUTDATED)
+            return
         if isinstance(event.data, WorkObserved):
             context.add_reason(Reason.FACTS_KEPT)
         elif _own_write(context.facts, event.data):

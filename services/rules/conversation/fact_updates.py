@@ -1,20 +1,43 @@
-"""Brings the facts about works, rights records and submissions up to date with the events of Consonance."""
+"""Brings the facts about works, rights records and submissions up to date with the events of Consonance.
+
+An event that comes late, as a parked record that an operator replays, changes nothing that a newer one has said.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.rules.conversation.fact_values import RightsFacts, WorkFacts
+from services.rules.conversation.fact_values import RightsFacts, SeenEvent, WorkFacts
 from services.rules.conversation.facts import Facts
 from shared.contracts import consonance
 from shared.contracts.consonance import AcquisitionStatus, RightsStatus
 from shared.contracts.envelope import Event, EventData
 
 
-def apply_event(facts: Facts, event: Event) -> None:
-    """Bring the facts up to date with an event, before rules are matched against it."""
+def apply_event(facts: Facts, event: Event) -> bool:
+    """Bring the facts up to date with an event, before rules are matched against it; False where it is outdated.
+
+    A newer event has then said of the same block or rights record what holds now.
+    """
+    if _is_outdated(facts, event):
+        return False
     apply = _APPLIERS.get(type(event.data))
     if apply is not None:
-        apply(facts, event.data)
+        apply(facts, event.data, event)
+    return True
+
+
+def _is_outdated(facts: Facts, event: Event) -> bool:
+    data = event.data
+    newest: SeenEvent | None = None
+    if isinstance(data, consonance.WorkBlocked | consonance.WorkUnblocked):
+        known = facts.works.get(data.work.work_id)
+        newest = next((one for one in known.block_events if one.name == data.block_id), None) if known else None
+    elif isinstance(data, consonance.RightsStatusChanged):
+        newest = facts.records.get(data.rights_record_id, RightsFacts()).status_event
+    elif isinstance(data, consonance.ApprovalRequested):
+        record = facts.records.get(data.rights_record_id, RightsFacts())
+        newest = record.status_event if record.status not in _OPEN_STATUSES else None
+    return newest is not None and newest.is_newer_than(event)
 
 
 def updates_facts(data: EventData) -> bool:
@@ -22,21 +45,22 @@ def updates_facts(data: EventData) -> bool:
     return type(data) in _APPLIERS or isinstance(data, consonance.MetadataChanged)
 
 
-def _apply_work(facts: Facts, data: consonance.WorkObserved) -> None:
+def _apply_work(facts: Facts, data: consonance.WorkObserved, _: Event) -> None:
     """An older state that comes late changes nothing, as one that an operator replays."""
     known = facts.works.get(data.work.work_id)
     if known is None or not 0 < _number_of(data) < _number_of(known.state):
-        facts.set_work(WorkFacts(state=data, blocks=known.blocks if known else ()))
+        facts.set_work(known.replace(state=data) if known else WorkFacts(state=data))
 
 
 def _number_of(state: consonance.WorkObserved) -> int:
     return state.version.number if state.version else 0
 
 
-def _apply_status(facts: Facts, data: consonance.RightsStatusChanged) -> None:
+def _apply_status(facts: Facts, data: consonance.RightsStatusChanged, event: Event) -> None:
     record = facts.records.get(data.rights_record_id, RightsFacts())
     still_open = record.open_requests if data.to in _OPEN_STATUSES else ()
-    facts.set_rights_record(data.rights_record_id, record.replace(status=data.to, open_requests=still_open))
+    changed = record.replace(status=data.to, open_requests=still_open, status_event=SeenEvent.of(event))
+    facts.set_rights_record(data.rights_record_id, changed)
 
 
 _OPEN_STATUSES = frozenset(
@@ -59,7 +83,7 @@ def close_request(facts: Facts, record_id: str, request: str) -> None:
         facts.set_rights_record(record_id, _without_request(record, request))
 
 
-def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) -> None:
+def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged, _: Event) -> None:
     """The submitter's open submission ends, unless the event names an earlier one of theirs by its reference.
 
     Neither is given back by an undone merge.
@@ -78,23 +102,30 @@ def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) 
 _CLOSED_ACQUISITION = frozenset({AcquisitionStatus.REJECTED, AcquisitionStatus.WITHDRAWN, AcquisitionStatus.CONTRACTED})
 
 
-def _apply_block(facts: Facts, data: consonance.WorkBlocked | consonance.WorkUnblocked) -> None:
+def _apply_block(facts: Facts, data: consonance.WorkBlocked | consonance.WorkUnblocked, event: Event) -> None:
+    """Of blocks that have ended, the newest are remembered."""
     work = facts.works.get(data.work.work_id)
     if work is None:
         return
     others = tuple(block for block in work.blocks if block != data.block_id)
     blocks = (*others, data.block_id) if isinstance(data, consonance.WorkBlocked) else others
-    facts.set_work(work.replace(blocks=blocks))
+    known = [one for one in work.block_events if one.name != data.block_id]
+    ended = [one for one in known if one.name not in others]
+    kept = [one for one in known if one.name in others or one in ended[-_ENDED_BLOCKS_KEPT:]]
+    facts.set_work(work.replace(blocks=blocks, block_events=(*kept, SeenEvent.of(event, data.block_id))))
 
 
-def _apply_request(facts: Facts, data: consonance.ApprovalRequested) -> None:
+_ENDED_BLOCKS_KEPT = 20
+
+
+def _apply_request(facts: Facts, data: consonance.ApprovalRequested, _: Event) -> None:
     record = _without_request(facts.records.get(data.rights_record_id, RightsFacts()), data.request_id)
     signed = data.needs_signature
     opened = (*record.open_requests, data.request_id)
     facts.set_rights_record(data.rights_record_id, record.replace(open_requests=opened, needs_signature=signed))
 
 
-def _apply_withdrawal(facts: Facts, data: consonance.RequestWithdrawn) -> None:
+def _apply_withdrawal(facts: Facts, data: consonance.RequestWithdrawn, _: Event) -> None:
     for record_id, record in list(facts.records.items()):
         if data.request_id in record.open_requests:
             facts.set_rights_record(record_id, _without_request(record, data.request_id))
@@ -105,7 +136,7 @@ def _without_request(record: RightsFacts, request: str) -> RightsFacts:
     return record.replace(open_requests=others)
 
 
-_APPLIERS: Mapping[type[EventData], Callable[[Facts, Any], None]] = {
+_APPLIERS: Mapping[type[EventData], Callable[[Facts, Any, Event], None]] = {
     consonance.WorkObserved: _apply_work,
     consonance.WorkBlocked: _apply_block,
     consonance.WorkUnblocked: _apply_block,

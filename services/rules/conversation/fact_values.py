@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
+from shared.contracts.envelope import Event
 from shared.contracts.ids import (
     ChainId,
     ContactId,
@@ -316,14 +317,34 @@ class FileReport(Value):
         )
 
 
+class SeenEvent(Value):
+    """When the event that a fact is from happened (``at``), and when Stet saw it; ``name`` is what it is about."""
+
+    at: Instant
+    recorded_at: Instant
+    name: str = ""
+
+    @classmethod
+    def of(cls, event: Event, name: str = "") -> "SeenEvent":
+        return cls(at=event.time, recorded_at=event.recordedtime, name=name)
+
+    def is_newer_than(self, event: Event) -> bool:
+        """By both instants: the clocks of two senders may differ, and ours may have been set back."""
+        return event.time < self.at and event.recordedtime < self.recorded_at
+
+
 class WorkFacts(Value):
-    """The last observed state of a work, and the ids of the blocks open on it."""
+    """The last observed state of a work, and the ids of the blocks open on it; the newest event about each block."""
 
     state: WorkObserved
     blocks: tuple[str, ...] = ()
+    block_events: tuple[SeenEvent, ...] = ()
 
 
 class RightsFacts(Value):
+    """``status_event`` is the event that the status is from."""
+
     status: str | None = None
     needs_signature: bool = False
     open_requests: tuple[str, ...] = ()
+    status_event: SeenEvent | None = None

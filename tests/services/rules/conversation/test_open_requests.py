@@ -1,11 +1,18 @@
 """A request for approval is open until it is withdrawn or decided, and so is a submission; a work is as seen last."""
 
-import pytest
+from datetime import UTC, datetime
 
+import pytest
+from msgspec import to_builtins
+
+from services.rules.conversation.context import Reason
+from services.rules.conversation.decider import decider_of
 from services.rules.conversation.fact_updates import apply_event
 from services.rules.conversation.facts import Facts
+from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.scenario.player import StoryPlayer
-from shared.contracts.ids import PersonId
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, PersonId
 from tests.services.rules.rules_service import TENANT, golden_event
 from tests.services.rules.stories import own_rulebook, story
 
@@ -72,3 +79,104 @@ def test_an_older_state_of_a_work_that_comes_late_changes_nothing(numbers: tuple
     (work,) = facts.works.values()
     assert work.state.version is not None
     assert work.state.version.number == last
+
+
+def at(hour: int, event: Event, *, seen: int | None = None) -> Event:
+    """The event as of an hour, seen at that hour too unless ``seen`` says when."""
+    day = datetime(2027, 3, 3, tzinfo=UTC)
+    recorded = day.replace(hour=hour if seen is None else seen)
+    return event.replace(id=EventId(f"{event.id}-{hour}"), time=day.replace(hour=hour), recordedtime=recorded)
+
+
+BLOCKED, UNBLOCKED = (golden_event(f"consonance.work.{kind}.v1", block_id="B-1") for kind in ("blocked", "unblocked"))
+BLOCKED_ELSEWHERE = golden_event("consonance.work.blocked.v1", block_id="B-2")
+
+
+def facts_of_blocked_work() -> Facts:
+    facts = Facts(TENANT)
+    apply_event(facts, golden_event("consonance.work.observed.v1", work=to_builtins(BLOCKED.data.work)))  # type: ignore[attr-defined]
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("events", "blocks"),
+    [
+        ([at(9, BLOCKED)], ("B-1",)),
+        ([at(9, BLOCKED), at(10, UNBLOCKED)], ()),
+        ([at(10, UNBLOCKED), at(9, BLOCKED)], ()),
+        ([at(10, UNBLOCKED), at(9, BLOCKED_ELSEWHERE)], ("B-2",)),
+        ([at(10, UNBLOCKED), at(11, BLOCKED), at(9, BLOCKED)], ("B-1",)),
+        ([at(9, BLOCKED), at(11, BLOCKED), at(10, UNBLOCKED)], ("B-1",)),
+        ([at(10, UNBLOCKED), at(9, BLOCKED, seen=11)], ("B-1",)),  # by the clock of another sender
+        ([at(10, UNBLOCKED), at(11, BLOCKED, seen=9)], ("B-1",)),  # our clock was set back
+        ([at(10, UNBLOCKED), at(10, BLOCKED)], ("B-1",)),
+    ],
+)
+def test_a_block_that_comes_after_its_end_changes_nothing(events: list[Event], blocks: tuple[str, ...]) -> None:
+    facts = facts_of_blocked_work()
+    for event in events:
+        apply_event(facts, event)
+    (work,) = facts.works.values()
+    assert work.blocks == blocks
+
+
+def test_the_ends_of_the_newest_blocks_are_remembered() -> None:
+    facts = facts_of_blocked_work()
+    for number in range(30):
+        apply_event(facts, at(10, golden_event("consonance.work.unblocked.v1", block_id=f"B-{number}")))
+    apply_event(facts, at(9, golden_event("consonance.work.blocked.v1", block_id="B-29")))
+    (work,) = facts.works.values()
+    assert work.blocks == ()
+    assert len(work.block_events) < 30
+
+
+PENDING, LICENSED = (golden_event("consonance.rights.status_changed.v1", to=to) for to in ("pending", "licensed"))
+REQUESTED = golden_event("consonance.rights.approval_requested.v1", request_id="R-9")
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "requests"),
+    [
+        ([at(9, PENDING), at(10, LICENSED)], "licensed", ()),
+        ([at(10, LICENSED), at(9, PENDING)], "licensed", ()),
+        ([at(10, LICENSED), at(11, PENDING)], "pending", ()),
+        ([at(10, LICENSED), at(9, REQUESTED)], "licensed", ()),
+        ([at(10, LICENSED), at(11, REQUESTED)], "licensed", ("R-9",)),
+        ([at(10, PENDING), at(9, REQUESTED)], "pending", ("R-9",)),
+        ([at(9, REQUESTED), at(11, PENDING), at(10, LICENSED)], "pending", ("R-9",)),
+    ],
+)
+def test_a_rights_record_is_as_the_newest_event_says(
+    events: list[Event], status: str, requests: tuple[str, ...]
+) -> None:
+    facts = Facts(TENANT)
+    for event in events:
+        changed = event.data.replace(rights_record_id="PR-1")  # type: ignore[attr-defined]
+        apply_event(facts, event.replace(data=changed))
+    (record,) = facts.records.values()
+    assert (record.status, record.open_requests) == (status, requests)
+
+
+@pytest.mark.parametrize(("hour", "reason"), [(9, Reason.OUTDATED), (11, Reason.STARTED)])
+def test_an_outdated_event_starts_no_rule_and_its_decision_says_why(hour: int, reason: Reason) -> None:
+    book = own_rulebook()
+    decider, facts = decider_of(book, RulebookRegistry(book).of_revision, (b"key",)), facts_of_blocked_work()
+    apply_event(facts, at(10, UNBLOCKED))
+
+    decision = decider.decide(at(hour, BLOCKED), facts, datetime(2027, 3, 3, 12, tzinfo=UTC))
+
+    assert reason in decision.reasons
+    assert bool(decision.changes.chains) == (reason is Reason.STARTED)
+    assert decision.record is not None
+
+
+def test_an_outdated_end_changes_no_chain_of_a_newer_block() -> None:
+    book = own_rulebook()
+    decider, facts = decider_of(book, RulebookRegistry(book).of_revision, (b"key",)), facts_of_blocked_work()
+    now = datetime(2027, 3, 3, 12, tzinfo=UTC)
+
+    begun = decider.decide(at(11, BLOCKED), facts, now)
+    decision = decider.decide(at(10, UNBLOCKED), begun.changes, now)
+
+    assert decision.reasons == (Reason.OUTDATED,)
+    assert decision.changes.chains == begun.changes.chains
