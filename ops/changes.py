@@ -23,6 +23,7 @@ from ops.command_line import (
     ExitCode,
     Format,
     OutputFormat,
+    check_text,
     load_command_settings,
     print_error,
     print_rows,
@@ -38,8 +39,7 @@ QUERIES = load_queries(__file__, "changes.sql")
 
 
 def _not_blank(reason: str) -> str:
-    if not reason.strip():
-        raise typer.BadParameter("it must say why")
+    check_text(reason, "it must say why")
     return reason
 
 
@@ -74,7 +74,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise typer.Exit(
             print_error(f"{question} There is no terminal to answer on: give --yes", code=ExitCode.CANNOT_RUN)
         )
@@ -93,6 +93,8 @@ def current_person() -> str:
     """
     named = os.environ.get(OPERATOR_VARIABLE, "").strip()
     if named:
+        if not named.isprintable():
+            raise Misconfigured(OPERATOR_VARIABLE, "it has characters that no log can show; write a name")
         return named
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         raise Misconfigured(OPERATOR_VARIABLE, "say who you are: in a pod every person has the same login")
@@ -136,7 +138,7 @@ async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIte
 
 
 def audit_log_command(
-    days: Annotated[int | None, typer.Option("--days", min=1, help="Only the last so many days.")] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, max=3650, help="Only the last so many days.")] = None,
     limit: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many rows.")] = 100,
     output: Format = OutputFormat.TEXT,
 ) -> None:

@@ -55,6 +55,12 @@ class OutputFormat(StrEnum):
 Format = Annotated[OutputFormat, typer.Option("--format", help="Text for people, or JSON: one object a line.")]
 
 
+Days = Annotated[
+    int | None,
+    typer.Option("--days", min=1, max=3650, help="Read only the last so many days of the topics."),
+]
+
+
 class Service(StrEnum):
     INGEST = "ingest"
     RULES = "rules"
@@ -81,6 +87,16 @@ class TenantSettings(CommandSettings):
 
 class OperatorSettings(KafkaSettings, TenantSettings):
     """The broker and the database, and whose rows are meant."""
+
+
+def check_text(value: str, if_blank: str = "it is empty") -> None:
+    """Raises BadParameter for a value of the command line that names nothing, or that no column can hold."""
+    if not value.strip():
+        raise typer.BadParameter(if_blank)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"“{printable(os.fsencode(value))}” is no text in UTF-8") from None
 
 
 def command_group(sentence: str, kind: type[TyperGroup] | None = None) -> typer.Typer:

@@ -33,6 +33,7 @@ _SCHEMA = "dispatcher"
 _HISTORY = timedelta(days=28)
 _DAY = "%Y-%m-%d"
 _MONTH = "%Y-%m"
+_YEARS_AHEAD = 100  # a later one is a typing error, and the last of the calendar has no month after it
 _COLUMNS = {"name": "", "messages": "messages", "free": "free", "unpriced": "without price", "cost": "cost"}
 _NO_CARD = "STET_RATE_CARD is not set: messages are counted, and have no cost (docs/operations/cost.md)"
 
@@ -110,6 +111,8 @@ def _period(month: datetime | None, since: datetime | None, until: datetime | No
             raise typer.BadParameter("--until is before --from")
         return since.date(), last
     first = month.date() if month else today.replace(day=1)
+    if first.year > today.year + _YEARS_AHEAD:
+        raise typer.BadParameter(f"{first:%Y-%m} lies too far ahead")
     return first, next_month(first) - timedelta(days=1)
 
 
@@ -157,7 +160,7 @@ def _print(view: CostView, output: CostFormat) -> None:
         if view.forecast is not None:
             print_json([_forecast_document(view.forecast, view.currency)])
         return
-    title = f"{view.first:{_DAY}} to {view.last:{_DAY}}"
+    title = f"{view.first} to {view.last}"
     if output is CostFormat.MARKDOWN:
         sys.stdout.write(_markdown(title, [total], "total"))
         sys.stdout.writelines(_markdown(f"By {part}", rows, part) for part, rows in parts if rows)
@@ -205,7 +208,7 @@ def _forecast_lines(view: CostView) -> list[str]:
     sums = {name: _amount(getattr(found, name), view.currency) for name in ("cost", "spent", "habit", "scheduled")}
     rest = f"the rest by habit {sums['habit']}, by what is scheduled {sums['scheduled']}: {known}"
     return [
-        f"Forecast until {view.last:{_DAY}}: {sums['cost']} (spent {sums['spent']}; {rest})",
+        f"Forecast until {view.last}: {sums['cost']} (spent {sums['spent']}; {rest})",
         *_left_out(found),
         f"Method: {found.method}.",
     ]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ops.command_line import end_without_reader
+from ops.command_line import check_text, end_without_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +31,42 @@ class LazyCommand:
         if isinstance(target, typer.Typer):
             group = typer.main.get_group(target)
             group.name = self.name
-            return _unwrapped(group)
+            return _prepared(group)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(self.name)(target)
-        return _unwrapped(typer.main.get_command(alone))
+        return _prepared(typer.main.get_command(alone))
 
     def summary(self) -> TyperCommand:
         """The sentence about the command in the help of the whole."""
         return TyperCommand(self.name, help=self.sentence, rich_help_panel=self.panel)
 
 
-def _unwrapped(command: Any) -> Any:
-    """Make each paragraph of its help, and of the commands below it, one line, which the terminal breaks.
+def _prepared(command: Any) -> Any:
+    """Make each paragraph of its help one line, which the terminal breaks, and check its values; and so below it.
 
     typer keeps the line breaks of all paragraphs but the first.
     """
     if command.help:
         command.help = "\n\n".join(" ".join(part.split()) for part in command.help.split("\n\n"))
+    for parameter in command.params:
+        if parameter.callback is None:
+            parameter.callback = _checked
     for below in getattr(command, "commands", {}).values():
-        _unwrapped(below)
+        _prepared(below)
     return command
+
+
+_LARGEST = 2**63 - 1  # of a number in PostgreSQL
+
+
+def _checked(ctx: Any, param: Any, value: Any) -> Any:  # noqa: ARG001 -- typer calls it so
+    """Raises BadParameter for a text or a number that no setting, id or column can be."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, str) and one != param.default:
+            check_text(one)
+        elif isinstance(one, int) and abs(one) > _LARGEST:
+            raise typer.BadParameter(f"it is at most {_LARGEST}")
+    return value
 
 
 class LazyCommands(TyperGroup):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ops.changes import audited, reason_to_read
 from ops.command_line import (
+    Days,
     ExitCode,
     Format,
     OperatorSettings,
@@ -39,9 +40,7 @@ def trace_command(
     ],
     *,
     topics: Annotated[bool, typer.Option("--topics/--no-topics", help="Read the topics too, not only tables.")] = True,
-    days: Annotated[
-        int | None, typer.Option("--days", min=1, help="Read only the last so many days of the topics.")
-    ] = None,
+    days: Days = None,
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Also texts, phone numbers and WhatsApp's ids; needs --reason, is audited.")
     ] = False,

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from ops.command_line import (
+    Days,
     ExitCode,
     Format,
     OperatorSettings,
@@ -86,9 +87,7 @@ def why_command(
         str, typer.Argument(metavar="SUBJECT", help="A work's id (61417), or a field and its value (request_id=R-9).")
     ],
     *,
-    days: Annotated[
-        int | None, typer.Option("--days", min=1, help="Read only the last so many days of the topics.")
-    ] = None,
+    days: Days = None,
     output: Format = OutputFormat.TEXT,
 ) -> None:
     """Say why a person got a message about a subject, or did not.

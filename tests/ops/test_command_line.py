@@ -95,6 +95,22 @@ def test_a_wrong_argument_ends_with_code_2(runner: CliRunner, arguments: list[st
         (["rules", "rollout", "status", "--most", "0"], "Invalid value for '--most': it is at least 1"),
         (["parked", "list", "--most", "0"], "Invalid value for '--most': it is at least 1"),
         (["audit", "--most", "0"], "Invalid value for '--most': it is at least 1"),
+        (["trace", "", "--topics"], "Invalid value for 'ID': it is empty"),
+        (["why", "812", " "], "Invalid value for 'SUBJECT': it is empty"),
+        (["chains", "retry", "c1", "", "--reason", "x"], "it is empty"),
+        (["erase", "", "--dry-run"], "it is empty"),
+        (["lines", "show", "\udcff"], "Invalid value for 'LINE': “\\xff” is no text in UTF-8"),
+        (["pause", "line", "main", "--reason", "\udce4"], "Invalid value for '--reason': “\\xe4” is no text in UTF-8"),
+        (["pause", "line", "main", "--reason", " "], "Invalid value for '--reason': it must say why"),
+        (
+            ["parked", "show", "9" * 30, "--service", "rules"],
+            "for 'ID': it is at most 9223372036854775807",
+        ),
+        (["audit-log", "--most", "9" * 30], "Invalid value for '--most': it is at most 9223372036854775807"),
+        (["trace", "812", "--days", "99999999"], "Invalid value for '--days': it is at most 3650"),
+        (["why", "812", "61417", "--days", "30000"], "Invalid value for '--days': it is at most 3650"),
+        (["audit-log", "--days", "99999999"], "Invalid value for '--days': it is at most 3650"),
+        (["rules", "bundle", "--last", "0d", "-o", "x"], "“0d” is no span of time; write 14d, 36h or 2w"),
         (["cost", "--month", "2027-13"], "“2027-13” is no date: write a month, as in 2027-03"),
         (["cost", "--from", "1.3.2027"], "“1.3.2027” is no date: write a day, as in 2027-03-31"),
         (["parked", "list", "--service", "rulez"], "“rulez” is none of ingest, rules, dispatcher, writeback"),
@@ -105,6 +121,41 @@ def test_a_wrong_word_is_said_with_the_right_ones(runner: CliRunner, arguments: 
     printed = runner.invoke(app, arguments).output
     assert said in " ".join(printed.replace("│", "").split())
     assert "Value error" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rules", "why-not", "r", "812", "61417", "0001-01-01"], "“0001-01-01” is no time; write 2027-04-12"),
+        (["cost", "--month", "9999-12"], "9999-12 lies too far ahead"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_day_without_one_before_or_after_it_is_refused(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    for name, value in {"POSTGRES_DSN": "postgresql://localhost/stet", "KAFKA_BOOTSTRAP": "localhost:1"}.items():
+        monkeypatch.setenv(f"STET_{name}", value)
+    refused = runner.invoke(app, arguments)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.output.replace("│", "").split())
+
+
+@pytest.mark.parametrize("named", ["\udcff", "ada\nbyron"], ids=["no text", "two lines"])
+def test_a_name_of_an_operator_that_the_audit_log_cannot_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("STET_OPERATOR", named)
+    with pytest.raises(Misconfigured, match="STET_OPERATOR: it has characters that no log can show"):
+        current_person()
+
+
+def test_a_question_without_any_standard_input_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no object for one that the starter closed, as a timer's job may be started."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(typer.Exit) as end:
+        confirm("Pause everything?", yes=False)
+    assert end.value.exit_code == 2
 
 
 def test_a_reader_that_closes_the_output_of_a_command_with_neighbours_is_no_fault_of_theirs() -> None:
