@@ -39,7 +39,7 @@ def asyncapi_command(
     """Print the AsyncAPI description of all topics."""
     text = asyncapi_yaml()
     if write:
-        PATH.write_text(text)
+        PATH.write_text(text, "utf-8")
     else:
         typer.echo(text, nl=False)
 

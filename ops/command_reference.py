@@ -23,7 +23,7 @@ def command_reference_command(
 
     text = reference_markdown(COMMANDS)
     if write:
-        PATH.write_text(PATH.read_text().partition(MARK)[0] + MARK + text)
+        PATH.write_text(PATH.read_text("utf-8").partition(MARK)[0] + MARK + text, "utf-8")
     else:
         typer.echo(text, nl=False)
 

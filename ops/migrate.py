@@ -104,7 +104,7 @@ async def _migrate_schema(connection: Connection, schema: str, migrations: Seque
 
 def operator_migrations() -> list[Migration]:
     files = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
-    return [Migration(f"{OPERATOR}/{path.name}", path.read_text()) for path in files]
+    return [Migration(f"{OPERATOR}/{path.name}", path.read_text("utf-8")) for path in files]
 
 
 async def _prepare(connection: Connection, service: str, role: str) -> None:

@@ -51,7 +51,7 @@ def openapi_command(
     """Print the OpenAPI description of the endpoint for pushed events."""
     text = openapi_yaml()
     if write:
-        PATH.write_text(text)
+        PATH.write_text(text, "utf-8")
     else:
         typer.echo(text, nl=False)
 

@@ -71,7 +71,7 @@ class Queries:
 def load_queries(module_file: str, name: str) -> Queries:
     """The file ``name`` beside a module: blocks that begin with ``-- name: fetch_due``."""
     path = Path(module_file).with_name(name)
-    parts = _NAME.split(path.read_text())
+    parts = _NAME.split(path.read_text("utf-8"))
     return Queries(dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True)), name)
 
 
@@ -217,7 +217,7 @@ def migrations_of(service: str) -> list[Migration]:
     """The shared migrations first, then the service's own, by number."""
     folders = {"shared": Path(__file__).with_name("migrations"), service: ROOT / "services" / service / "migrations"}
     files = [(owner, path) for owner, folder in folders.items() for path in sorted(folder.glob("*.sql"))]
-    return [Migration(f"{owner}/{path.name}", path.read_text()) for owner, path in files]
+    return [Migration(f"{owner}/{path.name}", path.read_text("utf-8")) for owner, path in files]
 
 
 def require_migrations(service: str, applied: dict[str, str]) -> None:

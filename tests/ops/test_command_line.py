@@ -1,5 +1,6 @@
 """The command line for operators: each command explains itself, and names a wrong argument or setting."""
 
+import os
 import ssl
 import subprocess
 import sys
@@ -156,6 +157,19 @@ def test_a_question_without_any_standard_input_is_not_asked(monkeypatch: pytest.
     with pytest.raises(typer.Exit) as end:
         confirm("Pause everything?", yes=False)
     assert end.value.exit_code == 2
+
+
+def test_files_of_ours_are_read_in_their_own_encoding() -> None:
+    """In a Latin-1 locale a migration had another checksum; in ASCII none could be read."""
+    script = """
+import ops.cost
+from ops.migrate import operator_migrations
+from services.ingest.poll.consonance_reader import load_query
+from shared.runtime.postgres import migrations_of
+operator_migrations(), load_query("works"), [migrations_of(name) for name in ("rules", "dispatcher")]
+"""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", script], env=os.environ | ascii_only, check=True)  # noqa: S603 -- our own
 
 
 def test_a_reader_that_closes_the_output_of_a_command_with_neighbours_is_no_fault_of_theirs() -> None:

@@ -103,7 +103,7 @@ async def connect(url: str, key: str) -> AsyncIterator[ConsonanceReader]:
 
 
 def load_query(name: str) -> str:
-    return files("services.ingest.poll").joinpath(f"graphql/{name}.graphql").read_text()
+    return files("services.ingest.poll").joinpath(f"graphql/{name}.graphql").read_text("utf-8")
 
 
 def select_offered(query: str, schema: SchemaMembers) -> str:
