@@ -151,7 +151,7 @@ def test_a_rights_record_is_as_the_newest_event_says(
 ) -> None:
     facts = Facts(TENANT)
     for event in events:
-        changed = event.data.replace(rights_record_id="PR-1")  # type: ignore[attr-defined]
+        changed = event.data.replace(rights_record_id="PR-1")
         apply_event(facts, event.replace(data=changed))
     (record,) = facts.records.values()
     assert (record.status, record.open_requests) == (status, requests)
