@@ -1,4 +1,4 @@
-"""What the messages of a chain are, and whom it waits for: questions of its rule, and offers of its matter."""
+"""The messages of a chain: which of them are questions or offers, and whom it waits for."""
 
 from collections import Counter
 from collections.abc import Collection
