@@ -4,9 +4,9 @@ WhatsApp charges a message when it is delivered, and says so in the ``pricing`` 
 ``read``. Each message is one narrow row for two months, so that a repeated status counts once; after that only the
 totals are left. They name no person.
 
-When the budget is used up, messages that are not critical wait for the next month. The leader keeps it in memory. What
-WhatsApp charged, by the rate card, counts as spent. A message under way counts with its expected price, from its claim
-until a status says what it cost, but for a day at most.
+When the budget is used up, messages that are not critical wait for the next month. The leader keeps it in memory.
+Charges that WhatsApp reported count as spent, at the prices of the rate card. A message under way counts with its
+expected price, from its claim until a status says what it cost, but for a day at most.
 """
 
 from collections import Counter

@@ -278,7 +278,7 @@ class MessageStore:
     async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str, str]]) -> None:
         """(message id, until, reason, row version) of each; one that has changed since it was read stays due.
 
-        What may pass them now is released with them, or waits for an hour.
+        Messages held behind them that may overtake them now are released with them, or else after an hour.
         """
         passed = [message_id for message_id, _, reason, _ in waits if reason in _MAY_BE_PASSED]
         columns = map(list, zip(*waits, strict=True))

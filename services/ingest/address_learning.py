@@ -1,7 +1,7 @@
 """Learns the addresses that messages of ours arrived at: the number and the BSUID that WhatsApp's statuses name.
 
-It runs beside the requests of the webhook, which never wait for it: statuses are accepted without the database. What is
-lost with a process is learnt from the next status of the same person.
+It runs beside the requests of the webhook, which never wait for it: statuses are accepted without the database. An
+address that is lost with a process is learnt again from the person's next status.
 """
 
 import asyncio

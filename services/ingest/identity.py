@@ -1,11 +1,11 @@
 """Identifies the person behind addresses: addresses seen together belong to one person. Pure.
 
-The person is a contact of Consonance, or a visitor until a contact with the same address appears. What WhatsApp shows
-is added to the person: a BSUID beside a known number, a changed number, a changed BSUID. Two contacts are never merged,
-because Consonance keeps them apart.
+The person is a contact of Consonance, or a visitor until a contact with the same address appears. Each further address
+that WhatsApp shows is added to the person: a BSUID beside a known number, a changed number, a changed BSUID. Two
+contacts are never merged, because Consonance keeps them apart.
 
-WhatsApp delivers in any order, and again, so its own instants count: a message from before a change is the person's who
-had the address then, and a change that is older than one already known alters no address.
+WhatsApp delivers in any order, and again, so its own instants count: a message from before a change belongs to the
+person who had the address then, and a change that is older than one already known alters no address.
 """
 
 from collections.abc import Iterable

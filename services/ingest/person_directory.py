@@ -30,7 +30,8 @@ class PersonDirectory:
     """A change of a person, or of the addresses that they have left, raises the version.
 
     An address leads to one person: a BSUID to its owner; a number to a contact before a visitor, and among contacts
-    that share a number to the one with the lowest id. Who has left an address is found by what was sent until then.
+    that share a number to the one with the lowest id. A person who has left an address is still found by messages that
+    were sent before.
     """
 
     def __init__(

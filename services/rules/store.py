@@ -392,7 +392,7 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
     chains = [facts.chains[ChainId(key)] for key in sorted(_keys(facts, "chain"))]
     if not chains:
         return
-    # What leaves the unique index of active chains comes first: it is checked row by row.
+    # Chains that leave the unique index of active chains come first: it is checked row by row.
     for part in ([c for c in chains if c.admits_another], [c for c in chains if not c.admits_another]):
         if part:
             await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)

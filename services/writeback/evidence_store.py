@@ -290,7 +290,7 @@ class KeyErasure(NamedTuple):
 async def destroy_keys(connection: Connection, tenant: str, people: Iterable[str], now: datetime) -> KeyErasure:
     """Destroy the keys of people and of all ids merged into them, in the caller's transaction.
 
-    What their keys sealed can never be read again, and what comes later about them is not kept. Where a record of
+    Texts sealed with their keys can never be read again, and later texts about them are not kept. Where a record of
     theirs is under a legal hold, the key stays until the hold is released, and is destroyed then.
     """
     await connection.execute(QUERIES.lock_holds)

@@ -113,11 +113,10 @@ class SendMessage(EventData):
 class AmendMessage(EventData):
     """Gives a message that may still wait another ``fallback``, other ``open_hours`` or another ``marketing_consent``.
 
-    What is None stays as it is.
-    A message that was sent, dropped or withdrawn stays.
-    ``number`` rises with every amendment that is decided, and the highest one of a field counts, in whichever order
-    they come: an operator may replay an older one, or the topic is read again. One of an earlier version has 0, and
-    counts as it comes.
+    A field that is None changes nothing, and neither does an amendment of a message that was sent, dropped or
+    withdrawn. ``number`` rises with every amendment that is decided, and the highest one of a field counts, in
+    whichever order they come: an operator may replay an older one, or the topic is read again. One of an earlier
+    version has 0, and counts as it comes.
     """
 
     kind: ClassVar[str] = "messages.amendment.requested.v1"

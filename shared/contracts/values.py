@@ -72,7 +72,7 @@ def drop_placeholder_dates(value: Value, *names: str) -> None:
 
 @lru_cache(maxsize=4096)
 def format_instant(instant: datetime) -> str:
-    """RFC 3339 in UTC, with Z. What happens in one batch happens at a few instants."""
+    """RFC 3339 in UTC, with Z. It is cached, since the events of a batch have few instants."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -1,7 +1,7 @@
 """Settings of what every process connects to: Kafka, PostgreSQL, and the collector of traces; and of its log.
 
-TLS is configured by files: the trusted certificates, and the client's own certificate with its key. What does not fit
-together is refused at the start, with the name of the setting.
+TLS is configured by files: the trusted certificates, and the client's own certificate with its key. Settings that
+contradict each other are refused at the start, by name.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Elects a leader: one process at a time does a task, because its state is in memory or its order matters.
 
-The leader is the process whose PostgreSQL session holds an advisory lock. What a leader commits, it commits over that
-very session: a process that lost the lock can commit nothing more. Used by the relay of the outbox, the dispatcher's
-sender and ingest's poll; a new use needs a name, a connection and the word by which ``stet_leader`` counts it, as in
+The leader is the process whose PostgreSQL session holds an advisory lock. A leader commits over that very session only,
+so that a process that lost the lock can commit nothing more. Used by the relay of the outbox, the dispatcher's sender
+and ingest's poll; a new use needs a name, a connection and the word by which ``stet_leader`` counts it, as in
 ``LeaderLease("stet/rules/relay", connect, task="relay")``.
 """
 

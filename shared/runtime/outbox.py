@@ -1,9 +1,9 @@
 """The transactional outbox: a ``Transaction`` writes what it publishes into a table, and the ``Relay`` sends it on.
 
-What a transaction publishes is sent if, and only if, it commits. The relay sends in the order of ids, decisions last,
-and deletes what the broker acknowledged. A record that the broker will never take is parked, and a topic that it
-refuses is left alone for a while: neither holds up the others. One process of a service relays at a time. A new leader
-first waits until no record of the last one can still arrive: a late copy of an old state must not overtake a newer one.
+Records of a transaction are sent if, and only if, it commits. The relay sends in the order of ids, decisions last, and
+deletes what the broker acknowledged. A record that the broker will never take is parked, and a topic that it refuses is
+left alone for a while: neither holds up the others. One process of a service relays at a time. A new leader first waits
+until no record of the last one can still arrive: a late copy of an old state must not overtake a newer one.
 """
 
 import asyncio
@@ -285,7 +285,8 @@ class Relay:
     async def _renew(self, connection: Connection) -> None:
         """Prove that this process still leads; raises where it does not, or PostgreSQL does not answer in time.
 
-        What is left of the window counts only within it: after a clock was set back, it would be held for ever.
+        A remaining time that is longer than the window is no proof: a clock was set back, and the lease would be held
+        for ever.
         """
         now = machine_now()
         left = timedelta() if self._held_until is None else self._held_until - now

@@ -69,7 +69,7 @@ async def load_progress(
 
 
 def _check_topics(rows: Iterable[Mapping[str, Any]], ids: TopicIds) -> None:
-    """Raises TopicRecreated. What nothing was read of has nothing to lose, and yet belongs to the topic of before."""
+    """Raises TopicRecreated, also for a partition of which nothing was read yet: its row is of the earlier topic."""
     other = [row for row in rows if ids.get(row["topic"], row["topic_id"]) != row["topic_id"]]
     if other:
         raise TopicRecreated({(row["topic"], row["partition"]): row["next_offset"] for row in other})
@@ -343,7 +343,7 @@ class LagMonitor:
     async def _check_progress(self, consumer: MonitoredConsumer) -> None:
         """Restart where the database has less progress than was committed: a failover to a standby that lacked it.
 
-        What was lost must be read again, and perhaps no new record comes that would show it.
+        The lost part must be read again, and perhaps no new record comes that would show the loss.
         """
         positions = dict(self._positions)
         kept = await read_progress(self._pool, positions)

@@ -132,7 +132,7 @@ def end_traces() -> None:
 # ------------------------------------------------------------------ sampling
 
 # A trace is recorded whole or not at all: that is decided where it begins, and travels in the flags of ``traceparent``.
-# What is not recorded makes no span: OpenTelemetry's own samplers are asked when most of the cost is spent.
+# An unrecorded trace makes no span: OpenTelemetry's own samplers are asked when most of the cost is spent.
 
 _SAMPLED = 1
 _ODD_DIGITS = frozenset("13579bdf")

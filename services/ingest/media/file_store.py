@@ -37,7 +37,7 @@ class FileStore:
     async def put(self, key: str, mime: str, chunks: AsyncIterator[bytes]) -> None:
         """Returns when the whole file is there; it appears only at the end. Memory holds a few parts of it.
 
-        What ``chunks`` raises is raised, and nothing is kept. Raises Unavailable where the store is away.
+        An error of ``chunks`` is raised as it is, and nothing is kept. Raises Unavailable where the store is away.
         """
         self._remove_remains(key)
         attributes: Attributes = {"Content-Type": mime, "Content-Disposition": "attachment"}

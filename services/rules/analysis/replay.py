@@ -255,7 +255,7 @@ class _Alignment:
         for key, changed in zip(one, plain, strict=True):
             if keys[key] not in other:
                 keys[key] = changed
-        # What names ids comes first: a table of the state is found by ids that an effect has shown.
+        # The part that names ids comes first: a table of the state is found by ids that an effect has shown.
         first = sorted(one, key=lambda key: ("effects", "record", "state").index(key) if key in _PARTS else 0)
         replaced = dict(zip(one, plain.values(), strict=True))
         return all(

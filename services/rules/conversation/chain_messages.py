@@ -1,4 +1,6 @@
-"""The messages of a chain: which of them are questions or offers, and whom it waits for."""
+"""Tells the messages of a chain apart (questions of its rule, offers of its matter, copies), and finds the people it
+waits for.
+"""
 
 from collections import Counter
 from collections.abc import Collection

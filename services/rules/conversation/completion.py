@@ -73,9 +73,9 @@ def _notify_of_end(
 def _busy_people(context: DecisionContext, chain: Chain, ending: Ending) -> dict[PersonId, datetime | None]:
     """The person who fills a form, with the time of their last message, and the one who has the matter.
 
-    An ``until`` line mostly comes true by what the one who has the matter did, and tells others by its own message. A
-    form that its person has left for a while is given up without a word. Who is merged into another goes on in the
-    other's chain.
+    Nothing is sent to the one who has the matter where an ``until`` line ends the chain: mostly that person made it
+    true, and the line has a message of its own. A form that its person has left for a while is given up without a word.
+    A person who is merged into another goes on in the chain of that one.
     """
     found: dict[PersonId, datetime | None] = {}
     if chain.assignment is not None and ending in {Ending.ANSWERED, Ending.CANCELLED}:

@@ -104,8 +104,8 @@ class Decider:
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
         """Run everything of a chain that is due by ``now``, by the facts of now.
 
-        Messages that other chains hold for the same people leave together with its own. What those chains hold for
-        further people leaves when they are due themselves, gathered from all chains of these people.
+        Messages that other chains hold for the same people leave together with its own. Messages that those chains hold
+        for further people leave when those chains are due themselves, gathered from all chains of these people.
         """
         occurrence = f"{chain.chain_id}@{chain.next_due.isoformat() if chain.next_due else ''}"
         context = self._context(facts, now, occurrence, chain.traceparent)

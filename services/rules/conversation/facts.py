@@ -95,7 +95,7 @@ class Overlay(MutableMapping[K, V]):
 
 @dataclass(slots=True)
 class Facts:
-    """Facts in memory. What is missing here is unknown to rules.
+    """Facts in memory. A value that is missing here is unknown to rules.
 
     ``notices`` are requested messages that belong to no chain and may still go; ``notice_outcomes`` are those of which
     the dispatcher reported. ``message_expiries`` are of the messages just requested.
@@ -169,7 +169,7 @@ class Facts:
     def read_values(self) -> dict[str, dict[Any, Any]]:
         """The values of the facts below this draft that were looked up in it, by table; chains in their order there.
 
-        What was looked up and is not known is left out. A person brings along the ids merged into theirs.
+        Keys that were looked up and are unknown are left out. A person brings along the ids merged into theirs.
         """
         base, found = self._base, dict[str, dict[Any, Any]]()
         if base is None:

@@ -1,7 +1,7 @@
 """Fills a short form in chat: one question at a time, a summary, then Send, Change or Cancel.
 
-The first message may already answer fields by their defaults; a person corrects these at the summary. What a field
-does not accept is refused with a text that says what it accepts.
+The first message may already answer fields by their defaults; a person corrects these at the summary. A value that a
+field does not accept is refused, with a text that names the accepted ones.
 """
 
 from collections.abc import Collection, Mapping

@@ -42,8 +42,8 @@ class HandoverDraft:
 def offer_matter(context: DecisionContext, chain: Chain, offer: HandoverDraft) -> Chain:
     """Offer a matter to people, with Take and Not me.
 
-    What a person wrote or answered is offered to the owner team next, then to the inbox team, if the people named
-    cannot be reached; what a step hands over is not. The chain has a further offer where a person was reached.
+    If the people named cannot be reached, the reply of a person is offered to the owner team next, and then to the
+    inbox team. The matter of a step is not. The chain has one more offer where a person was reached.
     """
     before = {m.message_id for m in chain.messages}
     occurrence = chain.steps[offer.step].occurrence
@@ -62,9 +62,9 @@ def offer_matter(context: DecisionContext, chain: Chain, offer: HandoverDraft) -
 def repeat_offers(context: DecisionContext, chain: Chain, step: int) -> Chain:
     """Offer the matter again to those who have not declined it, since the person who had it has it no more.
 
-    ``step`` is that by which it was offered to that person. An offer that was withdrawn before it left is repeated. Who
-    has read theirs gets the newest once more, where it was of the same step, or where they wanted to take it meanwhile;
-    who has had it for less than an hour, and does not know that another had the matter, has it still.
+    ``step`` is the one that offered it to that person. Three kinds of people get an offer again: those whose offer was
+    withdrawn before it left; those who wanted to take the matter meanwhile; and those to whom the same step had offered
+    it, unless that was less than an hour ago, since then they still have the offer before them.
     """
     again = _offers_to_repeat(context, chain, step)
     for place in sorted({message.step for message in again}):

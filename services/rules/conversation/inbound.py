@@ -105,7 +105,7 @@ def _apply_absence(
 ) -> None:
     """Keep it, move the person's running chains, and let the team of who covers read it.
 
-    A machine that repeats itself is answered once. What was not known yet is always answered.
+    A machine that repeats itself is answered once. A notice with anything new in it is always answered.
     """
     is_limited = exceeded_limit(context, message, UnclearQuestion.NOTHING) is not None
     is_limited = is_limited and not absence.is_new_notice(context, message, notice)

@@ -146,7 +146,7 @@ def _progress(message: ChainMessage) -> tuple[int, bool, str]:
 def _keep_one_form(context: DecisionContext, person: PersonId) -> None:
     """Two ids may be filling the same form: the person goes on with the one begun first, which gets the other's values.
 
-    What it waits for is the answer to what either has asked last. The other chain ends, and its questions are closed.
+    It waits for the answer to the last question of either form. The other chain ends, and its questions are closed.
     """
     filled: dict[tuple[RuleId, str], Chain] = {}
     for chain in context.facts.chains_of(person):

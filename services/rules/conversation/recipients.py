@@ -270,7 +270,7 @@ class Cover(Struct, frozen=True):
 def find_cover(context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str) -> Cover | None:
     """The one who stands in today, directly or through others; None for a person who needs no stand-in.
 
-    What a person wrote about being away comes before people.yaml.
+    A person's own notice of being away counts before people.yaml.
     """
     one, found, seen = person_id, None, {person_id}
     while (following := _next_cover(context, one, contact, role)) is not None:

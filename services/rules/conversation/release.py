@@ -93,7 +93,7 @@ def withdraw_by_facts(context: DecisionContext, tags: Iterable[str]) -> None:
 def withdraw_excepted(context: DecisionContext, chain: Chain) -> Chain:
     """Withdraw those messages of one chain. The dispatcher reports whether it was in time (``leave_out`` follows then).
 
-    What remains of a digest goes then (``release.send_rest``).
+    The remaining items of a digest leave then (``release.send_rest``).
     """
     for message in chain.messages:
         is_new = message.message_id in context.drafted

@@ -180,8 +180,8 @@ def _of_consonance(required: RequiredFacts, event: Event, basis: _Basis) -> None
 def _of_person(required: RequiredFacts, event: Event, _: _Basis) -> None:
     """A visitor may be merged, or be a person of their own again: then all of the two is needed.
 
-    What waits for a person may get other hours, or be no offer that they take. After a changed BSUID a STOP from before
-    a START may count again: then all is needed too.
+    Messages that wait for a person may get other hours, or be marketing to which the person agrees no more. After a
+    changed BSUID a STOP from before a START may count again: then all is needed too.
     """
     data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)

@@ -182,8 +182,9 @@ def _reminder(
 ) -> MessageDraft:
     """The reminder of a question.
 
-    One that an answer asked is repeated in its own words, as the step knows none, and not before the step's time has
-    passed since it was asked, which may be a moment ago, or since the reminder before, which may be held.
+    A question that an answer led to is repeated in its own words, as the step has none. It is repeated once the time of
+    the step has passed since the question was asked, or since the reminder before it. Either may lie ahead, while a
+    reminder is held.
     """
     if asked.answer is not None:
         key, since = f"remind.{step.index}.{chain.steps[step.index].occurrence}", _last_asked(chain, asked)

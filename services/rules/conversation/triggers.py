@@ -132,8 +132,8 @@ def _by_changed_rule(
 ) -> Chain:
     """The chain after the change of its rule, where an event comes before the chain was reviewed that it lacks.
 
-    Such an event is new in the changed file. What it means depends on whether the chain migrates, ends, or goes on as
-    it began.
+    Such an event is new in the changed file. Its effect depends on whether the chain migrates, ends, or goes on as it
+    began.
     """
     changed, own = context.rulebook.rules.get(chain.rule), context.rulebook_of(chain).rules.get(chain.rule)
     is_reviewed = (chain.reviewed or chain.revision) == context.rulebook.revision
@@ -287,9 +287,9 @@ def _contents_of_questions(context: DecisionContext, chain: Chain) -> dict[Messa
 def _ask_again(context: DecisionContext, chain: Chain) -> Chain:
     """Close the questions, and ask them again at once, unless the time of their step lies ahead again.
 
-    What waits of other steps, such as a notice held for the morning, stays: it is filled in when it goes. So does what
-    an answer has handed over, since its person was told that a colleague looks after it, and a form that is being
-    filled.
+    Messages of other steps that wait, such as a notice held for the morning, stay: they are filled in when they go. A
+    form that is being filled stays too, and a matter that an answer has handed over, since its person was told that a
+    colleague looks after it.
     """
     asking = {step.index for step in context.rule_of(chain).steps if step.answers}
 
@@ -406,7 +406,7 @@ def _can_migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -
 def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Chain:
     """Done steps stay. Questions of steps that are gone are closed; new steps before the last begun are skipped.
 
-    What an answer to a question that is gone has handed over or told stays: its person was told so.
+    Hand-overs and notices that followed an answer stay, also where its question is gone: the person was told of them.
     """
     matching = _matching_steps(old, new)
     gone = [step.index for step in old.steps if step.index not in matching]

@@ -110,7 +110,8 @@ def _has_too_many_open(context: DecisionContext, person: PersonId) -> bool:
 def is_repeated_sentence(context: DecisionContext, person: PersonId, text: str, others: Iterable[str]) -> bool:
     """Whether the person lately wrote the very same sentence unasked, or it is one of the ``others``.
 
-    A machine repeats itself word by word to each message it gets. What is shorter than a sentence may be meant twice.
+    A machine repeats itself word by word to each message it gets. A text that is shorter than a sentence may be meant
+    twice.
     """
     words = _text_hashes(text)
     if len(words) < _SENTENCE_WORDS:

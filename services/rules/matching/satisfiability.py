@@ -5,8 +5,8 @@ between them, one outside, and its absence where it may be absent. A list has ea
 each selection of the words that it must contain. A comparison cannot tell other values apart, so trying all
 combinations decides the condition. Fields count as independent of each other.
 
-So conditions are found that never hold, where “not” and “any” take part. What two comparisons beside each other exclude
-is said where the conditions are read (``rulebook/contradictions``).
+So conditions are found that never hold, where “not” and “any” take part. Two comparisons beside each other that exclude
+each other are found by ``rulebook/contradictions``.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

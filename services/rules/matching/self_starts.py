@@ -1,7 +1,7 @@
 """Finds rules that start themselves: an event reports what a rule wrote, and starts a rule that writes, and so on.
 
-Only the events by which Consonance reports the write itself are followed. What else Consonance may do by itself after a
-write is not known here; the bound on the starts of a rule holds for it at run time.
+Only the events by which Consonance reports the write itself are followed. Consonance may do more by itself after a
+write, which is unknown here; the bound on the starts of a rule covers that at run time.
 """
 
 from collections import deque

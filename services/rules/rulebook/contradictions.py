@@ -37,7 +37,7 @@ def check_contradictions(condition: Condition | None, report: FaultReport) -> No
 
 
 def _contradictions(condition: Condition | None, outer: tuple[Compare, ...]) -> Iterator[Contradiction]:
-    """``outer`` comparisons hold too. What stands under ``not`` is left alone."""
+    """``outer`` comparisons hold too. Conditions under ``not`` are left alone."""
     match condition:
         case Compare():
             yield from _against(condition, outer)

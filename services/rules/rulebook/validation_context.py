@@ -84,7 +84,7 @@ def _indent(line: str) -> int:
 
 @dataclass(frozen=True)
 class ValidationContext:
-    """The files that were read, and the locations in them. What every rule asks for is found once."""
+    """The files that were read, and the locations in them. Whatever all rules ask for is computed once."""
 
     loaded: LoadedFiles
 

@@ -77,8 +77,8 @@ def _grouped(mistakes: list[Mistake]) -> list[Mistake]:
 _GARBLED = re.compile(
     "Ã[\xa0-\xba\xbc-\xbf€ƒ„†‡ˆ‰Š‹ŒŽ‘•˜™š›œžŸ\x81\x8d\x8f\x90\x9d]|Â[\xa0-\xba\xbc-\xbf]|â€[™œž¢¦˜“”\x9d\x93\x94]|Å“(?=[a-z])"
 )
-"""Letters and typographic signs in UTF-8 as programs show them that take them for Windows-1252. What may also be a
-capital letter before a closing quotation mark is not among them.
+"""Letters and typographic signs in UTF-8, as programs show them that take them for Windows-1252. Pairs that may also be
+a capital letter before a closing quotation mark are not among them.
 """
 _SIGNS_OF_IT = ("Ã", "Â", "â€", "Å“")
 
