@@ -154,8 +154,8 @@ class Leader:
         )
 
     async def _load_claimer(self, connection: Connection, moment: Moment) -> Claimer:
-        """Sends of an earlier leader count: its last burst must still be waited out, its open sends slow lines down.
-        One that it noted ahead of now, by a clock that was set back since, counts as made now.
+        """Sends of an earlier leader count: its last burst must still be waited out, its open sends slow lines down. A
+        send that was noted later than now, since a clock was set back, counts as made now.
         """
         usage, since = RateUsage(self.limits), moment.business - self.limits.pair.horizon
         for line, person_id, at in await self.store.recent_attempts(connection, since):

@@ -64,8 +64,8 @@ def open_time(open_hours: OpenHours, begins: datetime, ends: datetime) -> timede
 class QueuedMessage(Struct, frozen=True):
     """A waiting message.
 
-    ``template_only``: free text has already failed because the window was closed, or is an offer that the person has
-    not agreed to, in place of which another template goes.
+    ``template_only``: free text must not be used. It has failed already because the window was closed, or it would be
+    an offer that the person has not agreed to, and another template goes in its place.
     """
 
     message_id: str

@@ -127,8 +127,9 @@ def apply_contact(
 ) -> None:
     """Put a contact's state in Consonance into ``directory``; a visitor with its number or BSUID is merged into it.
 
-    A number learnt from WhatsApp stays until Consonance has another number than in ``old``, or than the one that
-    WhatsApp said the person has left; so does a BSUID, unless the other number is known as the person's own already.
+    A number learnt from WhatsApp stays until Consonance has a new number: one that differs from ``old`` and that the
+    person, by WhatsApp, has not left. A BSUID goes at the same moment, unless the new number is known as the person's
+    own already.
     """
     person_id = person_id_of_contact(tenant, new.contact_id)
     known = directory.get(person_id)
@@ -163,9 +164,9 @@ def _has_left(directory: PersonDirectory, person: PersonId, phone: Phone | None)
 
 
 def _is_elsewhere(known: Addresses, phone: Phone | None) -> bool:
-    """Whether a person whose number is ``phone`` by now is another WhatsApp user than the one at the known addresses.
+    """Whether the current number ``phone`` shows that the known addresses belong to another WhatsApp user.
 
-    A BSUID belongs to a user at their number: WhatsApp gives another one to who changes it.
+    A BSUID belongs to a user at one number: WhatsApp gives a user who changes the number another BSUID.
     """
     numbers = {phone_key(number) for number in (known.phone, known.wa_id) if number}
     return bool(numbers) and (phone is None or phone_key(phone) not in numbers)

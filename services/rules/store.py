@@ -427,7 +427,7 @@ def _keys(facts: Facts, kind: str) -> Iterable[str]:
 
 
 _UNSENT = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED})
-"""Of such messages a changed rulebook may give the hours, or the fallback, of now."""
+"""Messages that a changed rulebook may give other hours, or another fallback."""
 
 
 def _row(chain: Chain) -> str:

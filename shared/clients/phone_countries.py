@@ -24,7 +24,7 @@ def country_of_address(phone: str | None, bsuid: str | None) -> str | None:
 
 
 def country_of_phone(phone: str) -> str | None:
-    """None for a number of no country, such as those of satellite networks, and for what is no number."""
+    """None for a number that belongs to no country, as in satellite networks, and for a text that is no number."""
     digits, regions_of = phone.removeprefix("+"), _regions_by_calling_code()
     for length in range(1, _LONGEST_CALLING_CODE + 1):
         regions = regions_of.get(digits[:length])

@@ -49,8 +49,9 @@ class QuestionAsked(Value, tag_field="entry", tag=EvidenceKind.ASKED.value):
 class QuestionDelivery(Value, tag_field="entry", tag=EvidenceKind.DELIVERY.value):
     """How far WhatsApp says that a question got: ``accepted``, ``delivered``, ``read``, ``failed``, ``withdrawn``, …
 
-    ``wording``, ``template`` (Meta's name) and ``language`` are those in which it went, as far as the dispatcher said.
-    ``rendered`` is the text that went where it is not that of the question asked: the template's fallback went.
+    ``wording``, ``template`` (Meta's name) and ``language`` tell how it was sent, as far as the dispatcher reported.
+    ``rendered`` is the text that was sent, where that is not the question's own text because the fallback of its
+    template went.
     """
 
     entry: ClassVar[EvidenceKind] = EvidenceKind.DELIVERY

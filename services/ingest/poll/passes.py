@@ -60,9 +60,10 @@ _CONTACTS_ORIGIN = "polled contacts"
 def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> PollPass:
     """The interrupted pass, else a new one: over all records while a field still lacks its first pass.
 
-    A pass over changed records is no first pass of a field, so it is not continued where one was added meanwhile. Where
-    the last one began ahead of now, by a clock that was set back since, it asked for changes since another day. ``now``
-    is Consonance's where this machine's clock is ahead of it: Consonance has no changes since a day that has not come.
+    A pass over changed records cannot be the first pass of a field, so it is not continued where a field was added
+    meanwhile. Neither is a pass that began later than ``now``: a clock was set back, and the pass asked for changes
+    since another day. ``now`` is Consonance's where this machine's clock is ahead of it: Consonance has no changes
+    since a day that has not come.
     """
     if last is None:
         return PollPass(started_at=now)

@@ -94,9 +94,10 @@ def _subject(message: Message) -> str:
 
 
 def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Change]:
-    """Pair equal messages, then those of one template and time, of one template in their order, and of one verb.
+    """Pair equal messages first; then those with the same template and time, with the same template, and with the same
+    verb.
 
-    So where one of two reminders is gone, that one is lost, and the other one counts as unchanged.
+    Where one of two reminders is gone, only that one counts as lost, and the other as unchanged.
     """
     pairs: list[tuple[Message, Message]] = []
     lost, gained = list(old), list(new)

@@ -124,7 +124,9 @@ def _reply(
 
 
 def announce_cover(context: DecisionContext, chain: Chain, team: Addressees, draft: MessageDraft) -> Chain:
-    """Tell a team that a colleague is away: not the one who wrote so, and the one who covers in words of their own."""
+    """Tell a team that a colleague is away. The absent colleague gets no message, and the one who covers gets a
+    template of its own.
+    """
     document = context.document(chain)
     absent, cover = document.sender, _cover_by(context, document.sender, str(document.get("message_id")))
     told = {absent, cover} if TO_COVER in context.rulebook.templates else {absent}

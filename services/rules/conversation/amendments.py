@@ -88,7 +88,8 @@ def _waiting_notices(context: DecisionContext, ids: Collection[PersonId]) -> lis
 def amend_hours(
     context: DecisionContext, chain: Chain, person: PersonFacts, book: Rulebook, before: PersonFacts
 ) -> None:
-    """Give those messages of a chain that wait for a person, by whichever id, the hours of now, if they are others.
+    """Give the messages of a chain that wait for a person, under any of their ids, the current hours, where these have
+    changed.
 
     ``book`` and ``before`` are the rulebook, and the person as known, by which their hours were found.
     """
@@ -103,7 +104,7 @@ def amend_hours(
 
 
 def amend_again(context: DecisionContext, chain: Chain, message: ChainMessage) -> None:
-    """Give a message that goes again, since it did not arrive, the hours and the consent of now."""
+    """Give a message that did not arrive and is sent again the current hours and consent."""
     if (person := context.facts.current_person(message.person_id)) is not None:
         amendment = AmendMessage(
             message_id=message.sent_as,
@@ -115,7 +116,7 @@ def amend_again(context: DecisionContext, chain: Chain, message: ChainMessage) -
 
 
 def amend_notice_again(context: DecisionContext, message: MessageId, receiver: PersonId) -> None:
-    """Give a message of no chain that goes again, since it did not arrive, the hours and the consent of now."""
+    """Give a message outside chains that did not arrive and is sent again the current hours and consent."""
     if (person := context.facts.current_person(receiver)) is not None:
         amendment = AmendMessage(
             message_id=message,

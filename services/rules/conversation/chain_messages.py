@@ -56,7 +56,7 @@ def is_question_of_rule(message: ChainMessage) -> bool:
 def is_of_handover(message: ChainMessage) -> bool:
     """Whether a message offers a matter, or is for the person who has it, also as a reminder.
 
-    A question of a rule, whose answers may be named alike, is none, nor is its reminder.
+    A question of a rule and its reminder never are, also where their answers are named like these buttons.
     """
     is_of_question = message.verb is Verb.ASK or (message.verb is Verb.REMIND and message.answer is None)
     return not is_of_question and set(message.buttons) in ({*TAKE}, {*FINISH})

@@ -120,7 +120,7 @@ def _pass_on_unread(context: DecisionContext, chain: Chain, offers: Sequence[Cha
 def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
     """Replies, and the messages of the answer, the step or the ``until`` line that ends the chain now.
 
-    So do those of a ``tell`` that goes with the step that ends it, like one before a ``give_up`` without a time.
+    A ``tell`` that goes with the ending step belongs to it too, such as one before a ``give_up`` without a time.
     Reports of a write, or of a person's changed answer, stay true after the end.
     """
     if message.is_question:
@@ -140,7 +140,9 @@ def _stays_true(chain: Chain, message: ChainMessage) -> bool:
 
 
 def finish_chain(context: DecisionContext, chain: Chain) -> Chain:
-    """End a closing chain whose writes are settled, or one whose steps are all over and that awaits no person."""
+    """End a chain that is closing and has no pending write, or whose steps are all over and that waits for no
+    person.
+    """
     if not chain.live or any(w.pending for w in chain.writes):
         return chain
     if any(m.delivery is DeliveryState.HELD for m in chain.messages):

@@ -46,7 +46,7 @@ def _opted_out_lately(context: DecisionContext, message: MessageReceived) -> boo
 
 
 def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: bool) -> None:
-    """Opt in everyone who is reached at the address, but for those whose consent of then has lapsed.
+    """Opt in all people at the address, except those whose consent has lapsed since the message.
 
     A message that was sent before the lapse is not confirmed: messages would be promised that do not come.
     """

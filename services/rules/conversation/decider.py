@@ -271,8 +271,8 @@ def _apply_report_on_person(
 def _own_write(facts: Facts, data: EventData) -> bool:
     """Whether metadata changed to exactly what a confirmed answer asked to write, from what it was before.
 
-    A change back to it, from what others wrote meanwhile, is none, and starts rules. A write in conflict changed
-    nothing.
+    A change back to that value, after others have written another one, is no own write, and starts rules. A write in
+    conflict changed nothing.
     """
     if not isinstance(data, MetadataChanged):
         return False

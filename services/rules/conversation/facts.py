@@ -265,7 +265,9 @@ class Facts:
         return any(not self.has_lapsed(person, at) for at in starts)
 
     def has_lapsed(self, person: PersonId, at: datetime) -> bool:
-        """Whether an opt-in of then counts no more, since another account was shown for any id of the person."""
+        """Whether an opt-in given ``at`` that instant no longer counts, since another WhatsApp account was seen for any
+        id of the person.
+        """
         return any(consent.lapsed_since(at) for consent in self.consents_of(person))
 
     def is_wrong_person(self, person: PersonId) -> bool:
@@ -310,7 +312,8 @@ class Facts:
     def active_chains(self, rule: RuleId, subject: str) -> list[Chain]:
         """The active chains of a rule and subject: one that gathers events, and those whose messages have been sent.
 
-        A chain that has another subject by now, since its person was merged, is still found by the one of before.
+        The index may still hold a chain under a former subject, from before its person was merged; such a chain is left
+        out.
         """
         return [c for c in self._chains_by([(rule, subject)]) if c.active and c.subject == subject]
 

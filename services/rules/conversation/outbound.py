@@ -169,7 +169,7 @@ def _release_time(
 
 
 def hold_anew(context: DecisionContext, chain: Chain, person: PersonFacts) -> Chain:
-    """Hold what is held for a person until the next of their hours of now, which were others when it was held."""
+    """Hold messages for a person again, whose hours have changed since, until their next current hours."""
     ids = context.facts.ids_of_person(person.person_id)
     for message in chain.messages:
         if message.delivery is DeliveryState.HELD and message.person_id in ids:
@@ -236,7 +236,7 @@ def request_now(context: DecisionContext, chain: Chain, chain_message: ChainMess
 def _other_texts(
     context: DecisionContext, chain: Chain, chain_message: ChainMessage, message: SendMessage
 ) -> dict[str, str]:
-    """The texts of the templates as which a question may go, but for its own, whose text is rendered."""
+    """The texts of the other templates that a question may be sent as; the text of its own template is rendered."""
     if BODY_VALUE in chain_message.words:
         return {}
     own = template_of_message(context, chain, chain_message).meta_name
@@ -312,9 +312,8 @@ def is_marketing(context: DecisionContext, chain: Chain, message: ChainMessage) 
 
 
 def _without_marketing(*calls: TemplateCall | None) -> tuple[TemplateCall | None, TemplateCall | None]:
-    """Those of a template and its fallback that are no marketing, for a reply to a person who has not agreed to it.
-
-    Where none is left, they get it as free text, or not at all.
+    """The template and its fallback without those in the category marketing, for a reply to a person who has not agreed
+    to marketing. Where none is left, the person gets the reply as free text, or not at all.
     """
     left = [call for call in calls if call is not None and call.category != Category.MARKETING]
     return (left[0] if left else None, left[1] if len(left) > 1 else None)
@@ -507,7 +506,9 @@ _NEVER_SENT = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 def _copy_draft(
     context: DecisionContext, chain: Chain, sent: Sequence[ChainMessage], reader: PersonFacts, step: int
 ) -> MessageDraft:
-    """The text is that of the first receiver, in the reader's language and in one line, as parameters must be."""
+    """The copied text is the one to the first receiver, in the language of the reader, and in one line, as a parameter
+    must be.
+    """
     people = [context.facts.people[message.person_id] for message in sent]
     language = language_of(context.rulebook, reader)
     template = template_of_message(context, chain, sent[0])

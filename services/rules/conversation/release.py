@@ -83,7 +83,9 @@ def leave_out(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
 
 
 def withdraw_by_facts(context: DecisionContext, tags: Iterable[str]) -> None:
-    """Withdraw what waits in the dispatcher and whose ``unless`` holds by the facts of now, of ended chains too."""
+    """Withdraw messages that wait in the dispatcher and whose ``unless`` holds by the current facts, also those of
+    ended chains.
+    """
     for chain in context.facts.chains_depending_on(tags):
         judged = with_unless_due(context, withdraw_excepted(context, chain))
         if judged is not chain:

@@ -124,7 +124,7 @@ def _shortened(
 
 
 def numbered_line(texts: Sequence[str], between: str = " ", endings: Sequence[str] = ()) -> str:
-    """``1. … 2. …``: all texts in one line, since a parameter has no more, each as far as there is room for it.
+    """``1. … 2. …``: all texts in one line, since a parameter may have only one; each is cut to its share of the room.
 
     ``endings`` stand behind the texts, whole.
     """

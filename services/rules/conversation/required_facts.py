@@ -49,10 +49,10 @@ class RequiredFacts:
 
     ``stops``: some of them opt out, are erased or turn out to be one who has, so unsent messages of ended chains are
     needed too. ``strangers``: how many chains strangers have started. ``idle`` events need nothing: they start no rule,
-    end no chain and change no fact. They are kept by id, with their names and documents.
-    ``unsent_of`` are people whose messages in the dispatcher are needed, also those of ended chains.
-    ``starts`` are keys by which chains are counted, ``files`` those of messages whose files may have been reported on.
-    ``written_works`` are works whose metadata changed: chains that wrote to it are needed, ended ones too.
+    end no chain and change no fact. They are kept by id, with their names and documents. ``unsent_of`` are people whose
+    messages in the dispatcher are needed, also messages of ended chains. ``starts`` are the keys under which starts of
+    chains are counted; ``files`` are files on which ingest may have reported already. ``written_works`` are works whose
+    metadata changed: chains that wrote to it are needed, ended ones too.
     """
 
     works: set[WorkId] = field(default_factory=set)

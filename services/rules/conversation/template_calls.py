@@ -168,7 +168,9 @@ def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
 
 
 def template_of_message(context: DecisionContext, chain: Chain, message: ChainMessage) -> Template:
-    """The template of a message; of an offer whose own a change of the rules has taken, that of the house."""
+    """The template of a message; for an offer whose template a change of the rules removed, the house template
+    ``to_take``.
+    """
     books = (context.rulebook_of(chain), context.rulebook)
     is_gone = all(message.say not in book.templates for book in books)
     return template_of(context, chain, "to_take" if is_gone and is_offer(message) else message.say)
@@ -193,7 +195,8 @@ def fallback_call(
 ) -> TemplateCall | None:
     """The template to send while Meta refuses this message's own, in the same language; None where there is none.
 
-    That of the rules in force comes first, then that of the chain's rules, then a newer version of the template.
+    Three candidates are tried: the fallback by the rules in force, the one by the chain's rules, and a newer version of
+    the template.
     """
     template = template_of_message(context, chain, message)
     own = context.rulebook_of(chain).templates.get(template.fallback or "")

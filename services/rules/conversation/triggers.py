@@ -1,10 +1,9 @@
 """The effect of an event, and of a changed rule file, on chains.
 
 By an event, ``until`` lines end them, and matching rules start or replan them. By a changed rule file, the live chains
-of its rule are pinned, migrated or cancelled: ``on_change`` of the rule in force decides, and for a rule that is gone,
-that of the rule the chain began with. People, the calendar and the limits are never pinned, and neither is the fallback
-of a template: a message that was requested and has not gone gets the fallback that the rules name now, and one that has
-not gone the hours of the calendar of now.
+of its rule are pinned, migrated or cancelled: ``on_change`` of the rule in force decides, for a rule that is gone,
+``on_change`` of the rule that the chain began with. People, the calendar and the limits are never pinned. Neither are
+the fallback of a template and the hours of a message that has not gone: both follow the rulebook in force.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -348,7 +347,9 @@ def _amend_fallbacks(context: DecisionContext, chain: Chain, calls: Mapping[Mess
 
 
 def _amend_hours(context: DecisionContext, chain: Chain, earlier: Rulebook) -> None:
-    """Give messages that wait for people whose hours were others by the earlier rulebook those of now."""
+    """Give messages that wait for people the current hours, where these differ from the hours by the earlier
+    rulebook.
+    """
     receivers = {m.person_id for m in chain.messages if m.delivery in IN_DISPATCHER}
     for receiver in sorted(map(context.facts.current_id, receivers)):
         if (person := context.facts.people.get(receiver)) is not None:
@@ -356,7 +357,7 @@ def _amend_hours(context: DecisionContext, chain: Chain, earlier: Rulebook) -> N
 
 
 def _hold_anew(context: DecisionContext, chain: Chain, earlier: Rulebook) -> Chain:
-    """Hold messages to people whose hours were others by the earlier rulebook until the next of those of now."""
+    """Hold messages to people anew, where their hours differ from the hours by the earlier rulebook."""
     held = chain
     receivers = {m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}
     for receiver in sorted(map(context.facts.current_id, receivers)):

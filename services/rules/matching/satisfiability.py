@@ -237,7 +237,7 @@ def _lists(spec: FieldSpec, literals: set[object]) -> Sequence[tuple[object, ...
 
 
 def impossible_condition_faults(book: Rulebook, faulty_files: Collection[str]) -> Iterator[FileFault]:
-    """A fault at the first line with which an “if”, or that of an “until”, can no longer be true."""
+    """A fault at the first line by which an “if”, also that of an “until” line, can no longer be true."""
     for rule in book.rules.values():
         if rule.location.file in faulty_files:
             continue

@@ -104,8 +104,8 @@ def _shape(rule: Rule) -> tuple[object, ...]:
 def untried_rules(kind: TrialKind, active: Rulebook, proposed: Rulebook) -> list[RuleId]:
     """The recurring rules of a proposed revision that its trial does not show, since periods start by the one in force.
 
-    Under a canary these are all that are new or changed. A shadow judges a changed one whenever the old one starts, and
-    misses those that start at other times or list something else.
+    Under a canary these are all that are new or changed. A shadow judges a changed rule whenever the old one starts. It
+    misses rules that start at other times, or that list something else.
     """
 
     def is_shown(rule: Rule, old: Rule | None) -> bool:

@@ -39,9 +39,10 @@ INBOX_RULE_PREFIX = f"{RESERVED_PREFIX}inbox-"
 PAUSED_RULE_PREFIX = f"{RESERVED_PREFIX}brake-"
 ABSENCE_RULE_PREFIX = f"{RESERVED_PREFIX}absence-"
 WRONG_PERSON_RULE_PREFIX = f"{RESERVED_PREFIX}wrong-person-"
-"""Prefixes of built-in rules, one of each per team: unasked messages go to its people, and so does the news that a
-person's messages are no longer answered, that one of them covers for a colleague, and that an address is
-another person's."""
+"""Prefixes of built-in rules; each team has one rule of each prefix. The team gets unasked messages, and is told when a
+person's messages are no longer answered, when one of the team covers for a colleague, and when an address belongs to
+another person.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,9 @@ def _extension(kind: str) -> str | None:
 
 
 def _renamed(odd: Sequence[str], missing: Sequence[str], meant: set[str | None]) -> str | None:
-    """The one name that is missing where one other is there, of which none is misspelt: it was changed at one place."""
+    """The missing name, where exactly one name is missing and one other stands there, and neither is misspelt: the name
+    was changed in one place only.
+    """
     return missing[0] if len(odd) == len(missing) == 1 and meant.isdisjoint(missing) else None
 
 

@@ -172,7 +172,7 @@ def _kind_of(tree: Node | None) -> str | None:
 
 
 def _meant_single(name: str) -> str | None:
-    """The one file of its kind, like people.yaml, that a name of no kind was meant for."""
+    """The single file, such as people.yaml, that an unknown file name was probably meant for."""
     if not is_read(name):
         return next((each for each in SINGLES if stem(each) == stem(name)), None)
     close = get_close_matches(name.casefold(), SINGLES, 1, _NEARLY)

@@ -31,7 +31,9 @@ _FEWEST_DAYS = {
     PeriodUnit.QUARTER: (12, 52),
     PeriodUnit.YEAR: (52, 220),
 }
-"""Of each weekday, and of working days, so many are in every such period, also with public holidays and closures."""
+"""The fewest times that each weekday, and a working day, occurs in such a period, also with public holidays and
+closures.
+"""
 
 
 def _check_every(context: ValidationContext, rule: Rule) -> None:

@@ -186,7 +186,7 @@ _NEARLY_A_WORD = 0.7
 
 
 def _meant_code(written: str, right: Collection[str]) -> str | None:
-    """The code that is nearly so as a whole, or word by word, in whatever order and however abbreviated."""
+    """The code that is similar as a whole, or word by word; words may be abbreviated, and in another order."""
     near = get_close_matches(written, right, 1, _NEARLY_A_CODE)
     if near:
         return near[0]

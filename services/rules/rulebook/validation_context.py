@@ -43,7 +43,9 @@ class LoadedFiles:
         return text
 
     def unread(self, suffix: str) -> frozenset[str]:
-        """Files of a kind that are no YAML, and those whose name is that of no kind: they may be meant."""
+        """Files of this kind that are no YAML, and files whose name belongs to no kind: the missing file may be one of
+        them.
+        """
         return frozenset(file for file in self.broken if file.endswith(suffix) or not file.endswith(KINDS)) | frozenset(
             file for file in self.trees if is_unknown(file)
         )
