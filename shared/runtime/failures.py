@@ -48,6 +48,7 @@ TRANSIENT_ERRORS = (
     *CONNECTION_LOST,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,  # its disk could not be read or written
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionTimeoutError,
@@ -55,7 +56,12 @@ TRANSIENT_ERRORS = (
 )
 """Errors of a dependency, not of a record."""
 
-_RETRYABLE_ERRORS = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, LocksBusy)
+_RETRYABLE_ERRORS = (
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,  # a migration changed the columns of a prepared query; it is prepared anew
+    LocksBusy,
+)
 
 
 class FailureKind(StrEnum):

@@ -1,11 +1,36 @@
-"""A loop goes on after the error of one round."""
+"""Which errors are a record's; a loop goes on after the error of one round."""
 
 import asyncio
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from shared.runtime.failures import repeat
+from shared.runtime.failures import FailureKind, classify_failure, repeat
+
+RECORD, TRANSIENT, RETRYABLE = FailureKind.RECORD, FailureKind.TRANSIENT, FailureKind.RETRYABLE
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (asyncpg.UniqueViolationError, RECORD),
+        (asyncpg.CharacterNotInRepertoireError, RECORD),
+        (asyncpg.ProgramLimitExceededError, RECORD),
+        (asyncpg.QueryCanceledError, TRANSIENT),
+        (asyncpg.AdminShutdownError, TRANSIENT),
+        (asyncpg.IdleSessionTimeoutError, TRANSIENT),
+        (asyncpg.DiskFullError, TRANSIENT),
+        (asyncpg.TooManyConnectionsError, TRANSIENT),
+        (asyncpg.PostgresIOError, TRANSIENT),
+        (asyncpg.UndefinedFileError, TRANSIENT),
+        (asyncpg.LockNotAvailableError, RETRYABLE),
+        (asyncpg.DeadlockDetectedError, RETRYABLE),
+        (asyncpg.InvalidCachedStatementError, RETRYABLE),
+    ],
+)
+def test_only_an_error_by_what_a_record_holds_is_the_record_s(error: type[Exception], kind: FailureKind) -> None:
+    assert classify_failure(error("x")) is kind
 
 
 @pytest.mark.parametrize(
