@@ -1,6 +1,6 @@
 """The country of a WhatsApp account, by its number or its BSUID: WhatsApp charges by the country of the recipient.
 
-Meta, "Pricing": docs/reference/whatsapp.md, 4. Numbers are E.164; countries are ISO 3166-1 alpha-2.
+Meta, "Pricing": docs/reference/whatsapp.md, 7. Numbers are E.164; countries are ISO 3166-1 alpha-2.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The tenant's rate card: what WhatsApp charges for one message, by the country of its recipient and its category.
 
 WhatsApp sends no amounts. It says of each message the category and whether it is charged; the price is on the card that
-Meta publishes for each currency and changes on the first of a quarter (docs/reference/whatsapp.md, 4). The tenant keeps
+Meta publishes for each currency and changes on the first of a quarter (docs/reference/whatsapp.md, 7). The tenant keeps
 the card as a TOML file: docs/operations/cost.md. Pure but for ``read_rate_card``.
 """
 

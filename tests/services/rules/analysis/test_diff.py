@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -336,18 +337,31 @@ def test_stories_do_not_show_a_change_of_people() -> None:
     assert "whom the change of people.yaml concerns, recorded events alone show" in text
 
 
+def test_the_prices_of_the_forecast_know_where_the_house_s_people_are() -> None:
+    """Of prices that Meta has changed since the card, none is guessed."""
+    prices, day = read_prices(), START.date()
+    for country in ("GB", "US", "FR", "DE", "ES", "IT", "NL", "IE", "IN", "AU", "BR"):
+        assert prices.price(country, "utility", day) is not None, country
+    assert prices.price("GB", "marketing", day) is None
+
+
 def test_a_country_without_a_price_is_counted_and_not_guessed() -> None:
     cost = cost_of(
-        [_message(country="AT"), _message(country="AT", category="marketing"), _message(country="XX")], read_prices()
+        [_message(country="AT"), _message(country="AT", category="marketing"), _message(country="UA")], read_prices()
     )
-    assert cost.unpriced == {"XX": 1}
+    assert cost.unpriced == {"UA": 1}
     assert cost.amount == Decimal("0.0763")
     assert cost.categories == {"utility": 2, "marketing": 1}
 
 
-def test_the_countries_without_a_price_are_named() -> None:
+def test_the_countries_without_a_price_are_named(tmp_path: Path) -> None:
     base, head = _heads()
-    text = markdown_of(diff_bundle(base, head, _bundle(), "2 events", processes=1), read_prices())
+    card = tmp_path / "rates.toml"
+    card.write_text(
+        'currency = "USD"\n[[rates]]\nvalid_from = 2026-01-01\n'
+        '[rates.markets.Austria]\ncountries = ["AT"]\nutility = 0.0171\n'
+    )
+    text = markdown_of(diff_bundle(base, head, _bundle(), "2 events", processes=1), read_prices(card))
     assert "They have none for GB (" in text
     assert "| cost, USD | unknown | unknown |" in text
 
