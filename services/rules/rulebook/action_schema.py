@@ -17,19 +17,14 @@ from services.rules.rulebook.model import Location, Quorum
 from services.rules.rulebook.schema import (
     VALUE_OR_FIELD,
     FieldReference,
-    Flag,
     LiteralOrField,
     OneOrMore,
     Section,
-    Text,
     build_value,
     mapping,
     node_kind,
-    only,
-    report_of,
-    value,
-    word,
 )
+from services.rules.rulebook.single_values import Flag, Text, only, report_of, value, word
 from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.writes import WriteOperation
 

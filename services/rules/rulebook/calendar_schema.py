@@ -8,20 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from services.rules.rulebook.faults import FaultReport, InvalidValue
-from services.rules.rulebook.schema import (
-    Country,
-    Day,
-    OneOrMore,
-    Section,
-    Text,
-    Texts,
-    Zone,
-    items,
-    meant_date,
-    read_text,
-    report_of,
-    value,
-)
+from services.rules.rulebook.schema import OneOrMore, Section, Texts, items
+from services.rules.rulebook.single_values import Country, Day, Text, Zone, meant_date, read_text, report_of, value
 from services.rules.rulebook.times import meant_clock
 from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, subdivisions

@@ -19,18 +19,8 @@ from services.rules.rulebook.model import (
     NoneOf,
     Operator,
 )
-from services.rules.rulebook.schema import (
-    LiteralOrField,
-    LiteralText,
-    OneOrMore,
-    Section,
-    Text,
-    build_value,
-    is_reported,
-    node_kind,
-    read_flag,
-    value,
-)
+from services.rules.rulebook.schema import LiteralOrField, OneOrMore, Section, build_value, node_kind
+from services.rules.rulebook.single_values import LiteralText, Text, is_reported, read_flag, value
 from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 
 _WRITTEN_ELSEWHERE: Mapping[str, str] = {

@@ -42,10 +42,7 @@ from services.rules.rulebook.model import (
     mentioned_fields,
 )
 from services.rules.rulebook.periods import PERIOD_STARTED, PERIODS
-from services.rules.rulebook.schema import (
-    FLAG_WORDS,
-    meant_date,
-)
+from services.rules.rulebook.single_values import FLAG_WORDS, meant_date
 
 _DAYS_TO = "days_to"
 NO_EVENT = (

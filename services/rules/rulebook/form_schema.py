@@ -18,17 +18,8 @@ from services.rules.rulebook.meant_keys import (
     with_keys_under_line,
 )
 from services.rules.rulebook.model import FieldKind
-from services.rules.rulebook.schema import (
-    FieldReference,
-    Flag,
-    Section,
-    Text,
-    Texts,
-    WholeNumber,
-    mapping,
-    report_of,
-    word,
-)
+from services.rules.rulebook.schema import FieldReference, Section, Texts, mapping
+from services.rules.rulebook.single_values import Flag, Text, WholeNumber, report_of, word
 from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode
 from shared.contracts.writes import WriteOperation
 

@@ -29,19 +29,8 @@ from services.rules.rulebook.model import (
     StartLimit,
     UnsolicitedLimit,
 )
-from services.rules.rulebook.schema import (
-    Language,
-    OneOrMore,
-    Section,
-    Text,
-    WholeNumber,
-    mapping,
-    only,
-    read_text,
-    report_of,
-    value,
-    word,
-)
+from services.rules.rulebook.schema import OneOrMore, Section, mapping
+from services.rules.rulebook.single_values import Language, Text, WholeNumber, only, read_text, report_of, value, word
 from services.rules.rulebook.times import DurationText
 from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit

@@ -7,16 +7,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport, InvalidValue
-from services.rules.rulebook.schema import (
-    Day,
-    OneOrMore,
-    Section,
-    Text,
-    Texts,
-    mapping,
-    report_of,
-    value,
-)
+from services.rules.rulebook.schema import OneOrMore, Section, Texts, mapping
+from services.rules.rulebook.single_values import Day, Text, report_of, value
 from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import ContactId
 

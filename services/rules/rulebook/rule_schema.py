@@ -22,15 +22,12 @@ from services.rules.rulebook.schema import (
     FieldReference,
     OneOrMore,
     Section,
-    Text,
     Texts,
     build_value,
     items,
     mapping,
-    only,
-    report_of,
-    word,
 )
+from services.rules.rulebook.single_values import Text, only, report_of, word
 from services.rules.rulebook.step_schema import AnyStepSection, StepSection, parts_of_step
 from services.rules.rulebook.times import EveryText
 from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode, SequenceNode, lines_of_node

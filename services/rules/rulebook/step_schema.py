@@ -29,13 +29,8 @@ from services.rules.rulebook.meant_keys import (
     with_entries_aside,
 )
 from services.rules.rulebook.model import RECEIVED, Verb
-from services.rules.rulebook.schema import (
-    Section,
-    Text,
-    mapping,
-    only,
-    word,
-)
+from services.rules.rulebook.schema import Section, mapping
+from services.rules.rulebook.single_values import Text, only, word
 from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, lines_of_node
 

@@ -18,14 +18,8 @@ from services.rules.rulebook.meant_keys import (
     with_keys_under,
 )
 from services.rules.rulebook.model import Category
-from services.rules.rulebook.schema import (
-    Section,
-    Text,
-    WholeNumber,
-    mapping,
-    report_of,
-    word,
-)
+from services.rules.rulebook.schema import Section, mapping
+from services.rules.rulebook.single_values import Text, WholeNumber, report_of, word
 from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode
 from shared.contracts.messages import TemplateHeader
 

@@ -21,10 +21,7 @@ from services.rules.rulebook import model
 from services.rules.rulebook.faults import InvalidValue, nearest_word
 from services.rules.rulebook.meant_keys import unit_in_another_language
 from services.rules.rulebook.model import After, At
-from services.rules.rulebook.schema import (
-    read_text,
-    value,
-)
+from services.rules.rulebook.single_values import read_text, value
 from services.rules.rulebook.yaml_nodes import Node
 from shared.clients.working_calendar import Duration, TimeUnit
 

@@ -17,21 +17,17 @@ from services.rules.conversation.chain import Ending
 from services.rules.rulebook.faults import FaultReport, FileFault, InvalidValue
 from services.rules.rulebook.model import Location
 from services.rules.rulebook.rule_folder import STORIES, stem
-from services.rules.rulebook.schema import (
+from services.rules.rulebook.schema import OneOrMore, Section, Texts, items, mapping
+from services.rules.rulebook.single_values import (
     SANE_YEARS,
     Country,
     Day,
     Flag,
     Language,
-    OneOrMore,
-    Section,
     Text,
-    Texts,
     WholeNumber,
     Zone,
     is_reported,
-    items,
-    mapping,
     meant_date,
     read_text,
     value,
