@@ -26,6 +26,7 @@ from ops.command_line import (
     console,
     load_command_settings,
     print_json,
+    printable,
     run,
 )
 from ops.database import operator_pool
@@ -136,10 +137,23 @@ async def _fetch_page(session: aiohttp.ClientSession, url: str) -> str:
 # ------------------------------------------------------------------ the command
 
 
+def _check_addresses(urls: list[str] | None) -> list[str] | None:
+    for url in urls or ():
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port or brackets
+            is_address = False
+        if not is_address:
+            raise typer.BadParameter(f"“{printable(url)}” is no address; write http://health-rules:9090")
+    return urls
+
+
 MetricsUrls = Annotated[
     list[str] | None,
     typer.Option(
         "--metrics",
+        callback=_check_addresses,
         metavar="URL",
         envvar="STET_METRICS",
         help="A health address; of a name, each replica that it stands for. May be repeated (a stack's are known).",

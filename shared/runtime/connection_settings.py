@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -242,7 +242,7 @@ class KafkaSettings(Settings):
     def _check_bootstrap(cls, brokers: str) -> str:
         for broker in brokers.split(","):
             host, _, port = broker.strip().rpartition(":")
-            if not host or not port.isdecimal():
+            if not host or not port.isdecimal() or not 1 <= int(port) <= _LARGEST_PORT:
                 raise ValueError(f"“{broker.strip()}” is not host:port, such as kafka:9093")
         return brokers
 
@@ -304,6 +304,7 @@ def _setting(field: str) -> str:
 
 # ------------------------------------------------------------------ PostgreSQL
 
+_LARGEST_PORT = 65_535
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _WRITABLE_TARGETS = ("read-write", "primary")
 _SSL_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -373,6 +374,8 @@ def check_dsn(dsn: str) -> None:
     if not dsn.startswith(("postgresql://", "postgres://")):
         raise ValueError("it must begin with postgresql://")
     address = urlsplit(dsn)
+    for host in address.netloc.rpartition("@")[2].split(","):
+        _check_port(urlsplit(f"//{host}"))
     query = {name: values[-1] for name, values in parse_qs(address.query).items()}
     for name in query:
         if name not in _DSN_PARAMETERS:
@@ -382,6 +385,15 @@ def check_dsn(dsn: str) -> None:
     target = query.get("target_session_attrs", "read-write")
     if target not in _WRITABLE_TARGETS:
         raise ValueError(f"target_session_attrs must be {' or '.join(_WRITABLE_TARGETS)}: every service writes")
+
+
+def _check_port(host: SplitResult) -> None:
+    try:
+        port = host.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"the port of a host is a number from 1 to {_LARGEST_PORT}")
 
 
 def _check_sslmode(query: dict[str, str]) -> None:

@@ -112,6 +112,10 @@ def test_a_wrong_argument_ends_with_code_2(runner: CliRunner, arguments: list[st
         (["why", "812", "61417", "--days", "30000"], "Invalid value for '--days': it is at most 3650"),
         (["audit-log", "--days", "99999999"], "Invalid value for '--days': it is at most 3650"),
         (["rules", "bundle", "--last", "0d", "-o", "x"], "“0d” is no span of time; write 14d, 36h or 2w"),
+        *(
+            (["status", "--metrics", url], f"“{url}” is no address; write http://health-rules:9090")
+            for url in ("rules:9090", "http://", "http://rules:99999", "http://[::1", "ftp://rules:9090")
+        ),
         (["cost", "--month", "2027-13"], "“2027-13” is no date: write a month, as in 2027-03"),
         (["cost", "--from", "1.3.2027"], "“1.3.2027” is no date: write a day, as in 2027-03-31"),
         (["parked", "list", "--service", "rulez"], "“rulez” is none of ingest, rules, dispatcher, writeback"),
@@ -309,7 +313,9 @@ def test_an_unreachable_broker_ends_with_code_2_its_address_and_no_line_of_the_c
     assert result.output.count("\n") == 1
 
 
-@pytest.mark.parametrize("brokers", ["kafka", "kafka:", ":9092", "kafka:port", "kafka:9092,other", "kafka:9092,"])
+@pytest.mark.parametrize(
+    "brokers", ["kafka", "kafka:", ":9092", "kafka:port", "kafka:99999", "kafka:0", "kafka:9092,other"]
+)
 def test_a_broker_without_a_port_is_named(runner: CliRunner, monkeypatch: pytest.MonkeyPatch, brokers: str) -> None:
     monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", brokers)
     result = runner.invoke(app, ["topics", "check"])

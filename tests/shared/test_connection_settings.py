@@ -125,6 +125,11 @@ def test_ways_to_connect_to_postgresql(settings: str, monkeypatch: pytest.Monkey
         (_DSN + "?sslrotcert=ca.crt", "STET_POSTGRES_DSN: it has a parameter that is none; did you mean sslrootcert?"),
         (_DSN + "?target_session_attrs=any", "STET_POSTGRES_DSN: target_session_attrs must be read-write or primary"),
         ("POSTGRES_DSN=mysql://one/stet", "STET_POSTGRES_DSN: it must begin with postgresql://"),
+        (
+            "POSTGRES_DSN=postgresql://one:99999/stet",
+            "STET_POSTGRES_DSN: the port of a host is a number from 1 to 65535",
+        ),
+        ("POSTGRES_DSN=postgresql://one:5432,two:x/stet", "STET_POSTGRES_DSN: the port of a host is a number from 1"),
         ("POSTGRES_DSN=postgresql:/one/stet", "STET_POSTGRES_DSN: it must begin with postgresql://"),
         (
             "POSTGRES_DSN=postgresql://stet:x@one/stet POSTGRES_PASSWORD=y",
