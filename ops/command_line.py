@@ -183,7 +183,9 @@ def database_away(error: Exception, hosts: str = "") -> Misconfigured:
         return Misconfigured("STET_POSTGRES_DSN", _untrusted(error))
     asked = f" at {hosts}" if hosts else ""
     advice = "is PostgreSQL running there, and may this machine reach it?"
-    return Misconfigured("STET_POSTGRES_DSN", f"no server{asked} answers that takes writes ({_cause(error)}); {advice}")
+    return Misconfigured(
+        "STET_POSTGRES_DSN", f"no server{asked} answers that takes writes ({cause_of(error)}); {advice}"
+    )
 
 
 def _untrusted(error: ssl.SSLError) -> str:
@@ -197,21 +199,35 @@ def broker_away(error: Exception, brokers: str = "") -> Misconfigured:
     """The sentence that no broker answers; ``brokers`` are those that were asked."""
     asked = f" at {brokers}" if brokers else ""
     advice = "is Kafka running there, and may this machine reach it?"
-    return Misconfigured("STET_KAFKA_BOOTSTRAP", f"no broker{asked} answers ({_cause(error)}); {advice}")
+    return Misconfigured("STET_KAFKA_BOOTSTRAP", f"no broker{asked} answers ({cause_of(error)}); {advice}")
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
+    """The cause in words of the network, where it has one, else the name of its class."""
+    import aiohttp  # noqa: PLC0415 -- as above
     from aiokafka.errors import KafkaConnectionError  # noqa: PLC0415 -- as above
 
-    if isinstance(error, KafkaConnectionError):
-        return "no connection"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, socket.gaierror):
-        return "no host of this name"
-    return type(error).__name__
+    untrusted = (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, untrusted):
+        return cause_of(error.os_error)
+    if isinstance(error, aiohttp.ClientResponseError) and error.status:
+        return f"HTTP {error.status}"
+    words: Mapping[type[BaseException] | tuple[type[BaseException], ...], str] = {
+        untrusted: "its certificate is not trusted",
+        ssl.SSLError: "no TLS as it is asked for",
+        (json.JSONDecodeError, UnicodeDecodeError): "its answer is no JSON",
+        KafkaConnectionError: "no connection",
+        TimeoutError: "no answer in time",
+        ConnectionRefusedError: "connection refused",
+        socket.gaierror: "no host of this name",
+        (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError): "the connection was closed",
+    }
+    return next((said for kind, said in words.items() if isinstance(error, kind)), _named(error))
+
+
+def _named(error: BaseException) -> str:
+    said = error.strerror if isinstance(error, OSError) else None
+    return said.lower() if said else type(error).__name__
 
 
 # ------------------------------------------------------------------ output

@@ -260,9 +260,7 @@ async def _check_database(settings: ServiceSettings, service: Service) -> Sequen
     try:
         connection = await connect(settings.dsn, service.value)
     except asyncpg.InvalidAuthorizationSpecificationError as error:
-        return [
-            wrong("database", f"STET_POSTGRES_DSN: the login is refused ({type(error).__name__}); check its password")
-        ]
+        return [wrong("database", f"STET_POSTGRES_DSN: the login is refused ({error}); check its password")]
     except asyncpg.InvalidCatalogNameError:
         return [wrong("database", "STET_POSTGRES_DSN: the database it names does not exist")]
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError):

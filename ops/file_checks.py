@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 from obstore.store import ObjectStore
 from yarl import URL
 
-from ops.command_line import Service
+from ops.command_line import Service, cause_of
 from ops.findings import Finding, fine, warning, wrong
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.media.file_store import FileStore
@@ -224,4 +224,4 @@ async def _host_finding(setting: str, name: str, hosts: FileHosts) -> Finding:
         advice = (
             "correct the name, or open the way to it (a network policy, a firewall); the address must be a public one"
         )
-        return wrong("hosts", f"{setting}: {name} does not answer ({type(error).__name__}): {advice}")
+        return wrong("hosts", f"{setting}: {name} does not answer ({cause_of(error)}): {advice}")

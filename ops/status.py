@@ -23,6 +23,7 @@ from ops.command_line import (
     OperatorSettings,
     OutputFormat,
     age_of,
+    cause_of,
     console,
     load_command_settings,
     print_json,
@@ -75,7 +76,7 @@ class StatusLine:
 class ReplicaMetrics:
     """Read from the ``/metrics`` of health ports. ``samples``: name, labels and value of each, over all replicas.
 
-    ``away``: the addresses that did not answer.
+    ``away``: the addresses that did not answer, with the name that they stand for, and why.
     """
 
     asked: int = 0
@@ -89,15 +90,22 @@ class ReplicaMetrics:
         return sum(value for _, value in self.values(name))
 
 
-async def fetch_metrics(named: Sequence[str]) -> ReplicaMetrics:
-    """Ask all at once; one that does not answer is named, and the others count."""
-    urls = [url for urls in await asyncio.gather(*map(_replicas_of, named)) for url in urls]
+async def fetch_metrics(named: Mapping[str, str]) -> ReplicaMetrics:
+    """Ask all at once; one that does not answer is named, and the others count.
+
+    ``named`` has the name of a service, or "", for each address.
+    """
+    replicas = await asyncio.gather(*map(_replicas_of, named))
+    urls = [url for urls in replicas for url in urls]
+    names = [
+        name or _host_of(given, urls) for (given, name), urls in zip(named.items(), replicas, strict=True) for _ in urls
+    ]
     async with aiohttp.ClientSession(timeout=_METRICS_TIMEOUT) as session:
         pages = await asyncio.gather(*(_fetch_page(session, url) for url in urls), return_exceptions=True)
     samples, away = [], {}
-    for url, page in zip(urls, pages, strict=True):
+    for name, url, page in zip(names, urls, pages, strict=True):
         if isinstance(page, BaseException):
-            away[url] = type(page).__name__
+            away[f"{name} {url}".lstrip()] = cause_of(page)
         else:
             samples += [
                 (sample.name, sample.labels, sample.value)
@@ -121,6 +129,11 @@ async def _replicas_of(url: str) -> list[str]:
         return [url]  # asking it says what is wrong
     hosts = dict.fromkeys(address[0] for *_, address in found)
     return [urlunsplit(parts._replace(netloc=_netloc(str(host), parts.port))) for host in hosts]
+
+
+def _host_of(given: str, replicas: Sequence[str]) -> str:
+    """The name that stands for these addresses; nothing where it is the address itself."""
+    return "" if list(replicas) == [given] else urlsplit(given).hostname or ""
 
 
 def _netloc(host: str, port: int | None) -> str:
@@ -168,7 +181,8 @@ def status_command(metrics: MetricsUrls = None, output: Format = OutputFormat.TE
     """
     settings = load_command_settings(OperatorSettings)
     stack = current_stack()
-    urls = metrics or (list(stack.health_urls.values()) if stack else [])
+    of_stack = {url: name for name, url in stack.health_urls.items()} if stack else {}
+    urls = dict.fromkeys(metrics, "") if metrics else of_stack
 
     async def command() -> int:
         async with operator_pool(settings) as pool:
@@ -182,7 +196,7 @@ def status_command(metrics: MetricsUrls = None, output: Format = OutputFormat.TE
     run(command())
 
 
-async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Sequence[str]) -> list[StatusLine]:
+async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Mapping[str, str]) -> list[StatusLine]:
     now = settings.clock().now()
     replicas, lag = await asyncio.gather(fetch_metrics(metrics_urls), _lag_lines(pool, settings))
     async with pool.acquire() as connection:

@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ops.command_line import broker_away
+from ops.command_line import broker_away, cause_of
 from ops.rules.output import counted
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
@@ -150,7 +150,7 @@ class TopicScan:
                 batches = await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST_RECORDS)
                 now_at = {place: await consumer.position(place) for place in left}
             except KafkaError as error:
-                self._note_missing(self._sentence(left, type(error).__name__))
+                self._note_missing(self._sentence(left, cause_of(error)))
                 return
             for place, records in batches.items():
                 self.read += len(records)

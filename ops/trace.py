@@ -91,6 +91,8 @@ def _not_found(life: Life, *, topics: bool) -> str:
     looked = f", nor does any of the {life.read} records on the topics"
     if life.unread or not topics:
         looked = f"; the topics were not read{f': {life.unread}' if life.unread else ''}"
+        if life.kind is not IdKind.EVENT:
+            return f"the {life.kind} {life.id} is known, and no table has more{looked}"
     if life.kind is not IdKind.EVENT:
         return f"nothing has happened yet to the {life.kind} {life.id}: it is known, and no table has more{looked}"
     return f"no table knows a person, chain, message, write or event {life.id}{looked}"

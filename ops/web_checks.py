@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from ops.command_line import Service
+from ops.command_line import Service, cause_of
 from ops.findings import Finding, fine, skew_findings, warning, wrong
 from ops.mapping import find_supports
 from services.ingest.settings import IngestSettings
@@ -46,7 +46,7 @@ async def check_consonance(settings: IngestSettings | WritebackSettings, _: Serv
                 return [wrong("consonance", "STET_CONSONANCE_KEY: Consonance refuses it: make a new key there")]
             body: Any = await answer.json(content_type=None)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return [wrong("consonance", f"STET_CONSONANCE_URL: {url} does not answer as GraphQL ({type(error).__name__})")]
+        return [wrong("consonance", f"STET_CONSONANCE_URL: {url} does not answer as GraphQL ({cause_of(error)})")]
     if not isinstance(body, dict) or "data" not in body:
         return [wrong("consonance", f"STET_CONSONANCE_URL: {url} is no GraphQL endpoint (HTTP {answer.status})")]
     return [fine("consonance", f"{url} takes the key"), *date_findings(answer, "Consonance")]
@@ -114,13 +114,11 @@ def _collector_fault(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
         return "does not speak HTTP/1.1: is it the port of OTLP over gRPC (4317)? That over HTTP is usually 4318"
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        return (
-            f"does not answer ({type(error).__name__}): is the collector running there, and may this process reach it"
-        )
+        return f"does not answer ({cause_of(error)}): is the collector running there, and may this process reach it"
     if isinstance(error, TimeoutError):
         return f"gives no answer in {_SECONDS} seconds: may this process reach it"
     return (
-        f"ends the connection ({type(error).__name__}): does it want https:// or http://, or a certificate of this "
+        f"ends the connection ({cause_of(error)}): does it want https:// or http://, or a certificate of this "
         "service (STET_OTLP_TLS_CERTIFICATE_FILE)"
     )
 

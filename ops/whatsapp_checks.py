@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from ops.command_line import Service
+from ops.command_line import Service, cause_of
 from ops.findings import Finding, Result, fine, warning, wrong
 from ops.web_checks import TIMEOUT, date_findings
 from services.dispatcher.settings import DispatcherSettings
@@ -274,7 +274,7 @@ class _Graph:
             async with self.session.get(url, allow_redirects=False) as response:
                 body: Any = await response.json(content_type=None)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = f"{self.endpoint.graph_url} does not answer ({type(error).__name__})"
+            said = f"{self.endpoint.graph_url} does not answer ({cause_of(error)})"
             answer = _Answer(_Fault.NO_ANSWER, None, said)
         else:
             answer = _Answer.of(response.status, body, date_findings(response, "WhatsApp"))

@@ -1,6 +1,9 @@
 """The command line for operators: each command explains itself, and names a wrong argument or setting."""
 
+import errno
+import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -9,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import Mock
 
+import aiohttp
 import asyncpg
 import pytest
 import structlog
@@ -17,7 +21,7 @@ from typer.testing import CliRunner
 
 from ops.__main__ import COMMANDS, app
 from ops.changes import confirm, current_person
-from ops.command_line import READER_GONE, print_lines, run
+from ops.command_line import READER_GONE, cause_of, print_lines, run
 from ops.lazy_commands import LazyCommand
 from shared.contracts.errors import Misconfigured
 from shared.runtime.telemetry import get_logger
@@ -161,6 +165,25 @@ def test_a_question_without_any_standard_input_is_not_asked(monkeypatch: pytest.
     with pytest.raises(typer.Exit) as end:
         confirm("Pause everything?", yes=False)
     assert end.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (aiohttp.ClientConnectorError(Mock(), ConnectionRefusedError(111, "refused")), "connection refused"),
+        (aiohttp.ClientConnectorError(Mock(), socket.gaierror(-2, "unknown")), "no host of this name"),
+        (aiohttp.ClientConnectorSSLError(Mock(), ssl.SSLError(1, "wrong version")), "no TLS as it is asked for"),
+        (ssl.SSLCertVerificationError("self-signed"), "its certificate is not trusted"),
+        (aiohttp.ClientResponseError(Mock(), (), status=503), "HTTP 503"),
+        (aiohttp.ServerDisconnectedError(), "the connection was closed"),
+        (aiohttp.ConnectionTimeoutError(), "no answer in time"),
+        (json.JSONDecodeError("no value", "<html>", 0), "its answer is no JSON"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "network is unreachable"),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
+)
+def test_a_neighbour_that_does_not_answer_is_told_without_names_of_classes(error: Exception, said: str) -> None:
+    assert cause_of(error) == said
 
 
 def test_files_of_ours_are_read_in_their_own_encoding() -> None:

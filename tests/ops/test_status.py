@@ -28,15 +28,21 @@ def headless(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_every_replica_that_a_name_stands_for_is_asked() -> None:
     (port,) = free_ports(1)
     async with _metrics_page("127.0.0.1", port), _metrics_page("127.0.0.2", port):
-        replicas = await fetch_metrics([f"http://health-rules:{port}"])
+        replicas = await fetch_metrics({f"http://health-rules:{port}": ""})
     assert replicas.asked == 3
     assert [value for _, value in replicas.values("stet_up")] == [1.0, 1.0]
-    assert list(replicas.away) == [f"http://127.0.0.3:{port}"]
+    assert replicas.away == {f"health-rules http://127.0.0.3:{port}": "connection refused"}
 
 
 async def test_a_name_that_stands_for_nothing_is_away() -> None:
-    replicas = await fetch_metrics(["http://health-rules.invalid:9090"])
-    assert list(replicas.away) == ["http://health-rules.invalid:9090"]
+    replicas = await fetch_metrics({"http://health-rules.invalid:9090": ""})
+    assert replicas.away == {"http://health-rules.invalid:9090": "no host of this name"}
+
+
+async def test_a_service_of_a_stack_that_is_away_is_named() -> None:
+    (port,) = free_ports(1)
+    replicas = await fetch_metrics({f"http://127.0.0.1:{port}": "writeback"})
+    assert replicas.away == {f"writeback http://127.0.0.1:{port}": "connection refused"}
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_the_trace_of_a_person_to_whom_nothing_happened_does_not_call_them_unkno
     asyncio.run(execute(postgres_database, PEOPLE))
     result = stet.invoke(app, ["trace", "900", "--no-topics"])
     assert result.exit_code == 1
-    assert "nothing has happened yet to the person p900" in result.stderr
+    assert "the person p900 is known, and no table has more; the topics were not read" in result.stderr
 
 
 @pytest.mark.usefixtures("message")
