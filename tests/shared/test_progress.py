@@ -1,7 +1,9 @@
 """The progress of partitions in the database: who may move it on, and up to which instant nothing is missing."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from types import NoneType
 
 import asyncpg
 import pytest
@@ -53,6 +55,39 @@ async def test_a_batch_counts_where_all_of_its_partitions_are_where_it_expects_t
     assert await read_progress(pool, [ONE, TWO]) == {ONE: 5, TWO: 7}
     await advance(5, 7)
     assert await read_progress(pool, [ONE, TWO]) == {ONE: 6, TWO: 8}
+
+
+@pytest.mark.parametrize("first_commits", [True, False])
+async def test_of_two_replicas_with_the_same_batch_the_first_to_commit_moves_the_partition_on(
+    pool: Pool, *, first_commits: bool
+) -> None:
+    """The second has begun meanwhile: it waits, and must not count where the first did."""
+
+    async def advance(release: asyncio.Event | None) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await advance_progress(connection, {ONE: OffsetRange(5, 6)})
+            if release is not None:
+                await release.wait()
+                if not first_commits:
+                    raise ConnectionResetError
+
+    release = asyncio.Event()
+    first = asyncio.create_task(advance(release))
+    await until(pool, "state = 'idle in transaction'")
+    second = asyncio.create_task(advance(None))
+    await until(pool, "wait_event_type = 'Lock'")
+    release.set()
+    results = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert [type(one) for one in results] == ([NoneType, Fenced] if first_commits else [ConnectionResetError, NoneType])
+    assert await read_progress(pool, [ONE]) == {ONE: 6}
+
+
+async def until(pool: Pool, condition: str) -> None:
+    """Wait for a session of this database that is so."""
+    query = f"select exists (select from pg_stat_activity where datname = current_database() and {condition})"  # noqa: S608
+    while not await pool.fetchval(query):
+        await asyncio.sleep(0.01)
 
 
 async def test_a_partition_is_caught_up_that_is_read_to_its_end(pool: Pool) -> None:
