@@ -1,9 +1,18 @@
 """``python -m dev`` is ``make up``; the name of the stack comes from RUN."""
 
-import os
-import sys
+from typing import Annotated
 
-from dev.up import main
+import typer
+
+from dev import up
+
+
+def main(
+    name: Annotated[str, typer.Option(envvar="RUN", help="The name of the stack; another runs beside it.")] = "",
+) -> None:
+    """Run the four services on a real broker, database and simulators until Ctrl-C; .run/stack.json says where."""
+    raise typer.Exit(up.main(name))
+
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ.get("RUN", "")))
+    typer.run(main)

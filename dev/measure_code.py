@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import grimp
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -168,6 +169,7 @@ def _tap_lines() -> Iterator[str]:
 
 
 def main() -> None:
+    """Count modules, lines and names, and show the longest chains of imports."""
     console = Console()
     parts = {part: found for part in PARTS if (found := modules_of(part))}
     console.print(_table(parts))
@@ -180,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

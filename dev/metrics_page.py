@@ -5,6 +5,8 @@ from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
+import typer
+
 from dev.layout import ROOT
 from shared.contracts.topics import SERVICES
 from shared.runtime.metrics import DECLARATIONS, Declaration, Label
@@ -64,8 +66,9 @@ def _bounds(declarations: Mapping[str, Declaration]) -> Iterator[str]:
 
 
 def main() -> None:
+    """Write docs/reference/metrics.md from the declarations of the services."""
     (ROOT / PATH).write_text(metrics_page(), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

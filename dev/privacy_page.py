@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import typer
+
 from dev.layout import ROOT
 from shared.contracts.personal_data import KEPT, TABLES, TOPICS, Erasure, TopicErasure
 from shared.contracts.topics import ALL_TOPICS
@@ -59,8 +61,9 @@ _TOPIC_ERASURES = {
 
 
 def main() -> None:
+    """Write the part of docs/privacy.md that comes from the code."""
     (ROOT / PATH).write_text(privacy_page(), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import typer
+
 from dev.layout import ROOT, SERVICES
 
 PARTS = ("shared", "services", "ops")
@@ -54,6 +56,11 @@ def check(folder: Path) -> int:
     return 0
 
 
+def main() -> None:
+    """Import the services and the commands with nothing but what requirements.runtime.lock names."""
+    with tempfile.TemporaryDirectory(prefix="stet-runtime-") as folder:
+        raise typer.Exit(check(Path(folder)))
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="stet-runtime-") as _folder:
-        sys.exit(check(Path(_folder)))
+    typer.run(main)

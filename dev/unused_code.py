@@ -5,6 +5,7 @@ Vulture finds them. Fields and enum members are left out: contracts declare more
 
 import sys
 
+import typer
 from vulture import Vulture
 from vulture.core import Item
 
@@ -34,14 +35,14 @@ def unused() -> list[Item]:
     return [item for item in vulture.get_unused_code(min_confidence=_CONFIDENCE) if item.typ in _KINDS]
 
 
-def main() -> int:
-    """Return the exit code: 1 where something is unused."""
+def main() -> None:
+    """List what is used nowhere; exits 1 where something is."""
     found = unused()
     for item in found:
         place = item.filename.relative_to(ROOT)
         print(f"{place}:{item.first_lineno}: nothing uses the {item.typ} {item.name}", file=sys.stderr)
-    return int(bool(found))
+    raise typer.Exit(int(bool(found)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -1,10 +1,13 @@
 """Writes the manifests that come from the code: ``python -m dev.deploy``. A test fails where one is outdated."""
 
+import typer
+
 from dev.deploy.generated import generated_files, outdated_files
 from dev.layout import ROOT
 
 
 def main() -> None:
+    """Write the manifests that come from the code."""
     texts = generated_files()
     outdated = outdated_files()
     for path in outdated:
@@ -15,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,8 +1,8 @@
 """``make alerts``: causes every failure in a stack of its own, and prints which alerts fired after how many seconds."""
 
 import asyncio
-import sys
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +16,12 @@ from dev.observability.prometheus import Firing
 _MORNING = london(6, 1, 10, 10)  # a Tuesday after the stories, when people may be written to
 
 
-def main() -> int:
+def main() -> None:
+    """Cause every failure in a stack of its own, and see in a real Prometheus which alerts fire."""
+    raise typer.Exit(_run())
+
+
+def _run() -> int:
     """Return the exit code."""
     report = asyncio.run(_cause_all())
     table = Table("failure", "alerts that fired", "after, s", box=None)
@@ -51,4 +56,4 @@ def _shown(alert: Firing) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)
