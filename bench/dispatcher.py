@@ -2,8 +2,8 @@
 that a message costs each process.
 
 The first floor is a bare client loop, which forgets everything: no sender that keeps its promise comes near it. The
-second does the least that the promise asks for (floor_sender.py), and says what planning and order cost. What else runs
-on the machine changes the rates much more than the CPU of a message.
+second does the least that the promise asks for (floor_sender.py), and says what planning and order cost. Other work of
+the machine changes the rates much more than the CPU of a message.
 """
 
 import time

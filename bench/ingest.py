@@ -70,7 +70,7 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
 
 
 def _cpu_result(name: str, ours: _Server, floor: _Server) -> BenchResult:
-    """Of the server's own process. What else runs on the machine changes it much less than the rates."""
+    """Of the server's own process. Other work of the machine changes it much less than the rates."""
     mine, other = ours.microseconds, floor.microseconds
     return BenchResult(name, f"{other:.0f} µs", f"{mine:.0f} µs", other / mine)
 

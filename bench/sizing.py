@@ -1,7 +1,7 @@
 """The CPU of each service, and what the database and Kafka keep, for a thousand messages: docs/operations/sizing.md.
 
 A conversation is two messages from a person and two to them, each of which WhatsApp reports as sent, delivered and
-read: ten webhooks. What the processes use while nothing comes is taken off.
+read: ten webhooks. The use of idle processes is taken off.
 """
 
 import asyncio

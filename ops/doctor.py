@@ -1,7 +1,7 @@
 """``stet doctor``: checks what a service's environment names: settings, secrets, neighbours, rights, clocks, rules.
 
-Every check is harmless: it reads, asks for what changes nothing, or deletes what it wrote. What is wrong is said with
-the setting and with what to do about it. docs/operations/connections.md lists what is tried, and what cannot be.
+Every check is harmless: it reads, asks for what changes nothing, or deletes what it wrote. Each fault is named with its
+setting, and with the remedy. docs/operations/connections.md lists what is tried, and what cannot be.
 """
 
 import os
@@ -82,8 +82,8 @@ def doctor_command(
 ) -> None:
     """Check every setting, secret, neighbour and right of a service's environment, and say what to do.
 
-    Run it where the service runs, with its environment: in its pod, or against the stack of `make up`. What it
-    writes, it deletes again. Ends with 1 where something is wrong; a warning alone is no fault.
+    Run it where the service runs, with its environment: in its pod, or against the stack of `make up`. It deletes again
+    whatever it has written. Ends with 1 where something is wrong; a warning alone is no fault.
     """
     environments = _environments(service)
     if not environments:

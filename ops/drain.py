@@ -41,7 +41,7 @@ def drain_command(
 ) -> None:
     """Pause the tenant, wait until nothing is under way, and say what is left in the queues.
 
-    What comes in is still taken: it is read, decided and kept. Ends with 1 where something is still under way after
+    Events that come in are still read, decided and kept. Ends with 1 where something is still under way after
     --timeout. Where the broker or the database does not answer it ends with 2. Then, and where it is interrupted, the
     tenant stays paused, and it says so.
     """

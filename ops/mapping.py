@@ -80,8 +80,9 @@ def check_command(file: MappingPath = None, *, output: Format = OutputFormat.TEX
 def capabilities_command(file: MappingPath = None, *, output: Format = OutputFormat.TEXT) -> None:
     """Ask your Consonance for its schema, and say of each operation whether it can be done there.
 
-    Run it with the settings of writeback, as in its pod. Nothing is written. What cannot be written becomes a task for
-    a person, with the exact values; exit code 1 where something does, and the schema's reasons on standard error.
+    Run it with the settings of writeback, as in its pod. Nothing is written. An operation that cannot be written
+    becomes a task for a person, with the exact values; exit code 1 where something does, and the schema's reasons on
+    standard error.
     """
     settings = load_command_settings(TenantConsonanceSettings)
     mapping = _load(file or settings.consonance_mapping)

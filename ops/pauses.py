@@ -91,7 +91,7 @@ def pause_rule(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Fo
 
 @pause_app.command("tenant")
 def pause_tenant(*, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
-    """Let nothing leave: no step runs, no message is sent, no write begins. What comes in is taken and kept."""
+    """Let nothing leave: no step runs, no message is sent, no write begins. Events that come in are kept."""
     _pause(PausedKind.TENANT, None, reason, yes=yes, output=output)
 
 

@@ -1,7 +1,7 @@
 """Writes that Consonance cannot be asked to do, for a person to do by hand.
 
 A task that is done counts like a verified write: approved metadata goes downstream. One that is dropped counts like a
-write in conflict: nothing was written, and the people concerned hear so. What waited behind it goes on either way.
+write in conflict: nothing was written, and the people concerned hear so. Writes that waited behind it go on either way.
 """
 
 from collections.abc import Iterator

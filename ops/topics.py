@@ -76,7 +76,8 @@ def reread_command(
 ) -> None:
     """Let a service read a topic again from its oldest record, after the topic was lost or created again.
 
-    What it has handled in the last STET_KEEP_INBOX_DAYS has no effect twice. A service that runs begins within seconds.
+    Records that it has handled in the last STET_KEEP_INBOX_DAYS have no effect twice. A service that runs begins within
+    seconds.
     """
     settings = load_command_settings(CommandSettings)
     if (problem := _unread(service, topic)) is not None:

@@ -4,6 +4,6 @@ node.py makes a node and its images · kubectl.py calls the cluster · manifests
 readiness.py says what is not ready and why, and waits for it · policies.py, load.py and backup.py are the
 trials, run.py has them as steps, report.py prints the table, memory.py measures the pods.
 
-What runs inside the cluster, in the pod dev-runner: stories_job.py, load_job.py, probe_job.py, webhook_counts.py and
+Run inside the cluster, in the pod dev-runner: stories_job.py, load_job.py, probe_job.py, webhook_counts.py and
 database_job.py, by the addresses of in_cluster.py; clock_file.py makes the clock that all pods of the stories share.
 """

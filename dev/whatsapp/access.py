@@ -1,4 +1,4 @@
-"""Who may call the Graph API: the token, and where it is sent the proof of the app secret, as Meta checks them."""
+"""Access to the Graph API by its token and, where it is sent, the proof of the app secret, as Meta checks them."""
 
 import hashlib
 import hmac
