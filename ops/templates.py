@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import typer
+from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import Field, model_validator
 
@@ -24,12 +25,12 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_rules
-from ops.template_examples import EXAMPLE_TYPE, UnusableExample, read_example, with_checked_examples
 from ops.template_plan import (
     PlannedTemplate,
     TemplateAction,
     WantedTemplate,
     category_note,
+    left_to_a_person,
     plan_templates,
     rows_of,
     wanted_templates,
@@ -37,7 +38,9 @@ from ops.template_plan import (
 from services.dispatcher.templates import USABLE_STATUSES
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.rule_folder import read_folder
+from shared.clients.file_types import HEAD_BYTES, FileRefused, content_type
 from shared.clients.graph_api import TemplateClient, TemplateEndpoint, TemplateRefused
+from shared.clients.whatsapp_limits import DOCUMENT_MEGABYTES
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.runtime.connection_settings import SecretUrlSettings
 from shared.runtime.credentials import AccessKey
@@ -297,3 +300,58 @@ def _needs_a_person(left: Iterable[PlannedTemplate]) -> bool:
 def _is_held(row: dict[str, Any]) -> bool:
     moved = row["category"] == "MARKETING" and row["moved_from"] not in {None, "", "MARKETING"}
     return row["status"] not in USABLE_STATUSES or moved or bool(row["waiting"])
+
+
+EXAMPLE_TYPE = "application/pdf"
+"""The one type of a document that Meta's Resumable Upload API takes."""
+
+
+_MOST_BYTES = DOCUMENT_MEGABYTES * 1_000_000
+
+
+class ExampleFile(Struct, frozen=True):
+    name: str
+    content: bytes
+
+
+class UnusableExample(Exception):
+    """The sentence says what is wrong with the file."""
+
+
+def read_example(folder: Path, path: str) -> ExampleFile:
+    """``path`` is relative to the folder of the rules. Raises UnusableExample."""
+    file = folder / path
+    try:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise UnusableExample(f"its example {path} is a link out of the folder")
+        size = file.stat().st_size
+        if size > _MOST_BYTES:
+            raise UnusableExample(f"its example {path} has {size:,} bytes; Meta takes {_MOST_BYTES:,}")
+        content = file.read_bytes()
+    except OSError as error:
+        raise UnusableExample(f"its example {path} cannot be read: {error.strerror}") from None
+    try:
+        content_type(content[:HEAD_BYTES], EXAMPLE_TYPE, {EXAMPLE_TYPE})
+    except FileRefused as refused:
+        seen = f"is {refused.mime}" if refused.mime else "is empty"
+        raise UnusableExample(f"its example {path} {seen}, and no PDF") from None
+    return ExampleFile(file.name, content)
+
+
+def with_checked_examples(plan: Iterable[PlannedTemplate], folder: Path, app: str | None) -> list[PlannedTemplate]:
+    """Leave to a person, with the reason, each template whose example cannot be uploaded."""
+    return [_checked(each, folder, app) for each in plan]
+
+
+def _checked(planned: PlannedTemplate, folder: Path, app: str | None) -> PlannedTemplate:
+    if planned.action not in _APPLIED or planned.wanted.example is None:
+        return planned
+    if app is None:
+        return left_to_a_person(
+            planned, "set STET_WHATSAPP_APP to the id of the app, under which its example is uploaded"
+        )
+    try:
+        read_example(folder, planned.wanted.example)
+    except UnusableExample as unusable:
+        return left_to_a_person(planned, str(unusable))
+    return planned
