@@ -302,10 +302,10 @@ def _is_held(row: dict[str, Any]) -> bool:
     return row["status"] not in USABLE_STATUSES or moved or bool(row["waiting"])
 
 
+# ------------------------------------------------------------------ example documents
+
 EXAMPLE_TYPE = "application/pdf"
 """The one type of a document that Meta's Resumable Upload API takes."""
-
-
 _MOST_BYTES = DOCUMENT_MEGABYTES * 1_000_000
 
 
