@@ -239,7 +239,7 @@ class Settlement(StrEnum):
 
 
 async def settle_by_operator(
-    pool: Pool, clock: Clock, tenant: TenantId, message_id: str, settlement: Settlement, wamid: Wamid | None = None
+    pool: Pool, clock: Clock, tenant: TenantId, message_id: str, settlement: Settlement, wamid: Wamid | None
 ) -> bool:
     """Settle an uncertain send and publish it; False, and nothing changed, where the send is not uncertain any more.
 

@@ -158,7 +158,7 @@ def blank(value: Any) -> Any:
             return value
 
 
-def redact_text(text: str, person: PersonWords, *, in_own_row: bool = False) -> str:
+def redact_text(text: str, person: PersonWords, *, in_own_row: bool) -> str:
     """A text of one word may be one of a closed set, so in it only an address or a longer name is replaced."""
     pattern = person.own_pattern if in_own_row and any(map(str.isspace, text)) else person.pattern
     if pattern is not None:

@@ -42,7 +42,6 @@ class Place:
         return locale_of(self.language, self.country)
 
 
-NO_PLACE = Place("en")
 _LONGEST_READ = 200
 """Characters; a longer text is no such value."""
 _LARGEST = Decimal(10) ** 15
@@ -247,7 +246,7 @@ ASK_AGAIN = Refusal("")
 """The question itself says what is accepted."""
 
 
-def read_answer(asked: FormField, text: str, words: FieldText | None, place: Place = NO_PLACE) -> str | None:
+def read_answer(asked: FormField, text: str, words: FieldText | None, place: Place) -> str | None:
     """The value that a text stands for; None where it does not fit the field, or consists of emoji only.
 
     Options are answered by title, number or name; a typed value is read as people of ``place`` write it.

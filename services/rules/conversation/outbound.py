@@ -525,7 +525,7 @@ def withdraw_messages(
     context: DecisionContext,
     chain: Chain,
     reason: str,
-    is_meant: Callable[[ChainMessage], bool] = lambda _: True,
+    is_meant: Callable[[ChainMessage], bool],
     *,
     replies: bool = False,
 ) -> Chain:
