@@ -56,27 +56,19 @@ class PollingLoops:
 
     async def run_due(self) -> None:
         """Run forever the chains that are due and whose partitions are applied up to it."""
-        while True:
-            if not await self._try_once(self._run_due_once):
-                await asyncio.sleep(self.tick)
+        await self._repeat(self._run_due_once, pause=self.tick)
 
     async def review_changed(self) -> None:
         """Apply forever what a change of the rulebook means for the chains of earlier ones."""
-        while True:
-            if not await self._try_once(self._review_once):
-                await asyncio.sleep(_REVIEW_SECONDS)
+        await self._repeat(self._review_once, pause=_REVIEW_SECONDS)
 
     async def release_waiting(self) -> None:
         """Release forever the events whose facts have arrived, or whose wait is over."""
-        while True:
-            if not await self._try_once(self._release_once):
-                await asyncio.sleep(self.tick)
+        await self._repeat(self._release_once, pause=self.tick)
 
     async def start_periods(self) -> None:
         """Start forever the recurring rules whose period has begun, one that began while no replica ran included."""
-        while True:
-            if not await self._try_once(self._start_periods_once):
-                await asyncio.sleep(self.tick)
+        await self._repeat(self._start_periods_once, pause=self.tick)
 
     async def _start_periods_once(self) -> int:
         if not self._period_is_due():
@@ -113,6 +105,12 @@ class PollingLoops:
                 raise
             self._postpone(rule, error)
             return 0
+
+    async def _repeat(self, once: Callable[[], Awaitable[int]], *, pause: float) -> None:
+        """``pause`` is how long it sleeps, in seconds, when nothing was to do."""
+        while True:
+            if not await self._try_once(once):
+                await asyncio.sleep(pause)
 
     async def _try_once(self, once: Callable[[], Awaitable[int]]) -> int:
         try:
