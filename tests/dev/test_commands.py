@@ -37,6 +37,6 @@ def test_the_stack_is_not_started_by_a_command_line_that_does_not_ask_for_it(
     argument: str, code: int, said: str
 ) -> None:
     command = [sys.executable, "-m", "dev", argument]
-    ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)  # noqa: S603
+    ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)  # noqa: S603 -- our own
     assert ended.returncode == code
     assert said in ended.stdout + ended.stderr
