@@ -16,7 +16,7 @@ from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
 from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
 from services.rules.conversation.absence import stated_absence
 from services.rules.conversation.absence_text import AbsenceText, Leave
-from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.chain import FREE_TEXT, Chain, DeliveryState
 from services.rules.conversation.context import Decision
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.decision_inputs import DecisionInputs, record_inputs
@@ -127,7 +127,7 @@ def reactions_of(chain: Chain) -> Iterator[Reaction]:
     templates = {message.message_id: message.say for message in chain.messages}
     plain = Reaction(rule=chain.rule, subject=chain.subject, at=chain.base_at)
     for given in chain.answers:
-        if given.answer != "free_text":
+        if given.answer != FREE_TEXT:
             say = templates.get(given.message_id, "")
             yield plain.replace(at=given.at, person_id=given.person_id, say=say, answer=given.answer)
     if (taken := chain.assignment) is not None:

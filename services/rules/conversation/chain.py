@@ -203,6 +203,10 @@ class StepState(Value):
         return self.status in {StepStatus.DONE, StepStatus.SKIPPED}
 
 
+FREE_TEXT = "free_text"
+"""The ``reply`` that stands for words, which are no button's answer."""
+
+
 class GivenAnswer(Value):
     """An answer as given, by its path. ``final`` ones count for the quorum; an addendum came after the final one."""
 
@@ -542,9 +546,14 @@ class Chain(Value, rename=_KEPT_AS):
         closing = Ending.LEFT_WITH_OWNER if unusual else ending
         return self._follow(ChainTransition.CLOSE, closing=closing, assignment=None).close_questions()
 
-    def decline_offer(self, step: int, person: PersonId) -> "Chain":
-        """The person does not take the matter that a step has offered."""
-        handed = (h.replace(declined=(*h.declined, person)) if h.step == step else h for h in self.handovers)
+    def decline_offer(self, step: int, person: PersonId, *, but: int = 0) -> "Chain":
+        """The person does not take what a step has offered; ``but`` so many of the newest offers stay undecided."""
+        handed, left = list[HandoverOffer](), but
+        for offer in reversed(self.handovers):
+            is_meant = offer.step == step
+            if is_meant and left and person in offer.undecided:
+                left, is_meant = left - 1, False
+            handed.insert(0, offer.replace(declined=(*offer.declined, person)) if is_meant else offer)
         return self.replace(handovers=tuple(handed))
 
     def withdraw_offer(self, message: ChainMessage) -> "Chain":

@@ -4,7 +4,7 @@ It also reports a matter that no person has. A person who was asked counts for t
 held; an excluded person does not.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Raw
@@ -12,7 +12,6 @@ from msgspec import Raw
 from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import (
     LOST,
-    UNSENT,
     Chain,
     ChainMessage,
     DeliveryState,
@@ -27,7 +26,8 @@ from services.rules.conversation.chain_messages import (
     unanswered_people,
 )
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
-from services.rules.conversation.outbound import MessageDraft, send_to_person, send_to_recipient, withdraw_messages
+from services.rules.conversation.handover import pass_on, unread_offers
+from services.rules.conversation.outbound import MessageDraft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import (
     inbox_team,
@@ -87,33 +87,13 @@ def _busy_people(context: DecisionContext, chain: Chain, ending: Ending) -> dict
 
 
 def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
-    unread = _unread_offers(chain)
+    """Words that no colleague has yet go to those to whom they were offered: there is no matter to take any more."""
+    unread = unread_offers(chain)
     chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
-    return _pass_on_unread(context, chain, unread)
-
-
-def _unread_offers(chain: Chain) -> list[ChainMessage]:
-    """The offers that are held, or wait in the dispatcher, of what a person wrote or answered, and no colleague has.
-
-    One for each colleague and words: a person may tap a button twice, and an offer may be made again.
-    """
-    offers = [m for m in chain.messages if m.verb is Verb.HAND_OVER and m.answer is not None]
-    read = [m.words for m in offers if m.delivery not in {*UNSENT, DeliveryState.REQUESTED}]
-    waiting = [m for m in offers if m.delivery in {DeliveryState.HELD, DeliveryState.REQUESTED} and m.words not in read]
-    return list({(m.person_id, *sorted(m.words.items())): m for m in waiting}.values())
-
-
-def _pass_on_unread(context: DecisionContext, chain: Chain, offers: Sequence[ChainMessage]) -> Chain:
-    """Send the words of unread offers to a colleague, as their people were told, although there is no matter to take
-    any more.
-    """
-    for offer in offers:
+    for offer in unread:
         person = context.facts.people.get(offer.person_id)
         if person is not None:
-            words = {"sender.display_name": offer.words.get("who", ""), "text": offer.words.get("said", "")}
-            key = f"unread.{offer.message_id}"
-            draft = MessageDraft(Verb.TELL, "to_read", offer.step, OF_THE_HOUSE, key, words=words)
-            chain = send_to_recipient(context, chain, receiver_of_offer(person, offer), draft)
+            chain = pass_on(context, chain, offer, receiver_of_offer(person, offer))
     return chain
 
 

@@ -2,6 +2,7 @@
 
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.chain import (
+    FREE_TEXT,
     IN_DISPATCHER,
     LOST,
     Chain,
@@ -23,7 +24,7 @@ from services.rules.conversation.completion import (
     send_answer_message,
 )
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
-from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft
+from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft, is_offer_waiting, unseen_offers
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import owner_team
@@ -174,8 +175,11 @@ def _hand_over(
     message: MessageReceived,
     answer: AnswerAction | None = None,
 ) -> Chain:
+    """Offer an answer, or words, to colleagues; not once more where the same waits for their morning."""
     words = _words_of_answer(context, chain, message, answer)
-    name = answer.path if answer else "free_text"
+    name = answer.path if answer else FREE_TEXT
+    if is_offer_waiting(chain, step.index, name, words):
+        return chain
     return hand_over(
         context,
         chain,
@@ -205,7 +209,7 @@ def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceive
 def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """Keep words and emoji, which never approve anything, and hand them to a person of the owner team."""
     context.add_reason(Reason.FREE_TEXT, chain, str(question.step))
-    given = GivenAnswer.of(question, message, "free_text", final=False)
+    given = GivenAnswer.of(question, message, FREE_TEXT, final=False)
     chain = chain.replace(answers=(*chain.answers, given))
     step = context.rule_of(chain).steps[question.step]
     chain = _hand_over(context, chain, step, HandoverAction(owner_team(context, chain)), message)
@@ -275,15 +279,20 @@ def _assign(context: DecisionContext, chain: Chain, question: ChainMessage, mess
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """A person declines, or gives back what they have taken.
 
-    When all have declined, the next step runs now, unless it keeps its time; a tap that says the same again runs no
-    other.
+    What others have written, and the person has not got yet, is still offered to them. When all have declined, the next
+    step runs now, unless it keeps its time; a tap that says the same again runs no other.
     """
     if chain.assignment is not None and chain.assignment.person_id == message.person_id:
         return _give_back(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "not_me")
     is_repeated = all(message.person_id in offer.declined for offer in chain.handovers if offer.step == question.step)
-    chain = chain.decline_offer(question.step, message.person_id)
-    chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
+    unseen = unseen_offers(chain, message.person_id)
+    chain = chain.decline_offer(question.step, message.person_id, but=sum(m.step == question.step for m in unseen))
+
+    def is_declined(offer: ChainMessage) -> bool:
+        return is_offer(offer) and offer.person_id == message.person_id and offer not in unseen
+
+    chain = withdraw_messages(context, chain, "declined", is_declined)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if is_repeated or not all_declined(chain, question):
         return advance(context, chain)

@@ -31,6 +31,7 @@ from services.rules.conversation.handover import (
     OFFER_BUTTONS,
     HandoverDraft,
     offer_matter,
+    pass_on_lost,
     repeat_offers,
 )
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
@@ -68,7 +69,7 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _advance_once(context: DecisionContext, chain: Chain) -> Chain:
-    chain = _settle_steps(release_messages(context, reroute_absent(context, chain)))
+    chain = _settle_steps(release_messages(context, pass_on_lost(context, reroute_absent(context, chain))))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
     return finish_chain(context, _remind_assignee(context, _settle_steps(chain)))

@@ -22,6 +22,8 @@ ALREADY_TAKEN = "already_taken"
 ``closed_question`` does."""
 MATTER_CLOSED = "matter_closed"
 """The template for who fills a form or has the matter, when another ends it; without it they are not told."""
+TO_READ = "to_read"
+"""The template that shows a team what a person wrote, where there is no matter to take."""
 COVER_ANNOUNCED, TO_COVER = "cover_announced", "to_cover"
 """The templates that tell a team that a colleague is away, and the one of them who covers; without the second the
 first is for all."""
@@ -77,7 +79,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "left_with_owner": BuiltInTemplate(),
     "copy": BuiltInTemplate(words=ANSWERED),
     "passed_on": BuiltInTemplate(),
-    "to_read": BuiltInTemplate(),
+    TO_READ: BuiltInTemplate(),
     "answers_paused": BuiltInTemplate(),
     "form_change": BuiltInTemplate(words=frozenset({"choices"})),
     "form_too_long": BuiltInTemplate(words=frozenset({"length", "most"})),
@@ -118,7 +120,7 @@ FIELD_REFUSED = BuiltInTemplate(words=frozenset({"example"}))
 
 STAFF_TEMPLATES = frozenset(
     {
-        "to_take", "taken", ALREADY_TAKEN, "late_answer", "left_with_owner", "copy", "to_read", "answers_paused",
+        "to_take", "taken", ALREADY_TAKEN, "late_answer", "left_with_owner", "copy", TO_READ, "answers_paused",
         COVER_ANNOUNCED, TO_COVER, "absence_noted", "absence_uncovered", "absence_unclear", "absence_over",
         "address_disputed",
     }
@@ -135,7 +137,7 @@ _WHY = {
 def add_built_in_rules(book: Rulebook) -> Rulebook:
     """``book`` with one of each built-in rule for every team."""
     templates = {
-        INBOX_RULE_PREFIX: "to_read",
+        INBOX_RULE_PREFIX: TO_READ,
         PAUSED_RULE_PREFIX: "answers_paused",
         ABSENCE_RULE_PREFIX: COVER_ANNOUNCED,
         WRONG_PERSON_RULE_PREFIX: "address_disputed",

@@ -1,0 +1,86 @@
+"""Words of a person who was told that a colleague has them reach a colleague, whatever becomes of the matter."""
+
+import pytest
+
+from tests.services.rules.conversation.test_combinations import (
+    ASK,
+    AT_SEA,
+    AUTHORS,
+    END,
+    EVENT,
+    MORNING,
+    NIGHT,
+    NOT_ME,
+    OFFERED,
+    SECOND,
+    TEAM,
+    WORDS,
+    faults,
+)
+
+TAKE, DONE = "reply: {from: 40, button: take}", "reply: {from: 40, button: done}"
+BEGUN = (EVENT, WORDS, "wait: 1 hour", f"expect: [{{ask: 812}}, {{ask: 813}}, {OFFERED}, {{tell: 812}}]")
+HANDED_OVER = "{tell: 813, say: handed_over}"
+IN_THE_NIGHT = (NIGHT, AT_SEA, f"expect: [{HANDED_OVER}]")
+READ = "{tell: 40, say: to_read, text: 'from Person 813: “I shall be at sea”'}"
+
+
+def test_who_takes_the_matter_in_the_night_reads_what_waits_for_the_morning() -> None:
+    moves = (*BEGUN, *IN_THE_NIGHT, TAKE, f"expect: [{{tell: 40, say: taken}}, {READ}]", DONE)
+    ends = ("expect: [{tell: 40, say: noted}, {end: handled}]", MORNING, "expect: nothing")
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves, *ends) == []
+
+
+def test_who_gives_it_back_leaves_the_words_to_be_offered_to_the_others() -> None:
+    begun = tuple(move.replace(OFFERED, f"{OFFERED}, {{hand_over: 41}}") for move in BEGUN)
+    moves = (
+        *begun, *IN_THE_NIGHT, TAKE, f"expect: [{{tell: 40, say: taken}}, {READ}]",
+        "reply: {from: 40, button: give_back}", "expect: [{tell: 40, say: noted}]",
+        MORNING, "expect: [{hand_over: 41, text: at sea}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM, SECOND], *moves) == []
+
+
+def test_who_declines_one_matter_in_the_night_is_offered_what_others_have_written_since() -> None:
+    moves = (
+        *BEGUN, *IN_THE_NIGHT, NOT_ME, "expect: [{tell: 40, say: noted}]", NOT_ME, "expect: [{tell: 40}]",
+        MORNING, "expect: [{hand_over: 40, text: at sea}]",
+        "reply: {from: 40, button: not_me}", "expect: [{tell: 40, say: noted}]", "wait: 1 day", "expect: nothing",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
+
+
+def test_who_declines_a_matter_is_not_offered_the_same_words_again_in_the_morning() -> None:
+    again = "reply: {from: 812, button: other}"
+    handed_over = ("expect: [{ask: 812}, {ask: 813}, {hand_over: 40}, {tell: 812}]", NIGHT, again)
+    declined = ("expect: [{tell: 812}]", NOT_ME, "expect: [{tell: 40}]", MORNING, "expect: nothing")
+    moves = (EVENT, again, *handed_over, *declined)
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
+
+
+INBOX = "71: {roles: [commissioning_editor], team: editorial, country: GB}"
+
+
+def test_words_that_wait_for_a_colleague_who_opts_out_go_to_the_inbox_team() -> None:
+    moves = (
+        EVENT, *IN_THE_NIGHT[:2], f"expect: [{{ask: 812}}, {{ask: 813}}, {HANDED_OVER}]",
+        "reply: {from: 40, text: STOP}", "expect: [{tell: 40, say: stopped}, {left_out: {40: opted_out}}]",
+        MORNING, f"expect: [{READ.replace('40', '71')}, {{tell: 71, say: left_with_owner}}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM, INBOX], *moves) == []
+
+
+def test_words_whose_offer_does_not_arrive_go_to_the_inbox_team() -> None:
+    read = "{tell: 71, say: to_read, text: ask my agent}, {left_out: {40: unreachable}}"
+    moves = (*BEGUN, "failed: {to: 40, code: 131026}", f"expect: [{read}]")
+    assert faults(ASK + END, [AUTHORS, TEAM, INBOX], *moves) == []
+
+
+@pytest.mark.parametrize("again", ["reply: {from: 812, text: Not yet}", "reply: {from: 812, button: other}"])
+def test_the_same_words_or_button_of_one_night_are_offered_once_in_the_morning(again: str) -> None:
+    replies = "{tell: 812, say: handed_over}, {tell: 812, say: handed_over}"
+    moves = (
+        EVENT, NIGHT, again, "wait: 2 hours", again, f"expect: [{{ask: 812}}, {{ask: 813}}, {replies}]",
+        MORNING, "expect: [{hand_over: 40}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
