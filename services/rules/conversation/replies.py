@@ -26,7 +26,7 @@ from services.rules.conversation.completion import (
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
 from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft, is_offer_waiting, unseen_offers
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
-from services.rules.conversation.question_lookup import answer_of
+from services.rules.conversation.question_lookup import answer_of, answers_to_steps
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import (
@@ -220,16 +220,29 @@ def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessa
 def _add_addendum(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
 ) -> Chain:
-    """Keep a later answer; the owner team is told of it only if it differs from the final one."""
+    """Keep a later answer; the owner team is told of it once, and only if it differs from the final one."""
     context.add_reason(Reason.ADDENDUM, chain, str(question.step))
-    before = chain.final_answer_of(message.person_id)
-    _, answer = answer_of(context, chain, question, name)
+    step, answer = answer_of(context, chain, question, name)
+    before = (chain.final_answer_of(message.person_id), _last_answer(context, chain, question, step, message.person_id))
     given = GivenAnswer.of(question, message, name, final=False, path=answer.path if answer else None)
     chain = chain.replace(answers=(*chain.answers, given))
     chain = _send_closed_question(context, chain, question, message)
-    if before is None or before.answer != given.answer:
+    if given.answer not in {known.answer for known in before if known is not None}:
         chain = _send_late_answer_to_owner(context, chain, question, message, name)
     return advance(context, chain)
+
+
+def _last_answer(
+    context: DecisionContext, chain: Chain, question: ChainMessage, step: Step, person: PersonId
+) -> GivenAnswer | None:
+    """The person's last tap on this question, or on another message that asks it, since they have this one."""
+    since = question.requested_at
+    tapped = [
+        given
+        for given in answers_to_steps(context, chain, [step.index])
+        if given.person_id == person and given.reply != FREE_TEXT and since is not None and given.at >= since
+    ]
+    return tapped[-1] if tapped else None
 
 
 def _answer_too_late(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:

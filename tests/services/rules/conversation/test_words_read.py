@@ -18,6 +18,7 @@ from tests.services.rules.conversation.test_combinations import (
     faults,
 )
 
+LATER = "wait: 1 minute"
 TAKE, DONE = "reply: {from: 40, button: take}", "reply: {from: 40, button: done}"
 BEGUN = (EVENT, WORDS, "wait: 1 hour", f"expect: [{{ask: 812}}, {{ask: 813}}, {OFFERED}, {{tell: 812}}]")
 HANDED_OVER = "{tell: 813, say: handed_over}"
@@ -82,5 +83,24 @@ def test_the_same_words_or_button_of_one_night_are_offered_once_in_the_morning(a
     moves = (
         EVENT, NIGHT, again, "wait: 2 hours", again, f"expect: [{{ask: 812}}, {{ask: 813}}, {replies}]",
         MORNING, "expect: [{hand_over: 40}]",
+    )  # fmt: skip
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
+
+
+# ------------------------------------------------------------------ answers after the end
+
+
+def test_a_late_answer_that_is_tapped_again_is_told_once() -> None:
+    def late(button: str) -> tuple[str, str]:
+        return f"reply: {{from: 813, button: {button}}}", LATER
+
+    closed, told = "{tell: 813, say: closed_question}", "{{tell: 40, say: late_answer, text: {}}}"
+    moves = (
+        EVENT, "reply: {from: 813, button: 'yes'}",
+        "expect: [{ask: 812}, {ask: 813}, {tell: 813}, {tell: 40, say: ex_told}, {end: answered}]",
+        *late("other"), f"expect: [{closed}, {told.format('Ask')}]",
+        *late("other"), f"expect: [{closed}]",
+        *late("'yes'"), f"expect: [{closed}]",
+        *late("other"), f"expect: [{closed}, {told.format('Ask')}]",
     )  # fmt: skip
     assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
