@@ -188,7 +188,7 @@ def _handle_unsolicited(
     context: DecisionContext, unsolicited: _Unsolicited, match: Callable[[RuleTrigger], Iterable[Rule]]
 ) -> None:
     """Answer an unsolicited message, unless it is above the limit."""
-    matched = list(match(unsolicited.trigger)) if unsolicited.may_start else []
+    matched = _rules_to_start(context, unsolicited, match)
     fills = fills_form(unsolicited.found)
     exceeded = exceeded_limit(
         context,
@@ -214,6 +214,15 @@ def _handle_unsolicited(
     elif not start_chains(context, unsolicited.trigger, matched):
         team = _team_of(context, unsolicited.message.person_id)
         relay_to_team(context, unsolicited.message, unsolicited.trigger, team, thank=True)
+
+
+def _rules_to_start(
+    context: DecisionContext, unsolicited: _Unsolicited, match: Callable[[RuleTrigger], Iterable[Rule]]
+) -> list[Rule]:
+    """The rules that match; none that begins with a form where its questions could not be sent to the writer."""
+    matched = match(unsolicited.trigger) if unsolicited.may_start else ()
+    opted_out = context.facts.opted_out(unsolicited.message.person_id)
+    return [rule for rule in matched if not opted_out or rule.steps[0].verb is not Verb.COLLECT]
 
 
 def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceeded: Reason) -> None:

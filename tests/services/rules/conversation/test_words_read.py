@@ -17,6 +17,7 @@ from tests.services.rules.conversation.test_combinations import (
     WORDS,
     faults,
 )
+from tests.services.rules.stories import story_faults
 
 LATER = "wait: 1 minute"
 TAKE, DONE = "reply: {from: 40, button: take}", "reply: {from: 40, button: done}"
@@ -104,3 +105,16 @@ def test_a_late_answer_that_is_tapped_again_is_told_once() -> None:
         *late("other"), f"expect: [{closed}, {told.format('Ask')}]",
     )  # fmt: skip
     assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
+
+
+# ------------------------------------------------------------------ people who have opted out
+
+
+def test_what_a_person_writes_who_has_opted_out_begins_no_form_and_is_read_by_a_colleague() -> None:
+    people = "5001: {visitor: true, name: Maud, country: GB}\n" + INBOX
+    moves = (
+        "reply: {from: 5001, line: main, text: STOP}", "expect: [{tell: 5001, say: stopped}]",
+        "reply: {from: 5001, line: acquisitions, text: I have written a novel}",
+        "expect: [{tell: 71, say: to_read, text: a novel}, {left_out: {5001: opted_out}}]",
+    )  # fmt: skip
+    assert story_faults(people, *moves) == []
