@@ -37,6 +37,7 @@ from services.rules.conversation.steps import (
     run_step,
     without_assignee,
 )
+from services.rules.conversation.template_calls import wordless_text
 from services.rules.rulebook.built_in import ALREADY_TAKEN
 from services.rules.rulebook.model import AnswerAction, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
@@ -197,7 +198,7 @@ def _words_of_answer(
 def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None) -> str:
     """The text of the person, or the title of the button they tapped, for the person who takes it over."""
     if answer is None:
-        return message.text or "—"
+        return message.text or (message.media and message.media.filename) or wordless_text(context.rulebook)
     templates = context.rulebook_of(chain).templates
     for question in (each for step in context.rule_of(chain).steps for each in questions_of(step)):
         if question.answers.get(answer.name) is answer and question.say in templates:

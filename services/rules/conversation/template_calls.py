@@ -17,7 +17,8 @@ from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import language_of
 from services.rules.conversation.rendering import RenderedMessage
-from services.rules.rulebook.model import AttachAction, Field, Template
+from services.rules.rulebook.built_in import TO_READ
+from services.rules.rulebook.model import AttachAction, Field, Rulebook, Template
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import PersonId
 from shared.contracts.messages import AttachedDocument, TemplateCall
@@ -54,9 +55,9 @@ def template_values(
     fields, words = template.fields, message.words
     paths = {name: fields.get(name) for name in _template_parameters(template)}
     values = {name: _value(scope, words, document, path, name) for name, path in paths.items()}
-    if message.answer == OF_THE_HOUSE:
-        values |= {name: words[path] for name, path in paths.items() if path is not None and path in words}
-    return {**values, **_defaults(scope, template, document)} if template.defaults else values
+    own = words if message.answer == OF_THE_HOUSE else {}
+    values |= {name: own[path] for name, path in paths.items() if path is not None and path in own}
+    return {**values, **_defaults(scope, template, document, own)} if template.defaults else values
 
 
 def language_for(context: DecisionContext, template: Template, person: PersonFacts) -> str:
@@ -72,10 +73,23 @@ def _template_parameters(template: Template) -> tuple[str, ...]:
     )
 
 
-def _defaults(scope: _TemplateScope, template: Template, document: "Document | _GatheredDocument") -> dict[str, object]:
-    """The default of every field that has one and is absent."""
-    absent = (name for name in template.defaults if document.get(template.fields[name]) in _ABSENT)
+def _defaults(
+    scope: _TemplateScope,
+    template: Template,
+    document: "Document | _GatheredDocument",
+    own: Mapping[str, str],
+) -> dict[str, object]:
+    """The default of every field that has one and is absent; ``own`` are the message's own words for fields."""
+    paths = {name: template.fields[name] for name in template.defaults}
+    absent = (name for name, path in paths.items() if not own.get(path) and document.get(path) in _ABSENT)
     return {name: template.defaults[name][scope.language] for name in absent}
+
+
+def wordless_text(book: Rulebook) -> str:
+    """What stands for a message without words where a text of it is shown, in the language of the house."""
+    template = book.templates[TO_READ]
+    shown = (template.defaults[name] for name in template.defaults if template.fields[name] == "text")
+    return next((default[book.tenant.language] for default in shown), rendering.ABSENT_VALUE)
 
 
 _ABSENT: tuple[object, ...] = ("", None, (), [])

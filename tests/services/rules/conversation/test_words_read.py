@@ -2,6 +2,10 @@
 
 import pytest
 
+from services.rules.conversation.context import RequestedMessage
+from services.rules.scenario.player import StoryPlayer
+from shared.contracts.ids import ContactId
+from shared.contracts.whatsapp import Media, MessageKind
 from tests.services.rules.conversation.test_combinations import (
     ASK,
     AT_SEA,
@@ -17,7 +21,7 @@ from tests.services.rules.conversation.test_combinations import (
     WORDS,
     faults,
 )
-from tests.services.rules.stories import story_faults
+from tests.services.rules.stories import own_rulebook, story, story_faults
 
 LATER = "wait: 1 minute"
 TAKE, DONE = "reply: {from: 40, button: take}", "reply: {from: 40, button: done}"
@@ -118,3 +122,38 @@ def test_what_a_person_writes_who_has_opted_out_begins_no_form_and_is_read_by_a_
         "expect: [{tell: 71, say: to_read, text: a novel}, {left_out: {5001: opted_out}}]",
     )  # fmt: skip
     assert story_faults(people, *moves) == []
+
+
+# ------------------------------------------------------------------ messages without words
+
+RIGHTS = "812: {roles: [rights_holder], country: FR, language: fr}\n40: {roles: [rights_manager], country: GB}"
+WORDLESS = "something without words: a voice message, a picture, a file or a place"
+
+
+@pytest.mark.parametrize(
+    ("kind", "media", "said"),
+    [
+        (MessageKind.MEDIA, Media(media_id="m", mime="audio/ogg; codecs=opus"), WORDLESS),
+        (MessageKind.LOCATION, None, WORDLESS),
+        (MessageKind.MEDIA, Media(media_id="m", mime="application/pdf", filename="Contract.pdf"), "Contract.pdf"),
+    ],
+)
+@pytest.mark.parametrize(("steps", "say"), [(["event: rights.approval_requested"], "to_take"), ([], "to_read")])
+def test_a_colleague_reads_that_a_message_had_no_words(
+    steps: list[str], say: str, kind: MessageKind, media: Media | None, said: str
+) -> None:
+    asked = story(f"{RIGHTS}\n{INBOX}", *steps, "expect: nothing")
+    player = StoryPlayer.of(asked, own_rulebook())
+    for step in asked.steps[:-1]:
+        assert player.play(step) == []
+    player.simulation.effects.clear()
+    player.simulation.receive(player.people.people[ContactId(812)].person_id, "main", kind, media=media)
+    sent = [each.send for each in player.simulation.effects if isinstance(each, RequestedMessage)]
+    (body,) = [send.body for send in sent if send.say == say]
+    assert f"“{said if say == 'to_take' else WORDLESS}”" in body
+
+
+def test_the_words_that_are_passed_on_stay_where_the_template_has_a_default_for_a_message_without_any() -> None:
+    assert own_rulebook().templates["to_read"].defaults
+    moves = (*BEGUN, *IN_THE_NIGHT, TAKE, f"expect: [{{tell: 40, say: taken}}, {READ}]")
+    assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
