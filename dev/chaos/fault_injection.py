@@ -1,4 +1,5 @@
-"""Kills and freezes the processes of a run, and makes the simulators fail, in an order that the seed decides.
+"""Kills and freezes the processes of a run, ends their sessions and holds their tables in PostgreSQL, and makes the
+simulators fail, in an order that the seed decides.
 
 Every kind of disruption comes once before any comes twice. The full disk is real: a file system of limited size is
 filled to the last byte, which needs the right to mount one.
@@ -31,6 +32,12 @@ _RECOVERY_SECONDS = 3.0  # for which the next disruption waits for the recovery 
 _SENDS_BETWEEN_FAULTS = 25  # sends between two faults at WhatsApp
 _LAST_RECOVERY_SECONDS = 240.0  # for all processes to be back; a missing one shows in the work left
 _FAULT_EVERY = (3.0, 7.0)
+_POSTGRES_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+_CUT_EVERY = 0.2
+_END_SESSIONS = """
+select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'stet-%' and random() < 0.2
+"""
+_LOCK_TABLES = "begin; lock table {0}.inbox, {0}.outbox, {0}.parked in access exclusive mode"
 _BALLAST = "ballast"
 _CHUNK = b"\0" * (4 * 1024 * 1024)
 
@@ -57,7 +64,7 @@ IsOver = Callable[[aiohttp.ClientSession, str, int], Awaitable[bool]]
 
 @dataclass(frozen=True)
 class Disruption:
-    """``kill rules``, ``freeze kafka``, ``read-only postgres``, ``full disk postgres``."""
+    """``kill rules``, ``freeze kafka``, ``lock dispatcher``, ``cut off postgres``, ``full disk postgres``."""
 
     how: str
     target: str
@@ -68,7 +75,8 @@ class Disruption:
 
 def disruptions_of(stack: ChaosStack) -> list[Disruption]:
     found = [Disruption(how, target) for how in ("kill", "freeze") for target in (*SERVICES, *_NEIGHBOURS)]
-    found.append(Disruption("read-only", "postgres"))
+    found += [Disruption("lock", target) for target in ("rules", "dispatcher")]
+    found += [Disruption(how, "postgres") for how in ("read-only", "cut off")]
     return [*found, Disruption("full disk", "postgres")] if stack.disk is not None else found
 
 
@@ -219,6 +227,41 @@ async def _set_read_only(stack: ChaosStack, value: str) -> None:
 
 
 @asynccontextmanager
+async def _cut_off(stack: ChaosStack, _: list[str]) -> AsyncIterator[None]:
+    """PostgreSQL ends sessions of services again and again, wherever they are: in a query, or idle in a transaction."""
+    cutting = asyncio.ensure_future(_end_sessions(stack))
+    try:
+        yield
+    finally:
+        cutting.cancel()
+
+
+async def _end_sessions(stack: ChaosStack) -> None:
+    while True:
+        with suppress(*_POSTGRES_AWAY):
+            connection = await connect(stack)
+            try:
+                await connection.execute(_END_SESSIONS)
+            finally:
+                connection.terminate()
+        await asyncio.sleep(_CUT_EVERY)
+
+
+@asynccontextmanager
+async def _locked(stack: ChaosStack, names: list[str]) -> AsyncIterator[None]:
+    """An operator's transaction holds the tables that each batch of a service writes to, and that of parked records."""
+    service, connection = names[0].rpartition("-")[0], None
+    with suppress(*_POSTGRES_AWAY):
+        connection = await connect(stack)
+        await connection.execute(_LOCK_TABLES.format(service))
+    try:
+        yield
+    finally:
+        if connection is not None:
+            connection.terminate()
+
+
+@asynccontextmanager
 async def _full(stack: ChaosStack, _: list[str]) -> AsyncIterator[None]:
     """A server that ends on a full disk is started again once there is space."""
     if stack.disk is None:
@@ -245,7 +288,7 @@ async def _restart_postgres(stack: ChaosStack) -> None:
 
 
 async def _answers(stack: ChaosStack) -> bool:
-    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+    with suppress(*_POSTGRES_AWAY):
         connection = await connect(stack)
         await connection.close()
         return True
@@ -262,5 +305,19 @@ def _fill(ballast: Path) -> None:
 
 
 Action = Callable[[ChaosStack, list[str]], Any]
-_ACTIONS: dict[str, Action] = {"kill": _killed, "freeze": _frozen, "read-only": _read_only, "full disk": _full}
-_SECONDS = {"kill": _DOWN, "freeze": _FROZEN, "read-only": _REFUSING, "full disk": _REFUSING}
+_ACTIONS: dict[str, Action] = {
+    "kill": _killed,
+    "freeze": _frozen,
+    "read-only": _read_only,
+    "full disk": _full,
+    "cut off": _cut_off,
+    "lock": _locked,
+}
+_SECONDS = {
+    "kill": _DOWN,
+    "freeze": _FROZEN,
+    "read-only": _REFUSING,
+    "full disk": _REFUSING,
+    "cut off": _REFUSING,
+    "lock": _FROZEN,
+}
