@@ -580,6 +580,40 @@ def replicas(manifests: Sequence[Manifest]) -> Objections:
             yield f"{workload.place}: {count} replicas for {PARTITIONS} partitions"
 
 
+_ZONE = "topology.kubernetes.io/zone"
+
+
+def spread_over_zones(manifests: Sequence[Manifest]) -> Objections:
+    """The loss of a zone takes one of several: ours where the cluster lets them, and what keeps data in any case.
+
+    Strimzi's `rack` asks for nodes that have a zone, and lets all brokers be in the same one.
+    """
+    for workload in _services(manifests):
+        if workload.manifest["spec"].get("replicas") == 1:
+            continue
+        constraints = workload.pod.get("topologySpreadConstraints", ())
+        if not _spreads(constraints, workload.labels):
+            yield f"{workload.place}: all of it may be in one zone"
+    for pool in of_kind(manifests, "KafkaNodePool"):
+        labels = {"strimzi.io/cluster": pool["metadata"]["labels"]["strimzi.io/cluster"]}
+        labels["strimzi.io/pool-name"] = pool["metadata"]["name"]
+        if not _spreads(pool["spec"]["template"]["pod"].get("topologySpreadConstraints", ()), labels, strict=True):
+            yield f"{place(pool)}: all brokers may be in one zone"
+    for cluster in of_kind(manifests, "Cluster"):
+        labels = {"cnpg.io/cluster": cluster["metadata"]["name"]}
+        if not _spreads(cluster["spec"].get("topologySpreadConstraints", ()), labels, strict=True):
+            yield f"{place(cluster)}: all instances may be in one zone"
+
+
+def _spreads(constraints: Sequence[Any], labels: Mapping[str, str], *, strict: bool = False) -> bool:
+    return any(
+        constraint["topologyKey"] == _ZONE
+        and matches(constraint["labelSelector"], labels)
+        and (not strict or constraint["whenUnsatisfiable"] == "DoNotSchedule")
+        for constraint in constraints
+    )
+
+
 # ------------------------------------------------------------------ helpers
 
 
@@ -604,6 +638,6 @@ ALL = (
     meaningful_probes, termination_grace, disruption_budgets, removable_nodes, known_settings, secrets_apart,
     own_secrets, optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners,
     network_policies, both_ends, annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling,
-    database_connections, replicas,
+    database_connections, replicas, spread_over_zones,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

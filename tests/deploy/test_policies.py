@@ -63,6 +63,10 @@ def _trigger(manifests: list[Manifest]) -> Any:
     return one(manifests, "ScaledObject", "rules")["spec"]["triggers"][0]
 
 
+def _brokers(manifests: list[Manifest]) -> Any:
+    return one(manifests, "KafkaNodePool", "brokers")["spec"]["template"]["pod"]
+
+
 _HAPROXY = "haproxy-ingress.github.io"
 
 
@@ -248,6 +252,25 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(config("ingest-web"), "data", "STET_INGEST_ROLE", to="all"), "Deployment ingest-web: its role is all"),
         (put(lambda m: pod(m, "StatefulSet", "rules")["containers"][0], "env", to=[]), "no static member"),
         (put(of("StatefulSet", "rules"), "spec", "replicas", to=13), "13 replicas for 12 partitions"),
+    ],
+    policies.spread_over_zones: [
+        (put(pod, "topologySpreadConstraints", to=None), "Deployment dispatcher: all of it may be in one zone"),
+        (put(_brokers, "topologySpreadConstraints", to=None), "KafkaNodePool brokers: all brokers may be in one zone"),
+        (
+            put(_brokers, "topologySpreadConstraints", 0, "whenUnsatisfiable", to="ScheduleAnyway"),
+            "KafkaNodePool brokers: all brokers may be in one zone",
+        ),
+        (
+            put(
+                of("Cluster", "stet-db"),
+                "spec",
+                "topologySpreadConstraints",
+                0,
+                "topologyKey",
+                to="kubernetes.io/hostname",
+            ),
+            "Cluster stet-db: all instances may be in one zone",
+        ),
     ],
 }
 
