@@ -248,7 +248,7 @@ def changed_rules(base: Files, head: Files) -> frozenset[str] | None:
         names |= naming
 
 
-def restricted(files: Files, rules: frozenset[str] | None) -> Rulebook:
+def rulebook_for(files: Files, rules: frozenset[str] | None) -> Rulebook:
     """The rulebook with these rules, and those that they list: the others send the same before and after."""
     book = _load(files, "the rules")
     if rules is not None and not _has_caps(files):
@@ -279,7 +279,7 @@ def _has_caps(files: Files) -> bool:
 
 def run_bundle(files: Files, rules: frozenset[str] | None, bundle: Bundle) -> RunResult:
     until = bundle.head.until or (bundle.events[-1].recordedtime if bundle.events else bundle.head.written_at)
-    run = VirtualRun(restricted(files, rules), bundle.head.tenant, until)
+    run = VirtualRun(rulebook_for(files, rules), bundle.head.tenant, until)
     if bundle.head.since is not None:
         run.opt_out(bundle.head.opted_out, bundle.head.since)
     run.announce_absences(bundle.head.absences)

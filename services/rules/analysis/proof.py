@@ -35,7 +35,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.context import EndedChain, RequestedMessage
 from services.rules.matching.conditions import names_recipient
-from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
+from services.rules.matching.satisfiability import TooManyValuesError, conjunction, solutions
 from services.rules.matching.self_starts import find_circles, operations_of, with_further
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, STAFF_TEMPLATES, TYPED_FIELDS
 from services.rules.rulebook.catalogue import RECIPIENT, STAFF_ROLES
@@ -207,7 +207,7 @@ def _openings(book: Rulebook, rule: Rule) -> list[StoryOpening | None]:
 
 def _opening_where(book: Rulebook, rule: Rule, event: str, condition: Condition) -> StoryOpening | None:
     with suppress(TooManyValuesError):
-        return find_start(book, rule, event, both(rule.condition, condition))[0]
+        return find_start(book, rule, event, conjunction(rule.condition, condition))[0]
     return None
 
 
@@ -404,7 +404,7 @@ def _may_reach(rule: Rule, step: Step, country: str, language: str) -> bool:
         return True
     lives_there = Compare(f"{RECIPIENT}.country", Operator.IS, country)
     has_language = Compare(f"{RECIPIENT}.language", Operator.IS, language)
-    reached = both(NoneOf(step.unless), lives_there, has_language)
+    reached = conjunction(NoneOf(step.unless), lives_there, has_language)
     try:
         return any(next(iter(solutions(reached, event)), None) is not None for event in rule.events)
     except TooManyValuesError:
@@ -452,7 +452,7 @@ def _race(book: Rulebook, rules: tuple[Rule, Rule], operation: WriteOperation, m
     rule, other = rules
     both_rules = with_rules_only(book, rule, other)
     for event in (event for event in rule.events if event in other.events):
-        for values in islice(solutions(both(rule.condition, other.condition), event), MOST_OPENINGS):
+        for values in islice(solutions(conjunction(rule.condition, other.condition), event), MOST_OPENINGS):
             opening = _merged(opening_of(book, rule, event, values), opening_of(book, other, event, values))
             path = _path_to_writes(both_rules, opening, rules, operation, most)
             if path is not None:

@@ -25,7 +25,7 @@ from services.rules.conversation.send_hours import (
     hours_of_message,
     hours_until,
     is_open,
-    opening,
+    next_opening,
     passes_quiet_hours,
     reply_hours,
     written_at,
@@ -165,7 +165,7 @@ def _release_time(
     earliest = context.now if due is None else max(due, context.now)
     if passes_quiet_hours(context, chain, context.rulebook, person):
         return None if earliest == context.now else earliest
-    return opening(working_hours(context.rulebook, person), earliest)
+    return next_opening(working_hours(context.rulebook, person), earliest)
 
 
 def hold_anew(context: DecisionContext, chain: Chain, person: PersonFacts) -> Chain:
@@ -204,7 +204,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
         return drop_message(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
     is_free = goes_at_any_hour(context, chain, chain_message, person)
     if not is_free and not is_open(context, person):
-        opens = opening(working_hours(context.rulebook, person), context.now)
+        opens = next_opening(working_hours(context.rulebook, person), context.now)
         return chain.with_message(chain_message.replace(held_until=opens))
     if context.rulebook.tenant.caps and not is_free:
         if not send_hours.has_room(context, person):
@@ -219,7 +219,7 @@ def request_now(context: DecisionContext, chain: Chain, chain_message: ChainMess
     context.effects.append(RequestedMessage(message, chain_message.verb, _stood_for(chain_message)))
     if context.rule_of(chain).events:
         context.facts.set_last_rule(person.person_id, chain.rule)
-    return depending(context, chain, chain_message).with_message(
+    return keep_dependencies(context, chain, chain_message).with_message(
         chain_message.replace(
             delivery=DeliveryState.REQUESTED,
             requested_at=context.now,
@@ -244,7 +244,7 @@ def _other_texts(
     return {call.name: template_calls.text_of_call(context, chain, call) for call in calls}
 
 
-def depending(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+def keep_dependencies(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
     """Remember by which facts the ``unless`` of the message is judged, for as long as it has not gone."""
     condition = context.rule_of(chain).steps[message.step].unless if message.answer is None else None
     if condition is None or all(map(is_event_field, mentioned_fields(condition))):

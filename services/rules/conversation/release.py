@@ -271,7 +271,7 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
             language=message.language,
             digest=digest,
         )
-        context.save_chain(outbound.depending(context, current, item).with_message(item))
+        context.save_chain(outbound.keep_dependencies(context, current, item).with_message(item))
         if context.rule_of(current).events:
             context.facts.set_last_rule(person.person_id, current.rule)
 

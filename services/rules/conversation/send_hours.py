@@ -26,29 +26,31 @@ OpenSpans = tuple[OpenSpan, ...]
 
 
 @lru_cache(maxsize=4096)
-def opening(of: WorkingCalendar, now: datetime) -> datetime:
+def next_opening(calendar: WorkingCalendar, now: datetime) -> datetime:
     """``now`` in open hours, else the next opening. A batch is decided at one instant, so it is asked for again."""
-    return of.next_open(now)
+    return calendar.next_open(now)
 
 
 @lru_cache(maxsize=4096)
-def expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
+def expiry(calendar: WorkingCalendar, now: datetime, within: Duration) -> datetime:
     """When a message that is requested ``now`` is given up; working time counts by the person's calendar."""
-    return of.add(now, within)
+    return calendar.add(now, within)
 
 
 @lru_cache(maxsize=4096)
-def hours_until(of: WorkingCalendar, now: datetime, until: datetime) -> OpenSpans:
+def hours_until(calendar: WorkingCalendar, now: datetime, until: datetime) -> OpenSpans:
     """The open hours that begin before ``until``; none where no opening does."""
-    return tuple(OpenSpan(opens=opens, closes=closes) for opens, closes in of.open_hours(now, until, _MOST_OPEN_HOURS))
+    return tuple(
+        OpenSpan(opens=opens, closes=closes) for opens, closes in calendar.open_hours(now, until, _MOST_OPEN_HOURS)
+    )
 
 
-def reply_hours(of: WorkingCalendar, written: datetime, now: datetime, until: datetime) -> OpenSpans:
+def reply_hours(calendar: WorkingCalendar, written: datetime, now: datetime, until: datetime) -> OpenSpans:
     """Any hour while a person waits for the reply to what they have ``written``, then their own hours."""
     awaited = OpenSpan(opens=written, closes=written + AWAITED_FOR)
     if awaited.closes <= now:
-        return hours_until(of, now, until)
-    later = hours_until(of, awaited.closes, until)
+        return hours_until(calendar, now, until)
+    later = hours_until(calendar, awaited.closes, until)
     if later and later[0].opens == awaited.closes:
         return (OpenSpan(opens=written, closes=later[0].closes), *later[1:])
     return (awaited, *later)
@@ -71,7 +73,7 @@ def goes_at_any_hour(context: DecisionContext, chain: Chain, message: ChainMessa
 
 def is_open(context: DecisionContext, person: PersonFacts) -> bool:
     """Whether it is now within the hours in which the person may be written to."""
-    return opening(working_hours(context.rulebook, person), context.now) <= context.now
+    return next_opening(working_hours(context.rulebook, person), context.now) <= context.now
 
 
 def hours_of_message(
@@ -80,10 +82,10 @@ def hours_of_message(
     """The hours of a message that is requested now and expires at ``until``."""
     if passes_quiet_hours(context, chain, context.rulebook, person):
         return ()
-    of = working_hours(context.rulebook, person)
+    calendar = working_hours(context.rulebook, person)
     if message.reply:
-        return reply_hours(of, written_at(context), context.now, until)
-    return hours_until(of, context.now, until)
+        return reply_hours(calendar, written_at(context), context.now, until)
+    return hours_until(calendar, context.now, until)
 
 
 def hours_of_waiting(
@@ -92,22 +94,22 @@ def hours_of_waiting(
     """The hours from now on of a message that was requested before, by a rulebook and what is known of its person."""
     if message.digest is None and passes_quiet_hours(context, chain, book, person):
         return ()
-    of, now = working_hours(book, person), context.now
-    until = _end_of_waiting(of, now, book)
+    calendar, now = working_hours(book, person), context.now
+    until = _end_of_waiting(calendar, now, book)
     if message.reply and message.requested_at is not None:
-        return reply_hours(of, message.requested_at, now, until)
-    return hours_until(of, now, until)
+        return reply_hours(calendar, message.requested_at, now, until)
+    return hours_until(calendar, now, until)
 
 
 def hours_of_waiting_notice(context: DecisionContext, person: PersonFacts) -> OpenSpans:
     """The hours from now on of a message that belongs to no chain."""
-    of = working_hours(context.rulebook, person)
-    return hours_until(of, context.now, _end_of_waiting(of, context.now, context.rulebook))
+    calendar = working_hours(context.rulebook, person)
+    return hours_until(calendar, context.now, _end_of_waiting(calendar, context.now, context.rulebook))
 
 
-def _end_of_waiting(of: WorkingCalendar, now: datetime, book: Rulebook) -> datetime:
+def _end_of_waiting(calendar: WorkingCalendar, now: datetime, book: Rulebook) -> datetime:
     """After the message's expiry, and after the next opening: without any hours it could leave at any."""
-    return max(expiry(of, now, book.tenant.send_within), opening(of, now) + timedelta(minutes=1))
+    return max(expiry(calendar, now, book.tenant.send_within), next_opening(calendar, now) + timedelta(minutes=1))
 
 
 def expiry_of(context: DecisionContext, message: ChainMessage) -> datetime:

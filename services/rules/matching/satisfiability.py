@@ -92,7 +92,7 @@ def solutions(condition: Condition, event: str, *, started_by: tuple[str, ...] =
         raise TooManyValuesError
 
 
-def both(*conditions: Condition | None) -> Condition:
+def conjunction(*conditions: Condition | None) -> Condition:
     return AllOf(tuple(each for each in conditions if each is not None and each != ALWAYS))
 
 
@@ -274,7 +274,7 @@ def _fault(
         return
     lines = condition.conditions if isinstance(condition, AllOf) else (condition,)
     for count in range(1, len(lines) + 1):
-        if not any(_is_possible(both(*lines[:count]), event, started_by) for event in events):
+        if not any(_is_possible(conjunction(*lines[:count]), event, started_by) for event in events):
             what = f"“{name}” never holds" if count == 1 else f"with this, “{name}” never holds"
             sentence = f"{what}: no values of its fields make {'it' if count == 1 else 'all its lines'} true"
             yield FileFault(comparisons(lines[count - 1])[0].location, f"{sentence}; change this line or one before it")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 
-from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
+from services.rules.matching.satisfiability import TooManyValuesError, conjunction, solutions
 from services.rules.rulebook.catalogue import resolve
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import (
@@ -166,7 +166,7 @@ def with_further(write: WriteAction | None) -> Iterator[WriteAction]:
 def _may_follow(before: Condition, after: Condition, event: str) -> bool:
     """Whether the event can meet one condition where its cause met the other; True where that is not decided."""
     try:
-        found = solutions(both(_about_the_record(before, event), after), event)
+        found = solutions(conjunction(_about_the_record(before, event), after), event)
         return next(iter(found), None) is not None
     except TooManyValuesError:
         return True
