@@ -86,7 +86,7 @@ def _defaults(
 
 
 def wordless_text(book: Rulebook) -> str:
-    """What stands for a message without words where a text of it is shown, in the language of the house."""
+    """The text in the place of a message without words, in the language of the house."""
     template = book.templates[TO_READ]
     shown = (template.defaults[name] for name in template.defaults if template.fields[name] == "text")
     return next((default[book.tenant.language] for default in shown), rendering.ABSENT_VALUE)
