@@ -192,7 +192,7 @@ def _what_is_said(offer: ChainMessage) -> tuple[str, str]:
 
 
 def _words_had(chain: Chain) -> set[tuple[str, str]]:
-    """What a colleague has got, by an offer or to read, or will get to read."""
+    """The words that a colleague has got, by an offer or to read, or will get to read."""
     offered = {_what_is_said(m) for m in _offers_of_words(chain) if m.delivery not in _WAITING | LOST}
     passed_on = (m.words for m in chain.messages if m.say == TO_READ and m.answer == OF_THE_HOUSE)
     return offered.union((words.get("sender.display_name", ""), words.get("text", "")) for words in passed_on)

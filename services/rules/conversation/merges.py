@@ -72,6 +72,10 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
         own = chain.with_former_id(seen.person_id)
         if own is not chain:
             context.save_chain(_with_subject(facts, own, other, seen.person_id))
+    for ended in facts.ended_chains_of(other):
+        own = ended.with_former_id(seen.person_id)
+        if own is not ended:
+            context.save_chain(own)
     if known.brought is not None:
         if facts.acquisitions.get(other) == known.brought:
             facts.set_acquisition(other, None)

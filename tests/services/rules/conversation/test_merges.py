@@ -309,6 +309,29 @@ def test_an_id_that_is_merged_into_another_person_at_once_takes_along_what_it_al
     assert [facts.acquisitions.get(person) for person in (SECOND, CONTACT)] == ["ABC234", None]
 
 
+@pytest.mark.parametrize(
+    ("seen", "person"),
+    [
+        (visitor(FIRST).replace(version=3), FIRST),
+        (visitor(FIRST, merged=True).replace(version=3, merged_into=SECOND), SECOND),
+    ],
+)
+def test_an_undone_merge_gives_back_what_waits_of_an_ended_chain(seen: PersonObserved, person: PersonId) -> None:
+    """By its person's id it is amended, and withdrawn, with what the person does and where they are."""
+    facts = facts_after([said(Word(FIRST, "Hello there", 1))])
+    apply(facts, MERGES[0], 10)
+    assert _waits_for(facts) == {CONTACT}
+    apply(facts, seen, 11)
+    assert _waits_for(facts) == {person}
+
+
+def _waits_for(facts: Facts) -> set[PersonId]:
+    (chain,) = facts.chains.values()
+    assert chain.ended is not None
+    assert chain.messages
+    return {message.person_id for message in chain.messages if message.person_id in EVERYBODY and message.may_still_go}
+
+
 def test_a_merge_into_an_id_not_known_yet_loses_nothing() -> None:
     facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0]], contact=False)
     apply(facts, pitched(FIRST, "The Tide Mill", 2), 10)
