@@ -389,7 +389,8 @@ class Conversation:
         """A message that may leave now is awaited, or its person may be written to now."""
         facts, now, hours = self.simulation.facts, self.simulation.now, self.hours[message_id]
         person, found = facts.current_person(receiver), facts.chain_of_message(message_id)
-        if found is not None and (found[1].unwanted is not None or found[1].delivery not in IN_DISPATCHER):
+        is_withdrawn = any(withdrawal.message_id == message_id for withdrawal in self.withdrawals)
+        if is_withdrawn or (found and (found[1].unwanted is not None or found[1].delivery not in IN_DISPATCHER)):
             return  # its withdrawal is on the way, or it has arrived, as a tap on it shows
         if person is None or person.erased or not any(span.opens <= now < span.closes for span in hours):
             return
@@ -415,10 +416,14 @@ class Conversation:
         self._check_repetition(send)
 
     def _check_repetition(self, send: SendMessage) -> None:
-        """Each random text is said in one place, so that a message to a person says it once at one time."""
+        """Each random text is said in one place, so that a message to a person says it once at one time.
+
+        A matter that was taken, and is given back, is offered again.
+        """
         found = self.simulation.facts.chain_of_message(send.message_id)
         if found is not None and not found[1].reply and send.say.count("_") == RANDOM_WORDS:
-            said = (send.person_id, send.chain_id, send.say, found[1].requested_at)
+            taken = sum(message.say == "taken" for message in found[0].messages)
+            said = (send.person_id, send.chain_id, send.say, found[1].requested_at, taken)
             assert said not in self.said
             self.said.add(said)
 
