@@ -26,7 +26,7 @@ where t.tenant = $1 and t.account = '' and (
 ) is null;
 
 -- name: save_template_reports
--- What WhatsApp reported of an account's templates: for the state and for the category, each, the newest report counts. Where
+-- Reports of WhatsApp on an account's templates: for the state and for the category, each, the newest report counts. Where
 -- only the new category is known, the one before it is that of the row.
 insert into account_templates as known (
     tenant, account, name, language, status, reported_at, category, previous_category, quality, reason, categorised_at
@@ -93,7 +93,7 @@ where tenant = $1 and state = 'waiting' and reason in (
 group by reason;
 
 -- name: save_quality
--- What WhatsApp says of the number of a line; ``since`` is when its quality was first read.
+-- The number of a line, as WhatsApp describes it; ``since`` is when its quality was first read.
 insert into line_quality as known (tenant, line, quality, since, throughput, read_at) values ($1, $2, $3, $4, $5, $4)
 on conflict (tenant, line) do update
 set quality = excluded.quality, throughput = coalesce(excluded.throughput, known.throughput), read_at = excluded.read_at,

@@ -1,7 +1,7 @@
 -- Queries of budget.py: which messages WhatsApp charged, and how many there were on each day.
 
 -- name: record_charges
--- What statuses say of the price of messages; the first report of an attempt counts.
+-- The prices of messages, as statuses name them; the first report of an attempt counts.
 insert into charges (tenant, message_id, attempt, day, line, country, category, pricing_type, rule)
 select $1, r.message_id, r.attempt, r.day, m.line, r.country, r.category, r.pricing_type, coalesce(m.rule, '')
 from unnest($2::text[], $3::integer[], $4::date[], $5::text[], $6::text[], $7::text[])

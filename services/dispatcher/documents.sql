@@ -14,7 +14,7 @@ set requested_at = excluded.requested_at,
     due_at = case when documents.state = 'waiting' then documents.due_at else excluded.due_at end;
 
 -- name: find_documents
--- What is known of these documents; the file's id at WhatsApp while it lives.
+-- The stored state of these documents; the file's id at WhatsApp while it lives.
 select d.line, d.document_id, d.state, d.reason, u.media_id, u.mime
 from unnest($2::text[], $3::text[]) as wanted (line, document_id)
 join documents d on d.tenant = $1 and d.line = wanted.line and d.document_id = wanted.document_id

@@ -1,4 +1,4 @@
--- What the dispatcher no longer keeps, a few rows at a time. Instants are business time.
+-- Deletes the rows that the dispatcher no longer keeps, a few at a time. Instants are business time.
 
 -- name: delete_old_messages
 -- Messages whose life has ended, with their attempts.

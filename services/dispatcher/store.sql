@@ -52,7 +52,7 @@ order by message_id
 for update;
 
 -- name: save_contents
--- What locked messages consist of now; one that waits for its template, or since it is marketing, is planned anew.
+-- The contents of locked messages; one that waits for its template, or since it is marketing, is planned anew.
 update messages m
 set content = c.content, amended = c.amended,
     not_before = case when m.state = 'waiting' and m.reason ~ '^(template|marketing)_' then $2 else m.not_before end,
@@ -144,7 +144,7 @@ select exists (
 );
 
 -- name: raise_earlier
--- What waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one,
+-- A message that waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one,
 -- which may have a share of the portfolio's people kept for it.
 with chats as (
     select coalesce((
@@ -244,7 +244,7 @@ order by m.turn, m.lane, m.not_before, m.sequence;
 -- Of the first $6 due messages of these lanes, those behind an earlier one of their chat that waits too wait until $5 at most:
 -- a claim that passed each of them anew would cost as much as the queue is long. Where they are fewer than $7, or than half of
 -- what is looked at, they stay.
--- What waits before them is locked, so that it does not end meanwhile without releasing them; nothing is waited for.
+-- Messages that wait before them are locked, so that none ends meanwhile without releasing them; nothing is waited for.
 with due as materialized (
     select d.* from unnest($2::text[], $3::smallint[]) as open_lanes (line, lane)
     cross join lateral (
@@ -285,7 +285,7 @@ with due as materialized (
 select count(*) from held;
 
 -- name: release_followers
--- What was held behind earlier messages of these chats, and may go now: one message of each, the next, at its old place.
+-- Messages that were held behind earlier ones of these chats, and may go now: one message of each, the next, at its old place.
 with next as materialized (
     select f.message_id from unnest($2::text[], $3::text[]) as chats (person_id, line)
     cross join lateral (
@@ -304,7 +304,7 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from next)) 
     and (m.reason = 'earlier_message') is true;
 
 -- name: release_other_chains
--- What was held behind these messages and may pass them now, since it belongs to other chains.
+-- Messages that were held behind these and may pass them now, since they belong to other chains.
 update messages m set not_before = m.requested_at, reason = null
 where m.tenant = $1 and (m.state = 'waiting') is true and m.message_id = any (array(
     select f.message_id
@@ -651,7 +651,7 @@ select topic, partition, next_offset from progress where topic = any ($1::text[]
 -- ------------------------------------------------------------------ pauses
 
 -- name: load_pauses
--- What an operator has paused.
+-- Lines, templates and the tenant, where an operator has paused them.
 select kind, name from pauses where tenant = $1;
 
 -- name: oldest_pauses

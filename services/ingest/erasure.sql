@@ -58,7 +58,7 @@ select count(*) from gone;
 insert into erased_contacts (tenant, contact_id, erased_at) values ($1, $2, $3) on conflict do nothing;
 
 -- name: delete_contact_snapshot
--- What Consonance last showed of a contact.
+-- The last snapshot of a contact in Consonance.
 delete from snapshots where tenant = $1 and entity = 'contacts' and id = $2;
 
 -- name: erased_contacts

@@ -1,4 +1,4 @@
--- What decisions were made from, kept for a while so that they can be made again.
+-- The facts that decisions were made from, kept for a while so that they can be made again.
 
 -- name: save_facts
 -- Facts by digest; one that is known is marked as read once a day.

@@ -1,4 +1,4 @@
--- What rules no longer keeps, a few rows at a time. Instants are business time.
+-- Deletes the rows that rules no longer keeps, a few at a time. Instants are business time.
 
 -- name: delete_old_chains
 -- Chains that ended, with their messages and writes.

@@ -122,7 +122,7 @@ where strangers.version = excluded.version - 1
 returning version;
 
 -- name: find_file_reports
--- What ingest reported of these files before their message was read.
+-- Ingest's reports on these files that came before their message was read.
 select file_id, document::text from file_reports where tenant = $1 and file_id = any($2::text[]);
 
 -- name: save_file_reports
@@ -151,7 +151,7 @@ select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(p
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: enter_consent
--- What changed the consent of people, in the order in which it was decided.
+-- Changes of people's consent, in the order in which they were decided.
 insert into consent_ledger (tenant, person_id, change, at, source, evidence, line, document, recorded_at)
 select
     $1, entry ->> 'person_id', entry ->> 'change', (entry ->> 'at')::timestamptz, entry ->> 'source',
@@ -170,7 +170,7 @@ select $1, person_id, document::jsonb from given where document <> '{}'
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_absences
--- What members of staff wrote about being away.
+-- Absences that members of staff wrote themselves.
 insert into absences (tenant, person_id, document)
 select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;

@@ -1,4 +1,4 @@
--- What writeback no longer keeps, a few rows at a time. Instants are business time. Evidence has its own rules.
+-- Deletes the rows that writeback no longer keeps, a few at a time. Instants are business time. Evidence has its own rules.
 
 -- name: delete_old_writes
 -- Writes that are settled, with their tasks.

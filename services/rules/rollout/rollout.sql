@@ -135,7 +135,7 @@ where not exists (
 delete from rulebook_switch_points where activation < $1;
 
 -- name: find_source
--- What a replica's source held when it was last read.
+-- The revision that a replica's source held when it was last read.
 select replica, revision, commit, activation, refused, faults, read_at from rulebook_sources
 where tenant = $1 and replica = $2;
 
@@ -145,7 +145,7 @@ select replica, revision, commit, activation, refused, faults, read_at from rule
 where tenant = $1 order by read_at desc limit 1;
 
 -- name: save_source
--- What a replica's source holds.
+-- The revision that a replica's source holds.
 insert into rulebook_sources (tenant, replica, revision, commit, activation, refused, faults, read_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (tenant, replica) do update set
