@@ -99,7 +99,7 @@ def apply_notice(context: DecisionContext, message: MessageReceived, notice: Abs
 
 
 def _absence(notice: Leave, known: Absence | None, evidence: Wamid) -> Absence:
-    """An announced leave. An earlier one that a return has ended, as one of people.yaml, stays ended."""
+    """An announced leave. An earlier leave that a return has ended stays ended, also one of people.yaml."""
     before = known.returned_on if known is not None else None
     returned = min(before, notice.first - timedelta(days=1)) if before is not None else None
     return Absence(
@@ -137,7 +137,7 @@ def announce_cover(context: DecisionContext, chain: Chain, team: Addressees, dra
 
 
 def _cover_by(context: DecisionContext, absent: PersonId | None, message: str) -> PersonId | None:
-    """The colleague who covers by what a person wrote in a message; None where a later one has replaced it."""
+    """The colleague who covers by a person's notice; None where a later notice has replaced it."""
     written = context.facts.absences.get(absent) if absent is not None else None
     leaves = written.from_day(context.today) if written is not None else ()
     return next((one.covered_by for one in leaves if one.evidence == message), None)
@@ -159,8 +159,8 @@ def absence_due(context: DecisionContext, chain: Chain) -> datetime | None:
 def reroute_absent(context: DecisionContext, chain: Chain) -> Chain:
     """Move the open questions and hand-overs of people who are away to those who cover for them.
 
-    Without a stand-in, the person is left out, and the answers of the others, or the next step, must be enough. Of a
-    chain that waits for its writes or for the morning of a last message, what is held moves.
+    Without a stand-in, the person is left out, and the answers of the others, or the next step, must be enough. A
+    closing chain, which waits for its writes or for the morning of a last message, moves its held messages only.
     """
     if not chain.live or not (context.rulebook.people.stands_in or context.facts.absences):
         return chain
@@ -223,7 +223,8 @@ def _close(context: DecisionContext, chain: Chain, message: ChainMessage) -> Cha
 
 
 def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage, cover: Cover) -> tuple[Chain, bool]:
-    """Send the same to the stand-in, or let the message they have stand for both. False where no person is reached.
+    """Send the same message to the stand-in, or let the one they have stand for both people. False where no person is
+    reached.
 
     A stand-in who has answered already gives no second answer: those of the others, or the next step, must do.
     """
@@ -258,7 +259,7 @@ def _is_same(one: ChainMessage, other: ChainMessage) -> bool:
 
 
 def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, cover: PersonId | None) -> Chain:
-    """The offer is one to the stand-in; without them the absent person counts as one who declined."""
+    """Let the offer be one to the stand-in; without a stand-in, the absent person counts as having declined."""
     offers = []
     for offer in chain.handovers:
         if offer.step == message.step and message.person_id in offer.people:

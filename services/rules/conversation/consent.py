@@ -23,7 +23,7 @@ from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageRe
 
 
 def apply_opt_out(context: DecisionContext, message: MessageReceived) -> None:
-    """Opt out everyone who is reached at the address: withdraw their messages, and leave them out of their chains.
+    """Opt out all people at the address: withdraw their messages, and leave them out of their chains.
 
     They get one confirmation, and nothing after it; another one within the hour is not confirmed again.
     """
@@ -64,13 +64,13 @@ def apply_opt_in(context: DecisionContext, message: MessageReceived, *, answer: 
 
 
 def _is_from_before(facts: Facts, person: PersonId, at: datetime) -> bool:
-    """Whether it was said before another account, or another person at the address, ended what was agreed to."""
+    """Whether the message was sent before another account, or another person at the address, ended the consent."""
     disputed = [consent.wrong_person_at for consent in facts.consents_of(person) if consent.wrong_person_at]
     return facts.has_lapsed(person, at) or any(at <= one for one in disputed)
 
 
 def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> None:
-    """The address is another person's: nothing more goes there, and the questions are for others.
+    """The address belongs to another person: no further message goes there, and the questions go to others.
 
     No consent is assumed of that address until it changes, or a message from there asks for messages.
     """
@@ -82,7 +82,7 @@ def apply_wrong_person(context: DecisionContext, message: MessageReceived) -> No
 
 
 def apply_erasure(context: DecisionContext, known: PersonFacts | None, person: PersonId) -> None:
-    """A person is erased, or turns out to be one who was: what waits for any id of theirs is withdrawn.
+    """A person is erased, or turns out to be an erased one: messages that wait for any of their ids are withdrawn.
 
     Chains stop waiting for their answers and the values of their forms, and go on. The erased state comes several
     times; only the first one is applied.
@@ -99,7 +99,9 @@ def apply_erasure(context: DecisionContext, known: PersonFacts | None, person: P
 
 
 def _end_representation(context: DecisionContext, person: PersonId) -> None:
-    """Those who stand in for the person speak for the others only; a question in the name of no other is closed."""
+    """Stand-ins of the person go on for the other people they stand for; a question in the name of the erased person
+    alone is closed.
+    """
     for found in context.facts.chains_of(person):
         chain = found
         for message in found.messages:
@@ -129,7 +131,9 @@ def _without_holder(context: DecisionContext, chain: Chain, message: ChainMessag
 
 
 def apply_changed_address(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
-    """The address that was another person's has changed. One that went over to another id is the same still."""
+    """The address that belonged to another person has changed. An address that only moved to another id is still the
+    same one.
+    """
     if known is None or known.address_mark is None or seen.merged_into is not None:
         return
     if known.address_mark == seen.address_mark:

@@ -102,7 +102,7 @@ class Decider:
         self.matcher.match_rules(name, document)
 
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
-        """Run everything of a chain that is due by ``now``, by the facts of now.
+        """Run everything of a chain that is due by ``now``, by the current facts.
 
         Messages that other chains hold for the same people leave together with its own. Messages that those chains hold
         for further people leave when those chains are due themselves, gathered from all chains of these people.
@@ -240,7 +240,7 @@ def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
 
 
 def _hold_anew(context: DecisionContext, before: Mapping[PersonId, amendments.KnownBefore]) -> None:
-    """Hold what is held for these people until the hours of now, where those before the event were others."""
+    """Hold messages for these people anew, where the event has changed their hours."""
     for known in before.values():
         now = context.facts.current_person(known.person.person_id)
         if now is None or now.erased or not amendments.has_other_hours(context, known.person, now):
@@ -269,7 +269,7 @@ def _apply_report_on_person(
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:
-    """Whether metadata changed to exactly what a confirmed answer asked to write, from what it was before.
+    """Whether metadata changed from the earlier value to exactly the one that a confirmed answer asked to write.
 
     A change back to that value, after others have written another one, is no own write, and starts rules. A write in
     conflict changed nothing.

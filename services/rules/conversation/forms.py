@@ -117,7 +117,7 @@ def _read(context: DecisionContext, chain: Chain, form: Form, field: FormField, 
 def _meant_text(context: DecisionContext, chain: Chain, field: FormField, text: str) -> str | None:
     """The text that a person means as the answer; None for one that a machine wrote, as far as one can tell.
 
-    Where a person means it all the same, they put it in quotation marks, which are no part of the answer then.
+    A person who means such a text puts it in quotation marks, which are then no part of the answer.
     """
     if not takes_any_text(field) or length_refusal(field, text) is not None:
         return text
@@ -169,8 +169,8 @@ def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceive
 def keeps_stop_word(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
     """Whether a stop word is the answer to what the form asks, since its button offers to opt out instead.
 
-    STOP itself is one only once: a person who writes it after the button was offered means it. A text that does not fit
-    the field is no answer.
+    STOP itself is taken for an answer only once: a person who writes it after the button was offered means it. A text
+    that does not fit the field is no answer.
     """
     form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
     field = _asked_field(form, state)
@@ -240,9 +240,8 @@ def report_refusal(context: DecisionContext, chain: Chain, report: FileReport) -
 
 
 def give_up_file(context: DecisionContext, chain: Chain, file_id: str, refusal: Refusal) -> Chain:
-    """Take a file out of the form and say why. It is asked for again, where it is not required only once.
-
-    A question that is open for another field is repeated, and the file is asked for in its turn.
+    """Take a file out of the form and say why. The file is asked for again: as often as needed where it is required,
+    else once. While another field is being asked, that question is repeated first.
     """
     form, state = _form_of(context, chain), _form_state(chain)
     field = file_field(form)
@@ -277,7 +276,7 @@ def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[
 
 
 def _language_of(context: DecisionContext, chain: Chain, form: Form) -> str:
-    """The language in which the form asks this person: not theirs, where the form does not have it."""
+    """The language in which the form asks this person; another one than theirs where the form lacks it."""
     preferred = people.language_of(context.rulebook, _person_of(context, chain))
     return rendering.choose_language(form.languages, preferred, context.rulebook.tenant.language)
 
@@ -287,7 +286,7 @@ def _take_document(
 ) -> tuple[FormState, Refusal | None]:
     """A document answers the form's document field whenever it arrives; other files do not.
 
-    One that was asked for takes the place of those before it, as where the person changes it; others are added.
+    A file that was asked for replaces the earlier ones, as when the person changes it; other files are added.
     """
     if media is None:
         return state, None
@@ -359,7 +358,7 @@ def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> 
 
 
 def _asked_times(chain: Chain, field: FormField, *, since: str | None = None) -> int:
-    """How often the field was asked, of a template ``since`` it was last sent: a correction is asked again, too."""
+    """How often the field was asked, counted from the last message of the template ``since`` where one is given."""
     places = [place for place, message in enumerate(chain.messages) if since is not None and message.say == since]
     asked = (m for m in chain.messages[max(places, default=0) :] if m.verb is Verb.COLLECT)
     return sum(1 for message in asked if message.answer == field.name)
@@ -383,7 +382,7 @@ def _ask_next(
 ) -> Chain:
     """Ask the next missing field, else send the summary. ``before`` is a text to stand before it.
 
-    ``stop`` is the title of a button that opts out, where there shall be one.
+    ``stop`` is the title of the button that opts out, where one is offered.
     """
     missing = next((f for f in form.fields if f.name not in _form_state(chain).values), None)
     if missing is not None:
@@ -457,7 +456,7 @@ def _summary(context: DecisionContext, chain: Chain, form: Form) -> Chain:
 
 
 def _keep_open(chain: Chain, summaries: Collection[MessageId]) -> Chain:
-    """Leave earlier summaries open that show the same as the newest: a tap on either says the same."""
+    """Leave earlier summaries open that equal the newest: a tap on either means the same."""
     newest = chain.messages[-1]
     for message in chain.messages:
         if message.message_id in summaries and newest.rendered and message.rendered == newest.rendered:
@@ -494,7 +493,7 @@ def _send(
 
 
 def _close_prompts(context: DecisionContext, chain: Chain) -> Chain:
-    """The newest prompt takes the place of those before it, also of one that waits for its person's morning."""
+    """Close the earlier prompts, also one that waits for its person's morning: the newest takes their place."""
     for message in chain.messages:
         if message.verb is not Verb.COLLECT:
             continue
@@ -520,7 +519,7 @@ def _submit(context: DecisionContext, chain: Chain, form: Form, message: Message
 
 
 def _cancel(context: DecisionContext, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
-    """The form of an answer that others were asked for, too, leaves the question open to all, the person included."""
+    """The form is cancelled. Where others were asked the same question, it stays open to all, this person included."""
     state = _form_state(chain).replace(phase=FormPhase.CANCELLED)
     say = FORM_CANCELLED if FORM_CANCELLED in context.rulebook.templates else "noted"
     chain = _send(context, chain.replace(form=state), say, words=_display_values(context, chain, form))

@@ -63,7 +63,9 @@ def handle_inbound(
     match: Callable[[RuleTrigger], Iterable[Rule]],
     as_sent: MessageReceived,
 ) -> None:
-    """``as_sent`` names the writer by the id of that time, by which consent is kept; ``message`` by the id of now."""
+    """``as_sent`` names the writer by the id they had then, under which consent is kept; ``message`` names them by
+    their current id.
+    """
     if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
         _keep(context, message, as_sent)
         return
@@ -103,7 +105,7 @@ def _is_of_absence(
 def _apply_absence(
     context: DecisionContext, message: MessageReceived, trigger: RuleTrigger, notice: AbsenceText
 ) -> None:
-    """Keep it, move the person's running chains, and let the team of who covers read it.
+    """Keep the notice, move the person's running chains, and tell the team of the colleague who covers.
 
     A machine that repeats itself is answered once. A notice with anything new in it is always answered.
     """
@@ -123,7 +125,9 @@ def _is_of_wrong_person(
     message: MessageReceived,
     found: FoundQuestion | UnclearQuestion,
 ) -> bool:
-    """Whether it is about a person we wrote to at this address. “Not me” to an offer only means the offer."""
+    """Whether the words say that a person we wrote to is not at this address. “Not me” in reply to an offer only
+    declines the offer.
+    """
     if message.shared_with:
         return False
     if isinstance(found, FoundQuestion):
@@ -226,7 +230,7 @@ def _rules_to_start(
 
 
 def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceeded: Reason) -> None:
-    """Keep the message without an answer. That one person is above their limit is reported once a day."""
+    """Keep the message without an answer. The team is told once a day that a person is above their limit."""
     if exceeded is Reason.STRANGERS_BRAKED:
         return
     context.add_reason(Reason.BRAKED)
@@ -326,7 +330,7 @@ def relay_to_team(
 def _start_built_in(context: DecisionContext, trigger: RuleTrigger, prefix: str, team: str) -> Chain:
     """Start the built-in rule of a team; the event itself is its subject.
 
-    The team that owns the rule of a chain may be one of an earlier rulebook only: then it is the inbox team.
+    Where the current rulebook no longer has the team that owns the rule of a chain, the inbox team takes its place.
     """
     known = team if team in context.rulebook.people.teams else context.rulebook.people.inbox
     return start_chain(context, trigger, context.rulebook.rules[RuleId(prefix + known)], f"event={trigger.event.id}")
@@ -342,7 +346,7 @@ def _team_of(context: DecisionContext, person: PersonId) -> str:
 def _answer_why(context: DecisionContext, message: MessageReceived) -> None:
     """Answer with the ``why`` of the rule of the quoted message, else of the rule that last wrote to the person.
 
-    Where its chain is known, also with the event that began it, when, for which title, and who asked.
+    Where its chain is known, the answer also names the event that began it, the time, the title, and who asked.
     """
     context.add_reason(Reason.ASKED_WHY)
     quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
@@ -355,6 +359,8 @@ def _answer_why(context: DecisionContext, message: MessageReceived) -> None:
 
 
 def _newest_chain(context: DecisionContext, person: PersonId, rule: Rule | None) -> Chain | None:
-    """The live chain of a rule that wrote to this person last: by a reminder it may be one that began before others."""
+    """The live chain of a rule that wrote to this person last. It need not be the newest chain: an older one may have
+    sent a reminder.
+    """
     chains = (chain for chain in context.facts.chains_of(person) if rule is not None and chain.rule == rule.name)
     return max(chains, key=lambda chain: chain.last_sent_to(person) or chain.started_at, default=None)

@@ -63,7 +63,7 @@ def follow_merge(context: DecisionContext, before: PersonFacts | None, person: P
 def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
     """Make a merged id a separate person again, and give back what only this id had brought.
 
-    It may have turned out to be another person meanwhile: ``follow_merge`` goes on with that.
+    Where it is known to be a third person meanwhile, ``follow_merge`` goes on with that one.
     """
     if known is None or known.merged_into in {None, seen.merged_into}:
         return
@@ -84,7 +84,9 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
 
 
 def _placeholder(before: PersonFacts, current: PersonId) -> PersonFacts:
-    """The other id's own state is still on its way; until then it is who the merged one was. Any state is newer."""
+    """A stand-in for the other id, whose own state is still on its way: it has the values of the merged one, and any
+    state counts as newer.
+    """
     return before.replace(person_id=current, version=0, merged_into=None, merged_at=None, brought=None)
 
 
@@ -107,9 +109,9 @@ def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) 
 
 
 def _keep_one_copy(context: DecisionContext, before: Chain, chain: Chain, ids: tuple[PersonId, PersonId]) -> Chain:
-    """Withdraw what may still go of messages that went, or are to go, to two ids of a person; ``before`` is unmerged.
-
-    The copy that is further on its way stays, and stands for all whom the other stood for.
+    """Of each message that two ids of a person have or shall get, keep one copy and withdraw the other, where it may
+    still go. ``before`` is the chain before the merge. The copy that is further on its way stays, and stands for all
+    people that the other stood for.
     """
     for pair in _copies(before, *ids):
         kept, other = sorted((chain.message(one.message_id) or one for one in pair), key=_progress)
@@ -126,7 +128,7 @@ def _is_message(message_id: MessageId, message: ChainMessage) -> bool:
 
 
 def _copies(chain: Chain, former: PersonId, current: PersonId) -> Iterator[tuple[ChainMessage, ChainMessage]]:
-    """The messages to one id with those to the other that say the same. A reply answers what only one has written."""
+    """Pairs of the same message to both ids. A reply has no pair: it answers a message that only one id has written."""
     of_current = [m for m in chain.messages if m.person_id == current and m.delivery in DELIVERY_RANK]
     for message in chain.messages:
         if message.person_id == former and message.delivery in DELIVERY_RANK and not message.reply:

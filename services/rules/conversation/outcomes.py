@@ -97,7 +97,7 @@ def _apply_to_notice(context: DecisionContext, data: MessageEventData, reached: 
 def _rest_of_digest(
     found: Sequence[tuple[Chain, ChainMessage]], data: MessageEventData
 ) -> Sequence[tuple[Chain, ChainMessage]]:
-    """The items that go after all, where a digest was withdrawn for the sake of others of its items."""
+    """The items to send after all, where a digest was withdrawn because of other items in it."""
     gone = isinstance(data, MessageWithdrawn) and any(
         item.digest == data.message_id and item.unwanted == data.reason for _, item in found
     )
@@ -209,7 +209,7 @@ def _are_others_pending(chain: Chain, write: ChainWrite) -> bool:
 
 
 def _report_success_of_others(context: DecisionContext, chain: Chain, write: ChainWrite) -> Chain:
-    """Report the success of the writes for other events, which has waited for this one, once none is pending."""
+    """Report the success of the writes for other events, which waited for this write, once none is pending."""
     others = _writes_for_other_events(chain, write)
     _, tell = _origin_of(context, chain, write)
     if tell is None or any(other.pending for other in others):
@@ -292,7 +292,7 @@ def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite
 
 
 def _is_awaited(context: DecisionContext, chain: Chain, person: PersonId) -> bool:
-    """Whether the person still waits for the outcome, as they do not after a long outage of Consonance."""
+    """Whether the person still waits for the outcome; after a long outage of Consonance they do not."""
     answered = max((given.at for given in chain.answers if given.person_id == person), default=context.now)
     return context.now - answered <= AWAITED_FOR
 

@@ -20,7 +20,7 @@ from shared.contracts.ids import PersonId
 def runnable_step(context: DecisionContext, chain: Chain) -> Step | None:
     """The step to run now. A due ``at`` step overtakes ``after`` steps before it; an assigned chain waits.
 
-    One whose rule an operator has paused waits too.
+    A chain whose rule an operator has paused waits too.
 
     A step that follows at once from the one before needs no time to pass (``is_due``).
     """
@@ -87,7 +87,7 @@ def _follows_at_once(chain: Chain, step: Step) -> bool:
 
 
 def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
-    """Working time and clock times are those of the awaited people's calendars; the slowest counts."""
+    """Working time and clock times count in the calendars of the awaited people; the latest result counts."""
     if timing.clock is None and timing.duration.fixed_length is not None:
         return chain.base_at + timing.duration.fixed_length
     return max(add_duration(chain.base_at, timing, c) for c in _calendars_of(context, awaited_people(chain)))
@@ -160,7 +160,9 @@ def _next_step_due(context: DecisionContext, chain: Chain) -> datetime | None:
 
 
 def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
-    """When the person who has the matter, or who may take the last offer, has done nothing for ``taken_for``."""
+    """The instant at which the person who has the matter, or may take the last offer, has done nothing for
+    ``taken_for``.
+    """
     if chain.assignment is not None:
         return _idle_after(context, chain.assignment.at, (chain.assignment.person_id,))
     waiting = chain.handovers[-1] if chain.handovers else None

@@ -42,7 +42,7 @@ def exceeded_limit(
     fills: bool = False,
     opens: bool = False,
 ) -> Reason | None:
-    """Count an unsolicited message, or say which limit it is above.
+    """Count an unsolicited message, or return the limit that it exceeds.
 
     ``starts`` is how many rules it would start. While all strangers together are above their limit, a message of one
     of them starts no rule, gets no answer and is not counted; running chains go on.
@@ -69,7 +69,7 @@ def _exceeds_own_limit(
     fills: bool,
     opens: bool,
 ) -> bool:
-    """Count an unsolicited message, and say whether it is above the limit or a repetition.
+    """Count an unsolicited message; true where it is above the limit, or a repetition.
 
     ``about`` is the chain it would answer. ``starts``: it would start rules, for which the limit is higher. ``fills``:
     it is meant for a form, which explains again what it does not accept. ``opens``: it would open a chain.
@@ -148,7 +148,7 @@ def _is_repetition(fingerprint: MessageFingerprint, before: MessageFingerprint, 
 
 
 def kept_fingerprints(fingerprints: Iterable[MessageFingerprint]) -> tuple[MessageFingerprint, ...]:
-    """The newest of these, which come in order of time, each once; a login code stays beside them."""
+    """The newest fingerprints, each once, of those given in order of time; that of a login code stays besides."""
     newest = {(one.words, one.about): one for one in fingerprints}
     kept = sorted(newest.values(), key=lambda one: one.at)
     codes = (one for one in kept[:-_MOST_TEXTS] if one.words == (_LOGIN_CODE,))
