@@ -89,7 +89,9 @@ class NoDocuments:
 
 @dataclass(slots=True)
 class DocumentPreparer:
-    """``most_bytes`` of one document. ``settled`` counts documents since the start, for a development clock."""
+    """``most_bytes`` is the largest size of a document. ``settled`` counts documents since the start, for a development
+    clock.
+    """
 
     pool: Pool
     clock: Clock

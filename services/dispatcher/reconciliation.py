@@ -62,8 +62,8 @@ _LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by thi
 class Reconciler:
     """Runs on the leader only. ``unproven_after`` must pass on both clocks before silence counts.
 
-    Where there may be many, each round looks at some, and the next one goes on from there. ``every`` is the pause
-    between two rounds, in seconds.
+    A round looks at a part of the messages where there may be many, and the next round goes on from there. ``every`` is
+    the pause between two rounds, in seconds.
     """
 
     sender: Sender

@@ -218,7 +218,7 @@ class Throttles:
         """Correct the throttles after a clock was set back: none lasts longer than its own wait, whatever the size of
         the step.
 
-        In memory alone, as each leader finds it in its turn.
+        Only memory is changed, as every later leader finds the step by itself.
         """
         for key, throttle in self._throttles.items():
             at = machine if key.clock is ThrottleClock.MACHINE else now

@@ -50,7 +50,7 @@ class ObservedIdentity:
     former_phone: Phone | None = None
 
     def user_since(self, at: datetime) -> datetime:
-        """From when on a BSUID that was shown at ``at`` counts as the person's.
+        """The instant from which a BSUID that was shown at ``at`` counts as the person's.
 
         WhatsApp's instants are whole seconds. A message is its new user's own; no account is set up within a second, so
         the former user wrote nothing in it. In the second of an announced change the order is not known.
@@ -323,9 +323,7 @@ def _with_change(
 
 
 def _without(former: Phone | None, addresses: Addresses) -> Addresses:
-    """The addresses without the number that was left, where that is the number of Consonance and WhatsApp uses another
-    one.
-    """
+    """The addresses without the number that was left, where Consonance has that number and WhatsApp another one."""
     phone, wa_id = addresses.phone, addresses.wa_id
     if former is None or phone is None or wa_id is None or phone_key(former) != phone_key(phone):
         return addresses

@@ -293,7 +293,7 @@ def _person(document: str) -> PersonFacts:
 
 
 async def next_amendments(connection: Connection, count: int) -> list[int]:
-    """The numbers of the next amendments, taken under the locks of whom and what they are about; below 2^53."""
+    """The numbers of the next amendments, taken while their people and chains are locked; below 2^53."""
     return [row["nextval"] for row in await connection.fetch(QUERIES.next_amendments, count)]
 
 
@@ -478,7 +478,7 @@ async def chains_to_review(
 ) -> list[tuple[ChainId, str]]:
     """Chains of earlier rulebooks, with their keys, that the change to this one may concern.
 
-    Those of another rulebook ``in_force``, which is on trial, are not of an earlier one.
+    Chains of another rulebook ``in_force``, which is on trial, do not count as chains of an earlier one.
     """
     changing = [rule.name for rule in book.rules.values() if rule.on_change is not OnChange.PIN]
     rows = await connection.fetch(

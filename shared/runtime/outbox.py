@@ -90,9 +90,8 @@ class Transaction:
     _on_commit: list[Callable[[], None]] = field(default_factory=list)
 
     def read_clock(self) -> None:
-        """Read ``now`` anew, once all rows are locked that a decision depends on.
-
-        Where it waited for them, what it decides is then not earlier than what the other transaction did.
+        """Read ``now`` anew, once all rows are locked that a decision depends on. After a wait for them, the decision
+        is then not earlier than that of the other transaction.
         """
         if self.clock is not None:
             self.now = self.clock.now()
@@ -118,7 +117,9 @@ class Transaction:
         self._outgoing.append((topic, key, value, pack_headers(headers) if headers else None))
 
     async def park(self, raw: bytes, reason: str, sentence: str, origin: RecordOrigin) -> None:
-        """Keep what could not be handled: a row that an operator can replay, and a record on ``parked.<service>``."""
+        """Park a record that could not be handled: as a row that an operator can replay, and as a record on
+        ``parked.<service>``.
+        """
         sentence = sentence.replace("\0", "")
         number = await self.connection.fetchval(
             QUERIES.insert_parked, origin.topic, origin.partition, origin.offset, origin.event, origin.key, raw,

@@ -37,7 +37,7 @@ _ALREADY_ADMITTED = frozenset({"sender", "unanswered", "told", "awaited"})
 class Recipient(Struct, frozen=True):
     """``role`` is why the person is addressed; ``on_behalf_of`` the person they stand in for, ``also_for`` others.
 
-    A person who is addressed in their own right too is one of those.
+    They include the person, where the person is addressed in their own right too.
     """
 
     person: PersonFacts
@@ -348,7 +348,8 @@ def exclusion_reason(
 ) -> ExclusionReason | None:
     """Why this person may not be written to now, or None. ``is_admitted``: no ground is needed any more.
 
-    ``is_reply``: it answers what was written from the address, also where that is another person's.
+    ``is_reply``: the message answers one from this address, so it may go even where the address belongs to another
+    person.
     """
     if person is None:
         return ExclusionReason.UNKNOWN_PERSON

@@ -42,7 +42,9 @@ MOST_ITEMS = 15
 
 
 def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
-    """Whether the ``unless`` of the step that a message belongs to holds now; what follows an answer has none."""
+    """Whether the ``unless`` of the step that a message belongs to holds now; messages that follow an answer have no
+    ``unless``.
+    """
     step = context.rule_of(chain).steps[message.step]
     if is_copy(message):
         return _copies_nothing(context, chain, message)
@@ -55,7 +57,9 @@ def unless_holds(context: DecisionContext, chain: Chain, message: ChainMessage) 
 
 
 def _copies_nothing(context: DecisionContext, chain: Chain, copy: ChainMessage) -> bool:
-    """Whether none of the messages that a copy tells of goes. One in the dispatcher may have gone until it reports."""
+    """Whether none of the messages that a copy tells of is sent. A message in the dispatcher may have been sent, until
+    it is reported.
+    """
     source = (copy.step, copy.occurrence, None)
     copied = [message for message in chain.messages if (message.step, message.occurrence, message.answer) == source]
     return bool(copied) and all(
@@ -117,7 +121,7 @@ def with_unless_due(context: DecisionContext, chain: Chain) -> Chain:
 def unless_due(context: DecisionContext, chain: Chain) -> datetime | None:
     """The next midnight at which time alone makes the ``unless`` of a message true that waits in the dispatcher.
 
-    It is found by the facts of now, and anew where they change.
+    It is found by the current facts, and again whenever they change.
     """
     steps, due = context.rule_of(chain).steps, None
     for message in chain.messages:
@@ -170,7 +174,7 @@ def release_messages(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def release_together(context: DecisionContext, chain: Chain) -> Sequence[ChainId]:
-    """Release what is due of all chains to the people of this one's due messages; returns the chains it changed.
+    """Release the due messages of all chains to the receivers of this chain's due messages; returns the changed chains.
 
     Without caps and digests each chain releases its own.
     """
@@ -277,7 +281,7 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
 
 
 def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
-    """Send what remains of a digest that was withdrawn for the sake of others of its items.
+    """Send the remaining items of a digest that was withdrawn because of its other items.
 
     It does not wait here for open hours: the dispatcher, which has just given the digest back, keeps to them.
     """

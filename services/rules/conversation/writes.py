@@ -85,7 +85,7 @@ def request_write_of(
 ) -> Chain:
     """Request ``record`` for one event, None for the event that started the chain; once for each source.
 
-    Nothing is requested for an event that another one has corrected since: what follows is about that one.
+    Nothing is requested for an event that another one has corrected since: the write is then about the correction.
     """
     origin, document = dataclasses.replace(origin, item=item), document_of_item(context, chain, item)
     if document is None or context.holds_for(record.unless, document):
