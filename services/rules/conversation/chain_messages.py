@@ -3,16 +3,27 @@ waits for.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
-from services.rules.rulebook.built_in import FINISH, TAKE
+from services.rules.conversation.chain import (
+    LOST,
+    UNSENT,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+)
+from services.rules.rulebook.built_in import FINISH, TAKE, TO_READ
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import MessageId, PersonId
 
 COPY = "copy"
 COPY_ANSWER = "copy"
 """The ``answer`` of copies, which keeps them apart from the messages of their step."""
+UNTIL_ANSWER = "until"
+"""The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
+OF_THE_HOUSE = "house"
+"""The ``answer`` of messages of the house within a chain, whose own words come before the fields of its event."""
+_WAITING = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED})
 
 
 def reached_people(chain: Chain) -> tuple[PersonId, ...]:
@@ -98,3 +109,55 @@ def has_reached_anyone(chain: Chain, step: int) -> bool:
     occurrence = chain.steps[step].occurrence
     mine = (m for m in chain.messages if m.step == step and m.answer is None and m.occurrence == occurrence)
     return any(m.delivery is DeliveryState.HELD or m.delivery not in UNSENT for m in mine)
+
+
+# ------------------------------------------------------------------ words that are offered to colleagues
+
+
+def is_offer_waiting(chain: Chain, step: int, answer: str, words: Mapping[str, str]) -> bool:
+    """Whether an offer of these words waits for its people's hours, or in the dispatcher."""
+    offers = (m for m in _offers_of_words(chain) if (m.step, m.answer, m.words) == (step, answer, words))
+    return any(m.delivery in _WAITING and m.unwanted is None for m in offers)
+
+
+def unseen_offers(chain: Chain, person: PersonId) -> list[ChainMessage]:
+    """The offers that wait for a person, of words that no offer has brought them yet."""
+    mine = [m for m in _offers_of_words(chain) if m.person_id == person]
+    seen = [m.words for m in mine if m.delivery not in _WAITING | LOST]
+    return [m for m in mine if m.delivery in _WAITING and m.words not in seen]
+
+
+def unread_offers(chain: Chain) -> list[ChainMessage]:
+    """The waiting offers of words that a person wrote or answered, and that no colleague has got.
+
+    One for each colleague and words: a person may tap a button twice, and an offer may be made again.
+    """
+    offers, read = _offers_of_words(chain), _words_had(chain)
+    waiting = [m for m in offers if m.delivery in _WAITING and _words_of(m) not in read]
+    return list({(m.person_id, _words_of(m)): m for m in waiting}.values())
+
+
+def lost_offers(chain: Chain) -> list[tuple[ChainMessage, frozenset[PersonId]]]:
+    """An offer of each words that have reached no colleague and never will, with the people it failed to reach."""
+    offers = _offers_of_words(chain)
+    kept = _words_had(chain) | {_words_of(m) for m in offers if m.delivery in _WAITING}
+    lost = {_words_of(m): m for m in offers if _words_of(m) not in kept}
+    return [
+        (offer, frozenset(m.person_id for m in offers if _words_of(m) == words and m.delivery is DeliveryState.FAILED))
+        for words, offer in lost.items()
+    ]
+
+
+def _offers_of_words(chain: Chain) -> list[ChainMessage]:
+    return [m for m in chain.messages if m.verb is Verb.HAND_OVER and m.answer is not None]
+
+
+def _words_of(offer: ChainMessage) -> tuple[str, str]:
+    return offer.words.get("who", ""), offer.words.get("said", "")
+
+
+def _words_had(chain: Chain) -> set[tuple[str, str]]:
+    """The words that a colleague has got, by an offer or to read, or will get to read."""
+    offered = {_words_of(m) for m in _offers_of_words(chain) if m.delivery not in _WAITING | LOST}
+    passed_on = (m.words for m in chain.messages if m.say == TO_READ and m.answer == OF_THE_HOUSE)
+    return offered.union((words.get("sender.display_name", ""), words.get("text", "")) for words in passed_on)

@@ -20,14 +20,16 @@ from services.rules.conversation.chain import (
     StepStatus,
 )
 from services.rules.conversation.chain_messages import (
+    OF_THE_HOUSE,
+    UNTIL_ANSWER,
     awaited_people,
     holds_question,
     is_question_of_rule,
     unanswered_people,
+    unread_offers,
 )
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
-from services.rules.conversation.handover import pass_on, unread_offers
-from services.rules.conversation.outbound import MessageDraft, send_to_person, withdraw_messages
+from services.rules.conversation.outbound import MessageDraft, pass_on, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of
 from services.rules.conversation.recipients import (
     inbox_team,
@@ -37,7 +39,6 @@ from services.rules.conversation.recipients import (
     skips_everyone,
 )
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.conversation.template_calls import OF_THE_HOUSE, UNTIL_ANSWER
 from services.rules.rulebook.built_in import MATTER_CLOSED
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import AnswerAction, At, Field, Quorum, Step, Team, Verb, answers_of

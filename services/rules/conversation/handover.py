@@ -3,22 +3,25 @@
 What a person wrote is passed on to be read where it is offered to no colleague any more.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
 from services.rules.conversation.chain import (
     IN_DISPATCHER,
-    LOST,
     UNSENT,
     Chain,
     ChainMessage,
     DeliveryState,
     HandoverOffer,
 )
-from services.rules.conversation.chain_messages import declined_offers, is_offer
+from services.rules.conversation.chain_messages import (
+    declined_offers,
+    is_offer,
+    lost_offers,
+)
 from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.outbound import MessageDraft, send_to_recipient
+from services.rules.conversation.outbound import MessageDraft, pass_on, send_to_recipient
 from services.rules.conversation.recipients import (
     Recipient,
     inbox_team,
@@ -27,8 +30,7 @@ from services.rules.conversation.recipients import (
     resolve_recipients,
 )
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.conversation.template_calls import OF_THE_HOUSE
-from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE, TO_READ
+from services.rules.rulebook.built_in import ALREADY_TAKEN, FINISH, TAKE
 from services.rules.rulebook.model import Addressees, Verb
 from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
@@ -119,43 +121,12 @@ def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage)
 
 # ------------------------------------------------------------------ words that no colleague has yet
 
-_WAITING = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED})
-
-
-def is_offer_waiting(chain: Chain, step: int, answer: str, words: Mapping[str, str]) -> bool:
-    """Whether an offer of these words waits for its people's hours, or in the dispatcher."""
-    offers = (m for m in _offers_of_words(chain) if (m.step, m.answer, m.words) == (step, answer, words))
-    return any(m.delivery in _WAITING and m.unwanted is None for m in offers)
-
-
-def unseen_offers(chain: Chain, person: PersonId) -> list[ChainMessage]:
-    """The offers that wait for a person, of words that no offer has brought them yet."""
-    mine = [m for m in _offers_of_words(chain) if m.person_id == person]
-    seen = [m.words for m in mine if m.delivery not in _WAITING | LOST]
-    return [m for m in mine if m.delivery in _WAITING and m.words not in seen]
-
-
-def unread_offers(chain: Chain) -> list[ChainMessage]:
-    """The offers that wait, of what a person wrote or answered, and no colleague has.
-
-    One for each colleague and words: a person may tap a button twice, and an offer may be made again.
-    """
-    offers, read = _offers_of_words(chain), _words_had(chain)
-    waiting = [m for m in offers if m.delivery in _WAITING and _what_is_said(m) not in read]
-    return list({(m.person_id, _what_is_said(m)): m for m in waiting}.values())
-
 
 def pass_on_lost(context: DecisionContext, chain: Chain) -> Chain:
     """Send the words of offers that went to no colleague, and never will, to the one who has the matter, else to a
     team: their person was told that a colleague looks after them.
     """
-    offers = _offers_of_words(chain) if chain.active else []
-    if not offers:
-        return chain
-    kept = _words_had(chain) | {_what_is_said(m) for m in offers if m.delivery in _WAITING}
-    lost = {_what_is_said(m): m for m in offers if _what_is_said(m) not in kept}
-    for words, offer in lost.items():
-        failed = {m.person_id for m in offers if _what_is_said(m) == words and m.delivery is DeliveryState.FAILED}
+    for offer, failed in lost_offers(chain) if chain.active else ():
         for recipient in _readers(context, chain, failed):
             chain = pass_on(context, chain, offer, recipient)
     return chain
@@ -170,29 +141,3 @@ def _readers(context: DecisionContext, chain: Chain, without: Collection[PersonI
         if team := [one for one in reached if one.person.person_id not in without]:
             return team
     return []
-
-
-def pass_on(context: DecisionContext, chain: Chain, offer: ChainMessage, recipient: Recipient) -> Chain:
-    """Send the words of an offer to be read, without a matter to take. To a person who takes it now it is a reply."""
-    taken = chain.assignment
-    words = {"sender.display_name": offer.words.get("who", ""), "text": offer.words.get("said", "")}
-    draft = MessageDraft(
-        Verb.TELL, TO_READ, offer.step, OF_THE_HOUSE, f"unread.{offer.message_id}", words=words,
-        reply=taken is not None and context.now - taken.at <= AWAITED_FOR,
-    )  # fmt: skip
-    return send_to_recipient(context, chain, recipient, draft)
-
-
-def _offers_of_words(chain: Chain) -> list[ChainMessage]:
-    return [m for m in chain.messages if m.verb is Verb.HAND_OVER and m.answer is not None]
-
-
-def _what_is_said(offer: ChainMessage) -> tuple[str, str]:
-    return offer.words.get("who", ""), offer.words.get("said", "")
-
-
-def _words_had(chain: Chain) -> set[tuple[str, str]]:
-    """The words that a colleague has got, by an offer or to read, or will get to read."""
-    offered = {_what_is_said(m) for m in _offers_of_words(chain) if m.delivery not in _WAITING | LOST}
-    passed_on = (m.words for m in chain.messages if m.say == TO_READ and m.answer == OF_THE_HOUSE)
-    return offered.union((words.get("sender.display_name", ""), words.get("text", "")) for words in passed_on)

@@ -11,15 +11,26 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, rendering, send_hours, template_calls
-from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage, DeliveryState
-from services.rules.conversation.chain_messages import COPY, COPY_ANSWER
+from services.rules.conversation.chain import (
+    MAY_GO,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+)
+from services.rules.conversation.chain_messages import COPY, COPY_ANSWER, OF_THE_HOUSE
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
-from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
+from services.rules.conversation.recipients import (
+    Recipient,
+    exclusion_reason,
+    is_excepted,
+    resolve_recipients,
+)
 from services.rules.conversation.send_hours import (
+    AWAITED_FOR,
     expiry,
     goes_at_any_hour,
     hours_of_message,
@@ -37,7 +48,7 @@ from services.rules.conversation.template_calls import (
     template_of_message,
     template_values,
 )
-from services.rules.rulebook.built_in import DIGEST, SHOW
+from services.rules.rulebook.built_in import DIGEST, SHOW, TO_READ
 from services.rules.rulebook.model import Addressees, At, Category, Rule, Severity, Step, Verb, mentioned_fields
 from services.rules.rulebook.timing import moment_of
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
@@ -566,3 +577,14 @@ def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, dra
 def notice_draft(say: str, step: int, message: MessageReceived, **words: str) -> MessageDraft:
     """A built-in template in reply to ``message``; its key is the message, so that one message is answered once."""
     return MessageDraft(Verb.TELL, say, step, "house", f"{say}.{message.message_id}", reply=True, words=words)
+
+
+def pass_on(context: DecisionContext, chain: Chain, offer: ChainMessage, recipient: Recipient) -> Chain:
+    """Send the words of an offer to be read, without a matter to take. To a person who takes it now it is a reply."""
+    taken = chain.assignment
+    words = {"sender.display_name": offer.words.get("who", ""), "text": offer.words.get("said", "")}
+    draft = MessageDraft(
+        Verb.TELL, TO_READ, offer.step, OF_THE_HOUSE, f"unread.{offer.message_id}", words=words,
+        reply=taken is not None and context.now - taken.at <= AWAITED_FOR,
+    )  # fmt: skip
+    return send_to_recipient(context, chain, recipient, draft)

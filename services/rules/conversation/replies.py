@@ -11,7 +11,13 @@ from services.rules.conversation.chain import (
     Ending,
     GivenAnswer,
 )
-from services.rules.conversation.chain_messages import is_of_handover, is_offer, is_question_of_rule
+from services.rules.conversation.chain_messages import (
+    is_of_handover,
+    is_offer,
+    is_offer_waiting,
+    is_question_of_rule,
+    unseen_offers,
+)
 from services.rules.conversation.completion import (
     await_quorum,
     close_chain,
@@ -24,7 +30,7 @@ from services.rules.conversation.completion import (
     send_answer_message,
 )
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
-from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft, is_offer_waiting, unseen_offers
+from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.question_lookup import answer_of, answers_to_steps
 from services.rules.conversation.recipients import owner_team

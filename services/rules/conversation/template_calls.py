@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.rules.conversation import rendering
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.chain_messages import is_offer
+from services.rules.conversation.chain_messages import OF_THE_HOUSE, UNTIL_ANSWER, is_offer
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
 from services.rules.conversation.fact_values import PersonFacts
@@ -22,12 +22,6 @@ from services.rules.rulebook.model import AttachAction, Field, Rulebook, Templat
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import PersonId
 from shared.contracts.messages import AttachedDocument, TemplateCall
-
-UNTIL_ANSWER = "until"
-"""The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
-
-OF_THE_HOUSE = "house"
-"""The ``answer`` of messages of the house within a chain, whose own words come before the fields of its event."""
 
 _LINK = "link_"
 
