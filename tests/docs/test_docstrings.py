@@ -9,6 +9,8 @@ from tests.docs.pages import ROOT
 
 _FOLDERS = ("services", "shared", "ops", "dev", "bench", "tests")
 _WHAT = re.compile(r"What(ever)?\b")
+_RELATIVE = re.compile(r"[.;:]\s+(?:What|Who)(?:ever)?\b[^.?]*(?:\.|\Z)")
+"""A sentence that is no question: its subject is a clause, and its verb comes late."""
 _STRING = re.compile(r'^([^\n]*?)"{3}(.*?)"{3}', re.MULTILINE | re.DOTALL)
 """A long string with what stands before it in its line; that is nothing for a docstring. Parsing costs seconds."""
 _COMMENTS = {".py": re.compile(r"(?:^|\s)#:? (.*)$", re.MULTILINE), ".sql": re.compile(r"--(.*)$", re.MULTILINE)}
@@ -46,6 +48,10 @@ def test_no_docstring_begins_with_what() -> None:
     found = list(_docstrings())
     assert len(found) > 4000
     assert [place for place, text in found if _WHAT.match(text)] == []
+
+
+def test_no_sentence_of_a_docstring_begins_with_a_relative_clause() -> None:
+    assert [place for place, text in _docstrings() if _RELATIVE.search(text)] == []
 
 
 def test_docstrings_and_comments_name_their_subject() -> None:

@@ -1,6 +1,6 @@
 """Offers a matter to people, with the buttons Take and Not me, and offers it again when the one who had it cannot.
 
-What a person wrote is passed on to be read where it is offered to no colleague any more.
+Words of a person that are offered to no colleague any more are passed on to be read.
 """
 
 from collections.abc import Collection

@@ -299,8 +299,8 @@ def _assign(context: DecisionContext, chain: Chain, question: ChainMessage, mess
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """A person declines, or gives back what they have taken.
 
-    What others have written, and the person has not got yet, is still offered to them. When all have declined, the next
-    step runs now, unless it keeps its time; a tap that says the same again runs no other.
+    Words of others that the person has not got yet are still offered to them. When all have declined, the next step
+    runs now, unless it keeps its time; a tap that says the same again runs no other.
     """
     if chain.assignment is not None and chain.assignment.person_id == message.person_id:
         return _give_back(context, chain, question, message)

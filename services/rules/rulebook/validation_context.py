@@ -86,7 +86,7 @@ def _indent(line: str) -> int:
 
 @dataclass(frozen=True)
 class ValidationContext:
-    """The files that were read, and the locations in them. Whatever all rules ask for is computed once."""
+    """The files that were read, and the locations in them. Values that all rules ask for are computed once."""
 
     loaded: LoadedFiles
 

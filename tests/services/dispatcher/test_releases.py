@@ -198,7 +198,7 @@ async def test_a_place_that_is_given_back_goes_to_one_who_waits(held: Connection
 
 
 async def test_another_limit_promises_places_to_those_who_wait_anew(held: Connection) -> None:
-    """Who waits is judged again; the places that were promised before are not taken."""
+    """Waiting messages are judged again; the places that were promised before are not taken."""
     usage = RateUsage(SendLimits())
     limits = _learned(usage)
     await held.execute("insert into account_limits values ($1, 'a', 'messaging', '', 2, null, $2)", _TENANT, _NOW)

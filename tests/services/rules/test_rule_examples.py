@@ -1,7 +1,7 @@
 """The example rules of the language's authors check and pass their stories, unchanged.
 
-They are in a folder beside the repository, or that of ``STET_RULE_EXAMPLES``. What they do not contain, templates and
-``house.yaml``, is that of the shipped rules.
+They are in a folder beside the repository, or that of ``STET_RULE_EXAMPLES``. Templates and
+``house.yaml``, which it lacks, are those of the shipped rules.
 """
 
 import pytest

@@ -237,7 +237,7 @@ async def test_a_chain_that_grows_while_it_is_read_is_whole(
 
 
 async def test_a_hold_that_comes_during_an_erasure_is_placed_after_it(writeback: WritebackUnderTest) -> None:
-    """Who places it is told how much is not readable any more; that must be true a moment later, too."""
+    """The operator is told how much is not readable any more; that must be true a moment later, too."""
     await append(writeback, draft("e1"))
     pool = writeback.pool
     async with pool.acquire() as erasing, pool.acquire() as holding, pool.acquire() as third:

@@ -385,7 +385,7 @@ def test_who_has_answered_on_is_not_among_the_unanswered_and_may_still_answer_ot
 
 
 def test_a_question_that_was_answered_on_does_not_move_to_who_covers() -> None:
-    """Who covers may be asked by the answer; the question before it is nothing to them."""
+    """The answer may ask the one who covers; the question before it is not theirs."""
     asks = LEADS_ON.replace("ask: author", "ask: rights_manager", 1).replace("tell: author", "tell: rights_manager")
     cover = "42: {roles: [finance], team: finance, country: GB, stands_in_for: 40, from: 2027-03-04}"
     moves = (

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 SWITCHES = 100
 WORK = {"work_id": 61417, "title": "The Salt Road"}
 WRITERS = (11, 12, 21)
-"""Who writes, one to each partition."""
+"""The people who write, one to each partition."""
 
 
 @dataclass(frozen=True)
