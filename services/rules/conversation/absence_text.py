@@ -24,6 +24,8 @@ _LONGEST_TEXT = 250
 _LONGEST_ABSENCE = timedelta(days=370)
 _LONGEST_NAME = 5
 _DAY = re.compile(r"(\d{1,2})(st|nd|rd|th|er|e|o|a)?")
+_OF = frozenset({"of", "de"})
+"""Between a day and its month, or a month and its year: “14th of July”, “14 de julio de 2027”."""
 _YEAR = re.compile(r"20\d\d")
 _WEEK = timedelta(days=7)
 
@@ -163,9 +165,11 @@ def _after(token: _Token, first: date | None) -> date:
 
 def _tokens(words: Words, today: date, names: Mapping[Words, frozenset[PersonId]]) -> list[_Token]:
     """The words as tokens, without those that have no meaning of their own here."""
-    found, index = [], 0
+    found, index = list[_Token](), 0
     while index < len(words):
         token, used = _date_at(words[index:], today) or _phrase_at(words[index:], today, names)
+        if token.kind is _Kind.UNKNOWN:
+            token = _last_day(found, words[index], today) or token
         index += used
         if token.kind is not _Kind.BESIDE:
             found.append(token)
@@ -190,31 +194,81 @@ def _date_at(words: Words, today: date) -> tuple[_Token, int] | None:
     for length in range(min(len(words), 3), 0, -1):
         if (weekday := _weekdays().get(words[:length])) is not None:
             ahead = (weekday - today.weekday() - 1) % 7 + 1
-            if (dated := _calendar_date(words[length:], today)) is not None:  # “Monday 8 March”
+            if (dated := _dated(words[length:], today)) is not None:  # “Monday 8 March”
                 return dated[0], length + dated[1]
             return _Token(_Kind.DATE, today + timedelta(days=ahead), of_week=True), length
-    return _calendar_date(words, today)
+    return _dated(words, today)
+
+
+def _dated(words: Words, today: date) -> tuple[_Token, int] | None:
+    return _first_day(words, today) or _calendar_date(words, today)
+
+
+def _first_day(words: Words, today: date) -> tuple[_Token, int] | None:
+    """The “12” of “12 to 14 July”, “12–14 July” or “Monday 12 to Friday 16 July”, which has the month of the other."""
+    if not words or (first := _DAY.fullmatch(words[0])) is None:
+        return None
+    place, until = _after_until(words)
+    is_day = place + 1 < len(words) and _DAY.fullmatch(words[place]) is not None
+    if not is_day or (not until and words[place + 1] not in _months()):
+        return None
+    last = _calendar_date(words[place:], today)
+    if last is None:
+        return None
+    day = last[0].day
+    same = day if int(first[1]) <= day.day else day.replace(day=1) - timedelta(days=1)
+    return _made(same.year, same.month, int(first[1]), 1)
+
+
+def _after_until(words: Words) -> tuple[int, bool]:
+    """The place of the day that follows on the first, and whether a word like “to” stands between them."""
+    place, until = 1, False
+    while place < len(words) and _DAY.fullmatch(words[place]) is None:
+        if words[place : place + 1] in _weekdays():
+            place += 1
+            continue
+        token, used = _phrase_at(words[place:], date.min, {})
+        if token.kind not in {_Kind.UNTIL, _Kind.BESIDE}:
+            break
+        place, until = place + used, until or token.kind is _Kind.UNTIL
+    return place, until
+
+
+def _last_day(found: Sequence[_Token], word: str, today: date) -> _Token | None:
+    """The “14” of “July 12 to 14”, or the “14th” of “until the 14th”, which is the next one."""
+    day = _DAY.fullmatch(word)
+    if day is None or not found or found[-1].kind is not _Kind.UNTIL:
+        return None
+    before = found[-2] if len(found) > 1 and found[-2].kind is _Kind.DATE and not found[-2].of_week else None
+    if before is None and not day[2]:
+        return None
+    first = today if before is None else before.day
+    month = first if int(day[1]) >= first.day else first.replace(day=1) + timedelta(days=31)
+    made = _made(month.year, month.month, int(day[1]), 1)
+    return None if made is None else made[0]
 
 
 def _calendar_date(words: Words, today: date) -> tuple[_Token, int] | None:
-    """``2027 07 16``, ``14 July 2027``, ``July 14``, ``16 07 2027``; without a year the next such day."""
+    """``2027 07 16``, ``14 July 2027``, ``14 de julio``, ``July 14``, ``16 07 2027``; else the next such day."""
     if len(words) >= 3 and _YEAR.fullmatch(words[0]) and words[1].isdecimal() and words[2].isdecimal():
         return _made(int(words[0]), int(words[1]), int(words[2]), 3)
     day_first = _DAY.fullmatch(words[0]) if words else None
     if day_first is not None and len(words) >= 2:
+        if words[1] in _OF and len(words) >= 3 and words[2] in _months():
+            return _with_year(words, 3, _months()[words[2]], int(day_first[1]), today)
         month = _months().get(words[1]) or (int(words[1]) if words[1].isdecimal() and len(words[1]) <= 2 else None)
-        return _with_year(words[2:], month, int(day_first[1]), today)
+        return None if month is None else _with_year(words, 2, month, int(day_first[1]), today)
     day_last = _DAY.fullmatch(words[1]) if len(words) >= 2 and words[0] in _months() else None
-    return None if day_last is None else _with_year(words[2:], _months()[words[0]], int(day_last[1]), today)
+    return None if day_last is None else _with_year(words, 2, _months()[words[0]], int(day_last[1]), today)
 
 
-def _with_year(rest: Words, month: int | None, day: int, today: date) -> tuple[_Token, int] | None:
-    if month is None:
-        return None
-    if rest and _YEAR.fullmatch(rest[0]):
-        return _made(int(rest[0]), month, day, 3)
-    found = _made(today.year, month, day, 2)
-    return _made(today.year + 1, month, day, 2) if found is not None and found[0].day < today else found
+def _with_year(words: Words, used: int, month: int, day: int, today: date) -> tuple[_Token, int] | None:
+    """``used`` words have said the day and the month; a year may follow."""
+    of = 1 if words[used : used + 1] and words[used] in _OF else 0
+    if len(words) > used + of and _YEAR.fullmatch(words[used + of]):
+        return _made(int(words[used + of]), month, day, used + of + 1)
+    found = _made(today.year, month, day, used)
+    return _made(today.year + 1, month, day, used) if found is not None and found[0].day < today else found
 
 
 def _made(year: int, month: int, day: int, used: int) -> tuple[_Token, int] | None:
