@@ -110,7 +110,7 @@ def _read_email(text: str, _place: Place) -> str | None:
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 -- most forms ask for none
 
     try:
-        return str(validate_email(text.removeprefix("mailto:"), check_deliverability=False).normalized)
+        return str(validate_email(text.strip("<>.,;").removeprefix("mailto:"), check_deliverability=False).normalized)
     except EmailNotValidError:
         return None
 
@@ -118,6 +118,7 @@ def _read_email(text: str, _place: Place) -> str | None:
 def _read_number(text: str, place: Place) -> str | None:
     group = get_group_symbol(place.locale)
     written = _SPACE_IN_NUMBER.sub(group, text) if group.isspace() else text
+    written = written.replace("'", "’") if group == "’" else written
     try:
         number = parse_decimal(written.replace("−", "-"), locale=place.locale, strict=True)
     except NumberFormatError:
@@ -155,15 +156,19 @@ def _iso_date(text: str) -> date | None:
 
 
 def _written_date(text: str, place: Place) -> date | None:
-    """Read with two different default days: where the results differ, the text lacks a part of the date."""
+    """Read with two different default days: where the results differ, the text lacks a part of the date.
+
+    A date that begins with its year goes on with the month in every country.
+    """
     from dateutil.parser import ParserError, parse  # noqa: PLC0415 -- most forms ask for no date
 
     months = _month_names(place.locale)
-    kept = (_ORDINAL.sub(r"\1", word) for word in text.split() if not _is_filler(word))
+    kept = (_ORDINAL.sub(r"\1", word) for word in text.split() if not _is_filler(word, place.locale))
     words = " ".join(months.get(word.casefold().strip(".,"), word) for word in kept)
+    day_first = _day_comes_first(place.locale) and _YEAR_FIRST.match(words) is None
     try:
         found = {
-            parse(words, default=default, dayfirst=_day_comes_first(place.locale), ignoretz=True).date()
+            parse(words, default=default, dayfirst=day_first, ignoretz=True).date()
             for default in (datetime(2001, 1, 1), datetime(2004, 2, 2))  # noqa: DTZ001 -- only the dates are read
         }
     except (ParserError, OverflowError, ValueError, TypeError):
@@ -172,11 +177,19 @@ def _written_date(text: str, place: Place) -> date | None:
 
 
 _ORDINAL = re.compile(r"^(\d{1,2})(?:er|º|ª|°)$", re.IGNORECASE)
-_FILLERS = frozenset({"de", "del", "der", "den", "le", "of", "the", "am", "på", "di", "do"})
+_YEAR_FIRST = re.compile(r"(?:19|20|21)\d\d(?!\d{1,3}$)")
+_FILLERS = frozenset({"de", "del", "der", "den", "le", "el", "of", "the", "am", "på", "di", "do"})
 
 
-def _is_filler(word: str) -> bool:
-    return word.casefold().strip(".,") in _FILLERS
+def _is_filler(word: str, locale: Locale) -> bool:
+    return (plain := word.casefold().strip(".,")) in _FILLERS or plain in _weekday_names(locale)
+
+
+@lru_cache(maxsize=64)
+def _weekday_names(locale: Locale) -> frozenset[str]:
+    """Those that are no month's, as the Spanish “mar” is, for “martes” and “marzo”."""
+    names = (locale.days["format"][width].values() for width in ("wide", "abbreviated"))
+    return frozenset(name.casefold().strip(".") for group in names for name in group) - _month_names(locale).keys()
 
 
 @lru_cache(maxsize=64)

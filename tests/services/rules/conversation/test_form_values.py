@@ -9,6 +9,7 @@ from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.model import FieldKind
 
 GB, US, FR, DE = Place("en", "GB"), Place("en", "US"), Place("fr", "FR"), Place("de", "DE")
+ES = Place("es", "ES")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,16 @@ GB, US, FR, DE = Place("en", "GB"), Place("en", "US"), Place("fr", "FR"), Place(
         (FieldKind.DATE, "le 1er mars 2027", FR, "2027-03-01"),
         (FieldKind.DATE, "4. März 2027", DE, "2027-03-04"),
         (FieldKind.DATE, "04.03.2027", DE, "2027-03-04"),
+        (FieldKind.DATE, "2027/03/05", GB, "2027-03-05"),
+        (FieldKind.DATE, "2027-3-5", FR, "2027-03-05"),
+        (FieldKind.DATE, "2027.03.05", DE, "2027-03-05"),
+        (FieldKind.DATE, "20270305", GB, "2027-03-05"),
+        (FieldKind.DATE, "20/03/2027", GB, "2027-03-20"),
+        (FieldKind.DATE, "2027/13/05", GB, None),
+        (FieldKind.DATE, "Freitag, den 5. März 2027", DE, "2027-03-05"),
+        (FieldKind.DATE, "viernes, 5 de marzo del 2027", ES, "2027-03-05"),
+        (FieldKind.DATE, "5 mar 2027", ES, "2027-03-05"),
+        (FieldKind.DATE, "mar. 9 mars 2027", FR, "2027-03-09"),
         (FieldKind.DATE, "March 2027", GB, None),
         (FieldKind.DATE, "19 March", GB, None),
         (FieldKind.DATE, "31/02/2027", GB, None),
@@ -35,12 +46,14 @@ GB, US, FR, DE = Place("en", "GB"), Place("en", "US"), Place("fr", "FR"), Place(
         (FieldKind.NUMBER, "1,250.50", GB, "1250.50"),
         (FieldKind.NUMBER, "1.250,5", DE, "1250.5"),
         (FieldKind.NUMBER, "1 250,5", FR, "1250.5"),
+        (FieldKind.NUMBER, "1'250.5", Place("de", "CH"), "1250.5"),
         (FieldKind.NUMBER, "-3", GB, "-3"),
         (FieldKind.NUMBER, "NaN", GB, None),
         (FieldKind.NUMBER, "1e400", GB, None),
         (FieldKind.NUMBER, "about 12", GB, None),
         (FieldKind.EMAIL, "Maud@Example.ORG", GB, "Maud@example.org"),
         (FieldKind.EMAIL, "mailto:maud@example.org", GB, "maud@example.org"),
+        (FieldKind.EMAIL, "<maud@example.org>.", GB, "maud@example.org"),
         (FieldKind.EMAIL, "maud@example", GB, None),
         (FieldKind.EMAIL, "maud at example.org", GB, None),
         (FieldKind.PHONE, "07400 123456", GB, "+447400123456"),
