@@ -59,6 +59,8 @@ def test_a_stop_word_stops_however_it_is_written(language: str) -> None:
         "please stop", "Please stop now, thank you", "stop stop stop", "ＳＴＯＰ", "S.T.O.P.", "İPTAL", "çik",
         "Don’t contact me again", "arretez", "ARRÊTEZ s’il vous plaît", "hủy", "STOP\u200b", "stop ✋🏽",
         "Stоp", "SТОР", "Cтoп", "𝐒𝐓𝐎𝐏", "🛑 STOP 🛑", "STOP\u20e3", "\u202eSTOP\u202c", "S\u200bTOP", "стоп STOP",
+        "Don’t write to me any more", "do not contact me any more please", "I no longer wish to receive messages",
+        "Ne plus m’écrire", "Ne plus me contacter, merci",
     ],
 )  # fmt: skip
 def test_this_stops(text: str) -> None:
