@@ -167,6 +167,29 @@ def _restore_of_the_manual() -> Any:
     return found
 
 
+def _patches_of_the_manual(part: str) -> Any:
+    (found,) = (one for one in _yaml_of_the_manual() if "patches" in one and part in json.dumps(one))
+    return found
+
+
+def test_the_operators_pod_uses_a_broker_and_a_database_of_the_publisher_by_the_patches_of_the_manual() -> None:
+    built = built_with(("operator",), _patches_of_the_manual("STET_POSTGRES_DSN"))
+    (pod,) = (one for one in workloads(built) if one.name == "operator")
+    assert [one["secret"]["name"] for one in pod.pod["volumes"][0]["projected"]["sources"]] == ["stet-operator"]
+    assert "@db.example.com/" in pod.variables()["STET_POSTGRES_DSN"]
+    assert not of_kind(built, "KafkaUser")
+    assert list(all_problems(built)) == []
+
+
+def test_a_registry_with_a_login_is_named_to_every_pod_by_the_patch_of_the_manual() -> None:
+    patches = _patches_of_the_manual("imagePullSecrets")
+    built = built_with(("strimzi", "cloudnative-pg", "operator"), patches)
+    accounts = of_kind(built, "ServiceAccount")
+    assert {one.pod["serviceAccountName"] for one in workloads(built)} <= {one["metadata"]["name"] for one in accounts}
+    assert [one["imagePullSecrets"] for one in accounts] == [[{"name": "registry"}]] * len(accounts)
+    assert list(all_problems(accounts)) == []
+
+
 def _yaml_of_the_manual() -> list[Any]:
     page = (ROOT / "docs/operations/kubernetes.md").read_text()
     return [yaml.safe_load(dedent(one)) for one in re.findall(r"(?ms)^ *```yaml\n(.*?)^ *```", page)]
