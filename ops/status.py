@@ -289,18 +289,7 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             StatusLine("whatsapp", f"quality of line {row['line']}", row["quality"], row["since"], True, _LOW_QUALITY)
             for row in qualities
         ),
-        *(
-            StatusLine(
-                *(
-                    "whatsapp",
-                    f"{_throttled(row)} throttled",
-                    f"until {row['until']:%Y-%m-%d %H:%M:%S}Z, code {row['code']}",
-                ),
-                wrong=row["needs_operator"] or row["scope"] == "template",
-                hint=_throttle_hint(row),
-            )
-            for row in throttles
-        ),
+        *map(_throttle_line, throttles),
         *(
             StatusLine(
                 "whatsapp",
@@ -325,11 +314,26 @@ _LOW_QUALITY = f"{_RUNBOOKS}/StetLineQualityLow.md"
 _WARNED = f"{_RUNBOOKS}/StetAccountWarned.md"
 
 
+def _throttle_line(row: Any) -> StatusLine:
+    """One that a person must end is tried again at ``until``; any other ends then."""
+    stopped = row["needs_operator"]
+    until = f"{'next try' if stopped else 'until'} {row['until']:%Y-%m-%d %H:%M:%S}Z, code {row['code']}"
+    return StatusLine(
+        "whatsapp",
+        f"{_throttled(row)} {'stopped' if stopped else 'throttled'}",
+        until,
+        wrong=stopped or row["scope"] == "template",
+        hint=_throttle_hint(row),
+    )
+
+
 def _throttle_hint(row: Any) -> str:
     """A template waits because WhatsApp refused it: it is missing, paused, rejected or against a policy."""
     if row["scope"] == "template":
         return f"{_RUNBOOKS}/StetTemplateUnusable.md"
-    return "docs/runbook.md, “the token was revoked”" if row["needs_operator"] else ""
+    if not row["needs_operator"]:
+        return ""
+    return f"{_RUNBOOKS}/{'StetSecretRefused' if row['scope'] == 'account' else 'StetLineStopped'}.md"
 
 
 def _throttled(row: Any) -> str:

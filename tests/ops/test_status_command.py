@@ -31,10 +31,11 @@ insert into dispatcher.throttles (
     tenant, clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator,
     by_status, fixed
 ) select 'penrose', 'business', scope, subject, detail, now() + interval '1 hour', interval '1 hour', 1, now(), now(),
-    1, false, false, false, false
-from (values ('number', 'main', ''), ('template', 'hello_v1', 'en'), ('pair', 'main', 'p1'), ('pair', 'main', 'p2'),
-        ('marketing', 'p1', ''), ('marketing', 'p2', ''))
-    as given (scope, subject, detail)
+    1, false, by_operator, false, false
+from (values ('number', 'main', '', false), ('template', 'hello_v1', 'en', false), ('pair', 'main', 'p1', false),
+        ('pair', 'main', 'p2', false), ('marketing', 'p1', '', false), ('marketing', 'p2', '', false),
+        ('number', 'rights', '', true), ('business_account', '1', '', true), ('account', '', '', true))
+    as given (scope, subject, detail, by_operator)
 """
 
 WARNINGS = """
@@ -103,6 +104,9 @@ def test_the_status_says_what_is_throttled(
         "template hello_v1 en throttled": "docs/operations/runbooks/StetTemplateUnusable.md",
         "2 people of line main throttled": "",
         "marketing to 2 people throttled": "",
+        "line rights stopped": "docs/operations/runbooks/StetLineStopped.md",
+        "business_account 1 stopped": "docs/operations/runbooks/StetLineStopped.md",
+        "account stopped": "docs/operations/runbooks/StetSecretRefused.md",
     }
 
 
