@@ -133,18 +133,6 @@ def test_a_scrape_takes_every_sample_that_a_process_can_have() -> None:
     assert 5000 < max(most.values()) < monitor["spec"]["sampleLimit"], most
 
 
-def test_the_pod_of_operators_starts_beside_a_broker_and_a_database_of_ones_own() -> None:
-    """By the patches of the manual: with no Secret and no resource of an operator that is not there."""
-    (more,) = [one for one in _yaml_of_the_manual() if "patches" in one]
-    built = built_with(("operator",), more)
-    (pod,) = [one for one in workloads(built) if one.name == "operator"]
-    assert [source["name"] for source in pod.secret_sources()] == ["stet-operator"]
-    assert pod.variables()["STET_POSTGRES_DSN"].startswith("postgresql://stet_operator@db.example.com/")
-    assert {one["apiVersion"].partition("/")[0] for one in built} == {
-        *("v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io")
-    }
-
-
 def test_the_restore_of_the_manual_fits_the_cluster_of_production() -> None:
     (cluster,) = deepcopy(of_kind(overlay("production"), "Cluster"))
     spec = cluster["spec"]
