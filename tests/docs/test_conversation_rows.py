@@ -19,4 +19,4 @@ def test_the_page_has_the_rows_of_the_layers() -> None:
     contracts = settings["tool"]["importlinter"]["contracts"]
     (kept,) = (one for one in contracts if one.get("containers") == [PACKAGE])
 
-    assert rows == [set(layer.split(" : ")) for layer in kept["layers"]]
+    assert rows == [set(re.split(r" [:|] ", layer)) for layer in kept["layers"]]
