@@ -30,7 +30,7 @@ class PeopleStore:
         await connection.execute(QUERIES.release_for_people, self.tenant, [*newest, *current], now)
 
     async def _follow_merges(self, connection: Connection, people: Mapping[str, PersonObserved]) -> Sequence[str]:
-        """Move messages and windows of a former id to the id of now; returns those ids."""
+        """Move messages and windows of a former id to the current id; returns those ids."""
         split = await connection.fetch(QUERIES.were_merged, self.tenant, list(people))
         concerned = {person for person, state in people.items() if is_merged(state)}
         concerned.update(row["person_id"] for row in split)

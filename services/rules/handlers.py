@@ -206,7 +206,7 @@ class RulesHandlers:
         await self._save(tx, facts, work)
 
     async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
-        """Run what is due of these chains, each by the facts of now.
+        """Run the due steps of these chains, each by the current facts.
 
         Other chains that hold messages for the same people are loaded beside them. They are run when they are given,
         with the chains of all of their people. Raises RuntimeError for a chain that is due again at once.

@@ -97,7 +97,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HopState:
-    """A hop before a run. ``business`` and ``machine`` are the time of now by the two clocks."""
+    """A hop before a run. ``business`` and ``machine`` are the current time by the two clocks."""
 
     business: datetime
     machine: datetime

@@ -78,7 +78,7 @@ RENAMED_SETTINGS = {
     "STET_HOUSE_COUNTRY": "STET_PUBLISHER_COUNTRY",
     "STET_HOUSE_ZONE": "STET_PUBLISHER_TIME_ZONE",
 }
-"""Former names, with those of now. A former name that is still set stops the start, as a misspelt one does."""
+"""Former names, with the current ones. A former name that is still set stops the start, as a misspelt one does."""
 
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
 _LINK_ADDRESS = re.compile(r"^(tcp|udp|sctp)://")

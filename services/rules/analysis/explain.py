@@ -450,7 +450,7 @@ def why_not_by_conditions(judgement: RuleJudgement, event: str, at: datetime) ->
 def why_not_by_facts_of_now(rule: Rule, event: Event, facts: Facts, book: Rulebook) -> WhyNot:
     """The same for an event from which nothing followed: the facts of its time were not kept.
 
-    Conditions on the event itself are certain. The facts of now are looked at only where all of those held.
+    Conditions on the event itself are certain. The current facts are looked at only where all of those held.
     """
     name = name_of(event)
     judgement = next((one for one in judge_rules(event, name, facts, book, event.time) if one.rule == rule.name), None)

@@ -39,7 +39,7 @@ def known_before(context: DecisionContext, people: Iterable[PersonId | None]) ->
 
 
 def amend_waiting(context: DecisionContext, before: Mapping[PersonId, KnownBefore]) -> None:
-    """Give what waits for these people the hours and the consent of now, where they were others before the event."""
+    """Give messages that wait for these people the current hours and consent, where the event has changed them."""
     for person, known in before.items():
         now = context.facts.current_person(person)
         if now is not None and not now.erased:
@@ -80,7 +80,7 @@ def has_other_hours(context: DecisionContext, before: PersonFacts, person: Perso
 
 
 def _waiting_notices(context: DecisionContext, ids: Collection[PersonId]) -> list[tuple[MessageId, PersonId]]:
-    """The messages to a person that belong to no chain and may still go; those of this decision are of now."""
+    """The messages to a person that belong to no chain and may still go; those of this decision are up to date."""
     notices = context.facts.notices.items()
     return [(notice, to) for notice, to in notices if to in ids and notice not in context.drafted]
 

@@ -640,7 +640,7 @@ class Chain(Value, rename=_KEPT_AS):
         return frozenset(people)
 
     def known_ids(self) -> frozenset[PersonId]:
-        """The ids under which events about its people may still arrive: those of now, and those before a merge."""
+        """The ids under which events about its people may still arrive: the current ones, and those before a merge."""
         return self.people().union(one.former for one in self.former_ids)
 
     def with_current_id(self, former: PersonId, current: PersonId) -> "Chain":

@@ -185,7 +185,7 @@ class DecisionContext:
 
     @property
     def today(self) -> date:
-        """The date of now where the publisher's office is."""
+        """The current date where the publisher's office is."""
         return self.rulebook.calendar.office.local_date(self.now)
 
     def rule_of(self, chain: Chain) -> Rule:

@@ -227,7 +227,7 @@ def decider_of(
 
 
 def _with_message(event: Event, message: MessageReceived) -> Event:
-    """The event with its message as written by the person's id of now."""
+    """The event with its message as written by the person's current id."""
     return replace(event, data=message)
 
 

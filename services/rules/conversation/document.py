@@ -168,13 +168,13 @@ def ended_document(chain: Chain, facts: Facts, calendar: PublisherCalendar, now:
 
 
 def document_of(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
-    """The document of a chain: its newest event with the facts of now."""
+    """The document of a chain: its newest event with the current facts."""
     data = newest_data(chain)
     return Document(data, facts, calendar, now, chain=chain, sender=_sender_of(data, facts))
 
 
 def _sender_of(data: EventData | None, facts: Facts) -> PersonId | None:
-    """The person who wrote, by the id of now: it may have been merged into another since the event."""
+    """The person who wrote, by their current id: it may have been merged into another since the event."""
     sender: PersonId | None = getattr(data, "person_id", None)
     return None if sender is None else facts.current_id(sender)
 

@@ -341,7 +341,9 @@ def _machine_refusal(context: DecisionContext) -> Refusal:
 
 
 def _wrong_value(context: DecisionContext, chain: Chain, field: FormField) -> Refusal:
-    """The house's sentence for a value of another kind; the rulebook of now may lack it, whose forms have none."""
+    """The house's sentence for a value of another kind; the current rulebook may lack it, where its forms have no such
+    field.
+    """
     name = TYPED_FIELDS.get(field.kind)
     if name is None or name not in context.rulebook.templates:
         return ASK_AGAIN

@@ -155,7 +155,7 @@ def _send(context: DecisionContext, chain: Chain, recipient: Recipient, draft: M
 
 
 def _was_sent(chain: Chain, draft: MessageDraft, person: PersonId) -> bool:
-    """Whether the person has this very message, by the id of now or by one that was merged into it."""
+    """Whether the person has this very message, by the current id or by one that was merged into it."""
     former = (one.former for one in chain.former_ids if one.current == person)
     return any(chain.message(_message_id(chain, draft, one)) is not None for one in (person, *former))
 

@@ -1,6 +1,6 @@
 """A person in the terms of the rulebook: their language, their roles in people.yaml, and their working hours.
 
-All of it follows from the person and the rulebook of now, so no decision is needed to ask.
+All of it follows from the person and the current rulebook, so no decision is needed to ask.
 """
 
 from collections.abc import Iterable, Mapping

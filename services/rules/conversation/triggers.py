@@ -322,7 +322,7 @@ def review_chain(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessage) -> TemplateCall | None:
-    """The fallback by the rules of now; None where it is the same, and for a message that has no template by now."""
+    """The fallback by the current rules; None where it is the same, and for a message that has no template any more."""
     person = context.facts.current_person(message.person_id)
     is_known = any(message.say in book.templates for book in (context.rulebook_of(chain), context.rulebook))
     without_template = message.digest is not None or BODY_VALUE in message.words or not is_known
