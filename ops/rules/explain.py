@@ -27,7 +27,7 @@ from services.rules.analysis.explain import (
     explain,
     name_of,
     reason_sentence,
-    why_not_by_facts_of_now,
+    why_not_by_current_facts,
 )
 from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
@@ -137,13 +137,13 @@ async def _without_effect(pool: Pool, settings: OperatorSettings, thing: str) ->
     history = History(pool, settings.tenant)
     await history.load_rulebooks()
     book = next((history.rulebook(revision) for revision in reversed(list(history.revisions()))), None)
-    facts = await history.facts_of_now(event)
+    facts = await history.current_facts(event)
     rules = [rule for rule in book.rules.values() if name in rule.events] if book is not None else []
     return EventWithoutEffect(
         event,
         name,
         reason,
-        {rule.name: why_not_by_facts_of_now(rule, event, facts, book) for rule in rules if book is not None},
+        {rule.name: why_not_by_current_facts(rule, event, facts, book) for rule in rules if book is not None},
     )
 
 

@@ -82,7 +82,7 @@ class History:
         rows = await self.pool.fetch(QUERIES.rulebooks)
         self._files.update((Revision(row["revision"]), orjson.loads(row["files"])) for row in rows)
 
-    async def facts_of_now(self, event: Event) -> Facts:
+    async def current_facts(self, event: Event) -> Facts:
         """The facts known of the event's work now."""
         facts = Facts(self.tenant)
         work = getattr(event.data, "work", None)

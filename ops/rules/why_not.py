@@ -26,7 +26,7 @@ from services.rules.analysis.explain import (
     explain,
     why_not_by_chain,
     why_not_by_conditions,
-    why_not_by_facts_of_now,
+    why_not_by_current_facts,
 )
 from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
@@ -134,7 +134,7 @@ async def _by_inputs(
         return [
             WhyNot([f"{name} came at {event.time:%Y-%m-%d %H:%M}Z: {sentence}." for sentence in explanation.verdicts])
         ]
-    return [why_not_by_facts_of_now(book.rules[rule_id], event, await history.facts_of_now(event), book)]
+    return [why_not_by_current_facts(book.rules[rule_id], event, await history.current_facts(event), book)]
 
 
 def _newest_rulebook(history: History, rule: RuleId) -> Rulebook:

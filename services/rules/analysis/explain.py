@@ -447,7 +447,7 @@ def why_not_by_conditions(judgement: RuleJudgement, event: str, at: datetime) ->
     return WhyNot([sentence, *map(_failing_line, failing)])
 
 
-def why_not_by_facts_of_now(rule: Rule, event: Event, facts: Facts, book: Rulebook) -> WhyNot:
+def why_not_by_current_facts(rule: Rule, event: Event, facts: Facts, book: Rulebook) -> WhyNot:
     """The same for an event from which nothing followed: the facts of its time were not kept.
 
     Conditions on the event itself are certain. The current facts are looked at only where all of those held.
