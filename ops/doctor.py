@@ -40,12 +40,7 @@ from ops.file_checks import (
 )
 from ops.findings import Finding, Result, fine, skew_findings, warning, wrong
 from ops.topics import admin_client
-from ops.web_checks import (
-    check_collector,
-    check_consonance,
-    check_mapping,
-    check_polled_consonance,
-)
+from ops.web_checks import check_collector, check_consonance, check_mapping, check_polled_consonance
 from ops.whatsapp_checks import check_app_secrets, check_media_at_whatsapp, check_whatsapp
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings

@@ -20,12 +20,7 @@ from ops.command_line import (
 )
 from services.writeback.capabilities import OperationSupport, examine_schema
 from services.writeback.changes import input_names
-from services.writeback.operation_mapping import (
-    READ_VALUES,
-    MappedOperation,
-    OperationMapping,
-    load_mapping,
-)
+from services.writeback.operation_mapping import READ_VALUES, MappedOperation, OperationMapping, load_mapping
 from services.writeback.settings import SHIPPED_MAPPING, WritebackSettings
 from shared.clients.consonance_graphql import ConsonanceClient, KeyRefused
 from shared.contracts.errors import Misconfigured, Unavailable

@@ -18,14 +18,7 @@ from dev.chaos.chaos_stack import PER_SECOND, ChaosStack, open_chaos_stack
 from dev.chaos.drain import drain
 from dev.chaos.fault_injection import FAULTS, FaultInjector, disruptions_of
 from dev.chaos.load import LoadGenerator
-from dev.chaos.population import (
-    Population,
-    draw_population,
-    population_facts,
-    set_opening,
-    write_records,
-    write_rules,
-)
+from dev.chaos.population import Population, draw_population, population_facts, set_opening, write_records, write_rules
 from dev.chaos.recorder import RunLog, TopicRecorder, recording, save_tables
 from dev.stack import RUN
 

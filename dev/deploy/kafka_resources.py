@@ -6,15 +6,7 @@ The rights of a service are those of ``shared.runtime.topic_rights``.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shared.contracts.topics import (
-    ALL_TOPICS,
-    CONSUMED,
-    CONTACTS,
-    PARTITIONS,
-    SERVICES,
-    TRACED,
-    Topic,
-)
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, CONTACTS, PARTITIONS, SERVICES, TRACED, Topic
 from shared.runtime.topic_rights import KafkaRight, group_rights, topic_rights
 from shared.runtime.topic_setup import config_of
 

@@ -172,10 +172,7 @@ async def open_document_clients(settings: DispatcherSettings) -> AsyncIterator[t
     if not settings.sends_documents:
         yield NoDocuments(), NoDocuments()
         return
-    from services.dispatcher.document_transfer import (  # noqa: PLC0415 -- an HTTP client, for documents alone
-        DocumentSource,
-        WhatsAppUploads,
-    )
+    from services.dispatcher.document_transfer import DocumentSource, WhatsAppUploads  # noqa: PLC0415 -- an HTTP client, for documents alone
     from shared.clients.public_hosts import AllowedHosts  # noqa: PLC0415 -- the same
 
     async with (

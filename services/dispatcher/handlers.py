@@ -30,10 +30,7 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import AmendMessage, MessageWithdrawn, SendMessage, WithdrawMessage
-from shared.contracts.topics import (
-    CONSUMED,
-    MESSAGES_EVENTS,
-)
+from shared.contracts.topics import CONSUMED, MESSAGES_EVENTS
 from shared.contracts.whatsapp import (
     AccountReported,
     MessageReceived,

@@ -12,13 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.ingest.person_directory import (
-    LONG_AGO,
-    FormerAddress,
-    PersonDirectory,
-    address_key,
-    join_addresses,
-)
+from services.ingest.person_directory import LONG_AGO, FormerAddress, PersonDirectory, address_key, join_addresses
 from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.records import EventContext

@@ -8,14 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from services.ingest.batched_calls import BatchedCalls
-from services.ingest.identity import (
-    address_hash,
-    address_locks,
-    identify,
-    lookup_keys,
-    person_event,
-    visitor_id,
-)
+from services.ingest.identity import address_hash, address_locks, identify, lookup_keys, person_event, visitor_id
 from services.ingest.media.file_rows import add_files
 from services.ingest.person_directory import PersonDirectory
 from services.ingest.records import KafkaRecord, WebhookContext

@@ -29,14 +29,7 @@ from services.ingest.records import (
     parse_timestamp,
     to_json,
 )
-from services.ingest.webhook_updates import (
-    UNNAMED,
-    InvalidUpdates,
-    Update,
-    contact_entry,
-    split_body,
-    to_webhook,
-)
+from services.ingest.webhook_updates import UNNAMED, InvalidUpdates, Update, contact_entry, split_body, to_webhook
 from shared.clients.phone_countries import country_of_address
 from shared.contracts.envelope import EventData
 from shared.contracts.errors import Malformed

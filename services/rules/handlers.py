@@ -13,13 +13,7 @@ from msgspec import Struct, structs
 
 from services.rules import store, waiting_events
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.context import (
-    Decision,
-    Effect,
-    HeldStrangers,
-    Reason,
-    RequestedMessage,
-)
+from services.rules.conversation.context import Decision, Effect, HeldStrangers, Reason, RequestedMessage
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.people import staff_ids
 from services.rules.conversation.recurrence import Occurrence, latest_occurrence, people_of_list, period_events

@@ -17,14 +17,7 @@ from services.rules.rollout.revisions import observe_set_aside
 from shared.contracts.ids import ChainId, RuleId
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import (
-    FailureKind,
-    LocksBusy,
-    classify_failure,
-    describe_failure,
-    parking_reason,
-    repeat,
-)
+from shared.runtime.failures import FailureKind, LocksBusy, classify_failure, describe_failure, parking_reason, repeat
 from shared.runtime.health import IdleStatus
 from shared.runtime.outbox import Transaction, transaction
 from shared.runtime.postgres import Pool

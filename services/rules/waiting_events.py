@@ -25,9 +25,7 @@ from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import PersonId, TenantId, Wamid, WorkId, derive_id
 from shared.contracts.messages import MessageEventData
-from shared.contracts.topics import (
-    CONSUMED,
-)
+from shared.contracts.topics import CONSUMED
 from shared.contracts.values import format_instant
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import FAR_AHEAD

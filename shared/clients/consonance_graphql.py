@@ -205,11 +205,7 @@ class ConsonanceClient:
 
     async def fetch_schema(self) -> "GraphQLSchema":
         """Introspects. Raises Unavailable where the answer describes no valid schema."""
-        from graphql import (  # noqa: PLC0415 -- ingest, whose queries are fixed, reads no schema and does not load it
-            assert_valid_schema,
-            build_client_schema,
-            get_introspection_query,
-        )
+        from graphql import assert_valid_schema, build_client_schema, get_introspection_query  # noqa: PLC0415 -- ingest, whose queries are fixed, reads no schema and does not load it
 
         described = await self.query(get_introspection_query(descriptions=False), {})
         try:

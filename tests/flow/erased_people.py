@@ -4,15 +4,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from dev.demo.erasure import (
-    ErasedPerson,
-    business_time,
-    database,
-    erase_named,
-    pass_a_day,
-    search_stores,
-    until,
-)
+from dev.demo.erasure import ErasedPerson, business_time, database, erase_named, pass_a_day, search_stores, until
 from dev.demo.stories.pitch import PITCH, STRANGER
 from dev.stack import Stack
 

@@ -24,12 +24,7 @@ from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.consonance import ErasureRequested
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
-from shared.contracts.topics import (
-    CONSONANCE_EVENTS,
-    WHATSAPP_ACCOUNT,
-    WHATSAPP_MESSAGES,
-    WHATSAPP_STATUSES,
-)
+from shared.contracts.topics import CONSONANCE_EVENTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.fuzz.corpus import frame, pushed, webhooks

@@ -7,13 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.ingest.poll.snapshots import (
-    ProductSnapshot,
-    WorkSnapshot,
-    product_ref,
-    work_observed,
-    work_ref,
-)
+from services.ingest.poll.snapshots import ProductSnapshot, WorkSnapshot, product_ref, work_observed, work_ref
 from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash

@@ -18,18 +18,7 @@ from services.rules.conversation.facts import Facts
 from services.rules.conversation.schedule import due_of
 from services.rules.matching.conditions import holds, is_present
 from services.rules.rulebook.built_in import RESERVED_PREFIX
-from services.rules.rulebook.model import (
-    AllOf,
-    AnyOf,
-    Compare,
-    Condition,
-    Field,
-    NoneOf,
-    Rule,
-    Rulebook,
-    Step,
-    Team,
-)
+from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Rule, Rulebook, Step, Team
 from shared.contracts import consonance
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.ids import ChainId, PersonId

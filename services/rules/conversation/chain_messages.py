@@ -5,13 +5,7 @@ waits for.
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from services.rules.conversation.chain import (
-    LOST,
-    UNSENT,
-    Chain,
-    ChainMessage,
-    DeliveryState,
-)
+from services.rules.conversation.chain import LOST, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.rulebook.built_in import FINISH, TAKE, TO_READ
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import MessageId, PersonId

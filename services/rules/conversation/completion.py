@@ -10,15 +10,7 @@ from datetime import datetime
 from msgspec import Raw
 
 from services.rules.conversation import outbound, writes
-from services.rules.conversation.chain import (
-    LOST,
-    Chain,
-    ChainMessage,
-    DeliveryState,
-    Ending,
-    GivenAnswer,
-    StepStatus,
-)
+from services.rules.conversation.chain import LOST, Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.chain_messages import (
     OF_THE_HOUSE,
     UNTIL_ANSWER,

@@ -15,13 +15,7 @@ import orjson
 from msgspec import Raw, field
 
 from services.rules.conversation.chain import NO_EVENT, Chain
-from services.rules.conversation.context import (
-    Decision,
-    Effect,
-    EndedChain,
-    ExcludedPerson,
-    RequestedMessage,
-)
+from services.rules.conversation.context import Decision, Effect, EndedChain, ExcludedPerson, RequestedMessage
 from services.rules.conversation.fact_values import (
     Absence,
     Consent,

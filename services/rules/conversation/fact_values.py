@@ -9,14 +9,7 @@ from typing import NamedTuple
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import (
-    ChainId,
-    ContactId,
-    Line,
-    MessageId,
-    PersonId,
-    Wamid,
-)
+from shared.contracts.ids import ChainId, ContactId, Line, MessageId, PersonId, Wamid
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import MediaRefusal, MediaRefused, MediaStored
 

@@ -25,17 +25,7 @@ from services.rules.conversation.fact_values import (
     WorkFacts,
 )
 from shared.contracts.envelope import EventData
-from shared.contracts.ids import (
-    ChainId,
-    MessageId,
-    PersonId,
-    Revision,
-    RuleId,
-    TenantId,
-    Wamid,
-    WorkId,
-    WriteId,
-)
+from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WorkId, WriteId
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -7,19 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import (
-    IN_DISPATCHER,
-    UNSENT,
-    Chain,
-    ChainMessage,
-    DeliveryState,
-    HandoverOffer,
-)
-from services.rules.conversation.chain_messages import (
-    declined_offers,
-    is_offer,
-    lost_offers,
-)
+from services.rules.conversation.chain import IN_DISPATCHER, UNSENT, Chain, ChainMessage, DeliveryState, HandoverOffer
+from services.rules.conversation.chain_messages import declined_offers, is_offer, lost_offers
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.outbound import MessageDraft, pass_on, send_to_recipient
 from services.rules.conversation.recipients import (

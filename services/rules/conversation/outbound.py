@@ -11,24 +11,14 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, rendering, send_hours, template_calls
-from services.rules.conversation.chain import (
-    MAY_GO,
-    Chain,
-    ChainMessage,
-    DeliveryState,
-)
+from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.chain_messages import COPY, COPY_ANSWER, OF_THE_HOUSE
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
-from services.rules.conversation.recipients import (
-    Recipient,
-    exclusion_reason,
-    is_excepted,
-    resolve_recipients,
-)
+from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
 from services.rules.conversation.send_hours import (
     AWAITED_FOR,
     expiry,

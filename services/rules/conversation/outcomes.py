@@ -4,14 +4,7 @@ from collections.abc import Sequence
 
 from services.rules.conversation import forms, outbound, release, send_hours, writes
 from services.rules.conversation.amendments import amend_again, amend_notice_again
-from services.rules.conversation.chain import (
-    DELIVERY_RANK,
-    UNSENT,
-    Chain,
-    ChainMessage,
-    ChainWrite,
-    DeliveryState,
-)
+from services.rules.conversation.chain import DELIVERY_RANK, UNSENT, Chain, ChainMessage, ChainWrite, DeliveryState
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_updates import close_request
@@ -39,13 +32,7 @@ from shared.contracts.messages import (
     WithdrawMessage,
 )
 from shared.contracts.whatsapp import MediaRefused, MediaStored
-from shared.contracts.writes import (
-    DROPPED_BY_HAND,
-    SUCCESSFUL_OUTCOMES,
-    RightsDecision,
-    WriteEventData,
-    WriteOutcome,
-)
+from shared.contracts.writes import DROPPED_BY_HAND, SUCCESSFUL_OUTCOMES, RightsDecision, WriteEventData, WriteOutcome
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageAccepted: DeliveryState.ACCEPTED,

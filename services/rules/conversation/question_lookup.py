@@ -12,12 +12,7 @@ from enum import StrEnum
 from typing import TypeGuard
 
 from services.rules.conversation import button_ids
-from services.rules.conversation.chain import (
-    Chain,
-    ChainMessage,
-    DeliveryState,
-    GivenAnswer,
-)
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, GivenAnswer
 from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import MESSAGE_RECEIVED

@@ -14,10 +14,7 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from services.rules.conversation.chain import (
-    Chain,
-    ChainMessage,
-)
+from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.chain_messages import reached_people, unanswered_people
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document

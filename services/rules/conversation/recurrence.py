@@ -13,13 +13,7 @@ from services.rules.conversation.recipients import parties_in
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.model import DayKind, Every, Listing, PeriodUnit, Rule, Rulebook, StaffDirectory, Team
-from services.rules.rulebook.periods import (
-    NOTHING_OPEN,
-    OpenItem,
-    OpenList,
-    PeriodListed,
-    PeriodStarted,
-)
+from services.rules.rulebook.periods import NOTHING_OPEN, OpenItem, OpenList, PeriodListed, PeriodStarted
 from shared.clients.working_calendar import WorkingCalendar
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, EventId, PersonId, RuleId, TenantId, derive_id, partition_key

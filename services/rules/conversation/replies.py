@@ -35,14 +35,7 @@ from services.rules.conversation.outbound import MessageDraft, notice_draft, sen
 from services.rules.conversation.question_lookup import answer_of, answers_to_steps
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.conversation.steps import (
-    advance,
-    all_declined,
-    hand_over,
-    offer_again,
-    run_step,
-    without_assignee,
-)
+from services.rules.conversation.steps import advance, all_declined, hand_over, offer_again, run_step, without_assignee
 from services.rules.conversation.template_calls import wordless_text
 from services.rules.rulebook.built_in import ALREADY_TAKEN
 from services.rules.rulebook.model import AnswerAction, HandoverAction, Question, Step, Verb, questions_of

@@ -10,9 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 from services.rules.rulebook import model
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport, InvalidValue
-from services.rules.rulebook.meant_keys import (
-    with_keys_back,
-)
+from services.rules.rulebook.meant_keys import with_keys_back
 from services.rules.rulebook.model import Location, Quorum
 from services.rules.rulebook.schema import (
     VALUE_OR_FIELD,

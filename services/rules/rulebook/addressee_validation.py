@@ -9,13 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from services.rules.rulebook.action_schema import no_field_chooses
-from services.rules.rulebook.catalogue import (
-    EVENTS,
-    MESSAGE_RECEIVED,
-    RECIPIENT_ROLE,
-    STAFF_ROLES,
-    party_fields,
-)
+from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED, RECIPIENT_ROLE, STAFF_ROLES, party_fields
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.model import (
     RECEIVED,

@@ -13,13 +13,7 @@ from services.rules.rulebook.single_values import Country, Day, Text, Zone, mean
 from services.rules.rulebook.times import meant_clock
 from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.public_holidays import MONDAY_TO_FRIDAY, has_subdivision, subdivisions
-from shared.clients.working_calendar import (
-    CLOSES,
-    OPENS,
-    Closure,
-    PublisherCalendar,
-    WorkingCalendar,
-)
+from shared.clients.working_calendar import CLOSES, OPENS, Closure, PublisherCalendar, WorkingCalendar
 
 _TO = re.compile(r"-|–|—|\b(?:to|bis|à|a|al|till?|until|tot|hasta|as)\b")
 _QUOTES = " \"'“”„‟‘’‚‛«»‹›"

@@ -9,16 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_conditions import MeantCondition, meant_comparison, meant_condition, or_which_fields
-from services.rules.rulebook.model import (
-    ALWAYS,
-    AllOf,
-    AnyOf,
-    Compare,
-    Condition,
-    Location,
-    NoneOf,
-    Operator,
-)
+from services.rules.rulebook.model import ALWAYS, AllOf, AnyOf, Compare, Condition, Location, NoneOf, Operator
 from services.rules.rulebook.schema import LiteralOrField, OneOrMore, Section, build_value, node_kind
 from services.rules.rulebook.single_values import LiteralText, Text, is_reported, read_flag, value
 from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode, SequenceNode

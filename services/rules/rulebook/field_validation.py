@@ -22,10 +22,7 @@ from services.rules.rulebook.catalogue import (
     known_paths,
     resolve,
 )
-from services.rules.rulebook.codes import (
-    check_country,
-    check_language,
-)
+from services.rules.rulebook.codes import check_country, check_language
 from services.rules.rulebook.faults import FaultReport, InvalidValue, nearest_word
 from services.rules.rulebook.meant_conditions import known_anywhere
 from services.rules.rulebook.model import (

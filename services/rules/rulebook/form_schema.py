@@ -6,17 +6,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.codes import (
-    check_language,
-    is_language,
-)
+from services.rules.rulebook.codes import check_language, is_language
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.meant_keys import (
-    NEARLY_A_KEY,
-    with_entries_aside,
-    with_keys_aside,
-    with_keys_under_line,
-)
+from services.rules.rulebook.meant_keys import NEARLY_A_KEY, with_entries_aside, with_keys_aside, with_keys_under_line
 from services.rules.rulebook.model import FieldKind
 from services.rules.rulebook.schema import FieldReference, Section, Texts, mapping
 from services.rules.rulebook.single_values import Flag, Text, WholeNumber, report_of, word

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED, resolve
-from services.rules.rulebook.codes import (
-    is_language,
-)
+from services.rules.rulebook.codes import is_language
 from services.rules.rulebook.faults import TYPOGRAPHIC_QUOTES, FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if
 from services.rules.rulebook.model import (
@@ -24,13 +22,7 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.template_validation import check_languages
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.clients.file_types import KEPT_EXTENSIONS
-from shared.clients.whatsapp_limits import (
-    BODY_LENGTH,
-    BUTTON_TITLE_LENGTH,
-    DOCUMENT_MEGABYTES,
-    LIST_ROWS,
-    TEXT_LENGTH,
-)
+from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_TITLE_LENGTH, DOCUMENT_MEGABYTES, LIST_ROWS, TEXT_LENGTH
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 _SIZE_NOTE = "“max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"

@@ -8,16 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.codes import (
-    check_country,
-    check_language,
-    is_country,
-    is_language,
-)
+from services.rules.rulebook.codes import check_country, check_language, is_country, is_language
 from services.rules.rulebook.faults import FaultReport, InvalidValue
-from services.rules.rulebook.meant_keys import (
-    with_keys_under,
-)
+from services.rules.rulebook.meant_keys import with_keys_under
 from services.rules.rulebook.model import (
     MOST_STARTS,
     MOST_STRANGERS_CHAINS,

@@ -5,15 +5,7 @@ from collections.abc import Iterator
 from services.rules.rulebook.addressee_validation import ANSWERING, AWAITED, check_team
 from services.rules.rulebook.catalogue import STAFF_ROLES, party_fields
 from services.rules.rulebook.faults import FileFault
-from services.rules.rulebook.model import (
-    Addressees,
-    DayKind,
-    PeriodUnit,
-    Rule,
-    Team,
-    Verb,
-    answers_of,
-)
+from services.rules.rulebook.model import Addressees, DayKind, PeriodUnit, Rule, Team, Verb, answers_of
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.ids import ContactId
 from shared.contracts.vocabulary import Role

@@ -9,9 +9,7 @@ from pydantic import BeforeValidator, Field, Tag, ValidationInfo
 
 from services.rules.rulebook import model
 from services.rules.rulebook.action_schema import AddresseesText, NotifyKeys, build_addressees
-from services.rules.rulebook.codes import (
-    check_language,
-)
+from services.rules.rulebook.codes import check_language
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.house_schema import RestartsSection

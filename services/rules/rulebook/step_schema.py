@@ -24,10 +24,7 @@ from services.rules.rulebook.action_schema import (
 )
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.meant_keys import (
-    meant_key,
-    with_entries_aside,
-)
+from services.rules.rulebook.meant_keys import meant_key, with_entries_aside
 from services.rules.rulebook.model import RECEIVED, Verb
 from services.rules.rulebook.schema import Section, mapping
 from services.rules.rulebook.single_values import Text, only, word

@@ -7,16 +7,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.codes import (
-    check_language,
-    is_language,
-)
+from services.rules.rulebook.codes import check_language, is_language
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.meant_keys import (
-    with_entries_aside,
-    with_keys_aside,
-    with_keys_under,
-)
+from services.rules.rulebook.meant_keys import with_entries_aside, with_keys_aside, with_keys_under
 from services.rules.rulebook.model import Category
 from services.rules.rulebook.schema import Section, mapping
 from services.rules.rulebook.single_values import Text, WholeNumber, report_of, word

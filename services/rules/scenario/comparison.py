@@ -6,12 +6,7 @@ from datetime import date, datetime
 from typing import Any, assert_never
 
 from services.rules.conversation.chain import Ending
-from services.rules.conversation.context import (
-    Effect,
-    EndedChain,
-    ExcludedPerson,
-    RequestedMessage,
-)
+from services.rules.conversation.context import Effect, EndedChain, ExcludedPerson, RequestedMessage
 from services.rules.conversation.document import read_path
 from services.rules.conversation.facts import Facts
 from services.rules.matching.conditions import is_present

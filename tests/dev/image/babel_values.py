@@ -11,20 +11,9 @@ from babel import localedata
 
 from services.ingest.fields import parse_language
 from services.rules.conversation import absence_text
-from services.rules.conversation.form_answers import (
-    Place,
-    _day_comes_first,
-    _month_names,
-    display_value,
-    read_value,
-)
+from services.rules.conversation.form_answers import Place, _day_comes_first, _month_names, display_value, read_value
 from services.rules.conversation.rendering import format_value, locale_of
-from services.rules.rulebook.codes import (
-    _codes_by_name,
-    _countries_by_name,
-    _languages,
-    is_language,
-)
+from services.rules.rulebook.codes import _codes_by_name, _countries_by_name, _languages, is_language
 from services.rules.rulebook.model import FieldKind
 
 _DAY, _INSTANT = date(2027, 3, 9), datetime(2027, 3, 9, 14, 5, tzinfo=UTC)

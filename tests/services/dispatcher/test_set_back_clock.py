@@ -9,12 +9,7 @@ from services.dispatcher.store import LaneCapacity, MessageStore
 from shared.contracts.messages import AttachedDocument, Lane, TemplateCall, TemplateHeader
 from shared.contracts.whatsapp import WebhookConfirmed
 from shared.runtime.clock import machine_now
-from tests.services.dispatcher.dispatcher_under_test import (
-    TENANT,
-    DispatcherUnderTest,
-    person_observed,
-    send_request,
-)
+from tests.services.dispatcher.dispatcher_under_test import TENANT, DispatcherUnderTest, person_observed, send_request
 
 pytestmark = pytest.mark.integration
 AHEAD = [(timedelta(minutes=10), False), (timedelta(days=1), True)]

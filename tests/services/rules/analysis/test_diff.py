@@ -29,13 +29,7 @@ from services.rules.analysis.diff import (
 )
 from services.rules.analysis.diff_text import LARGEST, markdown_of, rows_of
 from services.rules.analysis.pseudonyms import Pseudonyms
-from services.rules.analysis.recorded_stories import (
-    AbsenceNotices,
-    add_event,
-    person_state,
-    sort_events,
-    state_event,
-)
+from services.rules.analysis.recorded_stories import AbsenceNotices, add_event, person_state, sort_events, state_event
 from services.rules.analysis.virtual_run import Message
 from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.facts import Facts

@@ -9,12 +9,7 @@ import pytest
 
 from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import Chain, ChainState, DeliveryState, Ending, GivenAnswer, StepStatus
-from services.rules.conversation.context import (
-    Decision,
-    EndedChain,
-    Reason,
-    RequestedMessage,
-)
+from services.rules.conversation.context import Decision, EndedChain, Reason, RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rules.rulebook.faults import (
-    InvalidValue,
-)
+from services.rules.rulebook.faults import InvalidValue
 from services.rules.rulebook.model import After, At, Location
 from services.rules.rulebook.times import parse_duration, read_after, read_at
 from services.rules.rulebook.yaml_nodes import ScalarNode
