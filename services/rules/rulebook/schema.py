@@ -188,7 +188,10 @@ class Section(BaseModel):
     @classmethod
     def _with_other_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """Reports several wrong keys, where there are only a few, as one mistake, and takes none of them."""
-        wrong = [key for key in node.nodes if key not in _right_keys(cls)]
+        right = _right_keys(cls)
+        if node.nodes.keys() <= right:
+            return node
+        wrong = [key for key in node.nodes if key not in right]
         is_open = cls.model_config["extra"] == "allow" or len(cls.known_keys()) > _MOST_LISTED
         if is_open or len(wrong) <= 1 or not _keys_of(cls).absent or _are_misspelt(wrong, node, cls.known_keys()):
             return node

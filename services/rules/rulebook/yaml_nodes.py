@@ -43,6 +43,10 @@ class MappingNode(Struct, frozen=True, gc=False):
         """The location of each key; made when it is asked for, since most never are."""
         return dict(zip(self.nodes, self.places, strict=True))
 
+    def place_of(self, key: str) -> Location:
+        """The location of one key, without those of the others. Raises ValueError where it is not there."""
+        return self.places[[*self.nodes].index(key)]
+
 
 Node = ScalarNode | SequenceNode | MappingNode
 
@@ -69,7 +73,7 @@ def _walk(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
     location = node.location
     for part in path:
         if isinstance(node, MappingNode) and part in node.nodes:
-            location, node = node.keys[str(part)], node.nodes[str(part)]
+            location, node = node.place_of(str(part)), node.nodes[str(part)]
         elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.nodes):
             node = node.nodes[part]
             location = node.location
