@@ -14,7 +14,6 @@ from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
 from shared.runtime.setting_names import PREFIX
 from shared.runtime.startup import collect_garbage_seldom
-from shared.runtime.telemetry import configure_command_logs
 
 _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.
@@ -145,7 +144,6 @@ def _choose_settings(
         Path | None, typer.Option("--stack", metavar="FILE", help="Use the settings of a stack: .run/stack.json.")
     ] = None,
 ) -> None:
-    configure_command_logs()
     try:
         found = use_stack(stack)
     except Misconfigured as error:

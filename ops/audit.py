@@ -6,17 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.command_line import (
-    CommandSettings,
-    ExitCode,
-    Format,
-    OutputFormat,
-    Service,
-    load_command_settings,
-    print_json,
-    print_rows,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, Service, print_json, print_rows
+from ops.command_settings import CommandSettings, load_command_settings, run
 from ops.database import operator_pool
 from shared.runtime.audit import QUERIES
 from shared.runtime.clock import machine_now

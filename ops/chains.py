@@ -9,17 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ops.changes import ReasonOption, Yes, audited, confirm
-from ops.command_line import (
-    CommandSettings,
-    Format,
-    OutputFormat,
-    command_group,
-    load_command_settings,
-    print_error,
-    print_result,
-    print_rows,
-    run,
-)
+from ops.command_line import Format, OutputFormat, command_group, print_error, print_result, print_rows
+from ops.command_settings import CommandSettings, load_command_settings, run
 from ops.database import operator_pool
 from services.rules import store
 from shared.runtime.postgres import Pool

@@ -18,17 +18,8 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from ops.command_line import (
-    CommandSettings,
-    ExitCode,
-    Format,
-    OutputFormat,
-    check_text,
-    load_command_settings,
-    print_error,
-    print_rows,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, check_text, print_error, print_rows
+from ops.command_settings import CommandSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.environment import OPERATOR_VARIABLE
 from shared.contracts.errors import Misconfigured

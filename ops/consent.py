@@ -18,15 +18,13 @@ from ops.command_line import (
     ExitCode,
     Format,
     OutputFormat,
-    TenantSettings,
     command_group,
-    load_command_settings,
     print_error,
     print_fields,
     print_json,
     print_rows,
-    run,
 )
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.consent_import import ConsentRow, PlannedRow, UnusableFile, decode_file, people_named, plan_import, read_rows
 from ops.database import operator_pool
 from ops.timeline import QUERIES as TRACE

@@ -10,17 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.command_line import (
-    ExitCode,
-    OutputFormat,
-    TenantSettings,
-    load_command_settings,
-    print_error,
-    print_json,
-    print_lines,
-    print_rows,
-    run,
-)
+from ops.command_line import ExitCode, OutputFormat, print_error, print_json, print_lines, print_rows
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.cost_report import CostPart, Forecast, Planned, forecast_month, totals_by, unpriced_by_market
 from ops.database import operator_pool
 from services.dispatcher.budget import ChargeStore, next_month

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from ops.command_line import TenantSettings, database_away
+from ops.command_settings import TenantSettings, database_away
 from ops.migrate import OPERATOR
 from shared.contracts.errors import Misconfigured
 from shared.runtime.connection_settings import PostgresSettings

@@ -19,17 +19,8 @@ from cryptography import x509
 from rich.table import Table
 from rich.text import Text
 
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OutputFormat,
-    Service,
-    console,
-    database_away,
-    print_error,
-    print_json,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, Service, console, print_error, print_json
+from ops.command_settings import database_away, run
 from ops.environment import current_stack, stack_advice
 from ops.file_checks import (
     check_document_hosts,

@@ -10,17 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from ops.changes import ReasonOption, Yes, audited, confirm
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OperatorSettings,
-    OutputFormat,
-    load_command_settings,
-    print_error,
-    print_json,
-    print_lines,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, print_error, print_json, print_lines
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.pauses import PausedKind, set_pause
 from ops.status import QUERIES, lag_by_service

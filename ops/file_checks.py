@@ -19,7 +19,8 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 from obstore.store import ObjectStore
 from yarl import URL
 
-from ops.command_line import Service, cause_of
+from ops.command_line import Service
+from ops.command_settings import cause_of
 from ops.findings import Finding, fine, warning, wrong
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.media.file_store import FileStore

@@ -14,15 +14,13 @@ from ops.command_line import (
     ExitCode,
     Format,
     OutputFormat,
-    TenantSettings,
     command_group,
-    load_command_settings,
     print_error,
     print_fields,
     print_result,
     print_rows,
-    run,
 )
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from services.dispatcher.account_limits import Restriction
 from shared.runtime.postgres import Pool, load_queries

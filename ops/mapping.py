@@ -8,16 +8,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, HttpUrl
 
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OutputFormat,
-    command_group,
-    load_command_settings,
-    print_error,
-    print_rows,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, command_group, print_error, print_rows
+from ops.command_settings import load_command_settings, run
 from services.writeback.capabilities import OperationSupport, examine_schema
 from services.writeback.changes import input_names
 from services.writeback.operation_mapping import READ_VALUES, MappedOperation, OperationMapping, load_mapping

@@ -10,7 +10,8 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from ops.command_line import CommandSettings, ExitCode, Format, OutputFormat, Service, print_json, run
+from ops.command_line import ExitCode, Format, OutputFormat, Service, print_json
+from ops.command_settings import CommandSettings, run
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
 from shared.runtime.clock import machine_now

@@ -6,13 +6,11 @@ import typer
 
 from ops.changes import ReasonOption, Yes, audited, confirm, reason_to_read
 from ops.command_line import (
-    CommandSettings,
     Format,
     OutputFormat,
     Service,
     age_of,
     command_group,
-    load_command_settings,
     print_error,
     print_fields,
     print_json,
@@ -20,8 +18,8 @@ from ops.command_line import (
     print_result,
     print_rows,
     printable,
-    run,
 )
+from ops.command_settings import CommandSettings, load_command_settings, run
 from ops.database import operator_pool
 from shared.contracts.topics import ALL_TOPICS
 from shared.runtime.clock import machine_now

@@ -16,18 +16,8 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ops.changes import ReasonOption, Yes, audited, confirm, current_person
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OutputFormat,
-    TenantSettings,
-    command_group,
-    load_command_settings,
-    print_error,
-    print_result,
-    print_rows,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, command_group, print_error, print_result, print_rows
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.status import QUERIES as STATUS
 from shared.runtime.clock import machine_now

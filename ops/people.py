@@ -9,19 +9,8 @@ from typing import Annotated, Any, Self
 import typer
 
 from ops.changes import ReadReason, Yes, audited, confirm
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OperatorSettings,
-    OutputFormat,
-    load_command_settings,
-    print_error,
-    print_json,
-    print_lines,
-    print_rows,
-    printable,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, print_error, print_json, print_lines, print_rows, printable
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.topic_reader import TopicScan
 from services.ingest.fields import find_phone

@@ -10,18 +10,8 @@ from typing import Annotated
 import typer
 
 from ops.changes import ReasonOption, Yes, audited, confirm
-from ops.command_line import (
-    Format,
-    OutputFormat,
-    TenantSettings,
-    command_group,
-    load_command_settings,
-    print_error,
-    print_fields,
-    print_result,
-    print_rows,
-    run,
-)
+from ops.command_line import Format, OutputFormat, command_group, print_error, print_fields, print_result, print_rows
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.reconciliation import Settlement, settle_by_operator

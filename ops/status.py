@@ -17,19 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 from rich.text import Text
 
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OperatorSettings,
-    OutputFormat,
-    age_of,
-    cause_of,
-    console,
-    load_command_settings,
-    print_json,
-    printable,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, age_of, console, print_json, printable
+from ops.command_settings import OperatorSettings, cause_of, load_command_settings, run
 from ops.database import operator_pool
 from ops.environment import current_stack
 from ops.topic_reader import Position, kept_ranges

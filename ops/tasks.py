@@ -12,18 +12,16 @@ from msgspec import to_builtins
 
 from ops.changes import ReadReason, Yes, audited, confirm
 from ops.command_line import (
-    CommandSettings,
     Format,
     OutputFormat,
     command_group,
-    load_command_settings,
     print_error,
     print_json,
     print_lines,
     print_result,
     print_rows,
-    run,
 )
+from ops.command_settings import CommandSettings, load_command_settings, run
 from ops.database import operator_pool
 from services.writeback.store import SERVICE, ManualTask, close_task, fetch_task, list_open_tasks
 from shared.runtime.postgres import Pool

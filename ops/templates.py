@@ -12,17 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import Field, model_validator
 
-from ops.command_line import (
-    ExitCode,
-    Format,
-    OutputFormat,
-    TenantSettings,
-    command_group,
-    load_command_settings,
-    print_error,
-    print_rows,
-    run,
-)
+from ops.command_line import ExitCode, Format, OutputFormat, command_group, print_error, print_rows
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_rules
 from ops.template_plan import (

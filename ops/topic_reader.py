@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ops.command_line import broker_away, cause_of
+from ops.command_settings import broker_away, cause_of
 from ops.rules.output import counted
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, PARTITIONS, Topic

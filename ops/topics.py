@@ -16,19 +16,16 @@ from pydantic import Field
 
 from ops.changes import ReasonOption, Yes, audited, confirm
 from ops.command_line import (
-    CommandSettings,
     ExitCode,
     Format,
     OutputFormat,
     Service,
-    broker_away,
     command_group,
-    load_command_settings,
     print_error,
     print_json,
     print_result,
-    run,
 )
+from ops.command_settings import CommandSettings, broker_away, load_command_settings, run
 from ops.database import operator_pool
 from shared.contracts.topics import CONSUMED
 from shared.runtime.connection_settings import KafkaSettings

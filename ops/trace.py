@@ -14,16 +14,14 @@ from ops.command_line import (
     Days,
     ExitCode,
     Format,
-    OperatorSettings,
     OutputFormat,
     console,
-    load_command_settings,
     print_error,
     print_json,
     print_line,
     printable,
-    run,
 )
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.timeline import Entry, IdKind, Life, kind_of, life_of
 from shared.runtime.clock import machine_now

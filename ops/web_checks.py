@@ -11,7 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from ops.command_line import Service, cause_of
+from ops.command_line import Service
+from ops.command_settings import cause_of
 from ops.findings import Finding, fine, skew_findings, warning, wrong
 from ops.mapping import find_supports
 from services.ingest.settings import IngestSettings

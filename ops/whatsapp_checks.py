@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from ops.command_line import Service, cause_of
+from ops.command_line import Service
+from ops.command_settings import cause_of
 from ops.findings import Finding, Result, fine, warning, wrong
 from ops.web_checks import TIMEOUT, date_findings
 from services.dispatcher.settings import DispatcherSettings

@@ -9,19 +9,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ops.command_line import (
-    Days,
-    ExitCode,
-    Format,
-    OperatorSettings,
-    OutputFormat,
-    console,
-    load_command_settings,
-    print_error,
-    print_json,
-    print_line,
-    run,
-)
+from ops.command_line import Days, ExitCode, Format, OutputFormat, console, print_error, print_json, print_line
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.consent import load_facts
 from ops.database import operator_pool
 from ops.timeline import QUERIES, IdKind, kind_of, pauses_of, read_event, readable_chains, verdict_text

@@ -12,15 +12,13 @@ from ops.command_line import (
     ExitCode,
     Format,
     OutputFormat,
-    TenantSettings,
     command_group,
-    load_command_settings,
     print_error,
     print_json,
     print_result,
     print_rows,
-    run,
 )
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.evidence.signing import EvidenceSettings, load_signing_key, public_key_of
 from services.writeback.evidence_store import EvidenceChain, fetch_chain, fetch_holds, place_hold, release_hold

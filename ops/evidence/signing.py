@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from pydantic import Field
 
-from ops.command_line import TenantSettings
+from ops.command_settings import TenantSettings
 from shared.contracts.errors import Misconfigured
 
 _SETTING = "STET_EVIDENCE_KEY_FILE"

@@ -9,7 +9,8 @@ from typing import Annotated, Self
 
 import typer
 
-from ops.command_line import ExitCode, OperatorSettings, load_command_settings, print_error, print_lines, run
+from ops.command_line import ExitCode, print_error, print_lines
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.history import QUERIES, History, Last, span_of
 from ops.rules.output import counted, track

@@ -12,7 +12,7 @@ from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_o
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
 from services.rules.rulebook.model import Rulebook
-from services.rules.rulebook.rule_folder import read_folder
+from services.rules.rulebook.rule_folder import read_folder, relative_names
 from services.rules.scenario.folder_check import FolderCheck, check_folder
 from services.rules.scenario.story_file import Story
 
@@ -83,7 +83,8 @@ def _print_faults(folder: Path, faults: Sequence[FileFault], consequence: str, o
 def _print(
     folder: Path, faults: Sequence[FileFault], notes: Sequence[FileFault], summary: str, output: ReportFormat
 ) -> ExitCode:
-    files = read_folder(folder, FaultReport())
+    has_findings = bool(faults or notes)
+    files = read_folder(folder, FaultReport()) if has_findings else dict.fromkeys(relative_names(folder), "")
     return print_report(Report("check", folder, files, list(_cases(files, faults, notes)), summary), output)
 
 

@@ -11,6 +11,7 @@ import typer
 from ops.command_line import ExitCode, print_error
 from ops.rules.forges import ForgeName, forge_of, write_comment
 from shared.contracts.errors import Misconfigured, Unavailable
+from shared.runtime.telemetry import configure_command_logs
 
 
 def comment_command(
@@ -29,6 +30,7 @@ def comment_command(
     The token is GITHUB_TOKEN (it may write pull requests) or GITLAB_TOKEN (a project token with the scope `api`); the
     rest is in the variables that every pipeline has. Exit code 2 where the forge refuses it.
     """
+    configure_command_logs()
     try:
         texts = [text for file in files if (text := _text_of(file).strip())]
         written = asyncio.run(write_comment(forge_of(os.environ, forge), marker, *texts))

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ops.command_line import ExitCode, OperatorSettings, load_command_settings, print_error, print_json, run
+from ops.command_line import ExitCode, print_error, print_json
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.bundle import live_bundle
 from ops.rules.folder import DEFAULT_FOLDER

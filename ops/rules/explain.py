@@ -6,15 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.command_line import (
-    ExitCode,
-    OperatorSettings,
-    load_command_settings,
-    print_error,
-    print_json,
-    print_lines,
-    run,
-)
+from ops.command_line import ExitCode, print_error, print_json, print_lines
+from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.history import QUERIES, History
 from ops.rules.output import ReportFormat, format_option

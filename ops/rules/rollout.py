@@ -13,15 +13,13 @@ from ops.command_line import (
     ExitCode,
     Format,
     OutputFormat,
-    TenantSettings,
     command_group,
-    load_command_settings,
     print_error,
     print_json,
     print_result,
     print_rows,
-    run,
 )
+from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.output import counted
 from services.rules.rollout.activations import TrialKind, TrialResult, lock_log

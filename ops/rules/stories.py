@@ -20,6 +20,7 @@ from services.rules.scenario.coverage import CoverageKind, CoverageResult, Story
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import PlayedStep, StoryResult, run_story
 from services.rules.scenario.story_file import ExpectStep, Story, StoryStep
+from shared.runtime.telemetry import configure_command_logs
 
 _INDENT = "  "
 _TIME = "%a %Y-%m-%d %H:%M:%SZ"
@@ -51,6 +52,7 @@ def stories_command(
 
     Exit code 1 where a file is at fault, a story failed, or less is covered than asked for.
     """
+    configure_command_logs()  # an answer in which the second engine differs is logged
     folder, names = _folder_and_rules(folder, rules or [])
     unread = FaultReport()
     files = read_folder(folder, unread, misnamed=True)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from dev.consonance import command as consonance_command
 from dev.image.build import TARGETS, Build, BuildFailed, build_command, describe, find_builder, try_out
 from dev.whatsapp import command as whatsapp_command
-from ops.command_line import OperatorSettings
+from ops.command_settings import OperatorSettings
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings

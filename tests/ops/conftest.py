@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from dev.postgres import login_of
-from ops.command_line import CommandSettings
+from ops.command_settings import CommandSettings
 from ops.database import operator_pool
 from services.rules.rulebook.rule_folder import read_folder
 from shared.runtime.postgres import Pool

@@ -7,7 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from ops.audit import list_audit
-from ops.command_line import CommandSettings, OutputFormat, Service
+from ops.command_line import OutputFormat, Service
+from ops.command_settings import CommandSettings
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import connect
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from dev.postgres import login_of
 from ops import consent
 from ops.__main__ import app
-from ops.command_line import CommandSettings
+from ops.command_settings import CommandSettings
 from ops.consent_import import Outcome, read_rows
 from ops.database import operator_pool
 from services.rules.conversation.fact_values import Consent

@@ -12,7 +12,7 @@ from dev.postgres import login_of
 from ops.__main__ import app
 from ops.changes import QUERIES as CHANGES
 from ops.changes import audited
-from ops.command_line import CommandSettings
+from ops.command_settings import CommandSettings
 from ops.database import operator_pool
 from shared.contracts.errors import Misconfigured
 from shared.runtime.postgres import Pool

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from ops.command_line import CommandSettings
+from ops.command_settings import CommandSettings
 from ops.evidence.signing import EvidenceSettings
 from ops.templates import TemplateSettings
 from ops.topics import TopicSettings

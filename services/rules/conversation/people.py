@@ -3,10 +3,11 @@
 All of it follows from the person and the current rulebook, so no decision is needed to ask.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.model import Rulebook, StaffDirectory
 from shared.clients.working_calendar import PublisherCalendar, WorkingCalendar
 from shared.contracts.ids import ContactId, PersonId, TenantId, person_id_of_contact
@@ -57,12 +58,22 @@ def staff_ids(book: Rulebook, tenant: TenantId) -> Iterable[PersonId]:
 # ------------------------------------------------------------------ working hours
 
 
-@lru_cache(maxsize=4096)
 def working_hours(book: Rulebook, person: PersonFacts) -> WorkingCalendar:
     """The calendar of a person, by their country, time zone and roles."""
-    own = staff_roles(book.people, person)
-    place = (person.country, person.subdivision)
-    return _hours(book.calendar, place, person.zone, own.union(person.roles), bool(own))
+    return _hours_by_person(book)(person)
+
+
+@cached_by_identity(most=8)
+def _hours_by_person(book: Rulebook) -> Callable[[PersonFacts], WorkingCalendar]:
+    """The people of a rulebook are forgotten with it: each story has one, and there are thousands."""
+
+    @lru_cache(maxsize=4096)
+    def hours(person: PersonFacts) -> WorkingCalendar:
+        own = staff_roles(book.people, person)
+        place = (person.country, person.subdivision)
+        return _hours(book.calendar, place, person.zone, own.union(person.roles), bool(own))
+
+    return hours
 
 
 @lru_cache(maxsize=4096)

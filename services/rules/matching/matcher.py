@@ -12,9 +12,7 @@ from services.rules.matching.conditions import ConditionIndex, FieldValues, Name
 from services.rules.matching.second_engine import SecondEngine, SecondEngineFailedError
 from services.rules.rulebook.model import Rule, until_id
 from shared.contracts.ids import RuleId
-from shared.runtime.telemetry import get_logger
 
-log = get_logger()
 _NO_RULES: frozenset[RuleId] = frozenset()
 
 
@@ -81,8 +79,10 @@ class RuleMatcher:
         self, event: str, decided: frozenset[RuleId], second: frozenset[RuleId], error: str
     ) -> None:
         """Names rules only, never the values of the event."""
+        from shared.runtime.telemetry import get_logger  # noqa: PLC0415 -- its clients are a tenth of a check's memory
+
         self.disagreements += 1
-        log.error(
+        get_logger().error(
             "second_engine.disagreed",
             event_name=event,
             missed=sorted(decided - second),

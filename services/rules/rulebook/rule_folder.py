@@ -76,6 +76,11 @@ def _name_it(right: str) -> str:
     return f"this file is not read, because of the end of its name; name it {right}"
 
 
+def relative_names(folder: Path) -> list[str]:
+    """The relative name of every YAML file in ``folder`` and below, in order; none is opened."""
+    return sorted(name for name, _ in _find_files(folder, folder.name, "", FaultReport(), []))
+
+
 def file_names(folder: Path) -> frozenset[str]:
     """The names of all YAML files in ``folder`` and below, without the folders they are in."""
     return frozenset(path.name for _, path in _find_files(folder, folder.name, "", FaultReport(), []))

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from dev.postgres import login_of
 from ops import sends
-from ops.command_line import TenantSettings
+from ops.command_settings import TenantSettings
 from services.dispatcher.metrics import OLDEST_PAUSE_AGE
 from services.dispatcher.reconciliation import Settlement
 from shared.contracts.ids import MessageId, PersonId, Wamid

@@ -1,8 +1,14 @@
 """A result is computed once for a value, and only for that value."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.people import working_hours
 from services.rules.identity_cache import cached_by_identity
+from shared.contracts.ids import ContactId, TenantId, person_id_of_contact
+from tests.services.rules.rulebooks import good_book
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "contracts" / "golden"
 
@@ -35,3 +41,20 @@ def test_the_oldest_is_forgotten() -> None:
     for values in (*lots, lots[0]):
         _spelled(values, "m")
     assert len(_calls) == 4
+
+
+def test_the_working_hours_of_a_rulebook_are_forgotten_with_it() -> None:
+    """Each story has a rulebook with its own people, and the hours of all of them were kept."""
+    person = PersonFacts(
+        person_id=person_id_of_contact(TenantId("story"), ContactId(7)),
+        display_name="Ann",
+        country="GB",
+        reachable=True,
+    )
+    book = replace(good_book())
+    held = sys.getrefcount(book)
+    hours = working_hours(book, person)
+    assert working_hours(book, person) is hours
+    for _ in range(20):
+        working_hours(replace(book), person)
+    assert sys.getrefcount(book) == held

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from dev.postgres import login_of
-from ops.command_line import CommandSettings
+from ops.command_settings import CommandSettings
 from ops.database import operator_pool
 from ops.rules.explain import explanation_lines
 from ops.rules.history import History
