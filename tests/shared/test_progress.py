@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import NoneType
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -13,6 +14,7 @@ from shared.runtime.progress import (
     Fenced,
     OffsetRange,
     Partition,
+    TopicRecreated,
     advance_progress,
     load_progress,
     read_progress,
@@ -112,3 +114,16 @@ async def test_a_partition_is_caught_up_to_the_clock_of_now_where_it_was_set_bac
     await record_caught_up(pool, {ONE: 5, TWO: 7}, NOW + DAY)
     assert await record_caught_up(pool, {ONE: 5, TWO: 8}, NOW) == {ONE}
     assert await caught_up(pool) == {ONE: NOW, TWO: NOW + DAY}
+
+
+async def test_progress_belongs_to_the_topic_that_the_broker_had_then(pool: Pool) -> None:
+    """Progress without an id is of an earlier version; a broker without ids says nothing of a topic."""
+    first, second = UUID(int=1), UUID(int=2)
+    assert await load_progress(pool, {ONE: 0, TWO: 0}, {}) == {ONE: 5, TWO: 7}
+    assert await load_progress(pool, {ONE: 0}, {ONE[0]: first}) == {ONE: 5}
+    assert await load_progress(pool, {ONE: 0}, {}) == {ONE: 5}
+    with pytest.raises(TopicRecreated):
+        await load_progress(pool, {ONE: 0}, {ONE[0]: second})
+    kept = "select partition, topic_id from progress order by partition"
+    assert [tuple(row) for row in await pool.fetch(kept)] == [(0, first), (1, None)]
+    assert await load_progress(pool, {TWO: 0}, {TWO[0]: second}) == {TWO: 7}
