@@ -108,6 +108,7 @@ def _find_files(
     except OSError as error:
         report.add(Location(name, 1, 1), f"the folder cannot be read: {error.strerror}")
         return
+    beside = frozenset(entry.name for entry in found)
     for entry in found:
         if entry.name.startswith("."):
             continue
@@ -118,7 +119,6 @@ def _find_files(
         if is_read(name):
             yield name, path
         elif not path.is_dir():
-            beside = frozenset(each.name for each in found)
             misnamed += _misnamed(entry.name, beside, prefix, path, report)
 
 

@@ -1,6 +1,7 @@
 """Every file in a rule folder yields a rule or a fault with its location, within seconds, and never a traceback."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,35 @@ def test_a_broken_lock_is_a_fault(folder: Path, text: str, capsys: pytest.Captur
     folder.joinpath("wording.lock").write_text(text, "utf-8")
     assert run_stet("rules", "check", str(folder)) == ExitCode.FINDINGS
     assert "wording.lock:1:1: this is no lock" in capsys.readouterr().out
+
+
+class _CountedEntry:
+    """A file of a folder; ``asked`` counts how often any name is read."""
+
+    asked = 0
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    @property
+    def name(self) -> str:
+        _CountedEntry.asked += 1
+        return Path(self.path).name
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def is_dir(self) -> bool:
+        return False
+
+
+def test_a_folder_of_other_files_is_read_in_time_of_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of all files were gathered anew for each of them: 8,000 took two seconds."""
+    count = 200
+    entries = [_CountedEntry(tmp_path / f"{number}.lock") for number in range(count)]
+    monkeypatch.setattr("services.rules.rulebook.rule_folder.os.scandir", lambda _: nullcontext(iter(entries)))
+    monkeypatch.setattr(_CountedEntry, "asked", 0)
+    assert read_folder(tmp_path) == {}
+    assert _CountedEntry.asked < 10 * count
