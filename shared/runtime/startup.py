@@ -23,8 +23,8 @@ def end_on_sigterm() -> None:
 def collect_garbage_seldom() -> None:
     """Run Python's garbage collector seldom: it looks for objects in reference cycles, and this code makes nearly none.
 
-    With Python's own thresholds a fifth of the CPU of a start goes into collections that look at the objects of
-    imports, all of which stay.
+    With Python's own thresholds, a fifth of the CPU of a start is spent on collections that look at imported objects,
+    and these all stay.
     """
     gc.set_threshold(_NEW_OBJECTS, 20, 100)
 

@@ -368,8 +368,8 @@ def _compare_endings(before: Iterable[EndedCase], after: Iterable[EndedCase]) ->
 def diff_stories(base: Files, head: Files) -> Difference:
     """Play the stories of both folders with both rulebooks.
 
-    A step that one of them cannot play, such as a tap on a question that it does not ask, is left out, and only time
-    passes.
+    A step that one rulebook cannot play is left out, such as a tap on a question that it does not ask; time passes all
+    the same.
     """
     stories: dict[tuple[str, str], Story] = {}
     for files in (base, head):

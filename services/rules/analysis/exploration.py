@@ -1,9 +1,9 @@
 """Explores the states of a rule: plays every course that can follow from one opening, with the real decisions.
 
-A move is a tap on an open button, an outcome of a write, a message that cannot be delivered, an answer to a form, or
-that time passes to the next instant at which something is due. States with the same steps, questions, answers and
-writes count as one, even if the times until their next step differ. So each reply is tried at each instant at which
-something falls due. All moves are tried from every state, up to the bounds below.
+A move is one of five things: a tap on an open button, an outcome of a write, a message that cannot be delivered, an
+answer to a form, or a wait until the next due instant. States with the same steps, questions, answers and writes count
+as one, even if the times until their next step differ. So each reply is tried at each instant at which something falls
+due. All moves are tried from every state, up to the bounds below.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """The reference for authors, read off the models: events, facts, operations, keys of the files, verbs, times, reasons.
 
-``stet rules reference --write`` keeps docs/rules/reference.md equal to it. The JSON Schemas of the files, by which an
-editor completes keys and underlines what is wrong, come of the same models.
+``stet rules reference --write`` keeps docs/rules/reference.md equal to it. The JSON Schemas of the files come from the
+same models; with them an editor completes keys and underlines mistakes.
 """
 
 import inspect

@@ -177,7 +177,8 @@ def recount(context: DecisionContext, chain: Chain) -> Chain:
 def await_quorum(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, given: GivenAnswer) -> Chain:
     """An answer waits for its quorum: its person is asked no more.
 
-    Where all have answered and no answer has its quorum, the next step does not wait, or else the owner team is told.
+    Where all have answered and no answer has its quorum, the next step need not wait; the owner team is told where no
+    later step reaches staff.
     """
     chain = withdraw_messages(
         context, chain, "answered", lambda m: m.person_id == given.person_id and is_question_of_rule(m)

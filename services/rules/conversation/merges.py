@@ -1,9 +1,10 @@
-"""Follows the merges of people: what belongs to an id belongs to the id that the person has now.
+"""Follows the merges of people: everything under a former id goes over to the person's current id.
 
-Live chains, open questions, half-filled forms, the open submission, the last rule, and what counts for caps and for
-the limit of unsolicited messages move. Of one message that waits for two ids of a person, one copy goes. An absence has
-no need to: only visitors are merged, and only staff are absent. Consent stays with the id it was given by; ``Facts``
-reads it for all ids of a person, and the stricter wins. Deciding only: what it changes are the facts of a draft.
+That concerns live chains, open questions, half-filled forms, the open submission, the last rule, and the messages
+counted for caps and for the limit of unsolicited ones. Of one message that waits for two ids of a person, one copy is
+sent. Absences stay: only visitors are merged, and only staff are absent. Consent stays with the id it was given by;
+``Facts`` reads it for all ids of a person, and the stricter one wins. This is deciding only: it changes the facts of a
+draft.
 """
 
 from collections.abc import Iterator

@@ -1,14 +1,14 @@
 """Releases held messages when their time has come, the most severe first, and joins several into a digest.
 
 Messages that wait for the working hours or the cap of one person are in several chains, and are released together.
-Those of the verb ``tell`` up to the severity ``digest`` of limits.yaml become one message, and caps hold the others
-that they leave no room for.
+Messages of the verb ``tell`` up to the severity ``digest`` of limits.yaml become one message. Others stay held where a
+cap leaves no room for them.
 
-The ``unless`` of a step is judged once more for each message that has not gone: where it holds by now, the message is
-not sent. A held message is judged when it is released. One that waits in the dispatcher (for its template, a limit or
-the end of an outage) is judged at three moments: when an event changes the facts of its work or rights record, when an
-event takes the place of the event of its chain, and at the midnight that makes its ``unless`` true by time alone (as
-with ``days_to``; its chain is due then). A copy goes if at least one of the messages goes that it is a copy of.
+The ``unless`` of a step is judged once more for each message that has not been sent; where it holds, the message is not
+sent. A held message is judged when it is released. A message that waits in the dispatcher (for its template, a limit or
+the end of an outage) is judged in three cases: an event changes the facts of its work or rights record; a new event
+replaces the one that its chain began with; or a midnight makes its ``unless`` true by time alone (as with ``days_to``;
+its chain is due then). A copy is sent if at least one of the copied messages is sent.
 """
 
 from collections.abc import Iterable, Sequence

@@ -208,7 +208,7 @@ def _branch(condition: Condition, name: str, location: Location) -> tuple[Condit
 
 @dataclass(frozen=True, slots=True)
 class _ObservedMatcher:
-    """Evaluates the conditions that may start a rule, or end the chain of the document, once more for the coverage."""
+    """Evaluates once more, for the coverage, the conditions that may start a rule or end the document's chain."""
 
     matcher: Matcher
     coverage: StoryCoverage

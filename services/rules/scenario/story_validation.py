@@ -1,7 +1,7 @@
 """Checks of what stories name, without playing them: people, templates, buttons, fields, facts, reasons and times.
 
-Each of these mistakes would make a story fail at its line when it is played, which happens only where no file has a
-fault, and only up to the first step that fails.
+Playing a story would find each of these mistakes too. But stories are played only where no file has a fault, and only
+up to the first step that fails.
 """
 
 from collections.abc import Iterator, Mapping
@@ -145,7 +145,7 @@ class StoryValidation:
             self._try_event(step, values)
 
     def _try_event(self, step: EventStep, values: MappingNode) -> None:
-        """Reports values of which there can be no event, at the key that is to blame, if one alone is."""
+        """Reports values that no event can have, at the key of the wrong value where it is one alone."""
         no_people = StoryPeople(self._book, {}, {}, ())
         try:
             event_data(step.event, step.values, no_people)
