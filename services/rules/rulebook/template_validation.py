@@ -273,7 +273,7 @@ def _unknown_parameters(context: ValidationContext, template: Template) -> froze
     if template.location.file in context.report.repeating or context.report.is_misread(template.location.file):
         return frozenset()
     if unfilled:
-        faulty = (*context.loaded.faulty, *context.loaded.unread(FORM))
+        faulty = context.loaded.faulty | context.loaded.broken
         lacks_form = context.lacks_form or any(file.endswith(FORM) for file in faulty)
         unfilled = frozenset() if lacks_form else unfilled - _restricted_words(context)
     if context.reads_whole("house.yaml"):

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import asdict
 from datetime import date, time
 
@@ -18,6 +19,7 @@ from services.rules.rulebook.model import (
     Verb,
 )
 from services.rules.rulebook.validation import validate
+from services.rules.rulebook.validation_context import LoadedFiles
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
@@ -110,3 +112,27 @@ def test_a_stored_file_is_read_with_what_is_refused_in_new_ones(file: str, writt
     book, faults = load(files)
     assert (book is not None, faults) == (True, [])
     assert [fault.location.file for fault in validate(files).faults] == [file]
+
+
+def test_the_files_are_gone_through_as_often_for_many_templates_as_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Counter[int]()
+    unread = LoadedFiles.unread
+
+    def count(loaded: LoadedFiles, suffix: str) -> frozenset[str]:
+        looked[len(loaded.trees)] += 1
+        return unread(loaded, suffix)
+
+    monkeypatch.setattr(LoadedFiles, "unread", count)
+    for count_of_templates in (1, 20):
+        templates = {f"said_{n}.template.yaml": _TEMPLATE.format(number=n) for n in range(count_of_templates)}
+        validate(good_files() | templates)
+    few, many = looked.values()
+    assert few == many
+
+
+_TEMPLATE = """\
+template: said_{number}
+category: utility
+version: 1
+languages: {{en: {{body: "You answered {{answers}} so far."}}}}
+"""
