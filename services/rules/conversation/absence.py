@@ -1,6 +1,7 @@
 """People who are away: what they write about it, and how their questions and hand-overs move to stand-ins."""
 
 from collections.abc import Iterable
+from dataclasses import replace as replace_context
 from datetime import date, datetime, timedelta
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.chain_messages import declined_offers
 from services.rules.conversation.completion import exclude_person, go_on_without_takers
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
-from services.rules.conversation.fact_values import Absence
+from services.rules.conversation.fact_values import Absence, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.handover import OFFER_BUTTONS, repeat_offers
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
@@ -39,7 +40,19 @@ def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceTe
     """The statement of a member of staff about being away or back; None for anything else, and for other people."""
     found = stated_absence(context.rulebook, context.facts, message)
     person = context.facts.current_person(message.person_id)
-    return None if found == "back" and (person is None or not is_on_leave(context, person)) else found
+    if found == "back" and (person is None or not (is_on_leave(context, person) or _was_away_lately(context, person))):
+        return None
+    return found
+
+
+_LATELY = timedelta(days=7)
+
+
+def _was_away_lately(context: DecisionContext, person: PersonFacts) -> bool:
+    """Whether an announced leave is over for some days: its person may say “back” on the first day after it."""
+    written = context.facts.absences.get(person.person_id)
+    last = None if written is None else written.on(context.today)
+    return last is not None and last.returned_on is None and timedelta() < context.today - last.last <= _LATELY
 
 
 def stated_absence(book: Rulebook, facts: Facts, message: MessageReceived) -> AbsenceText | None:
@@ -90,12 +103,20 @@ def apply_notice(context: DecisionContext, message: MessageReceived, notice: Abs
         return
     absence = _absence(notice, known, message.message_id)
     facts.set_absence(person, absence if known is None else _with_others(absence, known, context.today))
-    cover = facts.people.get(notice.cover) if notice.cover is not None else None
+    cover = _cover_during(context, person, notice) if notice.cover is not None else None
     days: dict[str, object] = {"first_day": notice.first, "last_day": notice.last}
     if cover is None:
         _reply(context, message, "absence_uncovered", days, answer=answer)
     else:
         _reply(context, message, "absence_noted", {**days, "cover": cover.display_name}, answer=answer)
+
+
+def _cover_during(context: DecisionContext, person: PersonId, notice: Leave) -> PersonFacts | None:
+    """The one to whom it goes on the first day that lies ahead: the colleague named may be away, too."""
+    first = context.rulebook.calendar.office.start_of_day(notice.first)
+    then = replace_context(context, now=max(first, context.now), _cached=None)
+    cover = find_cover(then, person, None, "")
+    return None if cover is None or cover.person_id is None else context.facts.people.get(cover.person_id)
 
 
 def _absence(notice: Leave, known: Absence | None, evidence: Wamid) -> Absence:

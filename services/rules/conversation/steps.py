@@ -41,11 +41,12 @@ from services.rules.conversation.recipients import (
     is_excepted,
     judged_for_each,
     receiver_of_offer,
+    resolve_recipients,
     skips_everyone,
 )
 from services.rules.conversation.release import release_messages, unless_due
 from services.rules.conversation.schedule import idle_due, next_due, runnable_step
-from services.rules.rulebook.built_in import COVER_ANNOUNCED
+from services.rules.rulebook.built_in import COVER_ANNOUNCED, RESERVED_PREFIX
 from services.rules.rulebook.model import After, Rule, Step, Verb
 from services.rules.rulebook.timing import add_duration
 from shared.contracts.ids import PersonId
@@ -144,7 +145,17 @@ def _tell(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     draft = step_draft(context, chain, step, step.say or "")
     if step.say == COVER_ANNOUNCED:
         return announce_cover(context, chain, step.who, draft)
-    return outbound.send_draft(context, chain, step.who, draft)
+    return outbound.send_draft(context, chain, step.who, draft, without=_writer_of_own_message(context, chain, step))
+
+
+def _writer_of_own_message(context: DecisionContext, chain: Chain, step: Step) -> tuple[PersonId, ...]:
+    """The member of a team whose own message is sent to the team to be read, where others of it can read it."""
+    sender = context.document(chain).sender if chain.rule.startswith(RESERVED_PREFIX) else None
+    writer = context.facts.current_id(sender) if sender is not None else None
+    if writer is None:
+        return ()
+    team = {one.person.person_id for one in resolve_recipients(context, chain, step.who).recipients}
+    return (writer,) if team - {writer} else ()
 
 
 def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:

@@ -181,3 +181,31 @@ def test_who_had_a_matter_that_moved_to_who_covers_is_awaited_no_more() -> None:
     chain = next(one for one in player.simulation.facts.chains.values() if one.rule == "expiring")
     awaited = {player.people.name_of(person) for person in awaited_people(chain)}
     assert awaited == {54, 61}
+
+
+def test_who_names_a_colleague_who_is_away_too_reads_to_whom_it_goes() -> None:
+    """Nobody covers where the two name each other; it goes to the one whom the other has named."""
+    cleo = "reply: {from: 61, text: 'Away till Monday, Ann covers'}"
+    each_other = (
+        AWAY,
+        f"expect: [{NOTED}]",
+        cleo,
+        "expect: [{tell: 61, say: absence_uncovered}, {left_out: {53: absent}}]",
+    )
+    assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *each_other) == []
+    cleo, told = "reply: {from: 61, text: 'Away till Monday, Rosa covers'}", "{tell: 53, text: goes to Rosa Achebe}"
+    in_turn = (
+        cleo,
+        "expect: [{tell: 61}, {tell: 40, say: to_cover}]",
+        AWAY,
+        f"expect: [{told}, {{tell: 40, say: cover_announced}}, {{left_out: {{61: absent}}}}]",
+    )
+    assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *in_turn) == []
+
+
+def test_who_says_that_they_are_back_on_the_first_day_after_it_is_understood() -> None:
+    back = "reply: {from: 53, text: I am back}"
+    over = (AWAY, f"expect: [{NOTED}]", "wait until: 2027-03-09T10:00:00Z", back)
+    assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *over, "expect: [{tell: 53, say: absence_over}]") == []
+    later = (AWAY, f"expect: [{NOTED}]", "wait until: 2027-03-19T10:00:00Z", back)
+    assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *later, "expect: [{tell: 53, say: passed_on}]") == []

@@ -157,3 +157,15 @@ def test_the_words_that_are_passed_on_stay_where_the_template_has_a_default_for_
     assert own_rulebook().templates["to_read"].defaults
     moves = (*BEGUN, *IN_THE_NIGHT, TAKE, f"expect: [{{tell: 40, say: taken}}, {READ}]")
     assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
+
+
+# ------------------------------------------------------------------ what a member of the team writes
+
+
+def test_a_message_of_a_member_of_the_team_is_read_by_the_others() -> None:
+    writes, replies = "reply: {from: 71, text: The printer has called}", "{tell: 71, say: passed_on}"
+    other = INBOX.replace("71", "72")
+    moves = (writes, f"expect: [{replies}, {{tell: 72, say: to_read, text: The printer}}]")
+    assert story_faults(f"{INBOX}\n{other}", *moves) == []
+    alone = (writes, f"expect: [{replies}, {{tell: 71, say: to_read, text: The printer}}]")
+    assert story_faults(INBOX, *alone) == []
