@@ -73,7 +73,8 @@ def _advance_once(context: DecisionContext, chain: Chain) -> Chain:
     chain = _settle_steps(release_messages(context, pass_on_lost(context, reroute_absent(context, chain))))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
-    return finish_chain(context, _remind_assignee(context, _settle_steps(chain)))
+    chain = finish_chain(context, _settle_steps(chain))  # before a reminder of what is over now
+    return finish_chain(context, _remind_assignee(context, chain))
 
 
 def _settle_steps(chain: Chain) -> Chain:

@@ -12,16 +12,18 @@ from tests.services.rules.conversation.test_combinations import (
     AUTHORS,
     END,
     EVENT,
+    HEAD,
     MORNING,
     NIGHT,
     NOT_ME,
     OFFERED,
     SECOND,
     TEAM,
+    TEMPLATES,
     WORDS,
     faults,
 )
-from tests.services.rules.stories import own_rulebook, story, story_faults
+from tests.services.rules.stories import faults_of_rule, own_rulebook, story, story_faults, template_text
 
 LATER = "wait: 1 minute"
 TAKE, DONE = "reply: {from: 40, button: take}", "reply: {from: 40, button: done}"
@@ -169,3 +171,18 @@ def test_a_message_of_a_member_of_the_team_is_read_by_the_others() -> None:
     assert story_faults(f"{INBOX}\n{other}", *moves) == []
     alone = (writes, f"expect: [{replies}, {{tell: 71, say: to_read, text: The printer}}]")
     assert story_faults(INBOX, *alone) == []
+
+
+# ------------------------------------------------------------------ offers of a matter that is over
+
+
+def test_who_reads_that_a_matter_is_left_with_their_team_is_not_reminded_to_take_it_at_that_moment() -> None:
+    last = "  - {after: 10 working days, hand_over: production_coordinator, say: ex_take}\n"
+    unknown = "{left_out: {production_coordinator: unknown_role}}"
+    take = {"ex_take": template_text("ex_take", "Please see to “{title}” soon.", "take: Take it, not_me: Not me")}
+    moves = (
+        EVENT, WORDS, "expect: [{ask: 812}, {ask: 813}, {tell: 812}, {hand_over: 71}]",
+        "wait: 11 working days",
+        f"expect: [{{tell: 71, say: left_with_owner}}, {{end: left_with_owner}}, {unknown}]",
+    )  # fmt: skip
+    assert faults_of_rule(HEAD + ASK + last, TEMPLATES | take, f"{AUTHORS}\n{INBOX}", *moves) == []
