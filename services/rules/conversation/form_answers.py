@@ -15,12 +15,11 @@ from typing import assert_never
 
 import phonenumbers
 from babel import Locale
-from babel.dates import format_date
 from babel.numbers import NumberFormatError, format_decimal, get_group_symbol, parse_decimal
 
 from services.rules.conversation.absence_text import Leave, UnclearLeave, read_absence
 from services.rules.conversation.fact_values import FileReport
-from services.rules.conversation.rendering import locale_of
+from services.rules.conversation.rendering import format_day, locale_of
 from services.rules.rulebook.model import FieldKind, FieldText, Form, FormField
 from shared.clients.file_types import is_one_of
 from shared.contracts.intents import has_words, is_unmistakable_code, normalize_words
@@ -59,7 +58,7 @@ def display_value(kind: FieldKind, value: str, place: Place) -> str:
     """A value as the person reads it, so that a day and a month that were mixed up are seen."""
     match kind:
         case FieldKind.DATE:
-            return str(format_date(date.fromisoformat(value), format="long", locale=place.locale))
+            return format_day(date.fromisoformat(value), place.locale)
         case FieldKind.NUMBER:
             return str(format_decimal(Decimal(value), locale=place.locale, decimal_quantization=False))
         case FieldKind.PHONE:

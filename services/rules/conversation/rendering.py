@@ -10,7 +10,7 @@ from datetime import date, datetime
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date
 from babel.lists import format_list
 from babel.numbers import format_decimal
 from msgspec import Struct
@@ -90,13 +90,19 @@ def format_value(value: object, language: str, words: Mapping[str, str]) -> str:
 def _format_measure(value: object, locale: Locale) -> str:
     match value:
         case datetime():
-            return format_datetime(value, "d MMMM y, H:mm", tzinfo=value.tzinfo, locale=locale)
+            return f"{format_day(value, locale)}, {value.hour}:{value:%M}"
         case date():
-            return format_date(value, "long", locale=locale)
+            return format_day(value, locale)
         case int() | float():
             return format_decimal(value, locale=locale)
         case _:
             return str(value)
+
+
+def format_day(day: date, locale: Locale) -> str:
+    """The date in the words of a language; French, other than Babel, says of the first of a month “1er”."""
+    text = format_date(day, "long", locale=locale)
+    return f"1er{text[1:]}" if locale.language == "fr" and text.startswith("1 ") else text
 
 
 def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch

@@ -58,6 +58,11 @@ def test_answers_are_in_the_order_of_the_template_s_buttons() -> None:
     ("value", "language", "expected"),
     [
         (date(2027, 3, 1), "en", "1 March 2027"),
+        (date(2027, 3, 1), "fr", "1er mars 2027"),
+        (date(2027, 3, 11), "fr", "11 mars 2027"),
+        (datetime(2027, 3, 1, 9, 5, tzinfo=UTC), "fr", "1er mars 2027, 9:05"),
+        (datetime(2027, 3, 1, 0, 5, tzinfo=UTC), "de", "1. März 2027, 0:05"),
+        (datetime(2027, 3, 1, 19, 30, tzinfo=UTC), "es", "1 de marzo de 2027, 19:30"),
         (date(2027, 3, 1), "en_US", "March 1, 2027"),
         (datetime(2027, 3, 1, 9, 30, tzinfo=UTC), "en", "1 March 2027, 9:30"),
         (("cover", "jacket_copy", "metadata"), "fr", "cover, texte de jaquette et metadata"),
