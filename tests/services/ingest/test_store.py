@@ -1,4 +1,4 @@
-"""What the tables of ingest keep where two replicas write: the newest state of a person, the pass of the last poll."""
+"""The rows that ingest keeps where two replicas write: the newest state of a person, the pass of the last poll."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta

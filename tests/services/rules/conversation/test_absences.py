@@ -184,7 +184,7 @@ def test_who_had_a_matter_that_moved_to_who_covers_is_awaited_no_more() -> None:
 
 
 def test_who_names_a_colleague_who_is_away_too_reads_to_whom_it_goes() -> None:
-    """Nobody covers where the two name each other; it goes to the one whom the other has named."""
+    """Where the two name each other, neither covers; the message goes to the one whom the other has named."""
     cleo = "reply: {from: 61, text: 'Away till Monday, Ann covers'}"
     each_other = (
         AWAY,
