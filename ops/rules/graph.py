@@ -37,7 +37,7 @@ def graph_command(
     """Draw a rule as a flow with its people, times and answers.
 
     With --base the rule of another folder comes first, so that a pull request can show both: as two blocks of
-    Markdown, or as one picture.
+    Markdown, or as one picture. Files that cannot be read are named on standard error.
     """
     after = _rule(require_rules(folder), rule)
     before = None if base is None else _rule(require_rules(base), rule)
@@ -56,7 +56,11 @@ def graph_command(
 
 
 def _rule(folder: Path, name: str) -> Rule | None:
-    return validate(read_folder(folder, FaultReport(), stories=False)).rulebook.rules.get(RuleId(name))
+    unread = FaultReport()
+    files = read_folder(folder, unread, stories=False)
+    for fault in unread.sorted():
+        print_error(f"{folder / fault.place}: {fault.message}")
+    return validate(files).rulebook.rules.get(RuleId(name))
 
 
 def _unknown(folder: Path, name: str) -> str:

@@ -48,13 +48,14 @@ def new_command(
 
     Exit code 1 where the files of the folder, or what was chosen, are at fault; nothing is written then.
     """
-    files = read_folder(require_rules(folder), FaultReport())
+    unread = FaultReport()
+    files = read_folder(require_rules(folder), unread, misnamed=True)
     if not _NAME.fullmatch(name):
         _refuse(f"“{name}” is no name: small letters, digits and single hyphens, like proofs-out")
     job = job or _ask_job()
     if job is None:
         _refuse(f"say what it is about: --job {'|'.join(Job)}")
-    checked = check_files(files, tested=False)
+    checked = check_files(files, unread, tested=False)
     if checked.faults:
         raise typer.Exit(_print_faults(folder, files, checked.faults))
     teams = checked.rulebook.people.teams

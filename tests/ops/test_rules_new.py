@@ -55,6 +55,28 @@ def test_the_files_are_written_and_the_next_steps_are_said(folder: Path, capsys:
     assert rule.read_text("utf-8") == "rule: mine\n"
 
 
+@pytest.mark.parametrize("name", ["late.rule.yaml", "late.rule.yaml.txt"])
+def test_a_file_that_cannot_be_read_is_at_fault_before_anything_is_written(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its fault was dropped, and the new rule stood beside one that is never read."""
+    (folder / name).write_bytes(b"PK\0\0")
+    assert run_stet("rules", "check", f"{folder}") == ExitCode.FINDINGS
+    said = [line for line in capsys.readouterr().out.splitlines() if name in line]
+    command = ("rules", "new", "proofs-out", "--job", "stages", "--tell", "--folder", f"{folder}")
+    assert run_stet(*command) == ExitCode.FINDINGS
+    assert [line for line in capsys.readouterr().out.splitlines() if name in line] == said
+    assert not (folder / "stages").exists()
+
+
+def test_a_drawing_names_the_files_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "late.rule.yaml").write_bytes(b"PK\0\0")
+    assert run_stet("rules", "graph", "late", "--folder", f"{folder}") == ExitCode.CANNOT_RUN
+    printed = capsys.readouterr().err
+    assert "late.rule.yaml:1:1: this is no plain text, but a file of another program" in printed
+    assert "there is no rule “late”" in printed
+
+
 def test_stories_of_other_rules_that_see_the_new_one_are_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
