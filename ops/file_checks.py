@@ -187,7 +187,8 @@ async def check_scanner(settings: IngestSettings, _: Service) -> Sequence[Findin
         await scanner.ping()
     except Unavailable as fault:
         advice = "is clamd running there, and may this process reach it? Files wait until it answers"
-        return [wrong("scanner", f"STET_MEDIA_SCANNER: {settings.media_scanner} does not answer ({fault}); {advice}")]
+        why = fault if fault.__cause__ is None else f"clamd: {cause_of(fault.__cause__)}"
+        return [wrong("scanner", f"STET_MEDIA_SCANNER: {settings.media_scanner} does not answer ({why}); {advice}")]
     try:
         async with scanner.open() as scan:
             for _megabyte in range(settings.media_max_mb):

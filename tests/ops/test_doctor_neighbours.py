@@ -172,7 +172,7 @@ async def test_clamd_is_asked_and_scans_as_much_as_the_largest_file() -> None:
 
 
 async def test_a_scanner_that_is_away_or_is_no_clamd_is_named() -> None:
-    assert "does not answer" in (await scanner_finding("tcp://127.0.0.1:1")).sentence
+    assert "does not answer (clamd: connection refused)" in (await scanner_finding("tcp://127.0.0.1:1")).sentence
 
     async def other(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp.example\r\n\0")
