@@ -81,8 +81,9 @@ class RuleMatcher:
         """Names rules only, never the values of the event."""
         from shared.runtime.telemetry import get_logger  # noqa: PLC0415 -- its clients are a tenth of a check's memory
 
+        log = get_logger()
         self.disagreements += 1
-        get_logger().error(
+        log.error(
             "second_engine.disagreed",
             event_name=event,
             missed=sorted(decided - second),
