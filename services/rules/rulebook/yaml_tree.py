@@ -33,12 +33,16 @@ MOST_REPEATED = 100_000
 """Nodes of one file that aliases repeat."""
 LARGEST_NUMBER = 2**53
 """A larger number is not exact in every reader of JSON."""
+_RICH_TEXT = "{\\rtf"
 _MOST_MISTAKES = 20
 """Mistakes of grammar that are mended in one file."""
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:
     """The tree of one file; None for an empty file and for one that cannot be read, which is reported."""
+    if text.startswith(_RICH_TEXT):
+        report.add(Location(file, 1, 1), "this is rich text (RTF) of a word processor; save it as plain text in UTF-8")
+        return None
     mended, mistakes = mend_characters(text)
     last, spoilt = (0, 0), {mistake.line for mistake in mistakes}
     for mistake in mistakes:

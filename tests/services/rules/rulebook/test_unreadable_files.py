@@ -222,3 +222,15 @@ def test_a_folder_of_other_files_is_read_in_time_of_their_number(
     monkeypatch.setattr(_CountedEntry, "asked", 0)
     assert read_folder(tmp_path) == {}
     assert _CountedEntry.asked < 10 * count
+
+
+def test_rich_text_is_said_to_be_no_plain_text() -> None:
+    """Its signs were told as a missing brace, or as missing commas."""
+    files = good_files()
+    rich = (
+        "{\\rtf1\\ansi\\ansicpg1252\n\\f0\\fs24 \\cf0 " + "\\\n".join(files["pitch/pitch.rule.yaml"].split("\n")) + "}"
+    )
+    faults = check_files({**files, "pitch/pitch.rule.yaml": rich}).faults
+    assert list(map(str, faults)) == [
+        "pitch/pitch.rule.yaml:1:1: this is rich text (RTF) of a word processor; save it as plain text in UTF-8"
+    ]
