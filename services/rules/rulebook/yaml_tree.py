@@ -8,7 +8,7 @@ mistake can be told, it is mended, so that the rest of it is checked too.
 import math
 import re
 from calendar import monthrange
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
 from sys import intern
@@ -34,6 +34,8 @@ MOST_REPEATED = 100_000
 LARGEST_NUMBER = 2**53
 """A larger number is not exact in every reader of JSON."""
 _RICH_TEXT = "{\\rtf"
+_ENDS_A_LINE = ("no text may hold the character U+2028", "no text may hold the character U+2029")
+"""A line of another program's, whose rest is read as a part of the line above."""
 _MOST_MISTAKES = 20
 """Mistakes of grammar that are mended in one file."""
 
@@ -45,8 +47,7 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
         return None
     mended, mistakes = mend_characters(text)
     last, spoilt = (0, 0), {mistake.line for mistake in mistakes}
-    for mistake in mistakes:
-        report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+    _report_characters(file, mistakes, report)
     moved: list[Mistake] = []
     for _ in range(_MOST_MISTAKES):
         found = _try(file, mended, report)
@@ -63,6 +64,13 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
             return None
         mended, last = mistake.mended, found.at
     return None
+
+
+def _report_characters(file: str, mistakes: Iterable[Mistake], report: FaultReport) -> None:
+    for mistake in mistakes:
+        report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+        if mistake.sentence.startswith(_ENDS_A_LINE):
+            report.mark_misread(file, range(mistake.line, mistake.line + 2))
 
 
 def _follows(mistake: Mistake, moved: list[Mistake]) -> bool:

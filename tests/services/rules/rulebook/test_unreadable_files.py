@@ -234,3 +234,11 @@ def test_rich_text_is_said_to_be_no_plain_text() -> None:
     assert list(map(str, faults)) == [
         "pitch/pitch.rule.yaml:1:1: this is rich text (RTF) of a word processor; save it as plain text in UTF-8"
     ]
+
+
+@pytest.mark.parametrize("ending", ["\u2028", "\u2029"])
+def test_a_line_end_of_another_program_is_one_fault(ending: str) -> None:
+    files = good_files()
+    text = files["pitch/pitch.rule.yaml"].replace("form: pitch\n", f"form: pitch{ending}")
+    (fault,) = check_files({**files, "pitch/pitch.rule.yaml": text}).faults
+    assert f"U+{ord(ending):04X}" in fault.sentence
