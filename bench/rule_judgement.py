@@ -1,14 +1,17 @@
 """Judges a folder of rule files as a verb of ``stet rules`` does; prints the CPU seconds and the megabytes it took.
 
 It runs as a process of its own, which loads what the verb loads and nothing of the bench. ``read`` is the floor of a
-check: the files are read, and libyaml's parser goes over them.
+check: the files are read, and libyaml's parser goes over them. ``check-command`` is the command itself, which plays the
+stories, too.
 """
 
 import json
 import resource
 import sys
 import time
+from contextlib import redirect_stdout
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 
 from shared.runtime.startup import collect_garbage_seldom
@@ -19,6 +22,7 @@ class MeasuredVerb(StrEnum):
     CHECK = "check"
     TEST = "test"
     PROVE = "prove"
+    CHECK_COMMAND = "check-command"
 
 
 def _read(folder: Path) -> bool:
@@ -32,8 +36,20 @@ def _read(folder: Path) -> bool:
     return True
 
 
+def _run_check(folder: Path) -> bool:
+    """Whether ``stet rules check`` ends with 0. What it prints is left out."""
+    from ops.__main__ import app  # noqa: PLC0415 -- as above
+
+    with redirect_stdout(StringIO()):
+        return not app(["rules", "check", str(folder)], standalone_mode=False)
+
+
 def _judge(judgement: MeasuredVerb, folder: Path) -> bool:
     """Whether all is well with the folder."""
+    if judgement is MeasuredVerb.READ:
+        return _read(folder)
+    if judgement is MeasuredVerb.CHECK_COMMAND:
+        return _run_check(folder)
     from services.rules.scenario.folder_check import check_folder, play_stories  # noqa: PLC0415 -- as above
 
     checked = check_folder(folder)
@@ -52,6 +68,6 @@ def _judge(judgement: MeasuredVerb, folder: Path) -> bool:
 if __name__ == "__main__":
     collect_garbage_seldom()
     _verb, _folder = MeasuredVerb(sys.argv[1]), Path(sys.argv[2])
-    if not (_read(_folder) if _verb is MeasuredVerb.READ else _judge(_verb, _folder)):
+    if not _judge(_verb, _folder):
         sys.exit(1)
     sys.stdout.write(json.dumps((time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)))
