@@ -37,7 +37,7 @@ def _read(folder: Path) -> bool:
 
 
 def _run_check(folder: Path) -> bool:
-    """Whether ``stet rules check`` ends with 0. What it prints is left out."""
+    """Whether ``stet rules check`` ends with 0. Its output is left out."""
     from ops.__main__ import app  # noqa: PLC0415 -- as above
 
     with redirect_stdout(StringIO()):
