@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from bench.results import BenchResult
 from bench.rule_folders import write_deadline_rules
 from bench.rule_judgement import MeasuredVerb
+from dev.layout import ROOT
 from shared.contracts.errors import StetError
 
 _ROUNDS = 3
@@ -23,11 +24,13 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class _Budget:
-    """``sentence`` says what is done with so many rules; ``seconds`` and ``megabytes`` how much that may take."""
+    """``sentence`` says what is done with so many generated rules, or with those of rules/; ``seconds`` and
+    ``megabytes`` how much that may take.
+    """
 
     judgement: MeasuredVerb
     sentence: str
-    rules: int
+    rules: int | None
     seconds: float
     megabytes: int | None = None
 
@@ -42,9 +45,14 @@ class _Budget:
 _CHECKED = 2_000
 _CHECK_RATIO, _CHECK_MEGABYTES = 0.15, 100
 _BUDGETS = (
+    _Budget(MeasuredVerb.CHECK_COMMAND, "check of rules/, with all stories played", None, 5, 100),
     _Budget(MeasuredVerb.CHECK_COMMAND, "check of 2,000 rules, with a story of each played", 2_000, 5, 100),
+    _Budget(MeasuredVerb.TEST, "all stories of rules/ played", None, 20),
     _Budget(MeasuredVerb.TEST, "500 stories played", 500, 20),
+    _Budget(MeasuredVerb.TEST, "2,000 stories played", 2_000, 80),
+    _Budget(MeasuredVerb.PROVE, "proof of rules/", None, 30),
     _Budget(MeasuredVerb.PROVE, "proof of 200 rules", 200, 30),
+    _Budget(MeasuredVerb.PROVE, "proof of 2,000 rules", 2_000, 30),
 )
 
 
@@ -52,7 +60,7 @@ async def measure(_: float) -> AsyncIterator[BenchResult]:
     yield await _compare_check_with_reading()
     for budget in _BUDGETS:
         with TemporaryDirectory() as folder:
-            rules = write_deadline_rules(Path(folder) / "rules", budget.rules)
+            rules = write_deadline_rules(Path(folder) / "rules", budget.rules) if budget.rules else ROOT / "rules"
             seconds, megabytes = await _judge_apart(budget.judgement, rules)
         yield BenchResult(
             name=budget.sentence,
