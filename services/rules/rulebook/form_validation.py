@@ -55,8 +55,9 @@ def size_notes(context: ValidationContext) -> Iterator[FileFault]:
 def check_defaults(context: ValidationContext, rule: Rule, step: Step, form: Form) -> None:
     """The defaults of a form are fields of the rule that collects it. An absent default is asked for."""
     is_of_step = step.form == form.name
-    if not EVENTS.keys() >= set(rule.events) or (is_of_step and MESSAGE_RECEIVED not in rule.events):
-        return  # that the event is not known, or that a form begins with a message, is reported
+    is_known = rule.events and EVENTS.keys() >= set(rule.events)
+    if not is_known or (is_of_step and MESSAGE_RECEIVED not in rule.events):
+        return  # that the event is missing or not known, or that a form begins with a message, is reported
     defaults = [field.default for field in form.fields if field.default is not None]
     of_messages = [each.name for each in defaults if resolve((MESSAGE_RECEIVED,), each.name) is not None]
     lacking = [name for name in of_messages if resolve(rule.events, name) is None]

@@ -113,9 +113,10 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
         mended = text.with_insertion(number, at + 1, " ")
         return Mistake(number + 1, at + 2, f"a space is missing behind the colon: {name}: {rest}", mended)
     found = _NO_COLON.match(bare)
-    if found is None or found["key"] not in KEYS or read_line(lines, number).key is not None:
+    if found is None or found["key"] not in KEYS:
         return None
-    if not _begins_a_line_of_keys(lines, number):
+    has_key = read_line(lines, number).key is not None and not found["sign"].strip()
+    if has_key or not _begins_a_line_of_keys(lines, number):
         return None
     name, rest, at = found["key"], shortened(_without_comment(found["rest"])), found.end("key")
     sign = found["sign"].strip()
@@ -125,6 +126,37 @@ def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | N
         return Mistake(number + 1, column + 1, sentence, _colon(text, number, column, len(sign)))
     mended = text.with_insertion(number, at, ":")
     return Mistake(number + 1, at + 1, f"a colon is missing behind “{name}”: {name}: {rest}".rstrip(), mended)
+
+
+def mistyped_key(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A known key behind which another sign stands, or no space: the line is none of the text above it."""
+    bare = bare_line(lines, number)
+    signed = _NO_COLON.match(bare)
+    is_meant = _TIGHT_COLON.match(bare) is not None or (signed is not None and signed["sign"].strip())
+    return _missing_space(text, lines, number) if is_meant else None
+
+
+_ASSIGNED = re.compile(
+    r"^[ ]*(?P<key>[a-z][a-z0-9_.]*)(?:(?P<sign>[ ]*(?:[-=]>|:=|[=;])[ ]*)|(?P<tight>:)|[ ]+)(?P<rest>\S+)[ ]*(?:#.*)?$"
+)
+
+
+def assigned_value(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A word of any kind and its value, between which the colon is missing or is another sign."""
+    found = _ASSIGNED.match(bare_line(lines, number))
+    if found is None:
+        return None
+    name, rest, at = found["key"], shortened(found["rest"]), found.end("key")
+    if found["tight"] is not None:
+        sentence = f"a space is missing behind the colon: {name}: {rest}"
+        return Mistake(number + 1, at + 2, sentence, text.with_insertion(number, at + 1, " "))
+    if found["sign"] is None:
+        sentence = f"a colon is missing behind “{name}”: {name}: {rest}"
+        return Mistake(number + 1, at + 1, sentence, text.with_insertion(number, at, ":"))
+    sign = found["sign"].strip()
+    column = found.start("sign") + found["sign"].index(sign)
+    sentence = f"“{sign}” does not follow a key; write {name}: {rest}"
+    return Mistake(number + 1, column + 1, sentence, _colon(text, number, column, len(sign)))
 
 
 _KEY_BEFORE_BRACES = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z0-9_.]*)[ ]+(?=[{\[].*[}\]][ ]*(?:#.*)?$)")
@@ -191,7 +223,8 @@ def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | N
     """A text that begins with a sign that means something else there."""
     line = read_line(lines, number)
     first = line.value[:1]
-    if not first or first not in _RESERVED or BLOCK_TEXT.match(line.value):
+    names = _REPEATED.fullmatch(line.value)  # “people: &production” names what stands below, “*production” repeats it
+    if not first or first not in _RESERVED or BLOCK_TEXT.match(line.value) or names:
         return None
     if first in "]}":
         return Mistake(number + 1, line.start + 1, f"“{first}” closes nothing; delete it")
@@ -206,6 +239,7 @@ def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | N
     return Mistake(number + 1, line.start + 1, _in_quotes(line, first), text.with_quotes(line, line.start))
 
 
+_REPEATED = re.compile(r"[&*][\w-]+")
 _ONE_WORD = re.compile(r"[a-z][a-z0-9_.-]*")
 
 

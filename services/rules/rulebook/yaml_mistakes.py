@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from yaml.error import MarkedYAMLError
 
 from services.rules.rulebook.yaml_characters import also_on_lines
-from services.rules.rulebook.yaml_line_mistakes import find_in_line
+from services.rules.rulebook.yaml_line_mistakes import assigned_value, find_in_line, mistyped_key
 from services.rules.rulebook.yaml_lines import (
     BLOCK_TEXT,
     KEYS,
@@ -60,8 +60,13 @@ class _Search:
         if (mistake := self._plain_case() or _foreign_line(self.text, self.lines)) is not None:
             return mistake
         mistake = (
-            self._quotes_end_early()
+            self._mistyped_key()
+            or self._quotes_end_early()
             or self._text_not_indented()
+            or self._body_missing()
+            or self._keyless_above()
+            or self._language_missing()
+            or self._dash_missing()
             or self._dash_aside()
             or self._outermost_key_aside()
             or self._key_aside()
@@ -72,6 +77,9 @@ class _Search:
             if (mistake := find_in_line(self.text, self.lines, number)) is not None:
                 return self._on_original(mistake)
         return self._on_original(self._beside_keys())
+
+    def _mistyped_key(self) -> Mistake | None:
+        return None if self.stopped in self.inside else mistyped_key(self.text, self.lines, self.stopped)
 
     def _quotes_end_early(self) -> Mistake | None:
         """A quote within a text between quotes that stands on several lines: the text ends there, and more follows."""
@@ -225,6 +233,73 @@ class _Search:
             mended = mended.with_insertion(number, 0, " " * by)
         sentence = f"the text below “{above.value}” begins further right than its key; indent it"
         return Mistake(line.number + 1, line.start + 1 if line.key is None else line.indent + 1, sentence, mended)
+
+    def _body_missing(self) -> Mistake | None:
+        """Lines of text directly below a language."""
+        first = None
+        for number in range(self.stopped, max(-1, self.stopped - _FARTHEST), -1):
+            if not self.lines or not self._is_structure(number):
+                continue
+            line = read_line(self.lines, number)
+            if not line.dashes and re.fullmatch("[a-z]{2}", line.key or "") and not line.value:
+                break
+            if line.dashes or line.key in KEYS or (line.key is not None and " " not in line.key):
+                return None
+            first = line
+        else:
+            return None
+        if first is None or first.indent <= line.indent:
+            return None
+        sentence = f"the line “body: >-” is missing above this text: {shortened(first.text.strip())}"
+        return Mistake(first.number + 1, first.indent + 1, sentence)
+
+    def _keyless_above(self) -> Mistake | None:
+        """A key below a line in the same column that has none, since its colon is missing or is another sign."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, above = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        if line.key is None or line.dashes or above is None or above.key is not None or above.dashes:
+            return None
+        if above.indent != line.indent or above.number in self.inside:
+            return None
+        return assigned_value(self.text, self.lines, above.number)
+
+    def _language_missing(self) -> Mistake | None:
+        """A language further left than the keys above it, which have none."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line = read_line(self.lines, self.stopped)
+        if line.dashes or re.fullmatch("[a-z]{2}", line.key or "") is None:
+            return None
+        for number in range(self.stopped - 1, -1, -1):
+            above = read_line(self.lines, number)
+            if not self._is_structure(number) or above.column > line.indent:
+                continue
+            first = next((each for each in range(number + 1, self.stopped) if self._is_structure(each)), None)
+            if above.key != "languages" or above.value or first is None:
+                return None
+            below = read_line(self.lines, first)
+            sentence = f"a language is missing above “{below.key}”, like “en:”"
+            return Mistake(first + 1, below.indent + 1, sentence) if below.key in {"body", "buttons"} else None
+        return None
+
+    def _dash_missing(self) -> Mistake | None:
+        """The first key of an item has no dash, in the column of the dash of another item."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, first = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        if line.dashes or line.key is None or first is None or first.dashes or not first.value:
+            return None
+        if re.fullmatch("[a-z][a-z_ ]*", first.key or "") is None:
+            return None
+        other = self._next_further_left(line) or self._structure_above(first.number)
+        if line.indent != first.column + 2 or other is None or not other.dashes or other.indent != first.column:
+            return None
+        sentence = (
+            f"a dash is missing before “{first.key}”, which begins an item: - {first.key}: {shortened(first.value)}"
+        )
+        mended = self.text.with_insertion(first.number, first.column, "- ")
+        return Mistake(first.number + 1, first.column + 1, sentence, mended)
 
     def _dash_aside(self) -> Mistake | None:
         """The keys of an item are indented as those of the next item, and its own dash is not."""

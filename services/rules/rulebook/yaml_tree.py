@@ -8,9 +8,10 @@ mistake can be told, it is mended, so that the rest of it is checked too.
 import math
 import re
 from calendar import monthrange
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
+from itertools import pairwise
 from sys import intern
 from typing import Any
 
@@ -23,7 +24,8 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
-from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, bare_line, lines_of_item
+from services.rules.rulebook.yaml_line_mistakes import mistyped_key
+from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, bare_line, lines_of_item, read_line
 from services.rules.rulebook.yaml_mistakes import find_mistake
 from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, Plain, ScalarNode, SequenceNode
 
@@ -41,7 +43,11 @@ _MOST_MISTAKES = 20
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:
-    """The tree of one file; None for an empty file and for one that cannot be read, which is reported."""
+    """The tree of one file; None for an empty file and for one that cannot be read, which is reported.
+
+    Of the mistakes of grammar in a step, in a story or below a key of the file, the first is reported: what is found
+    there once it is mended mostly follows from it.
+    """
     if text.startswith(_RICH_TEXT):
         report.add(Location(file, 1, 1), "this is rich text (RTF) of a word processor; save it as plain text in UTF-8")
         return None
@@ -49,15 +55,18 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
     last, spoilt = (0, 0), {mistake.line for mistake in mistakes}
     _report_characters(file, mistakes, report)
     moved: list[Mistake] = []
+    told: dict[int, str] = {}
     for _ in range(_MOST_MISTAKES):
-        found = _try(file, mended, report)
+        found = _try(file, mended, report, told)
         if not isinstance(found, _Stopped):
             _leave_out(file, mended, moved, report)
             return found
         mistake = found.mistake
         if found.at <= last:
             return None  # mending the last mistake did not help, and this is what it led to
-        if mistake.line not in spoilt and not _follows(mistake, moved):
+        follows = _follows(mistake, moved) or told.get(mistake.line, mistake.sentence) != mistake.sentence
+        if mistake.line not in spoilt and not follows:
+            told |= dict.fromkeys(lines_of_item(mended.lines(), mistake.line), mistake.sentence)
             report.repeated(Location(file, mistake.line, mistake.column), mistake.sentence)
         moved += [mistake] if " is indented by " in mistake.sentence else []
         if mistake.mended is None:
@@ -102,8 +111,8 @@ class _Unreadable(Exception):
         self.mended = mended
 
 
-def _try(file: str, text: FileText, report: FaultReport) -> Node | _Stopped | None:
-    """Reports what is wrong beside the grammar, unless the file cannot be read to its end."""
+def _try(file: str, text: FileText, report: FaultReport, told: Collection[int]) -> Node | _Stopped | None:
+    """Reports what is wrong beside the grammar, but for ``told`` lines, unless the file cannot be read to its end."""
     own = FaultReport()
     builder = _Builder(file, text, own)
     try:
@@ -117,7 +126,7 @@ def _try(file: str, text: FileText, report: FaultReport) -> Node | _Stopped | No
     except (YAMLError, ValueError, ArithmeticError, LookupError, UnicodeError):  # odd escapes and directives
         at = (builder.last.line, builder.last.column)
         return _Stopped(Mistake(*at, "this cannot be read from here on; write it as another file does"), at)
-    report.faults += own.faults
+    report.faults += [fault for fault in own.faults if fault.location.line not in told]
     report.repeating |= own.repeating
     if builder.root is None:
         report.add(Location(file, 1, 1), "the file is empty")
@@ -176,7 +185,10 @@ class _Builder:
     def _take(self, event: Any) -> None:
         kind = type(event)
         if kind is kinds.ScalarEvent:
-            node = _scalar(event, self._locate(event.start_mark), self._report)
+            location = self._locate(event.start_mark)
+            if event.style in ("|", ">") and not event.value.strip():
+                self._report_empty_text(location)
+            node = _scalar(event, location, self._report)
             if self._has_number_signs and not event.style and event.value:
                 self._report_number_sign(event)
             self._keep(node, 1, event, event.anchor)
@@ -189,6 +201,13 @@ class _Builder:
         elif kind is kinds.DocumentStartEvent and self.root is not None:
             sentence = "a file holds one document; a second begins here; write it into a file of its own"
             raise _Unreadable(sentence, self._locate(event.start_mark))
+
+    def _report_empty_text(self, location: Location) -> None:
+        lines, key = self._text.lines(), self._open[-1].key if self._open else None
+        if location.line < len(lines) and key is not None and read_line(lines, location.line).key == key:
+            return  # the same key again, which is reported as that
+        place = Location(location.file, location.line + 1, 1)
+        self._report.add(place, "the text below “>” or “|” begins further right than its key; indent it")
 
     def _report_number_sign(self, event: Any) -> None:
         """A plain text that ends at “#1”, which begins a comment; comments of people begin with a word."""
@@ -272,7 +291,7 @@ class _Builder:
 
     def _key(self, parent: _Open, node: Node, event: Any) -> None:
         parent.awaits_value, parent.key, parent.key_end = True, None, event.end_mark
-        if type(node) is ScalarNode and " {" in node.text and not event.style:
+        if type(node) is ScalarNode and not event.style and "{" in node.text:
             self._refuse_brace(node, event)
         if type(node) is not ScalarNode:
             self._key_in_signs(parent, node)
@@ -292,9 +311,15 @@ class _Builder:
             parent.keys[node.text] = node.location
 
     def _refuse_brace(self, node: ScalarNode, event: Any) -> None:
-        """A word and a brace in place of a key: the colon between them is missing."""
-        word, mark = node.text.partition(" {")[0].rstrip(), event.start_mark
-        if _NAME.fullmatch(word):
+        """A word and a brace in place of a key: the colon between them is missing, or another sign stands there."""
+        if (mistake := mistyped_key(self._text, self._text.lines(), event.start_mark.line)) is not None:
+            raise _Unreadable(mistake.sentence, Location(self._file, mistake.line, mistake.column), mistake.mended)
+        word, mark = node.text.partition("{")[0].rstrip(), event.start_mark
+        if word.endswith(":") and _NAME.fullmatch(word[:-1]):
+            place = Location(node.location.file, node.location.line, node.location.column + len(word))
+            mended = self._text.with_insertion(mark.line, mark.column + len(word), " ")
+            raise _Unreadable(f"a space is missing behind the colon: {word} {{…}}", place, mended)
+        if " {" in node.text and _NAME.fullmatch(word):
             place = Location(node.location.file, node.location.line, node.location.column + len(word))
             mended = self._text.with_insertion(mark.line, mark.column + len(word), ":")
             raise _Unreadable(f"a colon is missing behind “{word}”", place, mended)
@@ -347,8 +372,9 @@ class _Builder:
         return [_part_of_step(done, part) for part in parts]
 
     def _report_twice(self, done: _Open) -> None:
-        for name in done.nodes:
-            if _AGAIN in name:
+        """Of several in turn the first is said: the key above them is missing."""
+        for before, name in pairwise(done.nodes):
+            if _AGAIN in name and _AGAIN not in before:
                 self._report.add(done.keys[name], _written_twice(_plain(name), done.keys[_plain(name)]))
 
     def _value(self, parent: _Open, node: Node, event: Any) -> None:
@@ -551,8 +577,6 @@ def _meaning(text: str) -> Plain:
 def _scalar(event: Any, location: Location, report: FaultReport) -> ScalarNode:
     """Reports a value that looks like a number or date and is none, and takes its text instead."""
     if event.style in ("|", ">") and not event.value.strip():
-        place = Location(location.file, location.line + 1, 1)
-        report.add(place, "the text below “>” or “|” begins further right than its key; indent it")
         return ScalarNode(location, "", Faulty(""))
     text = intern(event.value)  # words are few and said in every file: kept once, they are a tenth of a folder's memory
     if event.tag is not None and event.tag != "!":

@@ -108,6 +108,8 @@ class StoryValidation:
         people = story.written.get("people")
         if not isinstance(people, MappingNode) or any(map(self._report.has_fault_on, people.places)):
             return  # the people could not be read, which is reported
+        if any(map(str.isdecimal, story.written)):
+            return  # a person stands beside the people, which is reported
         if contact and contact not in story.people and contact not in named:
             known = map(str, story.people)
             self._report.unknown(location, f"{contact} is not among the people of this story", str(contact), known)
