@@ -97,17 +97,20 @@ _EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 def _is_torn(above: Node | None, node: Node | None) -> bool:
-    """Whether the keys of both are those of one step, and one of them has no verb."""
+    """Whether the keys of both are those of one step, of which one has no verb and one at most has a time."""
     if not isinstance(above, MappingNode) or not isinstance(node, MappingNode):
         return False
     keys = {*above.nodes, *node.nodes}
-    one_verb = len(keys.intersection(Verb)) == 1
-    return one_verb and keys <= set(StepSection.all_keys()) and not above.nodes.keys() & node.nodes.keys()
+    is_one = len(keys.intersection(Verb)) == 1 and len(keys & _TIMES) <= 1
+    return is_one and keys <= set(StepSection.all_keys()) and not above.nodes.keys() & node.nodes.keys()
 
 
 def _is_time(node: Node) -> bool:
     """Whether it has nothing but the time of a step."""
-    return isinstance(node, MappingNode) and node.nodes.keys() <= {"after", "at", "in"}
+    return isinstance(node, MappingNode) and node.nodes.keys() <= _TIMES | {"in"}
+
+
+_TIMES = frozenset({"after", "at"})
 
 
 def _at_most_100(nodes: Any, info: ValidationInfo) -> Any:

@@ -45,6 +45,11 @@ from services.rules.rulebook.yaml_nodes import ABSENT, Absent, Faulty, MappingNo
 from shared.clients.working_calendar import Duration
 
 
+def _is_empty_key(node: Node | None) -> bool:
+    """Whether nothing stands behind the key."""
+    return isinstance(node, ScalarNode) and node.value is None
+
+
 def _reported(node: Node) -> Node:
     """The value of a key that is no key here: it is read, and not reported beside its key."""
     return ScalarNode(node.location, node.text, Faulty(node.text)) if isinstance(node, ScalarNode) else node
@@ -138,9 +143,22 @@ class Section(BaseModel):
             report.add(node.location, f"{label} needs “{key}”")
         if nodes.keys() <= keys.known or cls.model_config["extra"] == "allow":
             return {**keys.absent, **nodes}
-        for key in [key for key in nodes if key not in keys.known]:
-            cls.report_unknown_key(node, key, label, report)
+        nodes = cls._report_unknown_keys(node, label, report)
         return {**keys.absent, **{key: each for key, each in nodes.items() if key in keys.known}}
+
+    @classmethod
+    def _report_unknown_keys(cls, node: MappingNode, label: str, report: FaultReport) -> Mapping[str, Node]:
+        """A number below a key without a value belongs to that, which is not reported as empty then."""
+        nodes = dict(node.nodes)
+        for above, key in pairwise(("", *node.nodes)):
+            if key in _keys_of(cls).known:
+                continue
+            if key.isdecimal() and _is_empty_key(nodes.get(above)):
+                report.add(node.keys[key], f"“{key}” belongs to “{above}”; indent it further than that")
+                nodes[above] = _reported(nodes[above])
+            else:
+                cls.report_unknown_key(node, key, label, report)
+        return nodes
 
     @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:

@@ -328,6 +328,8 @@ def _check_defaults_of_fields(context: ValidationContext, template: Template) ->
         for language in template.languages.keys() - texts.keys():
             context.report.add(location, f"the default of “{name}” is not said in “{language}”")
         for language in texts.keys() - template.languages.keys():
+            if context.loaded.has(location.file, language):
+                continue  # the language stands outside of “languages”, which is reported
             where = _location(context, template, name, "default", language, root="fields")
             context.report.add(where, f"the template has no language “{language}”, so this is never said")
         for language, text in texts.items():
