@@ -235,8 +235,12 @@ class HouseFile(Section):
             for key in [key for key in node.nodes if key in cls.known_keys()]:
                 above = node.nodes[key]
                 aside = _languages_within(above)
-                if isinstance(above, MappingNode) and aside:
+                if isinstance(above, MappingNode) and aside and "words" in above.nodes:
+                    sentence = f"“words” is indented further than “{key}”; begin both in the same column"
+                    report.add(above.keys["words"], sentence)
+                elif isinstance(above, MappingNode) and aside:
                     report.add(above.keys[aside[0]], "the line “words:” is missing above this one")
+                if aside:
                     node = with_keys_under(node, key, "words", aside)
                     break
         return super()._with_meant_keys(node, label, report)

@@ -190,17 +190,18 @@ def with_keys_under(node: MappingNode, key: str, missing: str, aside: Collection
     own = {name: each for name, each in split.nodes.items() if name != missing}
     left = MappingNode(above.location, own, tuple(split.keys[name] for name in own), above.in_braces)
     nodes = {**node.nodes, key: left, missing: split.nodes[missing]}
-    return MappingNode(node.location, nodes, (*node.places, split.keys[missing]), node.in_braces)
+    places = {**node.keys, missing: split.keys[missing]}
+    return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
 
 
 def with_keys_under_line(node: MappingNode, missing: str, aside: Collection[str]) -> MappingNode:
-    """Puts these keys under the key that is ``missing``."""
+    """Puts these keys under the key that is ``missing``, or has no value."""
     moved = MappingNode(
         node.keys[next(iter(aside))],
         {key: node.nodes[key] for key in node.nodes if key in aside},
         tuple(place for key, place in node.keys.items() if key in aside),
     )
-    left = {key: each for key, each in node.nodes.items() if key not in aside}
+    left = {key: each for key, each in node.nodes.items() if key not in aside and key != missing}
     places = (*(node.keys[key] for key in left), moved.location)
     return MappingNode(node.location, {**left, missing: moved}, places, node.in_braces)
 

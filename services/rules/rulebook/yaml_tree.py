@@ -291,7 +291,8 @@ class _Builder:
 
     def _key(self, parent: _Open, node: Node, event: Any) -> None:
         parent.awaits_value, parent.key, parent.key_end = True, None, event.end_mark
-        if type(node) is ScalarNode and not event.style and "{" in node.text:
+        is_plain = type(event) is kinds.ScalarEvent and not event.style
+        if type(node) is ScalarNode and is_plain and "{" in node.text:
             self._refuse_brace(node, event)
         if type(node) is not ScalarNode:
             self._key_in_signs(parent, node)
@@ -378,7 +379,8 @@ class _Builder:
                 self._report.add(done.keys[name], _written_twice(_plain(name), done.keys[_plain(name)]))
 
     def _value(self, parent: _Open, node: Node, event: Any) -> None:
-        if type(node) is ScalarNode and not node.text and not event.style and event.tag is None:
+        is_plain = type(event) is kinds.ScalarEvent and not event.style and event.tag is None
+        if type(node) is ScalarNode and is_plain and not node.text:
             self._empty_value(parent, node, event)
         elif parent.key is not None:
             parent.nodes[parent.key] = node

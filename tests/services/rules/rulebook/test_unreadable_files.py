@@ -1,6 +1,7 @@
 """Every file in a rule folder yields a rule or a fault with its location, within seconds, and never a traceback."""
 
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.layout import ROOT
 from ops.command_line import ExitCode
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.rule_folder import read_folder
+from services.rules.rulebook.yaml_nodes import SequenceNode
 from services.rules.rulebook.yaml_tree import DEEPEST, parse
 from services.rules.scenario.folder_check import check_files, check_folder
 from tests.cpu_time import at_most
@@ -242,3 +245,37 @@ def test_a_line_end_of_another_program_is_one_fault(ending: str) -> None:
     text = files["pitch/pitch.rule.yaml"].replace("form: pitch\n", f"form: pitch{ending}")
     (fault,) = check_files({**files, "pitch/pitch.rule.yaml": text}).faults
     assert f"U+{ord(ending):04X}" in fault.sentence
+
+
+_CHANGES: tuple[Callable[[str], str], ...] = (
+    lambda _: "",
+    lambda line: f"{line}\n{line}",
+    lambda line: f"  {line}",
+    lambda line: line.removeprefix("  "),
+    lambda line: line.removeprefix(" "),
+    lambda line: line.replace("- ", "", 1),
+    lambda line: line.replace(":", "", 1),
+    lambda line: line.replace(": ", ":", 1),
+    lambda line: line.replace(":", " =", 1),
+    lambda line: line.replace("}", "", 1),
+    lambda line: line.replace("[", "", 1),
+    lambda line: line.replace('"', "", 1),
+    lambda line: f"{line},",
+    lambda line: f"\t{line.lstrip()}",
+)
+
+
+@pytest.mark.parametrize("change", range(len(_CHANGES)))
+def test_no_change_of_one_line_stops_the_check(change: int) -> None:
+    """Of our own files; each is read alone, with the line changed."""
+    for file, text in read_folder(ROOT / "rules").items():
+        lines = text.splitlines()
+        for number in range(change, len(lines), 20):
+            changed = [*lines[:number], _CHANGES[change](lines[number]), *lines[number + 1 :]]
+            if not file.startswith("house/"):
+                check_files({file: "\n".join(changed)}, tested=False)
+
+
+@pytest.mark.parametrize("text", ["- people: &a\n- people: *a\n", "- &a people: &b x\n  *a : *b\n"])
+def test_a_name_that_repeats_nothing_or_a_key_is_read(text: str) -> None:
+    assert isinstance(parse("odd.test.yaml", text, FaultReport()), SequenceNode)
