@@ -13,6 +13,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, RequestedMessage
 from services.rules.conversation.document import Document
 from services.rules.conversation.question_lookup import answer_of
+from services.rules.rulebook.model import WriteAction
 from shared.contracts.envelope import EventData
 from shared.contracts.evidence import AnswerGiven, EvidenceContent, QuestionAsked, QuestionDelivery, RecordEvidence
 from shared.contracts.ids import ChainId, PersonId, derive_id
@@ -51,8 +52,8 @@ def _of_question(
     context: DecisionContext, chain: Chain, before: ChainMessage | None, message: ChainMessage, cause: EventData | None
 ) -> Iterator[RecordEvidence]:
     asked_before = before is not None and before.requested_at is not None
-    if message.requested_at is None:
-        return
+    if message.requested_at is None or not _write_actions(context, chain, message):
+        return  # not asked yet, or no answer to it is written
     if not asked_before:
         at = message.requested_at
         yield from _entries(context, chain, message, message.person_id, (_asked(context, chain, message), "", at))
@@ -103,15 +104,17 @@ def _entries(
 
 def _records(context: DecisionContext, chain: Chain, question: ChainMessage) -> dict[str, Document]:
     """The records that the answers to a question may write to, each with the event that is asked about."""
-    actions = [
-        action
-        for name in question.buttons
-        for action in writes.write_actions(answer_of(context, chain, question, name)[1])
-    ]
+    actions = _write_actions(context, chain, question)
     if not actions:
         return {}
     documents = context.documents(chain)
     return {writes.record_name(context, chain, action, each): each for each in documents for action in actions}
+
+
+def _write_actions(context: DecisionContext, chain: Chain, question: ChainMessage) -> list[WriteAction]:
+    """The writes of all answers to the question."""
+    answers = (answer_of(context, chain, question, name)[1] for name in question.buttons)
+    return [action for answer in answers for action in writes.write_actions(answer)]
 
 
 def _asked(context: DecisionContext, chain: Chain, message: ChainMessage) -> QuestionAsked:
