@@ -45,34 +45,56 @@ _MOST_MISTAKES = 20
 def parse(file: str, text: str, report: FaultReport) -> Node | None:
     """The tree of one file; None for an empty file and for one that cannot be read, which is reported.
 
-    Of the mistakes of grammar in a step, in a story or below a key of the file, the first is reported: what is found
-    there once it is mended mostly follows from it.
+    Of the mistakes of grammar in a step, in a story or below a key of the file, the first is reported, and those that
+    do not follow from it.
     """
     if text.startswith(_RICH_TEXT):
         report.add(Location(file, 1, 1), "this is rich text (RTF) of a word processor; save it as plain text in UTF-8")
         return None
-    mended, mistakes = mend_characters(text)
-    last, spoilt = (0, 0), {mistake.line for mistake in mistakes}
+    written, mistakes = mend_characters(text)
+    mended, last, line, spoilt = written, (0, 0), 0, {mistake.line for mistake in mistakes}
     _report_characters(file, mistakes, report)
     moved: list[Mistake] = []
     told: dict[int, str] = {}
+    reported: list[int] = []
     for _ in range(_MOST_MISTAKES):
         found = _try(file, mended, report, told)
         if not isinstance(found, _Stopped):
             _leave_out(file, mended, moved, report)
             return found
         mistake = found.mistake
-        if found.at <= last:
+        if found.at <= last and mistake.line >= line:
             return None  # mending the last mistake did not help, and this is what it led to
-        follows = _follows(mistake, moved) or told.get(mistake.line, mistake.sentence) != mistake.sentence
+        is_odd = told.get(mistake.line, mistake.sentence) != mistake.sentence
+        follows = _follows(mistake, moved) or (is_odd and not _is_found_alone(file, written, reported, mistake))
         if mistake.line not in spoilt and not follows:
             told |= dict.fromkeys(lines_of_item(mended.lines(), mistake.line), mistake.sentence)
+            reported.append(mistake.line)
             report.repeated(Location(file, mistake.line, mistake.column), mistake.sentence)
         moved += [mistake] if " is indented by " in mistake.sentence else []
         if mistake.mended is None:
             return None
-        mended, last = mistake.mended, found.at
+        mended, last, line = mistake.mended, found.at, mistake.line
     return None
+
+
+def _is_found_alone(file: str, text: FileText, others: Collection[int], mistake: Mistake) -> bool:
+    """Whether the mistake is found without the lines of ``others`` too."""
+    if mistake.line in others:
+        return False
+    for number in others:
+        text = text.with_line(number - 1, "")
+    last = (0, 0)
+    for _ in range(_MOST_MISTAKES):
+        found = _try(file, text, FaultReport(), ())
+        if not isinstance(found, _Stopped) or found.at <= last:
+            return False
+        if (found.mistake.line, found.mistake.sentence) == (mistake.line, mistake.sentence):
+            return True
+        if found.mistake.mended is None:
+            return False
+        text, last = found.mistake.mended, found.at
+    return False
 
 
 def _report_characters(file: str, mistakes: Iterable[Mistake], report: FaultReport) -> None:

@@ -279,3 +279,16 @@ def test_no_change_of_one_line_stops_the_check(change: int) -> None:
 @pytest.mark.parametrize("text", ["- people: &a\n- people: *a\n", "- &a people: &b x\n  *a : *b\n"])
 def test_a_name_that_repeats_nothing_or_a_key_is_read(text: str) -> None:
     assert isinstance(parse("odd.test.yaml", text, FaultReport()), SequenceNode)
+
+
+def test_two_mistakes_of_grammar_in_one_step_are_both_told() -> None:
+    """Neither follows from the other: each is found without the other's line, too."""
+    files, file = good_files(), "rights/permission.rule.yaml"
+    step = "    remind: unanswered\n    say: permission_reminder\n"
+    assert step in files[file]
+    spoilt = files[file].replace(step, "    remind unanswered\n    say = permission_reminder\n")
+    faults = check_files({**files, file: spoilt}, tested=False).faults
+    assert [(fault.location.line, str(fault).partition(": ")[2]) for fault in faults] == [
+        (23, "a colon is missing behind “remind”: remind: unanswered"),
+        (24, "“=” does not follow a key; write say: permission_reminder"),
+    ]
