@@ -48,13 +48,17 @@ def _tab(text: FileText, lines: list[str], number: int) -> Mistake | None:
     first = tabbed[0]
     sentence = "this line is indented with a tab; use spaces" + also_on_lines([each + 1 for each in tabbed], first + 1)
     mended = text
-    for each in tabbed:
+    for each in tabbed if len(tabbed) <= _MOST_TABBED else ():
         bare = bare_line(lines, each)
         spaces = _tabs_as_spaces(mended.lines(), each)
         lead = len(bare) - len(bare.lstrip(" \t"))
         inserted = tuple(range(lead, spaces)) if spaces > lead else ()
         mended = mended.with_line(each, " " * spaces + bare[lead:], inserted)
-    return Mistake(first + 1, lines[first].index("\t") + 1, sentence, mended)
+    return Mistake(first + 1, lines[first].index("\t") + 1, sentence, None if mended is text else mended)
+
+
+_MOST_TABBED = 300
+"""Lines with tabs that are mended. A file with more of them is not read further."""
 
 
 def _tabs_as_spaces(lines: list[str], number: int) -> int:

@@ -40,6 +40,10 @@ _ENDS_A_LINE = ("no text may hold the character U+2028", "no text may hold the c
 """A line of another program's, whose rest is read as a part of the line above."""
 _MOST_MISTAKES = 20
 """Mistakes of grammar that are mended in one file."""
+_LONGEST_SEARCHED = 20_000
+"""Characters of a file that is read again for each further mistake; the longest of people's have some 10,000."""
+_MOST_SEARCHED = 5
+"""Mistakes beside which, and on the way to which, a further one is looked for."""
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:
@@ -79,13 +83,13 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
 
 
 def _is_found_alone(file: str, text: FileText, others: Collection[int], mistake: Mistake) -> bool:
-    """Whether the mistake is found without the lines of ``others`` too."""
-    if mistake.line in others:
+    """Whether the mistake is found without the lines of ``others`` too. It is not looked for beside many others."""
+    if mistake.line in others or len(others) > _MOST_SEARCHED or len(text.text) > _LONGEST_SEARCHED:
         return False
     for number in others:
         text = text.with_line(number - 1, "")
     last = (0, 0)
-    for _ in range(_MOST_MISTAKES):
+    for _ in range(_MOST_SEARCHED):
         found = _try(file, text, FaultReport(), ())
         if not isinstance(found, _Stopped) or found.at <= last:
             return False

@@ -48,6 +48,10 @@ HOSTILE = {
     "no date": ("from: 2027-02-30\n", "1:7: “2027-02-30” looks like a date, but is none"),
     "a word of a megabyte": (f"rule: {'x' * 2**20}\n", "1:1: a rule needs “owner”"),
     "spaces of a megabyte": (RULE + f"  - at: x{' ' * 2**20}y\n    give_up: x\n", "is neither a field nor like"),
+    "tabs and equals signs on six thousand lines": (
+        RULE + "".join(f"\tk{number}: x\n    say = x\n" for number in range(3_000)),
+        "indented with a tab",
+    ),
     "before, a hundred thousand times": (RULE + f"  - at: {'x before ' * 30_000}\n    give_up: x\n", "is neither"),
     "braces of a megabyte": (
         f"template: t\nlanguages: {{en: {{body: '{'{' * 2**20}'}}}}\n",
