@@ -40,7 +40,8 @@ class FolderCheck:
     """
 
     def __init__(self, files: Mapping[str, str], report: FaultReport | None = None, *, circles: bool = True) -> None:
-        self._files = files
+        self._files = {file: text if file.endswith(STORIES) else "" for file, text in files.items()}
+        """The texts of stories, and the names of the other files."""
         self._validation = validate(files)
         self._report = report or FaultReport()
         self._of_stories = FaultReport()
