@@ -235,10 +235,12 @@ class _Search:
         return Mistake(line.number + 1, line.start + 1 if line.key is None else line.indent + 1, sentence, mended)
 
     def _body_missing(self) -> Mistake | None:
-        """Lines of text directly below a language."""
+        """Lines of text directly below a language of a template; “on” and “if” of a rule have two letters, too."""
+        if not any(line.startswith("languages:") for line in self.lines):
+            return None
         first = None
         for number in range(self.stopped, max(-1, self.stopped - _FARTHEST), -1):
-            if not self.lines or not self._is_structure(number):
+            if not self._is_structure(number):
                 continue
             line = read_line(self.lines, number)
             if not line.dashes and re.fullmatch("[a-z]{2}", line.key or "") and not line.value:

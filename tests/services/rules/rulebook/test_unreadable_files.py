@@ -296,3 +296,10 @@ def test_two_mistakes_of_grammar_in_one_step_are_both_told() -> None:
         (23, "a colon is missing behind “remind”: remind: unanswered"),
         (24, "“=” does not follow a key; write say: permission_reminder"),
     ]
+
+
+def test_text_below_a_short_key_of_a_rule_is_not_taken_for_a_body() -> None:
+    text = "rule: odd\nowner: rights\non: work.blocked\nif:\n    the stage is: proofs: late\nsteps: []\n"
+    faults = [str(fault) for fault in check_files({"odd.rule.yaml": text}, tested=False).faults]
+    assert any(fault.startswith("odd.rule.yaml:5:") for fault in faults), faults
+    assert not any("body" in fault for fault in faults), faults
