@@ -121,6 +121,14 @@ class DispatcherUnderTest:
 
         await wait_until(has_reason)
 
+    async def wait_until_leader(self) -> None:
+        """Until it has the lease and has read what the leader before it has left."""
+
+        async def is_leader() -> bool:
+            return self.parts.sender.claimer is not None
+
+        await wait_until(is_leader)
+
     def advance_clock(self, by: timedelta) -> datetime:
         self.clock.set(self.clock.now() + by)
         return self.clock.now()

@@ -258,6 +258,7 @@ async def test_an_intent_whose_sender_has_gone_is_uncertain_and_not_free(dispatc
 
 async def test_one_replica_sends_and_the_other_takes_over(dispatcher: DispatcherUnderTest, clock_file: Path) -> None:
     dsn = dispatcher.settings.postgres_dsn.get_secret_value()
+    await dispatcher.wait_until_leader()
     async with running_dispatcher(dsn, clock_file, dispatcher.simulator, dispatcher.webhook) as second:
         await dispatcher.handle(person_observed(), send_request())
         await dispatcher.wait_for_state("accepted")
@@ -273,15 +274,11 @@ async def test_a_new_leader_counts_the_earlier_sends_to_a_person(dispatcher: Dis
     await dispatcher.wait_until_idle()
     await dispatcher.stop()
     await dispatcher.start()
-    await wait_until(lambda: _is_leader(dispatcher))
+    await dispatcher.wait_until_leader()
     await dispatcher.handle(send_request("m99"))
     await dispatcher.wait_until_idle()
     assert await dispatcher.state("m99") == "waiting"
     assert (await dispatcher.simulator.ask("counts"))["errors"]["answer"] == {}
-
-
-async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
-    return dispatcher.parts.sender.claimer is not None
 
 
 async def test_what_an_operator_paused_waits_with_a_reason_and_goes_on_at_resume(

@@ -466,14 +466,10 @@ async def test_the_pause_after_an_uncertain_send_survives_a_restart(
             "update throttles set until = $1, wait = $2, trips = 5", machine_now() + hour, hour
         )
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as restarted:
-        await wait_until(lambda: _is_leader(restarted))
+        await restarted.wait_until_leader()
         await restarted.handle(send_request("m2", "p2"))
         assert restarted.parts.sender.throttles.is_stopped("main", machine_now() + timedelta(minutes=59))
         assert await restarted.state("m2") == "waiting"
-
-
-async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
-    return dispatcher.parts.sender.claimer is not None
 
 
 async def test_sends_without_an_outcome_of_an_earlier_leader_slow_the_next_one_down(
@@ -491,7 +487,7 @@ async def test_sends_without_an_outcome_of_an_earlier_leader_slow_the_next_one_d
         machine_now() + _MINUTE,
     )
     await dispatcher.start()
-    await wait_until(lambda: _is_leader(dispatcher))
+    await dispatcher.wait_until_leader()
     assert dispatcher.parts.sender.throttles.is_probing("main")
     await dispatcher.wait_for_state("accepted", "m1")
     assert not dispatcher.parts.sender.throttles.is_probing("main")
