@@ -16,10 +16,10 @@ async def test_work_that_takes_too_long_raises_timeout() -> None:
 
 
 async def test_work_in_time_is_left_alone_and_the_next_has_its_own_deadline() -> None:
-    deadlines = Deadlines(1.5)
+    deadlines = Deadlines(3)
     for _ in range(3):
         with deadlines.enforce():
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(1.1)
 
 
 async def test_each_of_many_deadlines_counts_from_its_own_start() -> None:
@@ -53,21 +53,21 @@ async def test_an_error_and_a_cancellation_from_outside_pass_through() -> None:
 
 
 async def test_work_that_resists_cancellation_is_detached_and_ends_in_its_own_time() -> None:
-    ended = asyncio.Event()
+    may_end, ended = asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> None:
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
-            await asyncio.sleep(0.3)
+            await may_end.wait()
             ended.set()
             raise
 
-    began = time.monotonic()
     with pytest.raises(TimeoutError), Deadlines(0.1).enforce():
         await run_detachable(stubborn())
-    assert time.monotonic() - began < 0.3
-    await asyncio.wait_for(ended.wait(), 2)
+    assert not ended.is_set()
+    may_end.set()
+    await asyncio.wait_for(ended.wait(), 10)
 
 
 async def test_finished_work_returns_its_result_or_raises_its_error() -> None:
