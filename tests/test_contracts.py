@@ -77,7 +77,7 @@ def json_of(value: object) -> object:
 
 
 @pytest.mark.parametrize("kind", golden_kinds())
-def test_what_a_newer_version_adds_is_tolerated_and_not_written(kind: str) -> None:
+def test_fields_of_a_newer_version_are_tolerated_and_not_written(kind: str) -> None:
     document = document_of(kind)
     event = read({**document, "mood": "calm", "data": {**document["data"], "mood": "calm"}}, kind)
     assert event == read(document, kind)

@@ -224,7 +224,7 @@ def _without_rules(name: str) -> list[str]:
     return [part for part in COMPOSE[name]["command"][5:] if not part.startswith("--rules")]
 
 
-def test_what_is_ours_runs_without_rights_and_on_a_read_only_file_system() -> None:
+def test_each_container_of_ours_runs_without_capabilities_on_a_read_only_file_system() -> None:
     ours = {name: service for name, service in COMPOSE.items() if service["image"].startswith("stet")}
     assert len(ours) == 11
     for service in ours.values():

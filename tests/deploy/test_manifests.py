@@ -51,7 +51,7 @@ def test_every_build_holds_the_policy(policy: Callable[[Sequence[Manifest]], Ite
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_what_an_overlay_sets_is_what_its_pods_get(name: str) -> None:
+def test_pods_get_the_settings_of_their_overlay(name: str) -> None:
     """A component has the last word over the ConfigMaps of an overlay, so it must not set what an overlay chooses."""
     said = yaml.safe_load((K8S / "overlays" / name / "kustomization.yaml").read_text())["configMapGenerator"]
     built = of_kind(overlay(name), "ConfigMap")
@@ -207,7 +207,7 @@ _EXAMPLE = re.compile(r"[\w.@/:-]*(?:example[.-]|[@/]example)[\w.@/-]*")
 
 
 @pytest.mark.parametrize("name", ["production", "staging"])
-def test_what_is_an_example_stands_in_the_overlay_where_it_is_changed(name: str) -> None:
+def test_example_values_stand_in_the_overlay_and_not_in_a_component(name: str) -> None:
     """One of a component would go to the cluster as it is."""
     mine = set(_EXAMPLE.findall((K8S / "overlays" / name / "kustomization.yaml").read_text("utf-8")))
     found = {text for manifest in overlay(name) for text in _EXAMPLE.findall(json.dumps(manifest))}

@@ -1,4 +1,4 @@
-"""Docstrings begin with the thing they describe, and texts about code name their subject."""
+"""Docstrings and names of tests begin with the thing they describe, and texts about code name their subject."""
 
 import re
 from collections.abc import Iterator
@@ -16,6 +16,9 @@ _STRING = re.compile(r'^([^\n]*?)"{3}(.*?)"{3}', re.MULTILINE | re.DOTALL)
 _COMMENTS = {".py": re.compile(r"(?:^|\s)#:? (.*)$", re.MULTILINE), ".sql": re.compile(r"--(.*)$", re.MULTILINE)}
 _UNNAMED = re.compile(r"\b((some|no|any|every)body|(some|any)one|no one|who(m|se)?ever)\b", re.IGNORECASE)
 """A reader has to guess who or what is meant: a person, a recipient, another replica, another rule."""
+_TEST_NAME = re.compile(r"\bdef (test_\w+)\(")
+_CLAUSE_NAME = re.compile(r"test_(?:what|who|whom|whose)(?:ever)?_")
+"""A name whose subject is a clause: the thing under test comes late, or not at all."""
 
 
 @cache
@@ -58,3 +61,9 @@ def test_docstrings_and_comments_name_their_subject() -> None:
     comments = list(_comments())
     assert len(comments) > 2000
     assert [place for place, text in (*_docstrings(), *comments) if _UNNAMED.search(text)] == []
+
+
+def test_names_of_tests_begin_with_their_subject() -> None:
+    names = [(path, name) for path, text in _texts() for name in _TEST_NAME.findall(text)]
+    assert len(names) > 2500
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, name in names if _CLAUSE_NAME.match(name)] == []

@@ -19,7 +19,7 @@ def test_every_setting_is_on_the_page_with_its_meaning() -> None:
     assert [one.name for one in settings if not one.meaning.endswith(".")] == []
 
 
-def test_what_a_secret_type_holds_is_marked_as_secret() -> None:
+def test_settings_of_a_secret_type_are_marked_as_secret() -> None:
     secret = {one.name for one in all_settings() if one.is_secret}
     assert {"STET_POSTGRES_DSN", "STET_SIGNING_KEYS", "STET_OTLP_HEADERS", "STET_KAFKA_SASL_PASSWORD"} <= secret
     assert not {"STET_TENANT", "STET_WHATSAPP_LINES"} & secret

@@ -30,5 +30,5 @@ def test_another_number_that_begins_alike_is_not_found(before: int) -> None:
     assert not stands_in(b"before " + other + b" after", _NUMBER)
 
 
-def test_what_is_not_there_is_not_found() -> None:
+def test_a_number_that_a_text_does_not_contain_is_not_found() -> None:
     assert not stands_in(b"a keyed hash: 8b357ee2ea0f9949bfea0a63eb2438a5", _NUMBER)

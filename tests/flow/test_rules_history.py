@@ -250,7 +250,7 @@ def test_a_chain_under_way_says_what_comes_next_each_step_counted_from_the_one_b
     assert "): 2027-04-30 17:00Z" in give_up
 
 
-def test_who_was_left_out_and_why_is_said_by_the_decision_that_left_them_out(commands: Commands) -> None:
+def test_explain_shows_which_people_a_decision_left_out_and_why(commands: Commands) -> None:
     out = commands.said["explain the chain dated"].out
     assert out.count(f"{person(_DESIGNER)} was left out of step 1: the person wrote STOP") == 1
     assert f"{person(_COORDINATOR)} was chosen for “deadline_near” at 2027-04-13 08:00Z" in out

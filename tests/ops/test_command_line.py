@@ -356,7 +356,7 @@ def test_a_long_line_goes_on_below_its_own_indent(
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == ["  one two three four", "  five six"]
 
 
-def test_what_a_client_logs_of_each_attempt_does_not_reach_the_operator() -> None:
+def test_commands_do_not_print_the_errors_that_client_libraries_log() -> None:
     """Of a process that has no handler: Python would print it with its traceback."""
     program = """
 import logging
@@ -391,7 +391,7 @@ def unchanged_logs() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unchanged_logs")
-def test_what_is_logged_stands_between_no_lines_of_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_lines_never_reach_the_standard_output_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     """The clients that services use log in commands, too."""
     assert run_stet("mapping", "inputs") == 0
     capsys.readouterr()

@@ -33,7 +33,7 @@ utility = 0.03
 """
 
 
-async def test_what_messages_cost_is_shown_by_part_with_what_the_card_does_not_know(
+async def test_the_cost_of_messages_is_shown_by_part_with_the_prices_that_are_missing(
     postgres_database: str, stet: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = await asyncpg.connect(postgres_database)

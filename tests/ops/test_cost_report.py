@@ -28,7 +28,7 @@ def test_totals_begin_with_the_most_expensive_and_name_what_has_no_name() -> Non
     ]
 
 
-def test_what_the_card_does_not_know_is_listed_by_market() -> None:
+def test_messages_without_a_price_are_listed_by_market() -> None:
     found = unpriced_by_market([priced(), priced(cost=None, country="JP", messages=2), priced(cost=None, country="")])
     assert found == [("JP", "utility", 2), ("(none)", "utility", 1)]
 
@@ -48,7 +48,7 @@ def test_with_less_behind_it_a_day_costs_the_mean() -> None:
     assert "the mean day" in found.method
 
 
-def test_what_waits_and_falls_due_counts_where_it_is_more_than_habit() -> None:
+def test_waiting_and_due_messages_count_where_they_exceed_the_usual_number() -> None:
     recent = [priced(ago(1), messages=10, cost="1"), priced(ago(1), messages=1, cost="1", rule="royalty")]
     found = forecast_month(recent, Planned({"stage": 5, "new": 11}, {"royalty": 100}), TODAY)
     assert found.scheduled == Decimal("0.5") + 2 + 100

@@ -229,7 +229,7 @@ async def test_a_collector_gets_an_empty_request_with_the_headers() -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"), [(401, "STET_OTLP_HEADERS"), (503, "takes no traces (HTTP 503)"), (302, "HTTP 302")]
 )
-async def test_what_a_collector_refuses_is_told(status: int, sentence: str) -> None:
+async def test_the_finding_names_the_reason_why_a_collector_refused_spans(status: int, sentence: str) -> None:
     async with collector(status) as (url, _):
         found = await collector_finding(url)
     assert found.result is Result.WRONG

@@ -28,7 +28,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("is_named", [True, False])
-def test_who_the_operator_is_stands_beside_the_settings_of_a_stack(stack: Path, *, is_named: bool) -> None:
+def test_the_operator_is_known_beside_the_settings_of_a_stack(stack: Path, *, is_named: bool) -> None:
     use_stack(stack if is_named else None)
     assert current_stack() is not None
     assert os.environ["STET_TENANT"] == "penrose"

@@ -135,7 +135,7 @@ _ERASED_KEY = (
     ],
     ids=["cut", "emptied", "key exchanged", "keys deleted", "hidden behind an erased person"],
 )
-def test_what_an_administrator_removed_or_exchanged_is_not_signed_as_whole(
+def test_a_chain_that_an_administrator_changed_is_not_signed_as_complete(
     stet: CliRunner, postgres_database: str, tmp_path: Path, tampering: str, sentence: str, verdict: str
 ) -> None:
     """Neither the command nor the script takes a shorter chain for the whole, or a lost key for an erasure."""

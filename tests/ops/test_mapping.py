@@ -47,7 +47,7 @@ async def stet(*arguments: str | Path) -> int:
     return await asyncio.to_thread(run_stet, "mapping", *map(str, arguments))
 
 
-async def test_what_this_consonance_takes_is_said_of_each_operation(
+async def test_capabilities_show_for_each_operation_whether_consonance_takes_it(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = await stet("capabilities", "--format", "json")

@@ -99,7 +99,9 @@ async def test_a_line_that_only_sends_is_listed_when_nothing_waits(stet: CliRunn
 
 
 @pytest.mark.usefixtures("message")
-async def test_what_holds_every_line_is_shown_at_each(stet: CliRunner, postgres_database: str) -> None:
+async def test_a_throttle_or_a_pause_of_the_tenant_is_shown_at_every_line(
+    stet: CliRunner, postgres_database: str
+) -> None:
     """A token that WhatsApp refuses, and a pause of the tenant."""
     await execute(postgres_database, _ACCOUNT_THROTTLED)
     held = await asyncio.to_thread(stet.invoke, app, ["lines", "list", "--format", "json"])

@@ -65,7 +65,7 @@ def test_a_restriction_without_an_end_is_lifted_by_hand_and_audited(stet: CliRun
 
 
 @pytest.mark.usefixtures("restricted")
-def test_what_is_not_restricted_cannot_be_lifted(stet: CliRunner) -> None:
+def test_lifting_a_restriction_that_does_not_exist_is_refused(stet: CliRunner) -> None:
     for account, only in (("30", []), ("10", ["--restriction", "ACCOUNT_DISABLED"])):
         result = stet.invoke(app, ["lines", "lift", account, *only, *WHY, "--yes"])
         assert result.exit_code == 1

@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_is_refused(folder: Path, capsys: pytest.CaptureFix
         (("late-file", "--job", "stages", "--who", "autor"), ExitCode.FINDINGS, "did you mean “author”?"),
     ],
 )
-def test_what_cannot_be_written_is_said_and_leaves_no_file(
+def test_a_rule_that_cannot_be_written_is_refused_and_leaves_no_file(
     folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], code: ExitCode, said: str
 ) -> None:
     assert run_stet("rules", "new", *options, "--folder", f"{folder}") == code

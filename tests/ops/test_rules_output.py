@@ -53,7 +53,7 @@ def test_json_has_a_line_for_each_fault(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("output", [ReportFormat.JSON, ReportFormat.GITHUB])
-def test_what_belongs_to_one_finding_stands_with_it_alone(
+def test_the_detail_of_a_finding_appears_with_that_finding_only(
     output: ReportFormat, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faults = tuple(FileFault(Location("a.rule.yaml", line, 1), f"fault {line}") for line in (1, 2))

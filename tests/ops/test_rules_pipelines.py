@@ -149,7 +149,7 @@ def test_a_text_is_not_cut_within_a_block_of_code() -> None:
         ({"GITLAB_CI": "true", "CI_API_V4_URL": "https://x/api/v4", "CI_PROJECT_ID": "1"}, "CI_MERGE_REQUEST_IID"),
     ],
 )
-def test_what_a_pipeline_lacks_is_named(environment: Mapping[str, str], named: str) -> None:
+def test_a_variable_that_a_pipeline_lacks_is_named(environment: Mapping[str, str], named: str) -> None:
     with pytest.raises(Misconfigured, match=named):
         forge_of(environment)
 

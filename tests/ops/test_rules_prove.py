@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "rules"
 
 
-def test_what_was_played_is_said_where_all_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prove_ends_with_all_holds_where_it_finds_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_stet("rules", "prove", f"{folder}") == ExitCode.FINE
     assert capsys.readouterr().out.splitlines()[-1].endswith("all holds")
 

@@ -53,7 +53,7 @@ async def test_a_service_of_a_stack_that_is_away_is_named() -> None:
         ("stet_secret_refused", {"secret": "STET_WHATSAPP_TOKEN"}, "docs/operations/runbooks/StetSecretRefused.md"),
     ],
 )
-def test_what_replicas_report_is_said_with_what_helps(metric: str, label: dict[str, str], hint: str) -> None:
+def test_a_problem_that_replicas_report_is_shown_with_a_hint(metric: str, label: dict[str, str], hint: str) -> None:
     (wrong,) = [line for line in replica_lines(ReplicaMetrics(1, [(metric, label, 1.0)])) if line.wrong]
     assert wrong.hint == hint
     assert not any(line.wrong for line in replica_lines(ReplicaMetrics(1, [(metric, label, 0.0)])))

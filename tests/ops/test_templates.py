@@ -151,7 +151,7 @@ async def test_a_category_that_meta_chooses_at_once_is_said(
 
 
 @pytest.mark.usefixtures("simulator")
-async def test_what_meta_refuses_is_said_and_the_others_go_on(
+async def test_a_template_that_meta_refuses_is_reported_and_the_others_are_applied(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STET_WHATSAPP_APP", "1")

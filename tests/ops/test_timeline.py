@@ -38,7 +38,7 @@ def test_an_answer_of_before_the_newest_state_stands_before_it() -> None:
     assert [each.what for each in in_order(entries)] == ["message queued", "answered approve", "message read"]
 
 
-def test_what_happens_at_one_instant_stands_in_the_order_of_its_causes() -> None:
+def test_entries_of_one_instant_stand_in_the_order_of_cause_and_effect() -> None:
     entries = [
         entry("chain ended: answered", 1, EntryStage.ENDED, "c1"),
         entry("answered approve", 1, EntryStage.ANSWERED),

@@ -93,7 +93,9 @@ def test_ways_to_connect_to_kafka(settings: str, monkeypatch: pytest.MonkeyPatch
         (_SASL + _OAUTH + "KAFKA_OAUTH_CA_FILE=text", "STET_KAFKA_OAUTH_CA_FILE: holds no certificate"),
     ],
 )
-def test_what_does_not_fit_for_kafka_is_named(settings: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_combinations_of_kafka_settings_are_named(
+    settings: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Misconfigured) as refused:
         load(KafkaSettings, settings, monkeypatch)
     assert str(refused.value).startswith(sentence)
@@ -137,7 +139,7 @@ def test_ways_to_connect_to_postgresql(settings: str, monkeypatch: pytest.Monkey
         ),
     ],
 )
-def test_what_does_not_fit_for_postgresql_is_named(
+def test_wrong_combinations_of_postgresql_settings_are_named(
     settings: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Misconfigured) as refused:
@@ -174,7 +176,7 @@ _COLLECTOR = "OTLP_ENDPOINT=https://collector:4318 "
         ("LOG_LEVEL=loud", "STET_LOG_LEVEL: Input should be"),
     ],
 )
-def test_what_does_not_fit_for_logs_and_traces_is_named(
+def test_wrong_combinations_of_log_and_trace_settings_are_named(
     settings: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not sentence:

@@ -36,7 +36,7 @@ async def yes() -> bool:
     return True
 
 
-async def test_what_is_waited_for_is_named() -> None:
+async def test_readiness_names_the_checks_that_fail() -> None:
     assert await readiness({"kafka": no, "relay": yes, "poll": no}) == (503, "kafka\npoll\n")
     assert await readiness({"kafka": yes}) == (200, "ready\n")
 

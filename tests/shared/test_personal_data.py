@@ -424,7 +424,7 @@ async def _assert_no_placeholder_is_a_word(dsn: str) -> None:
         ),
     ],
 )
-async def test_what_is_older_than_its_class_is_kept_goes(
+async def test_rows_older_than_the_retention_of_their_class_are_deleted(
     postgres_database: str, service: str, seeds: tuple[str, ...], children: tuple[str, ...], expected: int
 ) -> None:
     queries = load_queries(str(ROOT / "services" / service / "app.py"), "retention.sql")

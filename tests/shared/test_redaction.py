@@ -28,7 +28,7 @@ def test_names_and_addresses_are_replaced_wherever_they_stand(before: object, af
     assert redact(before, ANA) == after
 
 
-def test_what_the_person_wrote_goes_and_what_others_wrote_stays() -> None:
+def test_redaction_erases_the_words_of_one_person_and_keeps_those_of_others() -> None:
     given = [{"person_id": "p1", "reply": "Yes, gladly", "at": "now"}, {"person_id": "p2", "reply": "No"}]
     assert redact({"given": given}, ANA) == {
         "given": [{"person_id": "p1", "reply": ERASED, "at": "now"}, {"person_id": "p2", "reply": "No"}]

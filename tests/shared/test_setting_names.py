@@ -83,7 +83,7 @@ def test_a_misspelt_file_of_secrets_stops_the_start_too(tmp_path: Path) -> None:
         check_names({}, tmp_path)
 
 
-def test_what_kubernetes_adds_for_a_service_called_stet_is_no_setting() -> None:
+def test_variables_that_kubernetes_adds_for_a_service_are_no_settings() -> None:
     check_names(
         {
             "STET_INGEST_SERVICE_HOST": "10.0.0.7", "STET_INGEST_SERVICE_PORT": "8080",

@@ -37,7 +37,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_setting_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(name)
     with pytest.raises(Misconfigured) as refused:
         load_settings(IngestSettings)
@@ -57,9 +57,7 @@ def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) ->
         ("STET_SECRETS_DIR", f"/nowhere/{HELD}"),
     ],
 )
-def test_what_is_wrong_is_named_and_its_value_is_not_told(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_setting_is_named_without_its_value(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(Misconfigured) as refused:
         load_settings(IngestSettings)

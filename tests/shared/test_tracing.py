@@ -94,7 +94,7 @@ def test_a_sender_may_have_begun_the_trace(recorded: InMemorySpanExporter) -> No
     assert spans(recorded)[0].parent is not None
 
 
-def test_what_surrounds_a_span_is_not_its_parent(recorded: InMemorySpanExporter) -> None:
+def test_a_surrounding_span_is_not_the_parent(recorded: InMemorySpanExporter) -> None:
     with batch_span("rules", ["contacts"], [BEGUN], 1), poll_span("ingest.poll"):
         pass
     assert spans(recorded)[0].parent is None

@@ -60,7 +60,7 @@ def message(body: str = "Good news") -> SendMessage:
     )  # fmt: skip
 
 
-def test_what_is_at_its_default_is_not_written_and_is_there_when_read() -> None:
+def test_a_field_at_its_default_is_not_encoded_and_is_there_when_decoded() -> None:
     whole = Whole(parts=(Part(name="a"),), from_="here")
     assert encode(whole) == b'{"parts":[{"name":"a"}],"from":"here"}'
     assert decode(Whole, encode(whole)) == whole

@@ -51,7 +51,7 @@ def test_the_services_of_the_component_are_the_hosts_that_a_development_clock_ma
     assert {name for name in names if name.startswith("dev-")} == DEVELOPMENT_HOSTS
 
 
-def test_what_runs_in_a_pod_uses_the_addresses_of_the_component(local: list[dict[str, Any]]) -> None:
+def test_pods_use_the_addresses_that_the_component_sets(local: list[dict[str, Any]]) -> None:
     shared = named(local, "ConfigMap", "stet-")["data"]
     dispatcher = named(local, "ConfigMap", "dispatcher-")["data"]
     assert shared["STET_KAFKA_BOOTSTRAP"] == in_cluster.BOOTSTRAP

@@ -13,7 +13,7 @@ async def query(dsn: str, sql: str) -> object:
 
 
 @pytest.mark.integration
-async def test_what_was_committed_outlives_a_kill_on_the_same_port(own_postgres: EmbeddedPostgres) -> None:
+async def test_committed_rows_survive_a_kill_and_the_server_keeps_its_port(own_postgres: EmbeddedPostgres) -> None:
     before, pid = own_postgres.dsn, own_postgres.child.pid
     await query(own_postgres.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
     await own_postgres.kill()

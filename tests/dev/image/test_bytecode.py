@@ -23,7 +23,7 @@ def test_without_typst_only_the_modules_that_typeset_cannot_be_imported() -> Non
     assert ran.stdout.split() == ["ops.evidence.export", "ops.evidence.pdf"], ran.stderr
 
 
-def test_what_a_setting_turns_on_is_compiled_too() -> None:
+def test_modules_that_a_setting_turns_on_are_compiled_too() -> None:
     """Else every start with a collector compiles the exporter of traces, in each process."""
     ran = run(
         "from dev.image.bytecode import import_ours, import_within_functions, loaded_files; import_ours();"

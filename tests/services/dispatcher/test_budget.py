@@ -173,7 +173,7 @@ async def test_without_a_budget_nothing_waits_and_what_waited_goes(database: Dat
 
 
 @pytest.mark.integration
-async def test_what_the_budget_held_goes_with_a_higher_one_and_when_the_month_turns(
+async def test_messages_held_by_the_budget_leave_after_a_raise_and_in_the_next_month(
     postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook, tmp_path: Path
 ) -> None:
     card: dict[str, Any] = {"rate_card": card_file(tmp_path)}

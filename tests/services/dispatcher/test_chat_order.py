@@ -117,7 +117,7 @@ async def test_a_bulk_message_in_flight_gets_the_lane_of_a_critical_one_of_its_c
     assert await dispatcher.pool.fetchval("select lane from messages where message_id = 'm1'") == 0
 
 
-async def test_what_is_kept_from_the_bulk_lets_an_alert_go_at_once(dispatcher: DispatcherUnderTest) -> None:
+async def test_the_share_kept_from_bulk_messages_lets_an_alert_leave_at_once(dispatcher: DispatcherUnderTest) -> None:
     await _bulk_before(dispatcher)
     await dispatcher.wait_until_idle()
     await dispatcher.handle(send_request("m1", lane=Lane.CRITICAL))
@@ -184,7 +184,7 @@ async def test_pacing_does_not_hold_a_critical_message_behind_a_bulk_message_of_
     assert await _order(dispatcher) == ["m1", "m2"]
 
 
-async def test_what_was_held_behind_two_messages_that_end_in_the_same_instant_goes(
+async def test_a_message_behind_two_that_end_in_the_same_instant_leaves(
     dispatcher: DispatcherUnderTest,
 ) -> None:
     """Each of the two transactions sees the other's message wait still."""

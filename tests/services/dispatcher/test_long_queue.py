@@ -391,7 +391,7 @@ async def test_a_long_chat_leaves_in_its_order_once_its_first_message_goes(dispa
     assert await _order(dispatcher) == [*(f"m{number}" for number in range(6)), "x0", "x1"]
 
 
-async def test_what_is_behind_a_withdrawn_message_goes(dispatcher: DispatcherUnderTest) -> None:
+async def test_messages_behind_withdrawn_ones_leave_in_their_order(dispatcher: DispatcherUnderTest) -> None:
     await _chat_behind_a_stranger(dispatcher, MANY_FOLLOWERS + 1)
     first = [f"m{number}" for number in range(MANY_FOLLOWERS + 1)]
     await dispatcher.handle(*map(withdrawal, first))

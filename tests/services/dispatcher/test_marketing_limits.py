@@ -61,7 +61,9 @@ async def test_a_person_who_gets_enough_is_sent_no_offer_for_a_day(
     await dispatcher.wait_for_state("accepted", "m2")
 
 
-async def test_what_is_no_offer_goes_to_a_person_who_gets_enough(dispatcher: DispatcherUnderTest) -> None:
+async def test_the_marketing_limit_of_a_person_holds_offers_and_no_other_messages(
+    dispatcher: DispatcherUnderTest,
+) -> None:
     await _fails_as_enough(dispatcher, by_status=True)
     await dispatcher.handle(send_request("m2"))
     await dispatcher.wait_for_state("accepted", "m2")

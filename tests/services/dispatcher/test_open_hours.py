@@ -59,7 +59,7 @@ def _hours(dispatcher: DispatcherUnderTest) -> tuple[OpenSpan, ...]:
 
 
 @pytest.mark.integration
-async def test_what_is_released_in_the_night_waits_for_the_morning(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_message_released_at_night_waits_for_the_open_hours(dispatcher: DispatcherUnderTest) -> None:
     hours = _hours(dispatcher)
     await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"), person_observed())
     await dispatcher.handle(send_request(open_hours=hours))

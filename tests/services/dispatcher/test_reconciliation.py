@@ -281,7 +281,7 @@ async def test_a_new_leader_counts_the_earlier_sends_to_a_person(dispatcher: Dis
     assert (await dispatcher.simulator.ask("counts"))["errors"]["answer"] == {}
 
 
-async def test_what_an_operator_paused_waits_with_a_reason_and_goes_on_at_resume(
+async def test_a_pause_by_an_operator_holds_messages_with_a_reason_until_resume(
     dispatcher: DispatcherUnderTest,
 ) -> None:
     pause = "insert into pauses values ($1, 'line', 'main', now() - interval '2 days', 'ada', 'a test')"

@@ -160,7 +160,7 @@ async def test_a_report_that_changes_no_state_releases_nothing(held: Connection)
     assert await _report(held, templates, again) == [0, 0, 0, 0]
 
 
-async def test_what_was_held_for_a_state_that_was_over_at_once_is_released(held: Connection) -> None:
+async def test_messages_held_for_a_state_that_ended_before_a_read_are_released(held: Connection) -> None:
     """The row of the template said so while the leader planned, and its copy never knew it."""
     templates = await _held_for_templates(held)
     templates.read_and_release()

@@ -241,7 +241,7 @@ async def test_an_older_state_of_a_person_changes_nothing(
     assert [message["to"] for message in await dispatcher.sent()] == ["+441632960002"]
 
 
-async def test_what_waits_for_a_merged_person_goes_to_the_id_they_have_now(dispatcher: DispatcherUnderTest) -> None:
+async def test_messages_waiting_for_a_merged_person_go_to_the_current_id(dispatcher: DispatcherUnderTest) -> None:
     """With the window that the former id opened; a request that still names it is for the person, too."""
     await dispatcher.simulator.tell(
         "inbound", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"}

@@ -187,7 +187,7 @@ async def test_templates_of_a_foreign_account_are_not_counted(
         assert metrics.TEMPLATES.labels("PAUSED")._value.get() == 1
 
 
-async def test_what_was_known_before_accounts_were_told_apart_counts_for_the_first_that_says_more(
+async def test_a_template_saved_without_an_account_belongs_to_the_first_account_that_reports_it(
     dispatcher: DispatcherUnderTest,
 ) -> None:
     store, at = dispatcher.parts.handler.account, dispatcher.clock.now()
@@ -408,7 +408,7 @@ async def test_a_withdrawal_beside_an_amendment_counts(dispatcher: DispatcherUnd
     assert (await dispatcher.state(), await dispatcher.sent()) == ("withdrawn", [])
 
 
-async def test_what_waits_goes_as_an_offer_only_with_the_consent_of_now(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_waiting_message_leaves_as_an_offer_only_with_current_consent(dispatcher: DispatcherUnderTest) -> None:
     message, person = MessageId("m1"), PersonId("p1")
     consents = [AmendMessage(message_id=message, person_id=person, marketing_consent=one) for one in (False, True)]
     await dispatcher.handle(

@@ -298,7 +298,7 @@ async def test_a_disabled_account_sends_nothing_and_a_driven_clock_may_go_on(dis
     await dispatcher.wait_for_state("accepted")
 
 
-async def test_what_meta_says_of_another_account_of_the_app_changes_nothing(
+async def test_reports_about_another_account_of_the_app_change_nothing(
     postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     place = (postgres_database, clock_file, simulator, webhook)

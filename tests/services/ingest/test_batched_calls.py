@@ -51,7 +51,7 @@ async def store(calls: BatchedCalls[int, str], *changes: int) -> list[asyncio.Ta
     return tasks
 
 
-async def test_what_comes_while_transactions_run_is_stored_together_in_the_next_one() -> None:
+async def test_calls_that_arrive_during_transactions_share_the_next_one() -> None:
     database = Database()
     tasks = await store(database.calls(), *range(6))
     database.is_free.set()

@@ -334,7 +334,7 @@ def test_a_changed_bsuid_changes_no_number_of_the_contacts_who_share_the_account
     ],
     ids=["has another address", "lost it to another", "left another", "left it", "was erased"],
 )
-def test_who_writes_where_a_visitor_was_is_that_visitor_unless_the_visitor_has_moved(
+def test_a_writer_at_the_address_of_a_visitor_is_that_visitor_unless_it_has_moved(
     before: PersonObserved, left: list[str], *, is_same: bool
 ) -> None:
     former = [FormerAddress(address=address, until=NOW - timedelta(days=1)) for address in left]

@@ -166,7 +166,7 @@ async def test_a_status_teaches_the_number_and_the_bsuid_that_a_message_arrived_
 
 
 @pytest.mark.parametrize(("seconds", "is_taken_in"), [(-60, False), (0, True), (60, True)])
-async def test_what_was_sent_before_an_erasure_and_comes_after_it_is_not_taken_in(
+async def test_a_message_sent_before_an_erasure_and_received_after_it_is_dropped(
     pool: Pool, seconds: int, is_taken_in: bool,  # noqa: FBT001 -- a table
 ) -> None:  # fmt: skip
     """A webhook that was on its way, or is delivered again, would bring the person back."""
@@ -267,7 +267,7 @@ def number_changed(
     return text(wamid, sender=former, type="system", system=note, timestamp=at(seconds))
 
 
-async def test_who_is_loaded_after_a_change_under_way_has_the_addresses_that_it_left(pool: Pool) -> None:
+async def test_loading_a_person_waits_for_a_change_and_reads_the_addresses_it_left(pool: Pool) -> None:
     """Otherwise a message from before the change would count as that of the number's new owner."""
     people, number = PersonStore(CONTEXT.tenant), Phone("+447700900123")
     known = PersonObserved(

@@ -59,7 +59,7 @@ async def service(postgres_database: str, tmp_path: Path) -> AsyncIterator[Rules
         yield service
 
 
-async def test_what_an_ended_chain_wrote_starts_no_rule_and_a_change_back_to_it_does(service: RulesUnderTest) -> None:
+async def test_the_write_of_an_ended_chain_starts_no_rule_and_a_change_back_does(service: RulesUnderTest) -> None:
     chain = await confirmed(service)
     assert chain.ended is not None
     assert not chain.live
@@ -71,7 +71,7 @@ async def test_what_an_ended_chain_wrote_starts_no_rule_and_a_change_back_to_it_
     assert await count_messages(service) == 2
 
 
-async def test_what_was_not_confirmed_starts_a_rule(service: RulesUnderTest) -> None:
+async def test_a_change_that_no_answer_confirmed_starts_a_rule(service: RulesUnderTest) -> None:
     await service.receive(changed(BEFORE, CONFIRMED))
     assert await count_messages(service) == 1
 

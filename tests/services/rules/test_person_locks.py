@@ -150,7 +150,7 @@ async def test_an_opt_out_withdraws_what_may_still_go_of_chains_that_have_ended(
     assert {*await service.withdrawn()} == {notice, reply}
 
 
-async def test_what_goes_again_after_an_opt_out_is_withdrawn(service: RulesUnderTest) -> None:
+async def test_messages_sent_again_after_an_opt_out_are_withdrawn(service: RulesUnderTest) -> None:
     sent = await written_to_author(service)
     await service.receive(*(message_accepted(message, AUTHOR, NOW) for message in sent))
     await service.receive(text_message(801, "STOP", NOW))

@@ -165,7 +165,7 @@ def _stories() -> Iterator[tuple[str, Rulebook, Story]]:
             yield folder, book, story
 
 
-async def test_what_is_loaded_is_all_that_a_decision_depends_on(postgres_database: str) -> None:
+async def test_the_loaded_facts_are_all_that_a_decision_depends_on(postgres_database: str) -> None:
     loop = asyncio.get_running_loop()
     connection = await asyncpg.connect(postgres_database, server_settings={"search_path": "rules"})
     differences, decisions = list[str](), 0

@@ -74,9 +74,7 @@ async def test_only_what_has_not_gone_is_read_again(service: RulesUnderTest) -> 
     assert await service.withdrawn() == []
 
 
-async def test_what_remains_of_a_digest_is_found_by_the_digest_that_goes(
-    postgres_database: str, tmp_path: Path
-) -> None:
+async def test_the_digest_that_is_sent_finds_the_messages_that_remain(postgres_database: str, tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "rules", tmp_path / "rules")
     limits = folder / "limits.yaml"
     limits.write_text(limits.read_text() + "digest: info\n")
@@ -128,7 +126,7 @@ async def test_a_notice_is_withdrawn_at_the_midnight_that_makes_its_unless_true(
 # ------------------------------------------------------------------ held messages, by the hours of now
 
 
-async def test_what_is_held_for_a_person_who_moves_goes_in_the_morning_of_that_place(postgres_database: str) -> None:
+async def test_a_message_held_for_a_person_who_moves_leaves_in_the_morning_there(postgres_database: str) -> None:
     """It is eight o'clock in the morning there, and eleven in the evening where they lived before."""
     async with rules_under_test(postgres_database, NIGHT) as service:
         changed = golden_event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved", work=TITLE)
@@ -140,7 +138,7 @@ async def test_what_is_held_for_a_person_who_moves_goes_in_the_morning_of_that_p
         assert await service.requested() == [(AUTHOR, "stage_changed")]
 
 
-async def test_what_is_held_goes_by_the_calendar_of_a_later_revision(postgres_database: str, tmp_path: Path) -> None:
+async def test_held_messages_follow_the_calendar_of_a_later_revision(postgres_database: str, tmp_path: Path) -> None:
     """A fair was called off: authors work on that day again. Their chain keeps its steps, and is reviewed for this."""
     folder = shutil.copytree(ROOT / "rules", tmp_path / "rules")
     calendar = folder / "calendar.yaml"

@@ -99,7 +99,7 @@ def test_a_missing_record_is_a_conflict() -> None:
         (RecordAcknowledgement(document_id="S-1", acknowledgement=AcknowledgementKind.READ, at=NOW), "read", None),
     ],
 )
-def test_what_cannot_be_read_is_clear_with_the_value_that_a_person_enters(
+def test_a_field_that_cannot_be_read_is_clear_with_the_value_to_enter(
     requested: WriteInput, value: str, current: str | None
 ) -> None:
     comparison = compared(requested, None)

@@ -114,7 +114,7 @@ async def test_a_conflict_leaves_evidence(writeback: WritebackUnderTest) -> None
     )
 
 
-async def test_what_is_appended_again_is_in_the_chain_once(writeback: WritebackUnderTest) -> None:
+async def test_evidence_appended_twice_is_in_the_chain_once(writeback: WritebackUnderTest) -> None:
     assert await append(writeback, draft("e1"), draft("e2"), draft("e1")) == 2
     assert await append(writeback, draft("e2"), draft("e3", person=None), draft("e4", "works/1")) == 2
     assert await readable(writeback) == [True, True, True]

@@ -88,7 +88,7 @@ async def test_no_sentence_quotes_the_database(testbed: DeliveryTestbed) -> None
     assert "sample_service.py" in row["sentence"]
 
 
-async def test_what_comes_twice_or_late_takes_effect_once(testbed: DeliveryTestbed) -> None:
+async def test_repeated_and_late_records_take_effect_once(testbed: DeliveryTestbed) -> None:
     events = [event(KEY, number) for number in range(30)]
     await testbed.produce([*events[:20], *events[10:], *reversed(events), events[29], events[29]])
     await testbed.sample()

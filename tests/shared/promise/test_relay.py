@@ -39,7 +39,7 @@ async def create(testbed: DeliveryTestbed, topic: str) -> None:
         await admin.close()
 
 
-async def test_what_the_broker_refuses_holds_nothing_up(testbed: DeliveryTestbed) -> None:
+async def test_records_that_the_broker_refuses_delay_no_others(testbed: DeliveryTestbed) -> None:
     small = [(MESSAGES_REQUESTED.name, f"k{number % 7}".encode(), b"%d" % number, None) for number in range(40)]
     bad = (
         (MESSAGES_REQUESTED.name, b"k1", TOO_LARGE, None),

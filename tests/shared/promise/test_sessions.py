@@ -16,7 +16,7 @@ def test_every_session_has_these_timeouts() -> None:
 
 
 @pytest.mark.parametrize("standing_still_in", ["begin", "prepare"])
-async def test_who_stands_still_holds_nothing_for_long(postgres_database: str, standing_still_in: str) -> None:
+async def test_a_frozen_session_loses_its_lock_soon(postgres_database: str, standing_still_in: str) -> None:
     """Between the preparation and the execution of a statement the server thinks that it is at work: it is not idle."""
     frozen = await connect(postgres_database, "rules", **SOONER)
     other = await connect(postgres_database, "rules")

@@ -51,7 +51,7 @@ def test_a_partition_waits_its_turn_while_others_are_read() -> None:
     assert detector(*observations[:35]).is_stalled([FIRST, SECOND])
 
 
-def test_what_others_read_is_no_stall_of_this_replica() -> None:
+def test_partitions_of_other_replicas_are_no_stall_of_this_one() -> None:
     observation = ({FIRST: 5, SECOND: 9}, {FIRST: 3, SECOND: 9})
     assert not detector(*[observation] * 50).is_stalled([SECOND])
 

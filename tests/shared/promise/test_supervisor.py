@@ -26,7 +26,7 @@ async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed
 
 
 @pytest.mark.parametrize(("fault", "code"), [("misconfigured", 2), ("fenced", 1)])
-async def test_what_no_restart_mends_ends_the_process(testbed: DeliveryTestbed, fault: str, code: int) -> None:
+async def test_a_fault_that_no_restart_mends_ends_the_process(testbed: DeliveryTestbed, fault: str, code: int) -> None:
     sample = await testbed.sample(SAMPLE_FAILURES=f"error,{fault}")
     assert await sample.ended() == code
 

@@ -286,7 +286,7 @@ def test_a_message_is_said_to_come_earlier_or_later() -> None:
     assert "| rule | before | after | earlier | later | people |\n" in text
 
 
-def test_what_a_message_is_about_is_said_in_words_without_the_ids_of_events_and_people() -> None:
+def test_a_diff_describes_the_subject_of_a_message_without_ids_of_events_and_people() -> None:
     person, other = f"p{'a' * 32}", f"p{'b' * 32}"
     subject = f"event=e1|payee.person_id={person}|author={other}|document_kind=tax"
     text = _text_of([Change(ChangeKind.GAINED, None, _message(title="", person=person, subject=subject))])

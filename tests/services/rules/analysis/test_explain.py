@@ -68,7 +68,7 @@ def test_a_person_left_out_is_named_with_the_reason_in_a_sentence() -> None:
     assert "wrote STOP" in found.sentences[0]
 
 
-def test_what_comes_next_has_its_step_place_and_time() -> None:
+def test_coming_steps_are_shown_with_verb_place_and_time() -> None:
     explained = _explained("event: rights.approval_requested\n      with: {rights_holder: 812}")
     explanation, facts = explained[0]
     coming = list(coming_steps(_chain(explained), facts, own_rulebook(), explanation.decided_at))
@@ -118,7 +118,7 @@ def test_of_an_absent_person_it_is_said_who_got_the_message_in_their_place() -> 
     assert "was chosen for “rights_unanswered”" in in_their_place
 
 
-def test_what_went_within_a_digest_is_said_to_be_in_one() -> None:
+def test_a_message_sent_within_a_digest_is_described_so() -> None:
     message = _chain(_explained("event: rights.approval_requested\n      with: {rights_holder: 812}")).messages[0]
     assert "within a digest" in message_sentence(message.replace(digest=MessageId("d1")))
     assert "digest" not in message_sentence(message)

@@ -49,7 +49,7 @@ def test_no_box_of_a_picture_covers_another() -> None:
             assert all(end <= start for (_, end), (start, _) in pairwise(column))
 
 
-def test_what_a_text_contains_cannot_break_the_picture() -> None:
+def test_markup_in_the_name_of_a_rule_cannot_break_the_picture() -> None:
     rule = next(rule for rule in RULES if rule.name == "rights-approval")
     assert "&lt;" in svg(graph_of(_renamed(rule, "<b>")))
     assert "a#quot;]: on" in mermaid(graph_of(_renamed(rule, 'a"]')))

@@ -212,7 +212,7 @@ def test_a_reminder_of_staff_alone_is_not_missed_in_another_language() -> None:
     assert proof.found == []
 
 
-def test_what_the_service_says_by_itself_is_proved_in_each_language() -> None:
+def test_house_templates_are_proved_in_each_language() -> None:
     files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
     files |= {"asked.template.yaml": ASKED, "good.rule.yaml": HEAD.format(name="good") + GOOD}
     files["house/noted.template.yaml"] = english_only(files["house/noted.template.yaml"]).partition("  fr:")[0]
@@ -360,7 +360,7 @@ def test_rules_hold_to_the_caps_also_together() -> None:
     assert (proof.found, proof.shown) == ([], [])
 
 
-def test_what_passes_the_caps_is_shown_with_its_mix_and_is_no_fault() -> None:
+def test_messages_that_pass_the_caps_are_shown_with_their_events_and_are_no_fault() -> None:
     proof = proof_of(limits=PASSING, urgent=TELL.format(severity="critical", who="{team: rights}"))
     assert proof.found == []
     (shown,) = proof.shown

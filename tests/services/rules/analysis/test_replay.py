@@ -125,7 +125,7 @@ ABSENCE = """\
 """
 
 
-def test_what_a_member_of_staff_says_about_an_absence_is_in_a_bundle_and_made_again() -> None:
+def test_an_absence_announced_by_staff_is_recorded_without_names_and_replayed() -> None:
     files = read_folder(FOLDER)
     stories, faults = read_stories({"rights-approval.test.yaml": ABSENCE})
     assert not faults

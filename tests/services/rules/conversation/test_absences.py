@@ -100,7 +100,7 @@ def test_an_offer_to_one_who_is_away_without_cover_counts_as_declined_and_the_ot
     assert faults(TAKE + LATER_TAKE, [ANN, BEN, CLEO, MANAGER], *moves) == []
 
 
-def test_what_is_held_for_one_who_is_away_goes_to_the_cover_alone_and_what_is_held_for_others_to_them() -> None:
+def test_held_messages_of_an_absent_person_go_to_the_cover_and_those_of_others_to_them() -> None:
     people = [one.replace("GB", "JP, zone: Asia/Tokyo") for one in (ANN, BEN, CLEO)]
     moves = (
         HAPPENS, AWAY, "expect: [{tell: 53, say: absence_noted}, {left_out: {53: absent}}]",
@@ -110,7 +110,7 @@ def test_what_is_held_for_one_who_is_away_goes_to_the_cover_alone_and_what_is_he
     assert faults(TELL + ASK + LATER, [*people, MANAGER], *moves) == []
 
 
-def test_what_was_taken_moves_and_the_others_keep_their_offers() -> None:
+def test_a_taken_hand_over_moves_to_the_cover_and_others_keep_their_offers() -> None:
     moves = (
         HAPPENS, "reply: {from: 53, button: take}", "expect: [{hand_over: 53}, {hand_over: 54}, {tell: 53}]",
         AWAY, f"expect: [{{left_out: {{53: absent}}}}, {{hand_over: 61, for: 53}}, {NOTED}]",
@@ -120,7 +120,7 @@ def test_what_was_taken_moves_and_the_others_keep_their_offers() -> None:
     assert faults(TAKE + LATER_TAKE, [ANN, BEN, CLEO, MANAGER], *moves) == []
 
 
-def test_what_a_person_has_declined_or_answered_or_another_has_taken_does_not_move() -> None:
+def test_a_matter_that_is_declined_answered_or_taken_by_another_does_not_move() -> None:
     noted = f"expect: [{NOTED}]"
     answered = (HAPPENS, "reply: {from: 53, button: 'yes'}", "expect: [{ask: 53}, {ask: 54}, {tell: 53}]", AWAY, noted)
     declined = (HAPPENS, "reply: {from: 53, button: not_me}", "expect: [{hand_over: 53}, {hand_over: 54}, {tell: 53}]")
@@ -160,7 +160,7 @@ def test_a_team_is_told_who_covers_and_the_one_who_does_is_told_that_it_is_they(
     assert faults(ASK + LATER, [fay, dora, CLEO, MANAGER], *moves) == []
 
 
-def test_who_covers_is_told_in_the_words_of_all_where_the_house_has_no_others() -> None:
+def test_the_cover_gets_the_general_template_where_the_house_has_no_special_one() -> None:
     book = own_rulebook()
     book = dataclasses.replace(book, templates={name: t for name, t in book.templates.items() if name != TO_COVER})
     people = f"62: {{name: Fay Holt, roles: [finance], country: GB}}\n{CLEO}"
@@ -171,7 +171,7 @@ def test_who_covers_is_told_in_the_words_of_all_where_the_house_has_no_others() 
     assert play_story(story(people, *moves), book) == []
 
 
-def test_who_had_a_matter_that_moved_to_who_covers_is_awaited_no_more() -> None:
+def test_a_person_whose_matter_moved_to_the_cover_is_no_longer_awaited() -> None:
     """A list of what waits for each person has it for who covers, and not for the one who is away."""
     moves = (HAPPENS, "reply: {from: 53, button: take}", AWAY)
     checked = checked_rule(HEAD + TAKE + LATER, TEMPLATES, f"{ANN}\n{BEN}\n{CLEO}", *moves)
@@ -183,7 +183,7 @@ def test_who_had_a_matter_that_moved_to_who_covers_is_awaited_no_more() -> None:
     assert awaited == {54, 61}
 
 
-def test_who_names_a_colleague_who_is_away_too_reads_to_whom_it_goes() -> None:
+def test_naming_an_absent_colleague_as_cover_is_answered_with_the_person_who_gets_it() -> None:
     """Where the two name each other, neither covers; the message goes to the one whom the other has named."""
     cleo = "reply: {from: 61, text: 'Away till Monday, Ann covers'}"
     each_other = (
@@ -203,7 +203,7 @@ def test_who_names_a_colleague_who_is_away_too_reads_to_whom_it_goes() -> None:
     assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *in_turn) == []
 
 
-def test_who_says_that_they_are_back_on_the_first_day_after_it_is_understood() -> None:
+def test_a_message_of_return_on_the_first_working_day_ends_the_absence() -> None:
     back = "reply: {from: 53, text: I am back}"
     over = (AWAY, f"expect: [{NOTED}]", "wait until: 2027-03-09T10:00:00Z", back)
     assert faults(ASK + LATER, [ANN, CLEO, MANAGER], *over, "expect: [{tell: 53, say: absence_over}]") == []

@@ -102,7 +102,7 @@ def test_a_reply_leaves_at_any_hour_while_it_is_awaited_and_then_in_the_hours_of
     assert hours.opens == story.simulation.now
 
 
-def test_what_waits_for_a_visitor_leaves_in_the_hours_of_the_contact_they_turn_out_to_be() -> None:
+def test_messages_waiting_for_a_visitor_get_the_open_hours_of_the_merged_contact() -> None:
     story = DelayedStory(PEOPLE, rule="pitch-intake")
     story.play("reply: {from: 5001, line: acquisitions, text: I have written a book}")
     story.pass_time(2 * HOUR)
@@ -173,7 +173,7 @@ def switched(story: DelayedStory, value: Preference) -> PreferenceChanged:
     return PreferenceChanged(person_id=person, category="marketing_messages", value=value, at=at)
 
 
-def test_what_waits_is_no_offer_any_more_to_a_person_who_has_turned_offers_off_and_is_one_again() -> None:
+def test_waiting_messages_follow_the_marketing_switch_of_their_person() -> None:
     story = asked()
     assert consents_of(story, switched(story, Preference.RESUME)) == [("rights_request", True)]
     assert consents_of(story, switched(story, Preference.STOP)) == [("rights_request", False)]
@@ -196,7 +196,7 @@ def test_a_message_of_no_chain_goes_by_the_consent_of_its_request_and_then_of_no
     assert [each.marketing_consent for each in again] == [True]
 
 
-def test_what_waits_is_no_offer_any_more_once_whatsapp_has_refused_another_one() -> None:
+def test_waiting_messages_lose_marketing_consent_once_whatsapp_refused_an_offer() -> None:
     story = asked()
     assert consents_of(story, switched(story, Preference.RESUME)) == [("rights_request", True)]
     refused = MessageFailed(
@@ -264,7 +264,7 @@ def held(zone: str = "Europe/London", asked: str = ASKED) -> DelayedStory:
         ("Asia/Tokyo", "Europe/London", at(4, 9)),
     ],
 )
-def test_what_is_held_for_a_person_who_moves_waits_for_the_morning_of_that_place(
+def test_a_message_held_for_a_person_who_moves_waits_for_the_morning_there(
     before: str, after: str, until: datetime
 ) -> None:
     story = held(before)
@@ -275,12 +275,12 @@ def test_what_is_held_for_a_person_who_moves_waits_for_the_morning_of_that_place
     assert sent_templates(story.simulation.effects) == ["rights_request"]
 
 
-def test_what_is_held_for_a_person_who_moves_to_where_it_is_day_goes_at_once() -> None:
+def test_a_message_held_for_a_person_who_moves_into_daytime_leaves_at_once() -> None:
     story = held()
     assert sent_templates(observe(story, 812, zone="America/Los_Angeles", addresses=ADDRESSES)) == ["rights_request"]
 
 
-def test_what_is_held_for_a_visitor_waits_for_the_morning_of_the_contact_they_turn_out_to_be() -> None:
+def test_a_message_held_for_a_visitor_follows_the_hours_of_the_merged_contact() -> None:
     story = held(asked=ASKED.replace("812", "5001"))
     assert [message.held_until for message in story.chain.messages] == [at(4, 9)]
     assert sent_templates(observe(story, 5001, merged_into=story.person(900))) == ["rights_request"]
@@ -295,7 +295,7 @@ def test_a_calendar_of_a_later_revision_counts_for_what_is_held() -> None:
     assert chain.next_due == at(8, 9)
 
 
-def test_what_waits_for_a_cap_waits_for_it_also_where_its_person_has_moved() -> None:
+def test_a_message_waiting_for_a_cap_still_waits_after_its_person_moved() -> None:
     capped = replace(own_rulebook(), tenant=replace(own_rulebook().tenant, caps=(Cap(1, CapPeriod.DAY),)))
     story = DelayedStory(PEOPLE, book=capped)
     story.play(ASKED, ASKED.replace("with: {", "with: {request_id: R-2, "))

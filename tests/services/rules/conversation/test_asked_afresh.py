@@ -87,7 +87,7 @@ def test_a_question_whose_day_was_past_when_the_chain_began_is_not_asked_with_an
     assert faults(asked + END, [AUTHOR, MANAGER], *moves) == []
 
 
-def test_what_a_person_wrote_in_the_night_is_handed_over_though_the_question_is_asked_afresh() -> None:
+def test_words_written_at_night_are_handed_over_though_the_question_is_asked_again() -> None:
     in_tokyo = MANAGER.replace("GB", "JP, zone: Asia/Tokyo")
     moves = (
         EVENT, "reply: {from: 812, text: Please call me about the fee}",

@@ -61,7 +61,7 @@ def test_a_message_over_the_cap_waits_for_the_next_day() -> None:
     assert faults(limited(A_DAY), *moves) == []
 
 
-def test_what_would_wait_too_long_is_left_out_and_the_next_step_runs() -> None:
+def test_a_message_that_a_cap_would_hold_too_long_is_left_out_and_the_next_step_runs() -> None:
     moves = (
         issue(1),
         issue(2),
@@ -80,7 +80,7 @@ def test_replies_are_free() -> None:
     assert faults(limited(A_DAY), *moves) == []
 
 
-def test_what_is_critical_passes_the_cap_for_staff() -> None:
+def test_critical_messages_to_staff_pass_the_cap() -> None:
     blocks = [
         f"{{event: work.blocked, with: {{block_id: B-{number}, severity: critical, owner: 12}}}}" for number in range(3)
     ]
@@ -103,7 +103,7 @@ def test_a_message_that_never_left_takes_no_room() -> None:
     assert faults(limited(A_DAY), *moves) == []
 
 
-def test_what_one_decision_requests_and_takes_back_takes_no_room() -> None:
+def test_a_message_requested_and_withdrawn_by_one_decision_does_not_count_for_a_cap() -> None:
     """After an outage a question that was held for the morning is due together with the end of its chain."""
     people = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
     delayed = DelayedStory(people, book=limited(A_DAY))
@@ -313,7 +313,7 @@ def test_of_two_full_caps_the_longer_one_counts() -> None:
     assert faults(limited(Cap(1, CapPeriod.DAY), Cap(1, CapPeriod.WEEK)), *moves) == []
 
 
-def test_what_was_sent_more_than_nine_days_ago_is_not_kept() -> None:
+def test_messages_older_than_nine_days_are_not_kept_for_the_caps() -> None:
     one = story(
         PEOPLE, *(move for day in (3, 8, 15) for move in (f"wait until: 2027-03-{day:02}T10:00:00Z", issue(day)))
     )

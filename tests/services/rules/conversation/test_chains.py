@@ -189,7 +189,7 @@ def confirmation(proposed: str) -> str:
     return f"{{event: metadata.confirmation_requested, with: {{quorum: all, respond_by: 2027-04-30, items: [{item}]}}}}"
 
 
-def test_what_was_confirmed_before_a_value_changed_confirms_the_new_value_not() -> None:
+def test_a_confirmation_from_before_a_change_does_not_confirm_the_new_value() -> None:
     """The question names the fields alone: what its answer writes has changed."""
     both = f"[{NOTED.format(802)}, {{record: metadata.apply, with: {{items: [{{new_value: Third}}]}}}}]"
     moves = (

@@ -73,7 +73,9 @@ def test_a_message_that_whatsapp_reports_as_failed_goes_again_only_while_it_has_
 
 @pytest.mark.parametrize("is_stopped", [True, False])
 @pytest.mark.parametrize("moves", [("event: rights.request_withdrawn",), ("reply: {from: 812, text: why}",)])
-def test_what_went_before_a_stop_does_not_go_again_after_it(moves: tuple[str, ...], *, is_stopped: bool) -> None:
+def test_a_message_sent_before_an_opt_out_is_not_sent_again_after_it(
+    moves: tuple[str, ...], *, is_stopped: bool
+) -> None:
     """The last message of a chain that has ended, and an answer that belongs to no chain."""
     story = DelayedStory(RIGHTS)
     story.play(ASKED)
@@ -150,7 +152,7 @@ def test_a_message_that_falls_due_with_the_end_is_not_requested() -> None:
         (Step(1, Verb.GIVE_UP, NOWHERE, reason="none", timing=At("respond_by")), []),  # late: only the end speaks
     ],
 )
-def test_what_is_told_with_the_step_that_ends_the_chain_goes(end: Step, said: list[str]) -> None:
+def test_messages_of_the_step_that_ends_a_chain_are_sent(end: Step, said: list[str]) -> None:
     rule = own_rulebook().rules[RuleId("rights-approval")]
     tell = Step(0, Verb.TELL, NOWHERE, ("rights_holder",), "rights_request", timing=After(Duration(1, TimeUnit.DAYS)))
     book = replace(own_rulebook(), rules={rule.name: replace(rule, steps=(tell, end), until=())})

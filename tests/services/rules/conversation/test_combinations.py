@@ -49,7 +49,7 @@ def test_a_veto_takes_no_offer_away_that_waits_for_the_morning_of_a_colleague() 
     assert faults(steps + END, [AUTHORS, MANAGER, COORDINATOR], *moves) == []
 
 
-def test_who_answers_a_question_keeps_the_offer_that_waits_for_their_morning() -> None:
+def test_answering_a_question_keeps_the_offer_held_for_the_morning() -> None:
     steps = """\
   - ask: [author, rights_manager]
     say: ex_ask
@@ -179,7 +179,7 @@ IN_VAIN = ("reply: {from: 41, button: take}", "expect: [{tell: 41, say: already_
 GIVEN_BACK = "reply: {from: 40, button: give_back}"
 
 
-def test_who_takes_what_another_has_reads_who_has_it_and_gets_it_once_more_when_it_is_free() -> None:
+def test_taking_a_taken_matter_names_its_holder_and_it_is_offered_again_when_free() -> None:
     moves = (
         EVENT, OTHER, OFFERED_TO_BOTH, *TAKEN, *IN_VAIN, "reply: {from: 41, button: take}", "expect: [{tell: 41}]",
         GIVEN_BACK, "expect: [{tell: 40, say: noted}, {hand_over: 41}]",
@@ -201,7 +201,7 @@ def test_an_older_offer_is_made_once_more_when_the_matter_is_given_back_and_a_ne
     assert faults(ASK + END, [AUTHOR, TEAM, SECOND], *begun, *later) == []
 
 
-def test_who_has_declined_a_matter_is_not_offered_it_again_when_it_is_given_back() -> None:
+def test_a_declined_matter_is_not_offered_again_when_it_is_given_back() -> None:
     moves = (
         EVENT, OTHER, OFFERED_TO_BOTH, "reply: {from: 41, button: not_me}", "expect: [{tell: 41, say: noted}]",
         *TAKEN, GIVEN_BACK, "expect: [{tell: 40, say: noted}, {tell: 42, say: left_with_owner}]",
@@ -261,7 +261,7 @@ def test_words_that_one_colleague_has_had_are_not_told_to_another_at_the_end() -
     assert faults(ASK + END, [AUTHORS, TEAM, in_tokyo], *moves) == []
 
 
-def test_what_is_held_at_the_end_of_a_chain_goes_to_who_covers_in_the_morning() -> None:
+def test_a_message_held_at_the_end_of_a_chain_goes_to_the_cover_in_the_morning() -> None:
     moves = (
         EVENT, NIGHT, WORDS, LATER, "reply: {from: 813, button: yes}",
         f"expect: [{ASKED}, {{tell: 812}}, {{tell: 813}}]", MORNING,
@@ -350,7 +350,7 @@ def test_two_reminders_of_a_question_that_an_answer_has_asked_do_not_go_in_one_m
     assert faults(LEADS_ON + A_DAY + A_DAY + END, [AUTHOR, COORDINATOR], *moves) == []
 
 
-def test_who_is_asked_the_next_thing_is_reminded_of_that_alone() -> None:
+def test_a_person_with_a_following_question_is_reminded_of_that_one_only() -> None:
     asks_on = LEADS_ON.replace("production_coordinator", "sender")
     moves = (
         EVENT, "reply: {from: 812, button: other}",
@@ -372,7 +372,7 @@ def test_a_reminder_that_waits_for_the_morning_does_not_go_where_its_person_has_
     assert faults(LEADS_ON + later + END, [in_tokyo, COORDINATOR], *moves) == []
 
 
-def test_who_has_answered_on_is_not_among_the_unanswered_and_may_still_answer_otherwise() -> None:
+def test_an_answer_that_continues_counts_as_answered_and_may_still_be_changed() -> None:
     end = "  - {after: 2 weeks, give_up: no answer, tell: unanswered, say: ex_late}\n"
     asked = (EVENT, "reply: {from: 812, button: other}", "expect: [{ask: 812}, {ask: 41, say: ex_second}, {tell: 812}]")
     templates = TEMPLATES | {"ex_late": template_text("ex_late", "It is too late for “{title}” now.")}
@@ -405,7 +405,7 @@ ASK_ALL = """\
 """
 
 
-def test_who_opts_out_in_the_night_leaves_the_question_to_those_whose_question_waits_too() -> None:
+def test_an_opt_out_at_night_leaves_the_question_to_people_with_a_held_one() -> None:
     """The owner team is not told that no person can be asked, and the next step keeps its time."""
     moves = (
         NIGHT, EVENT, "reply: {from: 812, text: STOP}", "expect: [{tell: 812, say: stopped}]",
@@ -416,7 +416,7 @@ def test_who_opts_out_in_the_night_leaves_the_question_to_those_whose_question_w
     assert faults(ASK_ALL + END, [AUTHORS, MANAGER], *moves) == []
 
 
-def test_who_opts_out_leaves_the_question_to_those_for_whom_it_waits_by_a_cap() -> None:
+def test_an_opt_out_leaves_the_question_to_people_for_whom_a_cap_holds_it() -> None:
     asked = "{event: rights.approval_requested, with: {request_id: R-2}}"
     waiting = "{left_out: {812: waiting, 813: waiting}}"
     moves = (
@@ -450,7 +450,7 @@ def form_faults(people: list[str], *moves: str, head: str = HEAD) -> list[str]:
     return faults_of_rule(head + ASK_FORM + END, OF_FORMS, "\n".join(people), *moves, forms=FORMS)
 
 
-def test_who_cancels_a_form_of_an_answer_keeps_the_question_open_for_all() -> None:
+def test_cancelling_the_form_of_an_answer_keeps_the_question_open_for_all() -> None:
     agrees = "{tell: 812, say: noted}, {tell: 40, say: ex_told}, {end: answered}"
     moves = (
         EVENT, "wait: 1 minute", f"expect: [{ASKED}]",
@@ -461,7 +461,7 @@ def test_who_cancels_a_form_of_an_answer_keeps_the_question_open_for_all() -> No
     assert form_faults([AUTHORS, MANAGER], *moves) == []
 
 
-def test_who_cancels_a_form_that_only_they_were_asked_about_ends_the_matter() -> None:
+def test_cancelling_the_form_of_the_only_recipient_ends_the_chain() -> None:
     moves = (
         EVENT, "wait: 1 minute", "expect: [{ask: 812}]", *FILLED,
         "reply: {from: 812, button: cancel}", "expect: [{collect: 812, say: form_cancelled}, {end: answered}]",
@@ -627,7 +627,7 @@ def test_a_file_that_is_refused_in_the_night_is_asked_for_again_in_the_morning()
     assert offer_faults(AT_ONCE, *moves, form=form) == []
 
 
-def test_what_waits_for_the_morning_of_who_fills_a_form_does_not_go_when_they_are_earlier() -> None:
+def test_a_held_message_of_a_form_is_dropped_when_its_person_writes_before_the_morning() -> None:
     refused, form = "file: {from: 5001, refused: too_large}", WITH_FILE.replace("[pdf]", "[pdf], max_mb: 2")
     moves = (
         *SENDS, "wait: 4 hours", refused, "wait until: 2027-03-04T07:00:00Z", "reply: {from: 5001, document: b.pdf}",

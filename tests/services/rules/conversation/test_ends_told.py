@@ -51,26 +51,26 @@ def closed(person: int) -> str:
     return f"{{tell: {person}, say: matter_closed, text: Nothing more is needed from you}}"
 
 
-def test_who_fills_a_form_is_told_that_an_event_has_ended_it() -> None:
+def test_a_person_filling_a_form_is_told_that_an_event_ended_the_chain() -> None:
     assert faults(UNTIL, *FILLS, WITHDRAWN, f"expect: [{closed(812)}, {{end: until}}]") == []
 
 
-def test_who_has_the_matter_is_not_told_of_an_event_that_they_have_mostly_caused() -> None:
+def test_the_holder_of_a_matter_is_not_told_of_an_ending_event() -> None:
     assert faults(UNTIL, *TAKES, WITHDRAWN, "expect: [{end: until}]") == []
 
 
-def test_who_is_told_of_the_end_by_the_rule_is_not_told_twice() -> None:
+def test_a_person_whom_the_rule_tells_of_the_end_is_not_told_twice() -> None:
     told = "{tell: 812, say: ex_void}, {tell: 813, say: ex_void}, {end: until}"
     assert faults(TOLD, *FILLS, WITHDRAWN, f"expect: [{told}]") == []
 
 
-def test_who_fills_a_form_or_has_the_matter_is_told_that_an_answer_of_another_has_ended_it() -> None:
+def test_an_ending_answer_is_told_to_people_who_fill_a_form_or_hold_the_matter() -> None:
     told = "{tell: 813, say: noted}, {tell: 812, say: ex_told}, {tell: 813, say: ex_told}, {end: answered}"
     assert faults(UNTIL, *FILLS, AGREES, f"expect: [{told}]") == []
     assert faults(UNTIL, *TAKES, AGREES, f"expect: [{told}, {closed(40)}]") == []
 
 
-def test_who_will_be_told_when_the_answer_is_written_is_not_told_of_the_end_before() -> None:
+def test_a_person_told_after_the_write_is_not_told_of_the_end_before_it() -> None:
     written = "written: {record: rights.record_decision, as: verified}"
     asked, noted = "{record: rights.record_decision}", "{tell: 813, say: noted}"
     told = "expect: [{tell: 812, say: ex_told}, {tell: 813, say: ex_told}, {end: answered}]"
@@ -79,7 +79,7 @@ def test_who_will_be_told_when_the_answer_is_written_is_not_told_of_the_end_befo
     assert faults(UNTIL, *TAKES, AGREES, both, written, told, steps=RECORDED) == []
 
 
-def test_who_fills_a_form_is_told_that_a_colleague_has_settled_the_matter() -> None:
+def test_a_person_filling_a_form_is_told_that_a_colleague_settled_the_matter() -> None:
     moves = (
         *FILLS, "reply: {from: 813, button: other}", "reply: {from: 40, button: take}",
         "expect: [{hand_over: 40}, {tell: 813}, {tell: 40}]",
@@ -88,7 +88,7 @@ def test_who_fills_a_form_is_told_that_a_colleague_has_settled_the_matter() -> N
     assert faults(UNTIL, *moves) == []
 
 
-def test_who_fills_a_form_is_told_in_the_morning_of_an_end_in_the_night() -> None:
+def test_an_end_at_night_is_told_to_a_person_filling_a_form_in_the_morning() -> None:
     moves = (
         *FILLS, "wait until: 2027-03-03T22:00:00Z", WITHDRAWN, "expect: nothing",
         "wait until: 2027-03-04T10:00:00Z", f"expect: [{closed(812)}, {{end: until}}]",
@@ -100,7 +100,7 @@ def test_a_form_that_was_left_for_days_is_given_up_without_a_word() -> None:
     assert faults(UNTIL, *FILLS, "wait: 3 weeks", "expect: [{end: gave_up}]") == []
 
 
-def test_who_fills_a_form_is_told_that_it_is_given_up_while_they_write() -> None:
+def test_a_person_filling_a_form_is_told_that_the_chain_gave_up() -> None:
     steps = STEPS.replace("after: 2 weeks", "at: respond_by")
     asked = EVENT.replace(
         "event: rights.approval_requested", "{event: rights.approval_requested, with: {respond_by: 2027-03-04}}"
@@ -112,7 +112,7 @@ def test_who_fills_a_form_is_told_that_it_is_given_up_while_they_write() -> None
     assert faults(UNTIL, *moves, steps=steps) == []
 
 
-def test_who_has_a_matter_is_told_that_a_changed_rule_cancels_it() -> None:
+def test_the_holder_of_a_matter_is_told_that_a_changed_rule_cancels_it() -> None:
     player, old, _ = started(OnChange.CANCEL)
     for step in story(
         "812: {roles: [author]}", "reply: {from: 812, button: question}", "reply: {from: 40, button: take}"

@@ -103,7 +103,7 @@ def test_a_held_question_to_an_agent_of_an_erased_holder_is_withdrawn_and_the_ow
     assert faults(ASK, alone, *moves) == []
 
 
-def test_what_waits_for_an_agent_names_no_erased_holder() -> None:
+def test_a_message_held_for_an_agent_does_not_name_an_erased_holder() -> None:
     moves = (NIGHT, EVENT, ERASE, MORNING, "expect: [{tell: 900, for: 813, text: for Person 813 with}, {end: done}]")
     assert faults(TELL, AUTHORS + OF_BOTH, *moves) == []
 

@@ -80,7 +80,7 @@ def test_the_example_of_a_kind_is_one(kind: FieldKind, place: Place) -> None:
 
 
 @given(st.sampled_from(list(TYPED_FIELDS)), st.text(max_size=40), st.sampled_from([GB, US, FR, DE]))
-def test_whatever_is_written_is_a_value_that_can_be_shown_or_none(kind: FieldKind, text: str, place: Place) -> None:
+def test_every_text_is_read_as_a_displayable_value_or_none(kind: FieldKind, text: str, place: Place) -> None:
     kept = read_value(kind, text, place)
     if kept is not None:
         assert display_value(kind, kept, place)

@@ -709,7 +709,7 @@ def test_an_option_whose_title_is_not_its_name_is_chosen_by_either(answer: str) 
 
 
 @pytest.mark.parametrize("answer", ["0", "3", "F", "Fict", "Fiction, other"])
-def test_what_is_no_option_is_asked_for_again(answer: str) -> None:
+def test_an_answer_that_is_no_option_is_asked_for_again(answer: str) -> None:
     again = (f"reply: {{from: 5001, text: '{answer}'}}", "expect: [{collect: 5001, say: offer.genre}]")
     assert choosing(*TO_GENRE, *again) == []
 
@@ -819,7 +819,7 @@ def test_a_form_that_was_sent_stays_sent_where_its_person_leaves_the_chain() -> 
         assert left.phase is expected
 
 
-def test_what_is_too_long_for_its_field_is_refused_for_that_from_any_writer() -> None:
+def test_a_text_too_long_for_its_field_is_refused_for_its_length() -> None:
     long = "expect: [{collect: 5001, say: offer.title, text: 30 characters long}]"
     assert told(*FIRST[:2], f"reply: {{from: 5001, text: {AWAY}}}", long) == []
 

@@ -56,7 +56,7 @@ def test_a_chain_gathers_a_bounded_number_of_events() -> None:
     assert not chain.replace(joined=chain.joined * MOST_JOINED).gathers
 
 
-def test_what_differs_between_joined_events_is_said_once_each() -> None:
+def test_each_different_value_of_joined_events_is_named_once() -> None:
     period = "period: {from: 2026-01-01, to: 2026-06-30}"
     moves = (
         ready(1),

@@ -356,7 +356,7 @@ def test_a_wrong_number_stays_wrong_when_the_address_goes_over_to_a_contact() ->
     assert facts.is_wrong_person(CONTACT)
 
 
-def test_what_was_sent_to_both_ids_counts_once_for_the_cap_and_the_brake() -> None:
+def test_merged_ids_count_each_message_once_for_the_cap_and_the_brake() -> None:
     facts = facts_after([said(Word(FIRST, "Hello there", 1)), said(Word(CONTACT, "Anybody in?", 2))])
     apply(facts, MERGES[0], 10)
     assert len(facts.unsolicited[CONTACT].answered) == 2
@@ -467,7 +467,7 @@ def effects_of(facts: Facts, events: Sequence[EventData]) -> tuple[dict[str, Per
 
 
 @pytest.mark.parametrize("skips", [False, True], ids=["every_state", "the_last_state_only"])
-def test_what_waits_for_a_visitor_is_withdrawn_who_turns_out_to_be_an_erased_contact(*, skips: bool) -> None:
+def test_messages_for_a_visitor_merged_into_an_erased_contact_are_withdrawn(*, skips: bool) -> None:
     """The states are on different partitions, and a compacted topic may have the newest one only."""
     merged = erased(FIRST, 3, CONTACT) if skips else MERGES[0]
     facts = facts_after([])

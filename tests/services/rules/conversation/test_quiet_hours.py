@@ -77,7 +77,7 @@ def test_the_hour_in_which_a_reply_is_awaited_joins_the_hours_of_its_person() ->
     assert reply.open_hours[0] == OpenSpan(opens=at(4, 8, 30), closes=at(4, 18))
 
 
-def test_what_is_critical_reaches_staff_at_any_hour_and_the_rest_in_theirs() -> None:
+def test_critical_messages_reach_staff_at_any_hour_and_others_in_working_hours() -> None:
     critical, warning = (
         _requests(DelayedStory(_STAFF, rule="blocked-title").effects_of([_BLOCKED.format(severity)]))
         for severity in ("critical", "warning")

@@ -273,7 +273,7 @@ def test_a_step_that_moves_to_the_place_of_one_that_has_sent_something_still_run
     assert sent_by(decision) == ["rights_request"]
 
 
-def test_what_an_answer_to_a_question_that_is_gone_has_handed_over_is_read_in_the_morning() -> None:
+def test_a_hand_over_held_until_morning_survives_the_end_of_its_question() -> None:
     """The person was told that a colleague has it."""
     player, old, _ = started(OnChange.MIGRATE)
     chain = play(player, "wait until: 2027-03-03T22:00:00Z", "reply: {from: 812, button: question}")

@@ -48,7 +48,7 @@ def test_an_at_time_is_one_instant(value: object, timing: At, expected: str) -> 
     "value", [None, "2027-03-30", date(1970, 1, 1), date.min, date.max, utc("0001-01-01"), utc("9999-12-31")]
 )
 @pytest.mark.parametrize("timing", [At("due"), At("due", TWO_DAYS, -1), At("due", clock=NINE)])
-def test_what_is_no_date_is_never_due(value: object, timing: At) -> None:
+def test_a_value_that_is_no_date_is_never_due(value: object, timing: At) -> None:
     assert moment_of(value, timing, LONDON) is None
     assert lapse_of(value, timing, LONDON) is None
 

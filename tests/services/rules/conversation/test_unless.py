@@ -58,7 +58,7 @@ def test_a_change_that_leaves_the_reason_withdraws_nothing() -> None:
     assert _after(_stage_story(), embargo_until=date(2027, 8, 1)) == []
 
 
-def test_what_was_sent_is_not_withdrawn() -> None:
+def test_sent_messages_are_not_withdrawn() -> None:
     story = _stage_story()
     story.simulation.report_one(0)
     assert [one.person_id for one in _after(story, stage_key=Stage.PUBLISHED)] == [story.person(11)]
@@ -127,7 +127,7 @@ def test_an_event_that_comes_again_judges_what_waits_by_its_new_values() -> None
     assert (gone.person_id, gone.reason) == (story.person(801), "unless")
 
 
-def test_what_one_decision_requests_it_does_not_withdraw() -> None:
+def test_a_decision_does_not_withdraw_its_own_messages() -> None:
     assert [e for e in _stage_story().simulation.effects if isinstance(e, WithdrawMessage)] == []
 
 
@@ -170,7 +170,7 @@ def test_the_last_item_of_a_digest_goes_as_itself() -> None:
     assert set(items.values()) == {DeliveryState.REQUESTED, DeliveryState.WITHDRAWN}
 
 
-def test_what_remains_of_a_digest_does_not_go_to_a_person_who_has_opted_out() -> None:
+def test_the_rest_of_a_digest_is_not_sent_after_an_opt_out() -> None:
     story = _digest_story(1, 2)
     story.simulation.observe_work(2, stage_key=Stage.PUBLISHED)
     before = len(story.simulation.effects)

@@ -33,13 +33,13 @@ IN_THE_NIGHT = (NIGHT, AT_SEA, f"expect: [{HANDED_OVER}]")
 READ = "{tell: 40, say: to_read, text: 'from Person 813: “I shall be at sea”'}"
 
 
-def test_who_takes_the_matter_in_the_night_reads_what_waits_for_the_morning() -> None:
+def test_taking_a_matter_at_night_shows_the_words_held_until_morning() -> None:
     moves = (*BEGUN, *IN_THE_NIGHT, TAKE, f"expect: [{{tell: 40, say: taken}}, {READ}]", DONE)
     ends = ("expect: [{tell: 40, say: noted}, {end: handled}]", MORNING, "expect: nothing")
     assert faults(ASK + END, [AUTHORS, TEAM], *moves, *ends) == []
 
 
-def test_who_gives_it_back_leaves_the_words_to_be_offered_to_the_others() -> None:
+def test_giving_a_matter_back_offers_the_words_to_the_others() -> None:
     begun = tuple(move.replace(OFFERED, f"{OFFERED}, {{hand_over: 41}}") for move in BEGUN)
     moves = (
         *begun, *IN_THE_NIGHT, TAKE, f"expect: [{{tell: 40, say: taken}}, {READ}]",
@@ -49,7 +49,7 @@ def test_who_gives_it_back_leaves_the_words_to_be_offered_to_the_others() -> Non
     assert faults(ASK + END, [AUTHORS, TEAM, SECOND], *moves) == []
 
 
-def test_who_declines_one_matter_in_the_night_is_offered_what_others_have_written_since() -> None:
+def test_declining_at_night_still_offers_words_of_other_people_in_the_morning() -> None:
     moves = (
         *BEGUN, *IN_THE_NIGHT, NOT_ME, "expect: [{tell: 40, say: noted}]", NOT_ME, "expect: [{tell: 40}]",
         MORNING, "expect: [{hand_over: 40, text: at sea}]",
@@ -58,7 +58,7 @@ def test_who_declines_one_matter_in_the_night_is_offered_what_others_have_writte
     assert faults(ASK + END, [AUTHORS, TEAM], *moves) == []
 
 
-def test_who_declines_a_matter_is_not_offered_the_same_words_again_in_the_morning() -> None:
+def test_declined_words_are_not_offered_again_in_the_morning() -> None:
     again = "reply: {from: 812, button: other}"
     handed_over = ("expect: [{ask: 812}, {ask: 813}, {hand_over: 40}, {tell: 812}]", NIGHT, again)
     declined = ("expect: [{tell: 812}]", NOT_ME, "expect: [{tell: 40}]", MORNING, "expect: nothing")
@@ -116,7 +116,7 @@ def test_a_late_answer_that_is_tapped_again_is_told_once() -> None:
 # ------------------------------------------------------------------ people who have opted out
 
 
-def test_what_a_person_writes_who_has_opted_out_begins_no_form_and_is_read_by_a_colleague() -> None:
+def test_words_of_a_person_who_opted_out_start_no_form_and_go_to_a_colleague() -> None:
     people = "5001: {visitor: true, name: Maud, country: GB}\n" + INBOX
     moves = (
         "reply: {from: 5001, line: main, text: STOP}", "expect: [{tell: 5001, say: stopped}]",
@@ -176,7 +176,7 @@ def test_a_message_of_a_member_of_the_team_is_read_by_the_others() -> None:
 # ------------------------------------------------------------------ offers of a matter that is over
 
 
-def test_who_reads_that_a_matter_is_left_with_their_team_is_not_reminded_to_take_it_at_that_moment() -> None:
+def test_a_matter_left_with_the_team_is_not_reminded_in_the_same_moment() -> None:
     last = "  - {after: 10 working days, hand_over: production_coordinator, say: ex_take}\n"
     unknown = "{left_out: {production_coordinator: unknown_role}}"
     take = {"ex_take": template_text("ex_take", "Please see to “{title}” soon.", "take: Take it, not_me: Not me")}

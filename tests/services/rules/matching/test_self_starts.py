@@ -44,7 +44,7 @@ def test_conditions_on_the_record_that_exclude_each_other_make_no_circle() -> No
     assert circles_of(first=f"on: milestone.completed\nif: {second}\n{COMPLETES}") == [("first",)]
 
 
-def test_what_may_change_between_the_write_and_its_report_excludes_nothing() -> None:
+def test_a_field_that_may_change_before_the_report_of_a_write_excludes_no_self_start() -> None:
     rule = f"on: milestone.completed\nif: {{days_late: {{at_least: 1}}, not: {{days_late: 3}}}}\n{COMPLETES}"
     assert circles_of(again=rule) == [("again",)]
 
@@ -54,7 +54,7 @@ def test_a_rule_that_says_how_often_it_may_start_again_ends_the_circle() -> None
     assert circles_of(again=f"on: milestone.completed\n{bound}{COMPLETES}") == []
 
 
-def test_what_an_answer_or_a_form_writes_counts_too() -> None:
+def test_writes_of_answers_and_forms_count_for_self_starts() -> None:
     asks = (
         "on: acquisition.status_changed\nsteps:\n  - ask: submitter\n    say: permission_reminder\n"
         "    answers: {approve: {collect: sender, form: pitch}}\n  - give_up: nothing\n"

@@ -92,7 +92,7 @@ async def test_a_notice_of_a_chain_that_is_over_is_amended_and_its_question_is_n
     assert [fallback for _, _, fallback in await amended(service)] == ["permission_void_plain_v1"]
 
 
-async def test_what_waits_for_a_person_who_has_moved_is_amended_also_after_the_end_of_its_chain(
+async def test_messages_of_an_ended_chain_are_amended_when_their_person_moves(
     service: RulesUnderTest,
 ) -> None:
     (question,) = (await service.chains())[0].messages

@@ -159,6 +159,6 @@ async def test_an_artifact_of_a_registry_is_read_by_its_first_layer() -> None:
             await BundleSource(f"oci://{address}/stet/rules@sha256:{'0' * 64}").read()
 
 
-async def test_what_is_no_archive_is_refused_with_a_sentence() -> None:
+async def test_bytes_that_are_no_archive_are_refused_with_a_sentence() -> None:
     content = await asyncio.to_thread(unpack_bundle, b"no archive", None)
     assert "no tar archive" in str(content.faults[0])

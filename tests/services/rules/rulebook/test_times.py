@@ -76,7 +76,7 @@ def test_a_duration_is_a_number_and_a_unit_within_ten_years(text: str) -> None:
 
 
 @given(st.text(alphabet="0123456789:. adefghiknorstwy_", max_size=60))
-def test_whatever_is_written_is_a_time_or_a_fault(text: str) -> None:
+def test_every_text_is_read_as_a_time_or_a_fault(text: str) -> None:
     for read in (read_at, read_after):
         with suppress(InvalidValue):
             assert read(written(text))

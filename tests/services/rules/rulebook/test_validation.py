@@ -38,7 +38,7 @@ def test_a_mistake_is_said_at_its_place_and_nothing_else_is(mistake: Path) -> No
 
 
 @pytest.mark.parametrize("folder", CORRECT, ids=lambda path: path.name)
-def test_what_is_unusual_and_right_has_no_fault(folder: Path) -> None:
+def test_unusual_and_correct_files_have_no_fault(folder: Path) -> None:
     assert faults_of(folder) == ""
 
 

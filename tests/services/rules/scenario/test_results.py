@@ -27,7 +27,7 @@ def test_an_expected_effect_stands_beside_the_most_similar_that_happened() -> No
     )
 
 
-def test_what_is_as_expected_stands_beside_what_is_not() -> None:
+def test_expected_effects_stand_beside_unexpected_ones() -> None:
     assert rows_of(
         ASKED,
         "expect: [{ask: 812}]",
@@ -42,7 +42,7 @@ def test_what_is_as_expected_stands_beside_what_is_not() -> None:
     )
 
 
-def test_what_no_one_expected_stands_alone() -> None:
+def test_an_effect_without_expectation_stands_alone() -> None:
     assert rows_of(ASKED, "expect: nothing") == (EffectRow(None, "{ask: 812, say: rights_request, language: en}"),)
 
 

@@ -155,6 +155,6 @@ def test_editors_get_a_schema_of_the_keys() -> None:
     assert "hand_over" in schema["$defs"]["ExpectedEffect"]["properties"]
 
 
-def test_what_follows_from_an_unreadable_value_is_no_further_fault() -> None:
+def test_an_unreadable_value_causes_one_fault_only() -> None:
     (said,) = faults(f"{HEAD}    - expect: *nothing\n")
     assert "repeats what stands behind" in said
