@@ -5,7 +5,7 @@ template is used.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -85,7 +85,8 @@ def _check_text(context: ValidationContext, template: Template, language: str, t
     for found in _ill_formed(text.body) if len(text.body) <= BODY_LENGTH else ():
         context.report.add(context.loaded.place_in_text(location, found), _ill_formed_fault(found, template.fields))
     for sentence, words in _body_faults(text.body):
-        context.report.add(context.loaded.place_in_text(location, words) if words else location, sentence)
+        hint = _hint_of_lost_text(template, language) if sentence in _AT_AN_EDGE else ""
+        context.report.add(context.loaded.place_in_text(location, words) if words else location, sentence + hint)
     for found, name in _foreign_parameters(context, template, text):
         where = context.loaded.place_in_text(location, found)
         context.report.add(where, f"“{found}” is no parameter; write {{{name}}}")
@@ -151,8 +152,7 @@ def _body_faults(body: str) -> Iterator[tuple[str, str]]:
     if _LEADING_PARAMETER.match(body):
         yield BEGINS_WITH_PARAMETER, ""
     if (trailing := _TRAILING_PARAMETER.search(body)) is not None:
-        sentence = "the body ends with a parameter; Meta wants a word after it"
-        yield sentence, body[body.rfind("{", 0, trailing.start()) :]
+        yield _ENDS_WITH_PARAMETER, body[body.rfind("{", 0, trailing.start()) :]
     if (amount := find_amount(body)) is not None:
         yield f"“{amount}” is an amount or a bank detail, and those never go into a chat", amount
     if (entity := _ENTITY.search(body)) is not None:
@@ -162,7 +162,29 @@ def _body_faults(body: str) -> Iterator[tuple[str, str]]:
         yield sentence, body[body.rfind("{", 0, beside.start()) : beside.end()]
 
 
+_ENDS_WITH_PARAMETER = "the body ends with a parameter; Meta wants a word after it"
+_AT_AN_EDGE = frozenset({BEGINS_WITH_PARAMETER, _ENDS_WITH_PARAMETER})
 _MISTYPED_BLOCK = re.compile(r"([-=_~]+>|>[-_]+)\s")
+
+
+def _lost_parameters(template: Template, language: str) -> frozenset[str]:
+    """What a language lacks of the others where its text begins or ends with a parameter: the line before or behind it
+    is missing, and the parameters with it. Empty where it says one that the others do not.
+    """
+    body = template.languages[language].body
+    if not (_LEADING_PARAMETER.match(body) or _TRAILING_PARAMETER.search(body)):
+        return frozenset()
+    own = parameters_of(template.languages[language])
+    others = [parameters_of(text) for code, text in template.languages.items() if code != language and text.body]
+    lost = frozenset.intersection(*others) - own if others else frozenset()
+    return lost if all(other - own == lost and own <= other for other in others) else frozenset()
+
+
+def _hint_of_lost_text(template: Template, language: str) -> str:
+    """The end of the sentence where a part of the text is missing that another language has."""
+    lost = _lost_parameters(template, language)
+    other = next((code for code in template.languages if code != language), "")
+    return f", and “{other}” also says {_braced(lost)}: a line of the text is missing" if lost else ""
 
 
 def _ill_formed(body: str) -> list[str]:
@@ -187,23 +209,46 @@ def _ill_formed_fault(found: str, fields: Mapping[str, str]) -> str:
 
 def _check_languages_agree(context: ValidationContext, template: Template) -> None:
     """Languages have the same parameters and the same buttons as the first."""
-    languages = iter(template.languages.items())
-    first, model = next(languages, ("", TemplateText("", {})))
-    for language, text in languages:
-        if not text.body or not model.body:
-            continue  # it could not be read
-        is_well_formed = not _ill_formed(text.body) and not _ill_formed(model.body)
-        odd = parameters_of(text) ^ parameters_of(model) if is_well_formed else frozenset()
-        if odd and not _has_foreign_parameters(context, template):
-            location = _location(context, template, language, "body")
-            context.report.add(location, _other_parameters(language, parameters_of(text), first, parameters_of(model)))
-        if max(len(text.buttons), len(model.buttons)) > BUTTONS:
-            continue  # there are too many, which is reported
-        if all(_reads_buttons(context, template, code) for code in (first, language)) and list(text.buttons) != list(
-            model.buttons
-        ):
-            location = _location(context, template, language, "buttons")
-            context.report.add(location, f"“{language}” and “{first}” {_other_buttons(text, model)}")
+    first, model = next(iter(template.languages.items()), ("", TemplateText("", {})))
+    texts = {code: text for code, text in template.languages.items() if code != first and text.body and model.body}
+    others = [code for code, text in texts.items() if _says_other_parameters(text, model)]
+    if others and not _has_foreign_parameters(context, template):
+        for language, other in _odd_ones(template, others, parameters_of):
+            if not _lost_parameters(template, language) and not _lost_parameters(template, other):
+                _report_other_parameters(context, template, language, other)
+    others = [
+        code
+        for code, text in texts.items()
+        if list(text.buttons) != list(model.buttons)
+        and max(len(text.buttons), len(model.buttons)) <= BUTTONS  # else there are too many, which is reported
+        and all(_reads_buttons(context, template, each) for each in (first, code))
+    ]
+    for language, other in _odd_ones(template, others, lambda text: tuple(text.buttons)):
+        differ = _other_buttons(template.languages[language], template.languages[other])
+        location = _location(context, template, language, "buttons")
+        context.report.add(location, f"“{language}” and “{other}” {differ}")
+
+
+def _says_other_parameters(text: TemplateText, model: TemplateText) -> bool:
+    """Whether it says others, as far as both could be read."""
+    return parameters_of(text) != parameters_of(model) and not _ill_formed(text.body) and not _ill_formed(model.body)
+
+
+def _odd_ones(
+    template: Template, differing: Sequence[str], said: Callable[[TemplateText], object]
+) -> Iterator[tuple[str, str]]:
+    """Each language that differs from another one, and that one: the first alone, where all others say the same."""
+    first, *others = template.languages
+    if len(differing) > 1 and differing == others and len({said(template.languages[code]) for code in others}) == 1:
+        yield first, others[0]
+    else:
+        yield from ((language, first) for language in differing)
+
+
+def _report_other_parameters(context: ValidationContext, template: Template, language: str, other: str) -> None:
+    own, others = (parameters_of(template.languages[code]) for code in (language, other))
+    sentence = _other_parameters(language, own, other, others)
+    context.report.add(_location(context, template, language, "body"), sentence)
 
 
 def _other_parameters(language: str, own: frozenset[str], first: str, others: frozenset[str]) -> str:
