@@ -1,6 +1,6 @@
 """Checks of events that join a chain: their subject, the people they concern, and their number in templates."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from services.rules.rulebook.addressee_validation import SENDER, TOLD, UNANSWERED
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
@@ -93,10 +93,35 @@ def check_counts(context: ValidationContext, rules: Collection[Rule]) -> None:
             name for use in uses_of(context, rule) for name in _template_and_fallback(context, use.template)
         } & saying.keys():
             saying[name].append(rule)
-    for name, found in saying.items():
-        if found and not any(_may_join(context, rule) for rule in found):
-            sentence = f"{{{_COUNT}}} is always 1: no rule that says “{name}” gathers events, by “on_repeat: join”"
-            context.report.refuse(_place_of_count(context, counting[name]), sentence)
+    lonely = {name: found for name, found in saying.items() if found and not any(_may_join(context, r) for r in found)}
+    common = [rule for rule in rules if lonely and all(rule in found for found in lonely.values())]
+    if len(lonely) > 1 and len(common) == 1:
+        context.report.refuse(_place_of_joining(context, common[0]), _joins_no_more(common[0], sorted(lonely)))
+        return
+    for name, found in lonely.items():
+        context.report.refuse(_place_of_count(context, counting[name]), _always_one(name, found))
+
+
+def _joins_no_more(rule: Rule, templates: Sequence[str]) -> str:
+    """The fault of one rule that says several templates: more likely its own key is missing than all of them wrong."""
+    named = " and ".join(f"“{name}”" for name in templates)
+    return (
+        f"{named} say {{{_COUNT}}}, which is always 1: write “on_repeat: join”, by which “{rule.name}” gathers events, "
+        f"or say them without {{{_COUNT}}}"
+    )
+
+
+def _always_one(name: str, found: Sequence[Rule]) -> str:
+    if len(found) > 1:
+        return f"{{{_COUNT}}} is always 1: no rule that says “{name}” gathers events, by “on_repeat: join”"
+    return (
+        f"{{{_COUNT}}} is always 1: the rule “{found[0].name}” says “{name}” and gathers no events; write “on_repeat: "
+        f"join” there, or say the text without {{{_COUNT}}}"
+    )
+
+
+def _place_of_joining(context: ValidationContext, rule: Rule) -> Location:
+    return context.location(rule, "on_repeat") if context.is_written(rule, "on_repeat") else rule.location
 
 
 def _says_count(template: Template) -> bool:
