@@ -9,7 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from services.rules.rulebook.action_schema import no_field_chooses
-from services.rules.rulebook.catalogue import EVENTS, MESSAGE_RECEIVED, RECIPIENT_ROLE, STAFF_ROLES, party_fields
+from services.rules.rulebook.catalogue import (
+    EVENTS,
+    MESSAGE_RECEIVED,
+    RECIPIENT_ROLE,
+    ROLES_OF_A_TITLE,
+    STAFF_ROLES,
+    party_fields,
+)
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.model import (
     RECEIVED,
@@ -146,7 +153,7 @@ def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
 def meant_role(context: ValidationContext, role: str) -> str | None:
     """The role that is nearest to one of people.yaml that there is not; those that no team has come first."""
     lacking = (str(each) for each in STAFF_ROLES - context.staffed)
-    return nearest_word(role, lacking) or nearest_word(role, map(str, Role))
+    return nearest_word(role, lacking) or nearest_word(role, map(str, _ROLES - ROLES_OF_A_TITLE))
 
 
 def _check_outside(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:

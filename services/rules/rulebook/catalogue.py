@@ -148,6 +148,13 @@ STAFF_ROLES = frozenset(
     }
 )  # fmt: skip
 """Roles of the publisher's own people. A rule that names one needs a contact for it in people.yaml."""
+ROLES_OF_A_TITLE = frozenset(
+    {
+        Role.AUTHOR, Role.ILLUSTRATOR, Role.TRANSLATOR, Role.CONTRIBUTOR_OTHER, Role.AGENT, Role.ESTATE,
+        Role.RIGHTS_HOLDER,
+    }
+)  # fmt: skip
+"""Roles of people outside the house, whom Consonance names for each title. No person has one for all titles."""
 
 
 class FactGroup(StrEnum):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.rules.rulebook.addressee_validation import check_team, meant_role
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, TYPED_FIELDS
-from services.rules.rulebook.catalogue import known_codes
+from services.rules.rulebook.catalogue import ROLES_OF_A_TITLE, known_codes
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
 from services.rules.rulebook.joining_validation import check_counts
@@ -134,6 +134,7 @@ def _check_publisher(context: ValidationContext) -> None:
         for index, role in enumerate(roles):
             _check_roles(context, (role,), context.file_location("people.yaml", "milestones", key, index))
     _check_role_names(context)
+    _check_outside_roles(context)
     _check_stand_ins(context)
     _check_working_days(context)
     for index, fair in enumerate(context.book.calendar.fairs):
@@ -239,6 +240,23 @@ def _check_role_names(context: ValidationContext) -> None:
             if (meant := meant_role(context, role)) is not None:
                 location = context.file_key_location("people.yaml", "teams", team, role)
                 context.report.unknown(location, f"there is no role “{role}”, and no rule names it", role, (meant,))
+
+
+def _check_outside_roles(context: ValidationContext) -> None:
+    """The people in people.yaml are staff: an author there would get the matters of all authors, at night, too."""
+    people = context.book.people
+    tables = [("teams", team, roles) for team, roles in people.teams.items()]
+    tables += [("imprints", str(imprint), roles) for imprint, roles in people.imprints.items()]
+    for key, name, roles in tables:
+        for role in sorted(roles.keys() & ROLES_OF_A_TITLE):
+            context.report.refuse(context.file_key_location("people.yaml", key, name, role), _outside(role))
+
+
+def _outside(role: str) -> str:
+    return (
+        f"the people in people.yaml are staff, and Consonance names the “{role}” of each title; take “{role}” out "
+        "here, or give the contact a role of the house"
+    )
 
 
 def _named_roles(context: ValidationContext) -> frozenset[str]:
