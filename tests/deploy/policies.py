@@ -100,17 +100,42 @@ def _commands(container: Mapping[str, Any]) -> Iterator[Sequence[str]]:
 
 
 def bounded_resources(manifests: Sequence[Manifest]) -> Objections:
-    """CPU and memory are requested, memory is limited, CPU is not."""
+    """CPU, memory and disk are requested, memory and disk are limited, CPU is not; the limit has room for each volume.
+
+    The kubelet evicts a pod whose folders and logs are together larger than the limits of disk of its containers.
+    """
     for workload in workloads(manifests):
         for container in workload.containers:
             resources = container.get("resources", {})
             requests, limits = resources.get("requests", {}), resources.get("limits", {})
-            for needed, where in (("cpu", requests), ("memory", requests), ("memory", limits)):
-                if needed not in where:
-                    kind = "request" if where is requests else "limit"
-                    yield f"{workload.place}: {container['name']}: no {kind} of {needed}"
+            for where, kind, needed in (
+                (requests, "request", ("cpu", "memory", _DISK)),
+                (limits, "limit", ("memory", _DISK)),
+            ):
+                missing = [name for name in needed if name not in where]
+                yield from (f"{workload.place}: {container['name']}: no {kind} of {name}" for name in missing)
             if "cpu" in limits:
                 yield f"{workload.place}: {container['name']}: a CPU limit throttles it"
+        held = [volume["emptyDir"] for volume in workload.pod.get("volumes", ()) if "emptyDir" in volume]
+        sizes = [_mebibytes(one.get("sizeLimit", "0Mi")) for one in held if one.get("medium") != "Memory"]
+        allowed = sum(_mebibytes(_disk_limit(one)) for one in workload.pod["containers"])
+        logs = _LOGS_OF_A_CONTAINER if workload.manifest["kind"] != "Job" else 0
+        if allowed < sum(sizes) + logs:
+            needed = sum(sizes) + logs
+            yield f"{workload.place}: its volumes and logs may take {needed} MiB, and {allowed} are its limit"
+
+
+_DISK = "ephemeral-storage"
+_LOGS_OF_A_CONTAINER = 250
+"""MiB of logs that the kubelet of AKS keeps (five files of 50 MB), the most of the large clouds."""
+
+
+def _disk_limit(container: Mapping[str, Any]) -> str:
+    return str(container.get("resources", {}).get("limits", {}).get(_DISK, "0Mi"))
+
+
+def _mebibytes(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
 
 
 def accounts_without_tokens(manifests: Sequence[Manifest]) -> Objections:
@@ -370,6 +395,27 @@ def _policy_faults(spec: Any, manifests: Sequence[Manifest]) -> Objections:
         for peer in rule.get("to", ()):
             if "podSelector" in peer and "namespaceSelector" not in peer:
                 yield from _port_faults(rule, peer["podSelector"], manifests)
+
+
+_PRIVATE = {
+    "0.0.0.0/0": ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+    "::/0": ("fc00::/7", "fe80::/10"),
+}
+"""The internet by either protocol, with its private and link-local networks; a cloud's metadata servers are there."""
+
+
+def internet_by_both_protocols(manifests: Sequence[Manifest]) -> Objections:
+    """A way out to the internet is one by IPv4 and by IPv6, and none to private networks."""
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", ()):
+            blocks = {peer["ipBlock"]["cidr"]: peer["ipBlock"] for peer in rule.get("to", ()) if "ipBlock" in peer}
+            if blocks.keys().isdisjoint(_PRIVATE):
+                continue
+            for cidr, private in _PRIVATE.items():
+                if cidr not in blocks:
+                    yield f"{place(policy)}: it lets out to the internet, and not to {cidr}"
+                for network in sorted({*private} - {*blocks.get(cidr, {"except": private}).get("except", ())}):
+                    yield f"{place(policy)}: it lets out to the private network {network}"
 
 
 def _port_faults(rule: Any, selector: Any, manifests: Sequence[Manifest]) -> Objections:
@@ -637,7 +683,7 @@ ALL = (
     restricted_pods, versioned_images, programs_of_the_image, bounded_resources, accounts_without_tokens,
     meaningful_probes, termination_grace, disruption_budgets, removable_nodes, known_settings, secrets_apart,
     own_secrets, optional_job_secrets, immutable_config, restarts_on_change, ports_of_listeners,
-    network_policies, both_ends, annotations_of_ingresses, way_to_rules, metrics_of_operators, scaling,
-    database_connections, replicas, spread_over_zones,
+    network_policies, internet_by_both_protocols, both_ends, annotations_of_ingresses, way_to_rules,
+    metrics_of_operators, scaling, database_connections, replicas, spread_over_zones,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

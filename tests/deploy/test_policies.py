@@ -105,6 +105,9 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(container, "resources", "limits", to={}), "no limit of memory"),
         (put(container, "resources", "limits", "cpu", to="1"), "a CPU limit throttles it"),
         (put(container, "resources", "requests", "cpu", to=None), "no request of cpu"),
+        (put(container, "resources", "requests", "ephemeral-storage", to=None), "no request of ephemeral-storage"),
+        (put(container, "resources", "limits", "ephemeral-storage", to=None), "no limit of ephemeral-storage"),
+        (put(container, "resources", "limits", "ephemeral-storage", to="256Mi"), "may take 314 MiB, and 256 are"),
     ],
     policies.accounts_without_tokens: [
         (put(pod, "automountServiceAccountToken", to=True), "the pod mounts a token"),
@@ -201,6 +204,11 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(policy("dispatcher"), "ingress", 0, "from", to=[]), "it lets everybody in"),
         (put(policy("dispatcher"), "egress", 0, "ports", to=[]), "it lets out to every port"),
         (put(policy("dispatcher"), "podSelector", to={"matchLabels": {"a": "b"}}), "it is for no pod"),
+    ],
+    policies.internet_by_both_protocols: [
+        (put(policy("dispatcher"), "egress", 0, "to", 1, to=None), "dispatcher: it lets out to the internet, and not"),
+        (put(policy("writeback"), "egress", 0, "to", 0, "ipBlock", "except", 2, to=None), "network 169.254.0.0/16"),
+        (put(policy("writeback"), "egress", 0, "to", 1, "ipBlock", "except", to=None), "network fc00::/7"),
     ],
     policies.both_ends: [
         (put(policy("postgres"), "ingress", 1, "ports", 0, "port", to=8001), "let nothing in on 8000"),
