@@ -12,6 +12,7 @@ import typer
 from ops.command_line import ExitCode, print_error, print_lines
 from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
+from ops.rules.folder import require_rules
 from ops.rules.history import QUERIES, History, Last, span_of
 from ops.rules.output import counted, track
 from ops.timeline import read_event
@@ -86,9 +87,7 @@ def bundle_command(
 
 
 def _bundle_stories(folder: Path, out: Path) -> int:
-    if not folder.is_dir():
-        return print_error(f"{folder}: there is no such folder", code=ExitCode.CANNOT_RUN)
-    files = read_folder(folder)
+    files = read_folder(require_rules(folder))
     stories, faults = read_stories(files)
     if faults:
         return print_error(str(faults[0]), code=ExitCode.CANNOT_RUN)

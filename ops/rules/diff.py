@@ -13,7 +13,7 @@ from ops.command_line import ExitCode, print_error, print_json
 from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.bundle import live_bundle
-from ops.rules.folder import DEFAULT_FOLDER
+from ops.rules.folder import DEFAULT_FOLDER, require_rules
 from ops.rules.history import span_of
 from ops.rules.output import ReportFormat, counted, format_option
 from services.rules.analysis.bundle import Bundle, UnreadableBundle, read_bundle
@@ -120,7 +120,7 @@ def read_source(source: str, folder: Path) -> dict[str, str]:
     """
     path = Path(source)
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(require_rules(path))
     top = Path(_git(source, "rev-parse", "--show-toplevel", cwd=_existing(folder)).decode().strip())
     within = folder.resolve().relative_to(top.resolve())
     packed = _git(source, "archive", "--format=tar", source, "--", within.as_posix(), cwd=top)

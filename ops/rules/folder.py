@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, print_error
-from services.rules.rulebook.rule_folder import SINGLES, file_names
+from services.rules.rulebook.rule_folder import SINGLES, file_names, why_no_rules
 
 RuleFolder = Annotated[
     Path,
@@ -32,8 +32,13 @@ def require_folder(folder: Path) -> Path:
 
 
 def require_rules(folder: Path) -> Path:
-    """Exits with code 2 where there is no such folder, no file of rules in it, or it is only a part of the rules."""
-    found = file_names(require_folder(folder))
+    """Exits with code 2 where there is no such folder, no file of rules in it, or it is only a part of the rules.
+
+    The same where it is far above the rules: no file is opened then.
+    """
+    if (why := why_no_rules(require_folder(folder))) is not None:
+        raise typer.Exit(print_error(f"{folder}: {why}", code=ExitCode.CANNOT_RUN))
+    found = file_names(folder)
     if not found.isdisjoint(SINGLES):
         return folder
     above = next((each for each in folder.resolve().parents if (each / "people.yaml").is_file()), None)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.rule_folder import read_folder, revision_of
+from services.rules.rulebook.model import Location
+from services.rules.rulebook.rule_folder import read_folder, revision_of, why_no_rules
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Revision
 from shared.runtime.build import UNKNOWN, commit_of
@@ -57,6 +58,8 @@ class FolderSource:
         return await asyncio.to_thread(self.read_now)
 
     def read_now(self) -> SourceContent | None:
+        if self._read is None and (why := why_no_rules(self.folder)) is not None:
+            return SourceContent(revision_of({}), {}, None, (FileFault(Location(str(self.folder), 1, 1), why),))
         try:
             before = _fingerprint(self.folder)
         except OSError as error:

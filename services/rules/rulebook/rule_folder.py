@@ -7,6 +7,7 @@ leave locks and drafts of that name.
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,10 @@ _OF_ANOTHER_PROGRAM: Final = re.compile(
     rf"(?P<name>{_KIND}|[a-z0-9]+(?:[-_][a-z0-9]+)+)(?:\.ya?ml)?\.(?:docx?|odt|rtf|pages|html?|pdf|json|xlsx?|ods)"
 )
 """The name of a rule or of a file of rules, with the end of a file of a word processor."""
+MOST_ENTRIES: Final = 100_000
+"""Files and folders below a folder of rules; one of 2,000 rules has 10,000."""
+_FEW_FILES: Final = 200
+"""YAML files of a folder without people.yaml that are read all the same, for their faults."""
 _USUAL_SIZE: Final = 64 * 2**10
 """Bytes that are read at first: memory for the largest file is not asked for thousands of times."""
 
@@ -55,6 +60,46 @@ def read_folder(
     wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
     texts = ((name, _read_text(path, Location(name, 1, 1), report) if is_read(name) else "") for name, path in wanted)
     return {name: text for name, text in texts if text is not None}
+
+
+def why_no_rules(folder: Path) -> str | None:
+    """Why this folder is not one of rules but one far above it, by its names alone; None where it may be one.
+
+    Told before anything is read: the YAML files of a whole machine would take minutes.
+    """
+    found = list(islice(_entries_below(folder), MOST_ENTRIES + 1))
+    if len(found) > MOST_ENTRIES:
+        return f"more than {MOST_ENTRIES:,} files and folders are below it; {_NAME_THE_FOLDER}"
+    names = [name for name in found if is_read(name)]
+    if len(names) <= _FEW_FILES:
+        return None
+    people = sorted(name.rpartition("/")[0] for name in names if base_name(name) == "people.yaml")
+    if not people:
+        return f"of the {len(names):,} YAML files in it and below, none is called people.yaml; {_NAME_THE_FOLDER}"
+    if len(people) > 1 and "" not in people:
+        return f"people.yaml is in several folders below it; name one of them, such as {folder / people[0]}"
+    return None
+
+
+_NAME_THE_FOLDER: Final = "name the folder that has house.yaml and people.yaml"
+
+
+def _entries_below(folder: Path) -> Iterator[str]:
+    """The relative name of each file and folder, the nearest first; no folder is entered twice."""
+    entered, waiting = set[str](), [""]
+    for prefix in waiting:
+        if (real := os.path.realpath(folder / prefix)) in entered:
+            continue
+        entered.add(real)
+        try:
+            with os.scandir(real) as entries:
+                visible = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError:
+            continue
+        for entry in visible:
+            yield f"{prefix}{entry.name}"
+            if os.path.isdir(entry.path):  # noqa: PTH112 -- False, and no error, where access is denied
+                waiting.append(f"{prefix}{entry.name}/")
 
 
 def is_read(name: str) -> bool:

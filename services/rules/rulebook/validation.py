@@ -28,7 +28,7 @@ from services.rules.rulebook.model import (
     answers_of,
 )
 from services.rules.rulebook.recurrence_validation import listing_notes
-from services.rules.rulebook.rule_folder import RULE, TEMPLATE, read_folder, stem
+from services.rules.rulebook.rule_folder import RULE, TEMPLATE, read_folder, stem, why_no_rules
 from services.rules.rulebook.rule_validation import check_rule
 from services.rules.rulebook.template_uses import built_in_uses, uses_of
 from services.rules.rulebook.template_validation import check_languages, check_template, check_use
@@ -82,7 +82,12 @@ _NO_BUILT_IN = (
 
 
 def validate_folder(folder: Path) -> tuple[Validation, dict[str, str]]:
-    """The validation of a folder's rule files, and their texts. Files that cannot be read are among the faults."""
+    """The validation of a folder's rule files, and their texts. Files that cannot be read are among the faults.
+
+    Of a folder far above one of rules no file is read.
+    """
+    if (why := why_no_rules(folder)) is not None:
+        return replace(validate({}), faults=(FileFault(Location(folder.name, 1, 1), why),)), {}
     report = FaultReport()
     files = read_folder(folder, report, stories=False)
     validation = validate(files)

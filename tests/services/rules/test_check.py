@@ -8,6 +8,7 @@ import pytest
 
 from ops.command_line import ExitCode
 from services.rules.rollout.sources import read_content
+from services.rules.rulebook import rule_folder
 from services.rules.rulebook.field_validation import present_if, present_unless
 from services.rules.rulebook.loader import SCHEMAS
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
@@ -112,6 +113,27 @@ def test_a_folder_that_holds_no_rules_or_only_a_part_of_them_is_no_finding(
     said = capsys.readouterr().err
     assert "no file of rules is in it" in said
     assert said.endswith(f"name the folder that has house.yaml and people.yaml: {tmp_path / 'rules'}\n")
+
+
+@pytest.mark.parametrize("verb", ["check", "test", "prove", "owners"])
+def test_a_folder_far_above_the_rules_is_no_finding_and_is_not_read(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for checkout in ("one", "two"):
+        for name, text in good_files().items():
+            path = tmp_path / checkout / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    (tmp_path / "one" / "again").symlink_to(tmp_path)
+    monkeypatch.setattr(rule_folder, "_FEW_FILES", 5)
+    monkeypatch.setattr(rule_folder, "_read_text", None)
+    assert run_stet("rules", verb, f"{tmp_path}") == ExitCode.CANNOT_RUN
+    assert f"people.yaml is in several folders below it; name one of them, such as {tmp_path / 'one'}\n" in (
+        capsys.readouterr().err
+    )
+    monkeypatch.setattr(rule_folder, "MOST_ENTRIES", 5)
+    assert run_stet("rules", verb, f"{tmp_path}") == ExitCode.CANNOT_RUN
+    assert "more than 5 files and folders are below it; name the folder that has house.yaml" in capsys.readouterr().err
 
 
 def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> None:

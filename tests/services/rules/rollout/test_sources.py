@@ -15,7 +15,8 @@ from aiohttp import web
 
 from services.rules.rollout.bundles import BundleSource, unpack_bundle
 from services.rules.rollout.sources import FolderSource, SourceContent
-from services.rules.rulebook.validation import validate
+from services.rules.rulebook import rule_folder
+from services.rules.rulebook.validation import validate, validate_folder
 from shared.contracts.errors import Unavailable
 from tests.services.rules.rulebooks import BOOK
 
@@ -162,3 +163,18 @@ async def test_an_artifact_of_a_registry_is_read_by_its_first_layer() -> None:
 async def test_bytes_that_are_no_archive_are_refused_with_a_sentence() -> None:
     content = await asyncio.to_thread(unpack_bundle, b"no archive", None)
     assert "no tar archive" in str(content.faults[0])
+
+
+def test_a_folder_far_above_the_rules_is_refused_by_its_names_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(201):
+        tmp_path.joinpath(f"{number}.yaml").write_text("a: 1\n", "utf-8")
+    opened: list[Path] = []
+    monkeypatch.setattr(rule_folder, "_read_text", lambda path, *_: opened.append(path))
+    content = read(FolderSource(tmp_path))
+    validation, _ = validate_folder(tmp_path)
+    sentence = "of the 201 YAML files in it and below, none is called people.yaml; name the folder that has house.yaml"
+    for faults in (content.faults, validation.faults):
+        assert [sentence in str(fault) for fault in faults] == [True]
+    assert opened == []
