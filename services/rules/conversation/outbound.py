@@ -19,6 +19,7 @@ from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
 from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
+from services.rules.conversation.schedule import moment_of
 from services.rules.conversation.send_hours import (
     AWAITED_FOR,
     expiry,
@@ -40,7 +41,6 @@ from services.rules.conversation.template_calls import (
 )
 from services.rules.rulebook.built_in import DIGEST, SHOW, TO_READ
 from services.rules.rulebook.model import Addressees, At, Category, Rule, Severity, Step, Verb, mentioned_fields
-from services.rules.rulebook.timing import moment_of
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived

@@ -45,10 +45,9 @@ from services.rules.conversation.recipients import (
     skips_everyone,
 )
 from services.rules.conversation.release import release_messages, unless_due
-from services.rules.conversation.schedule import idle_due, next_due, runnable_step
+from services.rules.conversation.schedule import add_duration, idle_due, next_due, runnable_step
 from services.rules.rulebook.built_in import COVER_ANNOUNCED, RESERVED_PREFIX
 from services.rules.rulebook.model import After, Rule, Step, Verb
-from services.rules.rulebook.timing import add_duration
 from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
