@@ -57,7 +57,7 @@ order by known.line;
 
 -- name: queue
 -- What waits on one line, by template.
-select say as template, lane, state, coalesce(reason, '') as reason, count(*) as messages, min(requested_at) as oldest
+select say as template, (array['critical', 'normal', 'bulk'])[lane + 1] as lane, state, coalesce(reason, '') as reason, count(*) as messages, min(requested_at) as oldest
 from dispatcher.messages
 where tenant = $1 and line = $2 and state in ('waiting', 'intent', 'uncertain')
 group by say, lane, state, reason

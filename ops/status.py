@@ -22,6 +22,7 @@ from ops.command_settings import OperatorSettings, cause_of, load_command_settin
 from ops.database import operator_pool
 from ops.environment import current_stack
 from ops.topic_reader import Position, kept_ranges
+from services.dispatcher.reasons import MessageReason
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import CONSUMED, SERVICES
 from shared.runtime.clock import machine_now
@@ -249,7 +250,26 @@ async def _message_lines(connection: Connection, tenant: str) -> list[StatusLine
         StatusLine("messages", "in flight", row["in_flight"]),
         _problem("messages", "uncertain", row["uncertain"], row["oldest_uncertain"], "stet sends list"),
         _problem("messages", "set aside", row["set_aside"], None, "docs/runbook.md, “set something aside”"),
+        *(
+            _problem("messages", words, held["count"], held["oldest"], f"{_RUNBOOKS}/{page}.md")
+            for held in await connection.fetch(QUERIES.held_messages, tenant, list(_HELD))
+            for words, page in [_HELD[held["reason"]]]
+        ),
     ]
+
+
+_HELD: Mapping[str, tuple[str, str]] = {
+    MessageReason.BUDGET_SPENT: ("held by the month's budget", "StetBudgetSpent"),
+    MessageReason.ACCOUNT_RESTRICTED: ("held by a restriction of the account", "StetAccountLimited"),
+    MessageReason.PORTFOLIO_LIMIT: ("held by the limit of people a day", "StetAccountLimited"),
+    MessageReason.TEMPLATE_MISSING: ("waiting for a template that the account does not have", "StetTemplateUnusable"),
+    MessageReason.TEMPLATE_PENDING: ("waiting for a template that Meta reviews", "StetTemplateUnusable"),
+    MessageReason.TEMPLATE_REJECTED: ("waiting for a template that Meta rejected", "StetTemplateUnusable"),
+    MessageReason.TEMPLATE_PAUSED: ("waiting for a template that Meta paused", "StetTemplateUnusable"),
+    MessageReason.TEMPLATE_DISABLED: ("waiting for a template that Meta disabled", "StetTemplateUnusable"),
+    MessageReason.TEMPLATE_RECATEGORISED: ("waiting for a template that became marketing", "StetTemplateRecategorised"),
+}
+"""What a person has to end, and the page of the runbook about it; all of it is counted as waiting, too."""
 
 
 async def _throttle_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
@@ -279,18 +299,17 @@ async def _throttle_lines(connection: Connection, tenant: str, now: datetime) ->
             for row in qualities
         ),
         *map(_throttle_line, throttles),
-        *(
-            StatusLine(
-                "whatsapp",
-                f"template {row['name']} {row['language']}",
-                row["state"],
-                row["reported_at"],
-                True,
-                "stet templates status",
-            )
-            for row in templates
-        ),
+        *map(_template_line, templates),
     ]
+
+
+def _template_line(row: Any) -> StatusLine:
+    """One that Meta approved is listed for its category: it was moved to marketing."""
+    is_moved = row["category"] == "MARKETING" and row["state"] in {"APPROVED", "FLAGGED", "REINSTATED"}
+    state = f"moved from {row['previous_category']} to MARKETING" if is_moved else row["state"]
+    since = row["categorised_at"] if is_moved else row["reported_at"]
+    hint = f"stet templates status{f', {_RUNBOOKS}/StetTemplateRecategorised.md' if is_moved else ''}"
+    return StatusLine("whatsapp", f"template {row['name']} {row['language']}", state, since, True, hint)
 
 
 def _restriction_line(row: Any) -> StatusLine:
@@ -465,6 +484,7 @@ def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
         lines.append(
             _problem("rules", "engines disagree", disagreements, None, "report the rule: second_engine.disagreed")
         )
+    lines += _budget_lines(replicas)
     refused = [labels.get("secret", "?") for labels, value in replicas.values("stet_secret_refused") if value]
     unusable = int(replicas.total("stet_rulebook_refused"))
     if unusable:
@@ -475,6 +495,18 @@ def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
     page = f"{_RUNBOOKS}/StetSecretRefused.md"
     lines += [StatusLine("secrets", secret, "refused", wrong=True, hint=page) for secret in sorted({*refused})]
     return lines
+
+
+def _budget_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
+    """What the leader of the dispatcher counts; nothing where no budget is set."""
+    budget, spent, warned = (
+        max((value for _, value in replicas.values(name)), default=0)
+        for name in ("stet_month_budget_units", "stet_month_cost_units", "stet_budget_warning")
+    )
+    if not budget:
+        return []
+    hint = f"stet cost, {_RUNBOOKS}/StetBudgetNearlySpent.md" if warned else ""
+    return [StatusLine("budget", "spent this month", f"{spent:.2f} of {budget:.2f}", wrong=bool(warned), hint=hint)]
 
 
 def _problem(area: str, name: str, count: int, since: datetime | None, hint: str) -> StatusLine:

@@ -74,9 +74,17 @@ select count(*) filter (where state = 'waiting' and reason is distinct from 'pau
 from dispatcher.messages
 where tenant = $1 and (state in ('waiting', 'intent', 'uncertain') or set_aside is not null);
 
+-- name: held_messages
+-- Messages that wait for what only a person can change, by reason.
+select reason, count(*) as count, min(requested_at) as oldest from dispatcher.messages
+where tenant = $1 and state = 'waiting' and reason = any($2)
+group by reason
+order by reason;
+
 -- name: templates
 -- Templates that Meta has not approved, has paused, or has moved to marketing.
-select name, language, coalesce(status, 'APPROVED') as state, reported_at from dispatcher.account_templates
+select name, language, coalesce(status, 'APPROVED') as state, reported_at, category, previous_category, categorised_at
+from dispatcher.account_templates
 where tenant = $1 and (
     status not in ('APPROVED', 'FLAGGED', 'REINSTATED') or category = 'MARKETING' and previous_category <> 'MARKETING'
 )

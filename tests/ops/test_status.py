@@ -81,3 +81,13 @@ def test_a_pause_of_writing_is_shown_with_its_reason() -> None:
     samples = [("stet_writes_paused", paused, 1.0), ("stet_writes_paused", not_paused, 0.0)]
     lines = [line for line in replica_lines(ReplicaMetrics(1, samples)) if line.area == "writes"]
     assert [(line.value, line.wrong) for line in lines] == [("unreadable", True)]
+
+
+@pytest.mark.parametrize(("warning", "hint"), [(0.0, ""), (1.0, "StetBudgetNearlySpent.md")])
+def test_what_the_month_has_cost_of_its_budget_is_shown_and_wrong_once_it_warns(warning: float, hint: str) -> None:
+    of_leader = {"month_budget_units": 500.0, "month_cost_units": 420.5, "budget_warning": warning}
+    samples = [(f"stet_{name}", {"service": "dispatcher"}, value) for name, value in of_leader.items()]
+    of_other = [(f"stet_{name}", {"service": "dispatcher"}, 0.0) for name in of_leader]
+    (line,) = [one for one in replica_lines(ReplicaMetrics(2, [*of_other, *samples])) if one.area == "budget"]
+    assert (line.value, line.wrong, line.hint.endswith(hint)) == ("420.50 of 500.00", bool(warning), True)
+    assert not [one for one in replica_lines(ReplicaMetrics(1, of_other)) if one.area == "budget"]

@@ -133,6 +133,33 @@ def test_the_status_says_which_number_is_rated_low_and_how_many_people_a_day_may
     }
 
 
+HELD = """
+update dispatcher.messages set reason = 'budget_spent';
+insert into dispatcher.account_templates (
+    tenant, account, name, language, status, reported_at, category, previous_category, categorised_at
+) values
+    ('penrose', '10', 'hello_v1', 'en', 'APPROVED', now(), 'MARKETING', 'UTILITY', now()),
+    ('penrose', '10', 'hello_v1', 'fr', 'DISABLED', now(), 'UTILITY', null, null)
+"""
+
+
+@pytest.mark.usefixtures("message")
+def test_the_status_says_what_holds_messages_and_which_page_helps(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, HELD))
+    wrong = {row["name"]: (row["value"], row["hint"]) for row in status_rows(stet) if row["wrong"]}
+    assert wrong["held by the month's budget"] == (1, "docs/operations/runbooks/StetBudgetSpent.md")
+    assert wrong["template hello_v1 en"] == (
+        "moved from UTILITY to MARKETING",
+        "stet templates status, docs/operations/runbooks/StetTemplateRecategorised.md",
+    )
+    assert wrong["template hello_v1 fr"] == ("DISABLED", "stet templates status")
+    queue = stet.invoke(app, ["lines", "show", "main", "--format", "json"]).stdout.splitlines()
+    assert json.loads(queue[-1])["lane"] == "normal"
+
+
 POLLED = """
 insert into ingest.passes (tenant, entity, started_at, after, completed_at, fields)
 values ('penrose', 'works', now(), 0, now(), '{}')
