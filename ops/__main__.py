@@ -3,6 +3,12 @@
 A new command is a module of this package and a line of ``COMMANDS``.
 """
 
+from shared.runtime.startup import collect_garbage_seldom, end_on_interrupt, raise_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before the other imports, which take tenths of a second
+    collect_garbage_seldom()
+
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +19,6 @@ from ops.environment import use_stack
 from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
 from shared.runtime.setting_names import PREFIX
-from shared.runtime.startup import collect_garbage_seldom
 
 _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.
@@ -153,5 +158,5 @@ def _choose_settings(
 
 
 if __name__ == "__main__":
-    collect_garbage_seldom()
+    raise_on_interrupt()
     app(prog_name="stet")

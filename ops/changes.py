@@ -25,6 +25,7 @@ from ops.environment import OPERATOR_VARIABLE
 from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool, load_queries
+from shared.runtime.startup import INTERRUPTED
 
 QUERIES = load_queries(__file__, "changes.sql")
 
@@ -40,7 +41,7 @@ ReadReason = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to go on.")]
 
-_INTERRUPTED = 130
+
 _COLUMNS = {
     "entry": "entry",
     "at": "at",
@@ -72,7 +73,7 @@ def confirm(question: str, *, yes: bool) -> None:
     try:
         is_wanted = typer.confirm(question, err=True)
     except typer.Abort:
-        raise typer.Exit(print_error("\nnothing was changed", code=_INTERRUPTED)) from None
+        raise typer.Exit(print_error("\nnothing was changed", code=INTERRUPTED)) from None
     if not is_wanted:
         raise typer.Exit(print_error("nothing was changed"))
 

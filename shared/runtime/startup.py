@@ -20,6 +20,20 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: shells give it to a program that SIGINT ended."""
+
+
+def end_on_interrupt() -> None:
+    """End at once and silently on Ctrl-C, until ``raise_on_interrupt``: nothing has begun that could be undone."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+
+
+def raise_on_interrupt() -> None:
+    """Raise KeyboardInterrupt on Ctrl-C, as Python does by itself."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def collect_garbage_seldom() -> None:
     """Run Python's garbage collector seldom: it looks for objects in reference cycles, and this code makes nearly none.
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -408,3 +409,17 @@ def test_a_long_line_to_a_file_stays_whole(capsys: pytest.CaptureFixture[str], m
     line = "  " + "word " * 60 + "end"
     print_lines([line])
     assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_an_interruption_while_the_program_loads_ends_it_silently(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n", "utf-8")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}"}
+    command = [sys.executable, "-m", "ops", "status"]
+    with subprocess.Popen(  # noqa: S603 -- ours
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as loading:
+        assert loading.stdout is not None
+        assert loading.stdout.readline() == "loading\n"
+        loading.send_signal(signal.SIGINT)
+        _, errors = loading.communicate(timeout=60)
+    assert (loading.returncode, errors) == (130, "")
