@@ -74,9 +74,7 @@ def is_login_code(text: str | None) -> bool:
         return False
     if _LOGIN_CODE.fullmatch(text.strip()) is not None:
         return True
-    words, phrases = _words(text), _set("code")
-    longest = max(map(len, phrases))
-    return any(words[at : at + size] in phrases for at in range(len(words)) for size in range(1, longest + 1))
+    return _contain(_words(text), _set("code"))
 
 
 _LOGIN_CODE = re.compile(
@@ -113,6 +111,21 @@ def is_unmistakable_code(text: str) -> bool:
 _SURE_CODE = re.compile(r"(?<!\w)(?:[A-Z]{1,3}-\d{4,8}|\d{6}|\d{3}[ \u00a0-]\d{3})(?![^\W_])", re.ASCII)
 _NEAR = 4
 """In words."""
+
+
+def is_automatic_reply(text: str | None) -> bool:
+    """Whether a machine seems to have written the text: a notice that its owner is away, or the greeting of a business.
+
+    It contains a phrase with which such texts begin or end, wherever that stands. A person may write one too, so the
+    caller asks.
+    """
+    if not text or len(text) > _LONGEST_AUTOMATIC:
+        return False
+    return _contain(_words(text), _set("automatic"))
+
+
+_LONGEST_AUTOMATIC = 600
+"""Characters; in longer texts people tell stories, in which such a phrase may stand."""
 
 
 def languages() -> frozenset[str]:
@@ -183,6 +196,12 @@ def _phrases() -> _Phrases:
         courtesies_exact=_set("courtesies", _exact),
         longest=max(len(phrase) for phrases in everything for phrase in phrases),
     )
+
+
+def _contain(words: Words, phrases: frozenset[Words]) -> bool:
+    """Whether one of the phrases stands in the words."""
+    longest = max(map(len, phrases))
+    return any(words[at : at + size] in phrases for at in range(len(words)) for size in range(1, longest + 1))
 
 
 @cache

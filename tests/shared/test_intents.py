@@ -10,6 +10,7 @@ from shared.contracts.intents import (
     _phrases,
     classify,
     has_words,
+    is_automatic_reply,
     is_login_code,
     is_stop_keyword,
     is_unmistakable_code,
@@ -188,3 +189,39 @@ def test_a_login_code_is_a_code_that_is_named(text: str | None, is_code: bool) -
 )
 def test_a_code_is_unmistakable_where_a_person_would_hardly_write_it_as_an_answer(text: str, *, is_code: bool) -> None:
     assert is_unmistakable_code(text) is is_code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thank you for your message. We're unavailable right now, but will respond as soon as possible.",
+        "Thank you for contacting Whitcombe & Frey! Please let us know how we can help you.",
+        "Thanks for your message, I am out of the office until 5 January and will reply on my return.",
+        "This is an automated reply.",
+        "Vielen Dank für Ihre Nachricht. Wir sind derzeit nicht verfügbar und melden uns so schnell wie möglich.",
+        "Ich bin derzeit nicht im Büro und habe keinen Zugriff auf meine Nachrichten.",
+        "Merci pour votre message. Nous ne sommes pas disponibles pour le moment, nous vous répondrons dès que possible.",
+        "Bonjour, je suis actuellement en congé.",
+        "Gracias por tu mensaje. En este momento no podemos responder, pero lo haremos lo antes posible.",
+        "¡Gracias por comunicarte con Libros del Sur! ¿En qué podemos ayudarte?",
+        "Grazie per averci contattato. Al momento non siamo disponibili, risponderemo il prima possibile.",
+        "Agradecemos o seu contato. No momento não estamos disponíveis; responderemos assim que possível.",
+        "Bedankt voor uw bericht. We zijn momenteel niet bereikbaar en reageren zo snel mogelijk.",
+        "Dziękujemy za kontakt. Obecnie jesteśmy niedostępni, odpowiemy najszybciej jak to możliwe.",
+    ],
+)
+def test_an_automatic_reply_is_known_in_eight_languages(text: str) -> None:
+    assert is_automatic_reply(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "Tides", "The Office", "Thank you for your message. The title is Tides.",
+        "A clerk loses her office, and the town its only letter box.", "Merci pour votre message !",
+        "Eine Frau kehrt nach langer Abwesenheit in ihr Dorf zurück.", "Un hombre que no responde.",
+        f"{'A long story of an island. ' * 25} We are unavailable right now, says the machine.",
+    ],
+)  # fmt: skip
+def test_words_about_a_book_are_no_automatic_reply(text: str | None) -> None:
+    assert not is_automatic_reply(text)

@@ -22,7 +22,7 @@ from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.rendering import format_day, locale_of
 from services.rules.rulebook.model import FieldKind, FieldText, Form, FormField
 from shared.clients.file_types import is_one_of
-from shared.contracts.intents import has_words, is_unmistakable_code, normalize_words
+from shared.contracts.intents import has_words, is_automatic_reply, is_unmistakable_code, normalize_words
 from shared.contracts.values import is_plausible_date
 from shared.contracts.whatsapp import Media, MediaRefusal
 
@@ -292,12 +292,13 @@ def takes_any_text(asked: FormField) -> bool:
 
 
 def reads_as_machine_text(text: str, today: date) -> bool:
-    """Whether a machine sends such texts: a login code, or a notice of an absence."""
+    """Whether a machine sends such texts: a login code, a notice of an absence, or the greeting of a business."""
     if is_unmistakable_code(text):
         return True
     absence = read_absence(text, today, dict)
     is_long = len(normalize_words(text)) > _LONGEST_TITLE
-    return isinstance(absence, Leave) or (absence is UnclearLeave.UNTIL_WHEN and is_long)
+    is_notice = absence is UnclearLeave.UNTIL_WHEN or is_automatic_reply(text)
+    return isinstance(absence, Leave) or (is_notice and is_long)
 
 
 def length_refusal(asked: FormField, text: str) -> Refusal | None:

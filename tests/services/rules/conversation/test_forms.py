@@ -173,9 +173,11 @@ OPENING = "A quiet story of tides and salt"
         ("Tides", "482913"),
         ("Tides", "G-482913 is your Google code"),
         ("Tides", AWAY),
+        ("Tides", "Thank you for contacting Frey! How can we help?"),
+        ("Tides", "Wir sind derzeit nicht verfügbar und melden uns"),
         (OPENING, OPENING),
     ],
-    ids=["sentence", "alone", "named", "absence", "repeated"],
+    ids=["sentence", "alone", "named", "absence", "greeting", "unavailable", "repeated"],
 )
 def test_a_machine_s_text_fills_nothing_until_the_person_says_that_it_is_the_answer(opening: str, text: str) -> None:
     """A form whose title may be long, since a machine's sentence has more than twenty characters."""
