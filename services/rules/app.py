@@ -8,10 +8,9 @@ from services.rules.matching import second_engine
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
 from services.rules.recorded_inputs import input_expiries
-from services.rules.rollout.revisions import Engines, Rollout
+from services.rules.rollout.revisions import Engines, Rollout, RulebookRegistry
 from services.rules.rollout.sources import FolderSource, RuleSource
 from services.rules.rollout.watcher import SourceWatcher
-from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesActivation, RulesSettings
 from services.rules.waiting_events import TOPICS
 from shared.runtime.clock import SystemClock

@@ -1,4 +1,5 @@
--- The log of activations, the sources of the replicas, and trials.
+-- The rulebooks by revision, so that a chain keeps the rules it started under; the log of activations, the sources of
+-- the replicas, and trials.
 
 -- name: lock_log
 -- Until the transaction ends, the only one that writes activations and trials of a tenant.
@@ -8,6 +9,10 @@ select pg_advisory_xact_lock($1);
 -- The files of a revision, once; the commit is that in which it was first seen.
 insert into rulebooks (revision, files, first_seen, commit) values ($1, $2::jsonb, $3, $4)
 on conflict (revision) do update set commit = coalesce(rulebooks.commit, excluded.commit);
+
+-- name: find_rulebook
+-- The files of a revision, as JSON.
+select files::text from rulebooks where revision = $1;
 
 -- name: in_force
 -- The newest activation, and the open trials beside it: a row for each, or one without.

@@ -23,9 +23,8 @@ from services.rules.rollout.activations import (
     move_idle_partitions,
     read_log,
 )
-from services.rules.rollout.revisions import Rollout
+from services.rules.rollout.revisions import Rollout, as_stored
 from services.rules.rollout.sources import RuleSource, SourceContent
-from services.rules.rulebook.registry import as_stored
 from services.rules.rulebook.validation import validate
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.contracts.ids import Revision

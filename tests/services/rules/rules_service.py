@@ -17,10 +17,9 @@ from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
-from services.rules.rollout.revisions import Engines, Rollout
+from services.rules.rollout.revisions import Engines, Rollout, RulebookRegistry
 from services.rules.rollout.sources import FolderSource
 from services.rules.rollout.watcher import SourceWatcher
-from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.rulebook.validation import validate_folder
 from services.rules.waiting_events import TOPICS
 from shared.contracts.consonance import WorkObserved

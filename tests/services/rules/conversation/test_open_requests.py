@@ -9,7 +9,7 @@ from services.rules.conversation.context import Reason
 from services.rules.conversation.decider import decider_of
 from services.rules.conversation.fact_updates import apply_event
 from services.rules.conversation.facts import Facts
-from services.rules.rulebook.registry import RulebookRegistry
+from services.rules.rollout.revisions import RulebookRegistry
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.envelope import Event
 from shared.contracts.ids import EventId, PersonId

@@ -18,11 +18,10 @@ from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import latest_occurrence, period_events
 from services.rules.rollout.activations import Activation, Trial, TrialKind, in_share
 from services.rules.rollout.differences import DifferenceKind, untried_rules
-from services.rules.rollout.revisions import Engine, RevisionsInForce, TrialDecider, TriedRevision
+from services.rules.rollout.revisions import Engine, RevisionsInForce, RulebookRegistry, TrialDecider, TriedRevision
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
-from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.rulebook.rule_folder import read_folder
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, Line, Revision, RuleId, person_id_of_contact
