@@ -45,12 +45,29 @@ async def check_consonance(settings: IngestSettings | WritebackSettings, _: Serv
         ):
             if answer.status in _REFUSED:
                 return [wrong("consonance", "STET_CONSONANCE_KEY: Consonance refuses it: make a new key there")]
+            if (why := why_not_served(answer.status)) is not None:
+                return [wrong("consonance", f"STET_CONSONANCE_URL: {url} {why}")]
             body: Any = await answer.json(content_type=None)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return [wrong("consonance", f"STET_CONSONANCE_URL: {url} does not answer as GraphQL ({cause_of(error)})")]
     if not isinstance(body, dict) or "data" not in body:
         return [wrong("consonance", f"STET_CONSONANCE_URL: {url} is no GraphQL endpoint (HTTP {answer.status})")]
     return [fine("consonance", f"{url} takes the key"), *date_findings(answer, "Consonance")]
+
+
+def why_not_served(status: int) -> str | None:
+    """Why a server serves nobody, or not us, at the moment; None where its answer is about the request."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return (
+            "limits how often we ask (HTTP 429): nothing is lost, and it is asked less by itself; where that stays so, "
+            "see what else asks with this login, or have the limit raised"
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return (
+            f"is down or overloaded, or a proxy before it cannot reach it (HTTP {status}): ask those who run it; "
+            "nothing is lost, and what waits goes on by itself"
+        )
+    return None
 
 
 async def check_mapping(settings: WritebackSettings, _: Service) -> Sequence[Finding]:

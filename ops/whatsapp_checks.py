@@ -17,7 +17,7 @@ import aiohttp
 from ops.command_line import Service
 from ops.command_settings import cause_of
 from ops.findings import Finding, Result, fine, warning, wrong
-from ops.web_checks import TIMEOUT, date_findings
+from ops.web_checks import TIMEOUT, date_findings, why_not_served
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from services.ingest.settings import IngestSettings
@@ -273,12 +273,17 @@ class _Graph:
         url = f"{self.endpoint.graph_url.rstrip('/')}/{self.endpoint.version}/{path}"
         try:
             async with self.session.get(url, allow_redirects=False) as response:
-                body: Any = await response.json(content_type=None)
+                down = why_not_served(response.status)
+                body: Any = None if down else await response.json(content_type=None)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             said = f"{self.endpoint.graph_url} does not answer ({cause_of(error)})"
             answer = _Answer(_Fault.NO_ANSWER, None, said)
         else:
-            answer = _Answer.of(response.status, body, date_findings(response, "WhatsApp"))
+            answer = (
+                _Answer(_Fault.NO_ANSWER, None, f"{self.endpoint.graph_url} {down}")
+                if down
+                else _Answer.of(response.status, body, date_findings(response, "WhatsApp"))
+            )
         self.goes_on = self.goes_on and answer.fault not in {_Fault.NO_ANSWER, _Fault.TOKEN, _Fault.PROOF}
         return answer
 

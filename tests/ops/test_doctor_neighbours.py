@@ -349,6 +349,27 @@ async def test_a_redirect_is_no_answer_and_takes_the_key_nowhere() -> None:
     assert reached == []
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (429, "limits how often we ask (HTTP 429)"),
+        (500, "is down or overloaded, or a proxy before it cannot reach it (HTTP 500)"),
+        (503, "is down or overloaded, or a proxy before it cannot reach it (HTTP 503)"),
+    ],
+)
+async def test_a_neighbour_that_fails_is_not_taken_for_a_wrong_address(status: int, said: str) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        return web.Response(text="<html>try later</html>", status=status)
+
+    async with serving([web.post("/graphql", fail), web.get("/{path:.*}", fail)]) as url:
+        consonance = only(await web_checks.check_consonance(writeback(f"{url}/graphql"), Service.WRITEBACK))
+        whatsapp = await whatsapp_checks.check_whatsapp(dispatcher(whatsapp_graph_url=url), Service.DISPATCHER)
+    for found in (consonance, whatsapp[0]):
+        assert found.result is Result.WRONG
+        assert f"{url}{'/graphql' if found is consonance else ''} {said}" in found.sentence
+        assert "nothing is lost" in found.sentence
+
+
 async def test_a_mapping_that_cannot_be_read_is_named() -> None:
     with pytest.raises(Misconfigured, match="STET_CONSONANCE_MAPPING"):
         await web_checks.check_mapping(
