@@ -162,8 +162,17 @@ def _problem(row: Any, service: Service, record_id: int, state: str) -> str | No
     if row["state"] != "parked":
         return f"{record_id} is {row['state']} already"
     if state == "replayed" and row["topic"] not in _TOPIC_NAMES:
-        return f"{record_id} came in by {row['topic'] or 'no topic'}, which is no topic; send it there again"
+        return f"{record_id} came in by {row['topic'] or 'no topic'}, which is no topic: {_without_topic(row['topic'])}"
     return None
+
+
+def _without_topic(source: str | None) -> str:
+    """What an operator does with a record that came by no topic, so that it cannot be replayed."""
+    if source is not None and source.startswith("polled "):
+        return "mend it in Consonance, where it is read again as soon as it changes, then discard it"
+    if source is not None and source.startswith("/"):
+        return "let its sender send it again, then discard it"
+    return "discard it once you have looked at it"
 
 
 async def _publish_again(connection: Connection, service: Service, row: Any) -> None:
@@ -191,6 +200,9 @@ def _print_record(record: dict[str, Any], output: OutputFormat, *, raw: bool) ->
     print_fields({name: record[name] for name in map(_bare, _FIELDS)}, output)
     if not raw:
         print_lines(["the record itself may hold personal data; --raw shows it"])
+    if record["topic"] not in _TOPIC_NAMES:
+        print_lines([f"it cannot be replayed: {_without_topic(record['topic'])}"])
+    if not raw:
         return
     print_lines([*(f"header: {name} = {value}" for name, value in record["headers"].items()), f"key: {record['key']}"])
     print_lines([record["value"]])

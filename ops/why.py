@@ -308,7 +308,8 @@ def _print(answer: Answer, subject: str) -> None:
     for case in answer.cases:
         say(f"  {case.started_at:%Y-%m-%d %H:%M}Z  {case.rule} ({case.state})  chain {case.chain_id}")
         say(f"    {case.outcome}")
-    say("Decisions" if answer.judgements else "No decision is recorded", "bold")
+    none = "No decision could be read" if answer.unread else "No decision is recorded"
+    say("Decisions" if answer.judgements else none, "bold")
     for judged in answer.judgements:
         say(f"  {judged.at:%Y-%m-%d %H:%M:%S}Z  {judged.event}  {judged.about}")
         for verdict in judged.verdicts:

@@ -41,6 +41,25 @@ def test_the_result_of_settling_a_record_is_json_where_that_is_asked_for(
     assert json.loads(result.stdout) == {"service": "rules", "id": 1, "state": f"{verb.removesuffix('e')}ed"}
 
 
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        ("polled contacts", "mend it in Consonance, where it is read again as soon as it changes, then discard it"),
+        ("/whatsapp/webhook", "let its sender send it again, then discard it"),
+        ("waiting", "discard it once you have looked at it"),
+    ],
+)
+def test_a_record_that_came_by_no_topic_says_what_to_do_with_it(
+    stet: CliRunner, postgres_database: str, source: str, advice: str
+) -> None:
+    parked = PARKED.replace("SCHEMA", "rules").replace("consonance.events", source)
+    asyncio.run(execute(postgres_database, parked))
+    shown = stet.invoke(app, ["parked", "show", "--service", "rules", "1"])
+    assert f"it cannot be replayed: {advice}" in shown.stdout
+    replayed = stet.invoke(app, ["parked", "replay", "--service", "rules", "1", *WHY, "--yes"])
+    assert (replayed.exit_code, replayed.stderr) == (1, f"1 came in by {source}, which is no topic: {advice}\n")
+
+
 def test_a_message_that_was_never_sent_is_not_settled(stet: CliRunner) -> None:
     result = stet.invoke(app, ["sends", "settle", "m9", "--as", "sent", *WHY, "--yes"])
     assert (result.exit_code, "no message m9 was ever sent" in result.stderr) == (1, True), result.output

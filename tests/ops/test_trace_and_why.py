@@ -114,6 +114,7 @@ async def test_why_without_a_broker_answers_from_the_tables_and_says_that_decisi
     assert "rights-approval (running)" in shown.stdout, shown.output
     assert "not among its recipients" in shown.stdout
     assert "not every decision is here: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in shown.stderr
+    assert "No decision could be read" in shown.stdout
     nothing = await asyncio.to_thread(stet.invoke, app, ["why", "p1", "2"])
     assert nothing.exit_code == 2
     assert "not every event and decision was read" in nothing.stderr
