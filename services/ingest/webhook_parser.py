@@ -150,7 +150,7 @@ def _parse_update(update: Update, context: WebhookContext) -> KafkaRecord | Pers
         case "user_preferences", "user_preferences":
             return _parse_preference(update, context)
         case "user_id_update", "user_id_update":
-            return _parse_bsuid_update(update, context)
+            return _parse_bsuid_update(update, context) or _unknown_record(update, context)
         case _:
             return _parse_account_update(update, context)
 
@@ -254,7 +254,8 @@ def _parse_preference(update: Update, context: WebhookContext) -> PersonUpdate:
     return PersonUpdate(_sender(update), draft, _content_id(update, context), at, "preference", update)
 
 
-def _parse_bsuid_update(update: Update, context: WebhookContext) -> PersonUpdate:
+def _parse_bsuid_update(update: Update, context: WebhookContext) -> PersonUpdate | None:
+    """None where the BSUID is the same as before, as where only that of the parent has changed."""
     item = update.item
     pair = item.get("user_id")
     former, current = (pair.get("previous"), pair.get("current")) if isinstance(pair, dict) else (None, None)
@@ -265,6 +266,8 @@ def _parse_bsuid_update(update: Update, context: WebhookContext) -> PersonUpdate
         change=IdentityChange.BSUID,
         former_bsuid=parse_bsuid(former),
     )
+    if identity.bsuid is not None and identity.bsuid == identity.former_bsuid:
+        return None
     return _identity_update(update, identity, _content_id(update, context))
 
 

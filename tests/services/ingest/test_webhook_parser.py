@@ -199,6 +199,17 @@ def test_a_changed_number_has_the_former_one(kind: str, field: str) -> None:
     assert (update.identity.former_phone, update.identity.phone) == ("+447700900123", "+12195555358")
 
 
+@pytest.mark.parametrize(("former", "is_change"), [("GB.1", False), ("GB.2", True), ("", True), (None, True)])
+def test_a_bsuid_that_stays_the_same_is_no_change(former: str | None, *, is_change: bool) -> None:
+    """The opt-in of a person lapses with a changed BSUID; a report may be about the BSUID of the parent alone."""
+    parent = {"previous": "GB.ENT.1", "current": "GB.ENT.2"}
+    item = {"timestamp": "1764000000", "user_id": {"previous": former, "current": "GB.1"}, "parent_user_id": parent}
+    around = {"metadata": messages()["value"]["metadata"], "user_id_update": [item]}
+    parsed = parse_webhook(webhook({"field": "user_id_update", "value": around}), CONTEXT)
+    assert [update.identity.change for update in parsed.person_updates] == [IdentityChange.BSUID] * is_change
+    assert [type(read(record).data) for record in parsed.records] == [UnknownReceived] * (not is_change)
+
+
 def test_a_preference_without_addresses_belongs_to_the_only_contact() -> None:
     item = {"category": "marketing_messages", "value": "stop", "timestamp": 1764000000}
     change = {"field": "user_preferences", "value": {"contacts": [{"user_id": "GB.1"}], "user_preferences": [item]}}
