@@ -70,11 +70,12 @@ def is_login_code(text: str | None) -> bool:
     A code without other words counts, too. A person may also write such a text, for instance a number that was asked
     for. So it alone proves nothing: callers use it to recognize that texts from one address are all of this kind.
     """
-    if not text or len(text) > _LONGEST_TEXT or _LOGIN_CODE.search(text) is None:
+    if not text or len(text) > _LONGEST_TEXT:
         return False
-    if _LOGIN_CODE.fullmatch(text.strip()) is not None:
-        return True
-    return _contain(_words(text), _set("code"))
+    plain = _with_plain_digits(text)
+    if _LOGIN_CODE.search(plain) is None:
+        return False
+    return _LOGIN_CODE.fullmatch(plain.strip()) is not None or _contain(_words(plain), _set("code"))
 
 
 _LOGIN_CODE = re.compile(
@@ -95,9 +96,10 @@ def is_unmistakable_code(text: str) -> bool:
     """
     if not is_login_code(text):
         return False
-    if _SURE_CODE.search(text) is not None:
+    plain = _with_plain_digits(text)
+    if _SURE_CODE.search(plain) is not None:
         return True
-    words, phrases = _words(text), _set("code")
+    words, phrases = _words(plain), _set("code")
     longest = max(map(len, phrases))
     named = [
         at
@@ -111,6 +113,11 @@ def is_unmistakable_code(text: str) -> bool:
 _SURE_CODE = re.compile(r"(?<!\w)(?:[A-Z]{1,3}-\d{4,8}|\d{6}|\d{3}[ \u00a0-]\d{3})(?![^\W_])", re.ASCII)
 _NEAR = 4
 """In words."""
+
+
+def _with_plain_digits(text: str) -> str:
+    """The digits of Arabic, Persian, Hindi and other scripts as those from 0 to 9."""
+    return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
 
 
 def is_automatic_reply(text: str | None) -> bool:
