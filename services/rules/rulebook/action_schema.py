@@ -111,7 +111,7 @@ class NotifyKeys(Section):
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
         if "tell" in self.written and "say" not in self.written:
-            report.add(self.location, f"{self._label} needs “say”")
+            report.add(self.location, f"{self._label} needs “say”", needs=("say",))
         if "say" in self.written and not self._has_reader():
             sentence = "“say” needs the person it is said to; add “tell”, like “tell: author”"
             report.add(self.key_location("say"), sentence)
@@ -145,9 +145,11 @@ class WriteKeys(Section):
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
         if "record" not in self.written:
-            for key in ("with", "then"):
-                if key in self.written:
-                    report.refuse(self.key_location(key), f"“{key}” goes with “record”, which is missing")
+            alone = [key for key in ("with", "then") if key in self.written]
+            if alone:
+                named = " and ".join(f"“{key}”" for key in alone)
+                sentence = f"{named} {'goes' if len(alone) == 1 else 'go'} with “record”, which is missing"
+                report.refuse(self.key_location(alone[0]), sentence)
 
     def build_write(self, unless: ConditionSection | None = None) -> model.WriteAction | None:
         if self.record is None or "record" not in self.written:

@@ -1,8 +1,9 @@
 """Faults of rule files: location, one sentence and the nearest right word. All are collected and reported at once."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from services.rules.rulebook.model import Location
@@ -33,6 +34,10 @@ class FileFault:
     hint: str | None = None
     also: tuple[Location, ...] | None = None
     only_new: bool = False
+    needs: tuple[str, ...] = ()
+    """The keys that are missing, where that is the fault."""
+    misplaced: str | None = None
+    """The key that stands where it does not belong, where that is the fault."""
 
     @property
     def place(self) -> str:
@@ -117,6 +122,11 @@ class FaultReport:
         """Leave further faults of these lines out: they were read otherwise than their author meant them."""
         self._misread.setdefault(file, []).append(lines)
 
+    def misplaced_keys(self, file: str) -> frozenset[str]:
+        """The keys of the file that stand where they do not belong, as far as they were reported."""
+        found = (fault.misplaced for fault in self.faults if fault.location.file == file)
+        return frozenset(key for key in found if key is not None)
+
     def is_misread(self, file: str) -> bool:
         """Whether a part of the file was read otherwise than its author meant it."""
         return file in self._misread
@@ -136,8 +146,11 @@ class FaultReport:
         self._counted = len(self.faults)
         return self._lines
 
-    def add(self, location: Location, sentence: str) -> None:
-        self._append(FileFault(location, sentence))
+    def add(
+        self, location: Location, sentence: str, *, needs: tuple[str, ...] = (), misplaced: str | None = None
+    ) -> None:
+        """With ``needs``, keys are missing; a fault of the file that has one of them ``misplaced`` is told alone."""
+        self._append(FileFault(location, sentence, needs=needs, misplaced=misplaced))
 
     def refuse(self, location: Location, sentence: str, hint: str | None = None) -> None:
         """Add a fault of new files: those that are stored were accepted with it, and are read as before."""
@@ -167,9 +180,9 @@ class FaultReport:
         self._hints += 1
         self._append(FileFault(location, sentence, hint, ()))
 
-    def repeated(self, location: Location, sentence: str) -> None:
+    def repeated(self, location: Location, sentence: str, misplaced: str | None = None) -> None:
         """Add a fault that is one however many places lead to it."""
-        self._append(FileFault(location, sentence, None, ()))
+        self._append(FileFault(location, sentence, None, (), misplaced=misplaced))
 
     def caused(self, location: Location, sentence: str, cause: str) -> None:
         """Add a fault that one change mends at all its places in a file; it has the sentence of the first of them."""
@@ -186,14 +199,56 @@ class FaultReport:
     def sorted(self) -> list[FileFault]:
         """By location, each once; a wrong word once with all its places."""
         by_word: dict[tuple[str, str | None], set[Location]] = {}
-        for fault in self.faults:
+        faults = without_moved_keys(self.faults)
+        for fault in faults:
             if fault.also is not None:
                 by_word.setdefault((fault.sentence, fault.hint), set()).update((fault.location, *fault.also))
-        found = [fault for fault in self.faults if fault.also is None]
+        found = [fault for fault in faults if fault.also is None]
         for (sentence, hint), places in by_word.items():
             first, *more = sorted(places)
             found.append(FileFault(first, sentence, hint, tuple(more)))
         return sorted(dict.fromkeys(found), key=lambda fault: (fault.location, fault.sentence))
+
+
+A_LANGUAGE = "a language"
+"""In place of the key of a language, where any of them is missing."""
+_LANGUAGE = re.compile(r"[a-z]{2}")
+
+
+def without_moved_keys(faults: Sequence[FileFault]) -> Sequence[FileFault]:
+    """Without the faults of missing keys that stand elsewhere in the file, which is told there: a line was moved.
+
+    A key that is missing more often than it is misplaced is told everywhere.
+    """
+    moved = Counter((fault.location.file, fault.misplaced) for fault in faults if fault.misplaced is not None)
+    moved += Counter((file, A_LANGUAGE) for file, key in moved if key is not None and _LANGUAGE.fullmatch(key))
+    if not moved:
+        return faults
+    lacking = Counter((fault.location.file, key) for fault in faults for key in fault.needs)
+    found = {each for each, count in lacking.items() if count <= moved[each]}
+    needed: dict[tuple[str, str | None], FileFault] = {
+        (fault.location.file, key): fault
+        for fault in faults
+        for key in fault.needs
+        if lacking[fault.location.file, key] == 1
+    }
+    return [
+        _moved_to(fault, needed.get((fault.location.file, fault.misplaced)))
+        for fault in faults
+        if not any((fault.location.file, key) in found for key in fault.needs)
+    ]
+
+
+def _moved_to(fault: FileFault, needed: FileFault | None) -> FileFault:
+    """The fault of a key in a wrong place with the one place where it is missing, in place of its column."""
+    if needed is None or not _OF_ITS_PLACE.search(fault.sentence):
+        return fault
+    lacks = needed.sentence.partition(";")[0].replace(f"“{fault.misplaced}”", "it")
+    sentence = f"“{fault.misplaced}” stands here, and on line {needed.location.line} {lacks}; move it there"
+    return replace(fault, sentence=sentence)
+
+
+_OF_ITS_PLACE = re.compile(" is indented by | is said twice")
 
 
 class InvalidValue(ValueError):

@@ -246,8 +246,8 @@ def _check_labels(context: ValidationContext, form: Form, field: FormField, lang
     """Each option has a label."""
     where = context.loaded.location(form.location.file, "languages", language, field.name)
     is_faulty = context.report.has_fault_on(context.loaded.key_location(form.location.file, "fields", field.name))
-    if is_faulty or next(_choice_faults(field), None) is not None:
-        return  # the options could not be read, or are wrong
+    if is_faulty or context.report.has_fault_on(where) or next(_choice_faults(field), None) is not None:
+        return  # the options or their labels could not be read, or are wrong
     if text.options and not field.choose:
         sentence = f"“{field.name}” is no choice, and its question has labels; say “choose: […]” among the fields"
         context.report.repeated(where, f"{sentence}, or take the labels away")

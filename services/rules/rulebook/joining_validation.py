@@ -21,7 +21,8 @@ def check_joining(context: ValidationContext, rule: Rule) -> None:
         context.report.add(where, "“join” gathers the events about one subject: say which by “about”")
         return
     first = next((step for step in rule.steps if step.verb in _SENDING), None)
-    if first is not None and all(step.timing is None for step in rule.steps[: first.index + 1]):
+    at_once = first is not None and all(step.timing is None for step in rule.steps[: first.index + 1])
+    if first is not None and at_once and not context.report.has_fault_on(first.location):
         sentence = "no event can join: the first message goes at once; give its step a time, like “after: 1 minute”"
         context.report.add(first.location, sentence)
     for step in rule.steps:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import A_LANGUAGE, FaultReport
 from services.rules.rulebook.yaml_nodes import ABSENT, Faulty, MappingNode, Node, ScalarNode
 
 # ------------------------------------------------------------------ by another word
@@ -51,6 +51,7 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "as": ("roles", "role"),
     "count": ("max", "number", "limit", "at_most"),
     "per": ("every", "within", "in"),
+    "with": ("values", "data", "using"),
     "within": ("per", "in", "every"),
     "at_most": ("max", "count", "limit"),
     "closed": ("holidays", "closures", "closings"),
@@ -81,6 +82,10 @@ _NO_KEYS: Mapping[str, str] = {
 """Why there is no such key in any file, by the words that authors write."""
 
 
+_COMMENT_SIGNS = ("//", "/*", "<!--", "--", ";")
+"""Signs that begin a comment elsewhere."""
+
+
 _PLACES_OF_KEYS: Mapping[str, tuple[str, ...]] = {
     "limits.yaml": ("digest", "per_person", "brake", "taken_for", "send_within"),
     "house.yaml": ("basis", "words", "links", "publisher", "countries", "all_lines"),
@@ -103,6 +108,8 @@ def place_of_key(written: str, label: str) -> str | None:
 
 def reason_for_no_key(written: str) -> str:
     """The words that stand in place of such a key; empty where none are known."""
+    if written.startswith(_COMMENT_SIGNS):
+        return "a comment begins with “#”"
     return _NO_KEYS.get(written.strip().casefold().replace("-", "_").replace(" ", "_"), "")
 
 
@@ -218,7 +225,7 @@ def with_keys_aside(node: Any, report: FaultReport, is_aside: Callable[[str, Nod
             nodes[key] = each
             continue
         if above is None:
-            report.add(place, f"a language is missing above “{key}”, like “en:”")
+            report.add(place, f"a language is missing above “{key}”, like “en:”", needs=(A_LANGUAGE,))
             return ABSENT
         if not is_reported:
             report.add(place, f"“{key}” belongs to “{above}”; indent it further than that")

@@ -134,13 +134,14 @@ class Section(BaseModel):
         nodes = node.nodes
         lacking = () if keys.absent.keys() <= nodes.keys() else [key for key in keys.absent if key not in nodes]
         if len(lacking) > 1 and len(nodes.keys() & keys.known) == 1:  # it is only begun, which is one fault
-            report.add(node.location, f"{label} needs {', '.join(f'“{key}”' for key in lacking)}")
+            named = ", ".join(f"“{key}”" for key in lacking)
+            report.add(node.location, f"{label} needs {named}", needs=tuple(lacking))
             lacking = ()
         if len(lacking) > 1 and nodes and nodes.keys().isdisjoint(keys.known | _right_keys(cls)):
             cls.report_no_mapping(ScalarNode(node.location, "…", "…"), label, report)  # none of its keys is there
             return dict(keys.absent)
         for key in lacking:
-            report.add(node.location, f"{label} needs “{key}”")
+            report.add(node.location, f"{label} needs “{key}”", needs=(key,))
         if nodes.keys() <= keys.known or cls.model_config["extra"] == "allow":
             return {**keys.absent, **nodes}
         nodes = cls._report_unknown_keys(node, label, report)
@@ -237,7 +238,8 @@ class Section(BaseModel):
     @classmethod
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
         if isinstance(node, ScalarNode) and node.value is None:
-            report.add(node.location, f"nothing is written for {label}; it has {cls._some_keys()}")
+            needs = _keys_of(cls).written
+            report.add(node.location, f"nothing is written for {label}; it has {cls._some_keys()}", needs=needs)
         elif node is not ABSENT and not is_reported(node):
             report.add(node.location, f"{label} has keys of its own: {cls._some_keys()}")
 
@@ -256,7 +258,7 @@ class Section(BaseModel):
             report.add(node.keys[key], sentence)
             return
         if (place := place_of_key(key, label)) is not None:
-            report.add(node.keys[key], f"{sentence}; it belongs to {place}")
+            report.add(node.keys[key], f"{sentence}; it belongs to {place}", misplaced=key)
             return
         if nearest_word(key, written) is None:
             how = reason_for_no_key(key) or (f"there are {', '.join(written)}" if len(written) > 1 else "")

@@ -27,7 +27,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_keys import meant_key, with_entries_aside
 from services.rules.rulebook.model import RECEIVED, Verb
 from services.rules.rulebook.schema import Section, mapping
-from services.rules.rulebook.single_values import Text, only, word
+from services.rules.rulebook.single_values import Text, is_reported, only, word
 from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, lines_of_node
 
@@ -78,19 +78,20 @@ class StepSection(Section):
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
         if key in _KEYS_OF_RULES:
             sentence = f"“{key}” belongs to the rule; begin it in the column of “steps”, without a dash"
-            report.add(node.keys[key], sentence)
+            report.add(node.keys[key], sentence, misplaced=key)
         elif key == "if":
             sentence = f"{label} has no “if”; “unless” skips it: write the opposite condition there"
             report.add(node.keys[key], sentence)
         elif key in _KEYS_OF_ANSWERS:
-            report.add(node.keys[key], f"“{key}” belongs to an answer, and {label} has none; write it below “answers”")
+            sentence = f"“{key}” belongs to an answer, and {label} has none; write it below “answers”"
+            report.add(node.keys[key], sentence, misplaced=key)
         elif key not in _step_keys():
             right = [each for each in _step_keys() if each not in node.nodes]
             meant = meant_key(key, right)
             words = _step_keys() if meant is None else (meant,)
             report.unknown(node.keys[key], cls.no_such_key(key, label), meant or key, words)
         elif key not in _VERBS and (verb := _verb_of(node)) is not None:
-            report.add(node.keys[key], f"“{key}” does not go with “{verb}”")
+            report.add(node.keys[key], f"“{key}” does not go with “{verb}”", misplaced=key)
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
@@ -266,7 +267,7 @@ class VerblessStep(StepSection):
             for key in [key for key in unread if key not in _KEYS_OF_RULES]:
                 verbs = f"; its verb is one of {', '.join(Verb)}" if not any(meant.values()) else ""
                 report.unknown(node.keys[key], f"{cls.no_such_key(key, label)}{verbs}", key, _step_keys())
-        else:
+        elif not is_reported(node):
             report.add(node.location, f"{label} has keys of its own, like “tell: …” and “say: …”")
         return {}
 

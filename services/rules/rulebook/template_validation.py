@@ -226,7 +226,7 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
     for language, other in _odd_ones(template, others, lambda text: tuple(text.buttons)):
         differ = _other_buttons(template.languages[language], template.languages[other])
         location = _location(context, template, language, "buttons")
-        context.report.add(location, f"“{language}” and “{other}” {differ}")
+        context.report.add(location, f"“{language}” and “{other}” {differ}", needs=("buttons",))
 
 
 def _says_other_parameters(text: TemplateText, model: TemplateText) -> bool:
@@ -317,6 +317,8 @@ def _unknown_parameters(context: ValidationContext, template: Template) -> froze
     unfilled = _text_parameters(template) - _words(context, template)
     if template.location.file in context.report.repeating or context.report.is_misread(template.location.file):
         return frozenset()
+    if unfilled:
+        unfilled -= context.report.misplaced_keys(template.location.file)
     if unfilled:
         faulty = context.loaded.faulty | context.loaded.broken
         lacks_form = context.lacks_form or any(file.endswith(FORM) for file in faulty)

@@ -62,7 +62,7 @@ def check_write(
     beside = {name for name in missing if context.loaded.has(rule.location.file, *path, name)}
     has_other = bool(record.values.keys() - known.allowed.keys() - meant)  # its fault says that it is not taken
     for name in missing - meant - beside if not has_other else ():
-        context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
+        context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”", needs=("with",))
     for name, value in record.values.items():
         if name in known.allowed:
             _check_value(known.allowed[name], value, context.location(rule, *path, "with", name), scope)

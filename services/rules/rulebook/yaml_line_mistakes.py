@@ -281,6 +281,10 @@ _KEYS_WITHOUT_BRACES = re.compile(r"[a-z_]+: [^,:{}]+(?:, [a-z_]+: [^,:{}]+)+")
 def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
     quote = "'" if '"' in line.value else '"'
     shown = f"{line.key}: " if line.key else "- "
+    if (joined := _joined_lines(line)) is not None:
+        place, written = line.start + joined.start("key"), shortened(joined[0][joined.start("key") :])
+        sentence = f"“{written}” begins on a line of its own"
+        return Mistake(line.number + 1, place + 1, sentence, text.with_quotes(line, line.start), joined["key"])
     is_condition = (line.key in HOLD_CONDITIONS and KEY_FIRST.match(line.value)) or STANDS_IN_BRACES.match(line.value)
     if is_condition or _KEYS_WITHOUT_BRACES.fullmatch(line.value):
         end = line.start + len(line.value)
@@ -290,6 +294,19 @@ def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
         return Mistake(line.number + 1, line.start + 1, sentence, mended)
     sentence = f"a text with a colon and a space in it stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
     return Mistake(line.number + 1, line.start + colon + 1, sentence, text.with_quotes(line, line.start))
+
+
+_TWO_LINES = re.compile(r"(?:[\w.-]+|\{.*\}|\[.*\]) +(?P<key>[a-z_]+):(?: +(?P<rest>.*))?")
+"""A value that is complete, and another key with its value behind it."""
+
+
+def _joined_lines(line: TextLine) -> re.Match[str] | None:
+    """A key and its value at the end of a line that has both already: two known keys, or two fields and their names."""
+    joined = _TWO_LINES.fullmatch(line.value)
+    if joined is None or line.key is None:
+        return None
+    is_field = line.key not in KEYS and _ONE_WORD.fullmatch(joined["rest"] or "")
+    return joined if is_field or (line.key in KEYS and joined["key"] in KEYS) else None
 
 
 def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:

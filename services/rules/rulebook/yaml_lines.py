@@ -103,12 +103,16 @@ class FileText:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Line and column count from 1. ``mended`` is None where the meaning cannot be guessed."""
+    """Line and column count from 1. ``mended`` is None where the meaning cannot be guessed.
+
+    ``misplaced`` is the key that stands where it does not belong, where that is the mistake.
+    """
 
     line: int
     column: int
     sentence: str
     mended: FileText | None = None
+    misplaced: str | None = None
 
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")

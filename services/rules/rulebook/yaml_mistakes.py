@@ -8,6 +8,7 @@ follows can be read.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from yaml.error import MarkedYAMLError
 
@@ -68,6 +69,7 @@ class _Search:
             or self._language_missing()
             or self._dash_missing()
             or self._dash_aside()
+            or self._line_between()
             or self._outermost_key_aside()
             or self._key_aside()
         )
@@ -158,9 +160,10 @@ class _Search:
         above = line_above(self.lines, line)
         return bool(BLOCK_TEXT.match(above.value)) and line.indent <= above.column
 
-    def _comment(self, line: TextLine, sign: str) -> Mistake:
-        mended = self.text.with_replacement(line.number, line.start, len(sign), "#" + " " * (len(sign) - 1))
-        return Mistake(line.number + 1, line.start + 1, f"a comment begins with “#”, not with “{sign}”", mended)
+    def _comment(self, line: TextLine, sign: str, column: int | None = None) -> Mistake:
+        start = line.start if column is None else column
+        mended = self.text.with_replacement(line.number, start, len(sign), "#" + " " * (len(sign) - 1))
+        return Mistake(line.number + 1, start + 1, f"a comment begins with “#”, not with “{sign}”", mended)
 
     def _no_character(self) -> Mistake:
         """An escape for half a character, or for none."""
@@ -198,7 +201,7 @@ class _Search:
 
     def _on_original(self, mistake: Mistake) -> Mistake:
         column = self.text.original_column(mistake.line - 1, mistake.column - 1) + 1
-        return Mistake(mistake.line, column, mistake.sentence, mistake.mended)
+        return replace(mistake, column=column)
 
     def _lines_within_texts(self) -> frozenset[int]:
         """The lines of texts that begin with | or >."""
@@ -282,7 +285,9 @@ class _Search:
                 return None
             below = read_line(self.lines, first)
             sentence = f"a language is missing above “{below.key}”, like “en:”"
-            return Mistake(first + 1, below.indent + 1, sentence) if below.key in {"body", "buttons"} else None
+            is_form = any(each.startswith("form:") for each in self.lines)
+            is_text = below.key in {"body", "buttons"} or (is_form and not re.fullmatch("[a-z]{2}", below.key or ""))
+            return Mistake(first + 1, below.indent + 1, sentence) if is_text else None
         return None
 
     def _dash_missing(self) -> Mistake | None:
@@ -317,7 +322,7 @@ class _Search:
             if by > 0
             else self.text.with_line(item.number, bare_line(self.lines, item.number)[-by:])
         )
-        return Mistake(moved.line, moved.column, moved.sentence, mended) if by else None
+        return replace(moved, mended=mended) if by else None
 
     def _next_further_left(self, line: TextLine) -> TextLine | None:
         """The first line below that begins further left."""
@@ -325,6 +330,28 @@ class _Search:
         return next(
             (each for each in (read_line(self.lines, number) for number in below) if each.indent < line.indent), None
         )
+
+    def _line_between(self) -> Mistake | None:
+        """A line of another section, or a comment with a sign of its own, between a key and what stands below it."""
+        if not self.lines or not self._is_structure(self.stopped):
+            return None
+        line, odd = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
+        opens = None if odd is None else self._structure_above(odd.number)
+        if odd is None or opens is None or not opens.key:
+            return None
+        if (foreign := _FOREIGN_COMMENT.match(odd.text.strip())) is not None and not opens.value:
+            return self._comment(odd, foreign[0], odd.indent)
+        if odd.dashes or opens.value or line.indent <= opens.column or not _SINGLE_VALUE.fullmatch(odd.value):
+            return None
+        if odd.key is None or not _is_plain_key(odd.key) or not self._stands_further_out(odd, opens):
+            return None
+        sentence = f"“{odd.key}” stands between “{opens.key}” and what belongs to it; move this line"
+        mended = self.text.with_line(odd.number, "#")
+        return Mistake(odd.number + 1, odd.indent + 1, sentence, mended, odd.key)
+
+    def _stands_further_out(self, odd: TextLine, opens: TextLine) -> bool:
+        """Whether the line is none of those that belong to the key above it: of two, a key of the first column."""
+        return odd.column < opens.column or (odd.column == opens.column and self._is_outermost(odd))
 
     def _outermost_key_aside(self) -> Mistake | None:
         """Two keys of the first column, of which the lower is indented."""
@@ -362,7 +389,7 @@ class _Search:
         if missing is None:
             return moved
         sentence = f"the line “{missing}:” is missing above “{line.key}”, which is indented by {line.indent} spaces"
-        return Mistake(moved.line, moved.column, sentence, moved.mended)
+        return replace(moved, sentence=sentence, misplaced=None)
 
     def _missing_line(self, line: TextLine) -> str | None:
         """The key of the first column that the line belongs below, where a form or house.yaml lacks it."""
@@ -480,7 +507,7 @@ class _Search:
                 mended = mended.with_insertion(number, 0, " " * by)
             elif bare[:-by].isspace():
                 mended = mended.with_line(number, bare[-by:])
-        return Mistake(line.number + 1, line.indent + 1, sentence, mended)
+        return Mistake(line.number + 1, line.indent + 1, sentence, mended, line.key)
 
     def _last_of_item(self, line: TextLine, column: int) -> int | None:
         """The last line of an item whose keys stand in the column of its first one: all were moved together."""
@@ -618,7 +645,7 @@ def _foreign_line(text: FileText, lines: list[str]) -> Mistake | None:
 
 
 _BEGINS_A_FILE = re.compile(r"(?:rule|template|form|teams|publisher|house): ?")
-_LETTER = re.compile(r"[^\W\d_a-z]\S*(?: |,$)|<")
+_LETTER = re.compile(r"[^\W\d_a-z]\S*(?: |,$)|[<>*=~;/]")
 
 
 def _mail_around(text: FileText, lines: list[str]) -> Mistake | None:

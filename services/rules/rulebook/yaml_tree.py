@@ -20,7 +20,7 @@ from yaml import events as kinds
 from yaml._yaml import CParser
 from yaml.error import MarkedYAMLError, YAMLError
 
-from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.faults import A_LANGUAGE, FaultReport
 from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
@@ -74,7 +74,7 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
         if mistake.line not in spoilt and not follows:
             told |= dict.fromkeys(lines_of_item(mended.lines(), mistake.line), mistake.sentence)
             reported.append(mistake.line)
-            report.repeated(Location(file, mistake.line, mistake.column), mistake.sentence)
+            report.repeated(Location(file, mistake.line, mistake.column), mistake.sentence, mistake.misplaced)
         moved += [mistake] if " is indented by " in mistake.sentence else []
         if mistake.mended is None:
             return None
@@ -327,7 +327,9 @@ class _Builder:
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
             if not parent.repeats:  # of several in turn the first is said: the key above them is missing
-                self._report.add(node.location, _written_twice(node.text, parent.keys[node.text]))
+                sentence = _written_twice(node.text, parent.keys[node.text])
+                needs = (A_LANGUAGE,) if node.text in _OF_A_LANGUAGE else ()
+                self._report.add(node.location, sentence, needs=needs, misplaced=node.text)
             self._report.repeating.add(self._file)
             parent.repeats = True
             known = parent.nodes.get(node.text)
@@ -400,9 +402,10 @@ class _Builder:
 
     def _report_twice(self, done: _Open) -> None:
         """Of several in turn the first is said: the key above them is missing."""
-        for before, name in pairwise(done.nodes):
-            if _AGAIN in name and _AGAIN not in before:
-                self._report.add(done.keys[name], _written_twice(_plain(name), done.keys[_plain(name)]))
+        for before, again in pairwise(done.nodes):
+            if _AGAIN in again and _AGAIN not in before:
+                name = _plain(again)
+                self._report.add(done.keys[again], _written_twice(name, done.keys[name]), misplaced=name)
 
     def _value(self, parent: _Open, node: Node, event: Any) -> None:
         is_plain = type(event) is kinds.ScalarEvent and not event.style and event.tag is None
@@ -499,6 +502,8 @@ class _Builder:
         parent.nodes[key] = SequenceNode(items[0].location, items)
 
 
+_OF_A_LANGUAGE = ("body", "buttons")
+"""Keys that are said twice where the line of a language between them is missing."""
 _AGAIN = "\0"
 """Marks a key that is in a step twice, until the step ends."""
 _VERBS = frozenset(Verb)

@@ -85,7 +85,7 @@ class FolderCheck:
         _check_lines(self.rulebook, self._lines, self._report)
         if tested:
             _check_tested(self._validation, self._files, self._tests, self._report)
-        self._report.faults += self._of_stories.faults
+        self._report.faults += self._of_stories.sorted()
         return Checked(self.rulebook, tuple(stories), tuple(self._report.sorted()), self._validation.notes)
 
 

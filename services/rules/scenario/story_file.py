@@ -204,7 +204,7 @@ class EventStep(OneThing):
     """The fields that differ from the example event; null removes one."""
 
     def report_faults(self, report: FaultReport) -> None:
-        if self.event not in EVENT_NAMES:
+        if self.event not in EVENT_NAMES and not report.has_fault_on(self.key_location("event")):
             sentence = f"“{self.event}” is no event of Consonance"
             report.unknown(self.key_location("event"), sentence, self.event, EVENT_NAMES)
 
