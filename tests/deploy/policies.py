@@ -120,9 +120,8 @@ def bounded_resources(manifests: Sequence[Manifest]) -> Objections:
         sizes = [_mebibytes(one.get("sizeLimit", "0Mi")) for one in held if one.get("medium") != "Memory"]
         allowed = sum(_mebibytes(_disk_limit(one)) for one in workload.pod["containers"])
         logs = _LOGS_OF_A_CONTAINER if workload.manifest["kind"] != "Job" else 0
-        if allowed < sum(sizes) + logs:
-            needed = sum(sizes) + logs
-            yield f"{workload.place}: its volumes and logs may take {needed} MiB, and {allowed} are its limit"
+        if allowed < (largest := sum(sizes) + logs):
+            yield f"{workload.place}: its volumes and logs may take {largest} MiB, and {allowed} are its limit"
 
 
 _DISK = "ephemeral-storage"

@@ -210,7 +210,7 @@ def test_a_code_is_unmistakable_where_a_person_would_hardly_write_it_as_an_answe
         "This is an automated reply.",
         "Vielen Dank für Ihre Nachricht. Wir sind derzeit nicht verfügbar und melden uns so schnell wie möglich.",
         "Ich bin derzeit nicht im Büro und habe keinen Zugriff auf meine Nachrichten.",
-        "Merci pour votre message. Nous ne sommes pas disponibles pour le moment, nous vous répondrons dès que possible.",
+        "Merci pour votre message. Nous ne sommes pas disponibles. Nous vous répondrons dès que possible.",
         "Bonjour, je suis actuellement en congé.",
         "Gracias por tu mensaje. En este momento no podemos responder, pero lo haremos lo antes posible.",
         "¡Gracias por comunicarte con Libros del Sur! ¿En qué podemos ayudarte?",
