@@ -167,7 +167,7 @@ def _problem(row: Any, service: Service, record_id: int, state: str) -> str | No
 
 
 def _without_topic(source: str | None) -> str:
-    """What an operator does with a record that came by no topic, so that it cannot be replayed."""
+    """The next action of an operator for a record that came by no topic, so that it cannot be replayed."""
     if source is not None and source.startswith("polled "):
         return "mend it in Consonance, where it is read again as soon as it changes, then discard it"
     if source is not None and source.startswith("/"):

@@ -269,7 +269,7 @@ _HELD: Mapping[str, tuple[str, str]] = {
     MessageReason.TEMPLATE_DISABLED: ("waiting for a template that Meta disabled", "StetTemplateUnusable"),
     MessageReason.TEMPLATE_RECATEGORISED: ("waiting for a template that became marketing", "StetTemplateRecategorised"),
 }
-"""What a person has to end, and the page of the runbook about it; all of it is counted as waiting, too."""
+"""The conditions that a person has to end, and the page of the runbook about it; all of it is counted as waiting, too."""
 
 
 async def _throttle_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
@@ -498,7 +498,7 @@ def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
 
 
 def _budget_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
-    """What the leader of the dispatcher counts; nothing where no budget is set."""
+    """The spending that the leader of the dispatcher counts; nothing where no budget is set."""
     budget, spent, warned = (
         max((value for _, value in replicas.values(name)), default=0)
         for name in ("stet_month_budget_units", "stet_month_cost_units", "stet_budget_warning")

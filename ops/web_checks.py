@@ -56,7 +56,7 @@ async def check_consonance(settings: IngestSettings | WritebackSettings, _: Serv
 
 
 def why_not_served(status: int) -> str | None:
-    """Why a server serves nobody, or not us, at the moment; None where its answer is about the request."""
+    """Why a server refuses every request, or ours, at the moment; None where its answer is about the request."""
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return (
             "limits how often we ask (HTTP 429): nothing is lost, and it is asked less by itself; where that stays so, "

@@ -84,7 +84,7 @@ def test_a_pause_of_writing_is_shown_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(("warning", "hint"), [(0.0, ""), (1.0, "StetBudgetNearlySpent.md")])
-def test_what_the_month_has_cost_of_its_budget_is_shown_and_wrong_once_it_warns(warning: float, hint: str) -> None:
+def test_the_cost_of_the_month_is_shown_beside_its_budget_and_wrong_once_it_warns(warning: float, hint: str) -> None:
     of_leader = {"month_budget_units": 500.0, "month_cost_units": 420.5, "budget_warning": warning}
     samples = [(f"stet_{name}", {"service": "dispatcher"}, value) for name, value in of_leader.items()]
     of_other = [(f"stet_{name}", {"service": "dispatcher"}, 0.0) for name in of_leader]

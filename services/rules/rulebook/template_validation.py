@@ -168,8 +168,8 @@ _MISTYPED_BLOCK = re.compile(r"([-=_~]+>|>[-_]+)\s")
 
 
 def _lost_parameters(template: Template, language: str) -> frozenset[str]:
-    """What a language lacks of the others where its text begins or ends with a parameter: the line before or behind it
-    is missing, and the parameters with it. Empty where it says one that the others do not.
+    """The parameters that a language lacks where its text begins or ends with one: the line before or behind it is
+    missing, and they with it. Empty where it says one that the others do not.
     """
     body = template.languages[language].body
     if not (_LEADING_PARAMETER.match(body) or _TRAILING_PARAMETER.search(body)):
@@ -238,7 +238,7 @@ def _odd_ones(
     template: Template, differing: Sequence[str], said: Callable[[TemplateText], object]
 ) -> Iterator[tuple[str, str]]:
     """Each language that differs from another one, and that one: the first alone, where all others say the same."""
-    first, *others = template.languages
+    first, *others = template.languages or ("",)
     if len(differing) > 1 and differing == others and len({said(template.languages[code]) for code in others}) == 1:
         yield first, others[0]
     else:
