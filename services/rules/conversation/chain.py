@@ -92,7 +92,8 @@ class ChainMessage(Value):
     - ``not_before``: it is held at least until then; ``waits_since``: when a cap first held it.
     - ``digest``: the message in which it was sent, together with others.
     - ``sent_to``: the marks of the receiver's addresses when it was requested.
-    - ``unwanted``: why it is not to be sent again, should WhatsApp report that it did not arrive.
+    - ``unwanted``: why it is not to be sent again, should WhatsApp report that it did not arrive. After an undone merge
+      (``separated``) it is sent to its person instead, under another id.
     - ``fallback``: Meta's name of the template that goes where Meta does not let its own go.
     - ``wording``, ``sent_template``: the form and the template in which it went, as the dispatcher reports.
     - ``rendered``: the text of a question; ``other_texts``: its texts in other templates in which it may have gone, by

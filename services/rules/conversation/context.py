@@ -46,6 +46,7 @@ class Reason(StrEnum):
     RETURNED = "returned"
     WRONG_PERSON = "wrong_person"
     MERGED = "merged"
+    SEPARATED = "separated"
     ASKED_WHY = "asked_why"
     SHOWN = "shown"
     RELAYED = "relayed"

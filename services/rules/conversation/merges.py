@@ -10,7 +10,15 @@ draft.
 from collections.abc import Iterator
 from functools import partial
 
-from services.rules.conversation.chain import DELIVERY_RANK, MAY_GO, Chain, ChainMessage, Ending
+from services.rules.conversation.chain import (
+    DELIVERY_RANK,
+    IN_DISPATCHER,
+    MAY_GO,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+    Ending,
+)
 from services.rules.conversation.completion import close_chain, recount_merged
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import subjects_of
@@ -21,6 +29,7 @@ from services.rules.conversation.outbound import withdraw_messages
 from services.rules.conversation.steps import advance
 from services.rules.conversation.unsolicited import kept_fingerprints
 from shared.contracts.ids import MessageId, PersonId, RuleId
+from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 
 
@@ -64,7 +73,9 @@ def follow_merge(context: DecisionContext, before: PersonFacts | None, person: P
 def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
     """Make a merged id a separate person again, and give back what only this id had brought.
 
-    Where it is known to be a third person meanwhile, ``follow_merge`` goes on with that one.
+    Messages of it that wait in the dispatcher go to the other person's address: they are withdrawn, and requested anew
+    once the dispatcher reports that it was in time. Where it is known to be a third person meanwhile, ``follow_merge``
+    goes on with that one.
     """
     if known is None or known.merged_into in {None, seen.merged_into}:
         return
@@ -72,16 +83,51 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
     for chain in facts.chains_of(other):
         own = chain.with_former_id(seen.person_id)
         if own is not chain:
+            own = _take_messages_back(context, chain, own, seen)
             context.save_chain(_with_subject(facts, own, other, seen.person_id))
     for ended in facts.ended_chains_of(other):
         own = ended.with_former_id(seen.person_id)
         if own is not ended:
-            context.save_chain(own)
+            context.save_chain(_take_messages_back(context, ended, own, seen))
+    _withdraw_notices(context, seen.person_id)
     if known.brought is not None:
         if facts.acquisitions.get(other) == known.brought:
             facts.set_acquisition(other, None)
         facts.forget_brought(other, known.brought)
         facts.set_acquisition(seen.person_id, known.brought)
+
+
+def _take_messages_back(context: DecisionContext, merged: Chain, own: Chain, seen: PersonFacts) -> Chain:
+    """Withdraw the messages of a chain that wait for the other person and are this one's again, and mark those that
+    WhatsApp may still report as failed. A tap from the other one's address is no answer of this person.
+    """
+    moved = [
+        (before.person_id, message)
+        for before, message in zip(merged.messages, own.messages, strict=True)
+        if before.person_id != message.person_id
+    ]
+    for person, message in moved:
+        other = context.facts.people.get(person)
+        foreign = set(other.address_marks if other is not None else ()) - set(seen.address_marks)
+        taken = message.replace(sent_to=tuple(mark for mark in message.sent_to if mark not in foreign))
+        if message.may_still_go:
+            context.add_reason(Reason.SEPARATED, own, str(message.step))
+            _request_withdrawal(context, message.sent_as, message.person_id)
+        if message.unwanted is None and message.delivery in {*IN_DISPATCHER, DeliveryState.ACCEPTED}:
+            taken = taken.replace(unwanted=str(Reason.SEPARATED))
+        own = own.with_message(taken)
+    return own
+
+
+def _withdraw_notices(context: DecisionContext, person: PersonId) -> None:
+    """Messages outside chains that were requested for this id wait for the other person, and are not made anew."""
+    for message, receiver in context.facts.notices.items():
+        if receiver == person:
+            _request_withdrawal(context, message, person)
+
+
+def _request_withdrawal(context: DecisionContext, message: MessageId, person: PersonId) -> None:
+    context.request_withdrawal(WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.SEPARATED)))
 
 
 def _placeholder(before: PersonFacts, current: PersonId) -> PersonFacts:

@@ -13,7 +13,13 @@ from msgspec import Struct, field
 from services.rules.conversation import button_ids, rendering, send_hours, template_calls
 from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.chain_messages import COPY, COPY_ANSWER, OF_THE_HOUSE
-from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
+from services.rules.conversation.context import (
+    DecisionContext,
+    ExcludedPerson,
+    ExclusionReason,
+    Reason,
+    RequestedMessage,
+)
 from services.rules.conversation.document import is_event_field, newest_data, read_data, start_data
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import fact_tags
@@ -554,7 +560,8 @@ def withdraw_messages(
                 reason=reason,
             )
             context.request_withdrawal(message)
-            if chain_message.digest is not None and not replies:
+            is_item = chain_message.digest is not None and not replies
+            if is_item or chain_message.unwanted == Reason.SEPARATED:
                 chain = chain.with_message(chain_message.replace(unwanted=reason))
     return chain
 

@@ -281,9 +281,10 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
 
 
 def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
-    """Send the remaining items of a digest that was withdrawn because of its other items.
+    """Send the remaining items of a digest that was withdrawn because of its other items, or messages to one person
+    that were withdrawn since they waited for another.
 
-    It does not wait here for open hours: the dispatcher, which has just given the digest back, keeps to them.
+    It does not wait here for open hours: the dispatcher, which has just given them back, keeps to them.
     """
     person_id = items[0].message.person_id
     person = context.facts.people.get(person_id)
@@ -291,14 +292,22 @@ def send_rest(context: DecisionContext, items: Sequence[HeldMessage]) -> None:
     items = [HeldMessage(one.chain, one.message.replace(digest=None)) for one in items]
     if person is None or reason is not None:
         for one in items:
-            refused = outbound.drop_message(context, one.chain, one.message, reason or ExclusionReason.UNKNOWN_PERSON)
+            current = context.facts.chains[one.chain.chain_id]
+            refused = outbound.drop_message(context, current, one.message, reason or ExclusionReason.UNKNOWN_PERSON)
             context.save_chain(refused)
     elif len(items) > 1:
         _send_digest(context, person, items)
     else:
-        if context.rulebook.tenant.caps:
-            send_hours.count_message(context, person_id, items[0].message.message_id)
-        context.save_chain(outbound.request_now(context, items[0].chain, items[0].message, person))
+        _send_one(context, person, items[0])
+
+
+def _send_one(context: DecisionContext, person: PersonFacts, item: HeldMessage) -> None:
+    """A reply is awaited for as long as it was when it was requested first."""
+    message = item.message
+    if context.rulebook.tenant.caps and not send_hours.goes_at_any_hour(context, item.chain, message, person):
+        send_hours.count_message(context, person.person_id, message.message_id)
+    then = replace(context, written_at=message.requested_at) if message.reply else context
+    context.save_chain(outbound.request_now(then, item.chain, message, person))
 
 
 def show_digest(context: DecisionContext, message: MessageReceived) -> bool:

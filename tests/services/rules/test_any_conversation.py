@@ -116,6 +116,7 @@ class Conversation:
     said: set[tuple[object, ...]] = field(default_factory=set)
     withdrawals: list[WithdrawMessage] = field(default_factory=list)
     hours: dict[str, tuple[OpenSpan, ...]] = field(default_factory=dict)
+    receivers: dict[str, PersonId] = field(default_factory=dict)
 
     @classmethod
     def of(cls, seed: int, own: Rulebook | None = None) -> "Conversation":
@@ -384,6 +385,7 @@ class Conversation:
         effects.clear()
         for message_id, receiver in self.simulation.requested:
             self._check_hours(message_id, receiver)
+            self._check_receiver(message_id, receiver)
 
     def _check_hours(self, message_id: MessageId, receiver: PersonId) -> None:
         """A message that may leave now is awaited, or its person may be written to now."""
@@ -397,6 +399,15 @@ class Conversation:
         is_reply = found is None or found[1].reply
         if not is_reply or now >= hours[0].opens + AWAITED_FOR:
             assert working_hours(self.player.people.book, person).next_open(now) == now
+
+    def _check_receiver(self, message_id: MessageId, asked: PersonId) -> None:
+        """A message that waits goes to its own person: the dispatcher follows merges, and knows of no undone one."""
+        facts = self.simulation.facts
+        receiver = facts.current_id(self.receivers.get(message_id, asked))
+        self.receivers[message_id] = receiver
+        for _, message in facts.chains_of_message(message_id):
+            is_withdrawn = any(withdrawal.message_id == message_id for withdrawal in self.withdrawals)
+            assert is_withdrawn or not message.may_still_go or facts.current_id(message.person_id) == receiver
 
     def _check_message(self, send: SendMessage) -> None:
         facts = self.simulation.facts

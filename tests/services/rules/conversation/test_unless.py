@@ -170,6 +170,16 @@ def test_the_last_item_of_a_digest_goes_as_itself() -> None:
     assert set(items.values()) == {DeliveryState.REQUESTED, DeliveryState.WITHDRAWN}
 
 
+def test_the_rest_of_a_digest_goes_where_it_was_withdrawn_for_a_reason_before() -> None:
+    story = _digest_story(1, 2)
+    story.simulation.observe_work(2, stage_key=Stage.PUBLISHED)
+    (gone,) = _withdrawals(story.simulation.effects)
+    before = len(story.simulation.effects)
+    story.simulation.report_withdrawn(gone.replace(reason="until"))
+    (rest,) = [e.send for e in story.simulation.effects[before:] if isinstance(e, RequestedMessage)]
+    assert (rest.say, "T1" in rest.body) == ("stage_changed", True)
+
+
 def test_the_rest_of_a_digest_is_not_sent_after_an_opt_out() -> None:
     story = _digest_story(1, 2)
     story.simulation.observe_work(2, stage_key=Stage.PUBLISHED)
