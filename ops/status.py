@@ -269,7 +269,7 @@ _HELD: Mapping[str, tuple[str, str]] = {
     MessageReason.TEMPLATE_DISABLED: ("waiting for a template that Meta disabled", "StetTemplateUnusable"),
     MessageReason.TEMPLATE_RECATEGORISED: ("waiting for a template that became marketing", "StetTemplateRecategorised"),
 }
-"""The conditions that a person has to end, and the page of the runbook about it; all of it is counted as waiting, too."""
+"""The conditions that a person has to end, with their pages of the runbook; they are counted as waiting, too."""
 
 
 async def _throttle_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
