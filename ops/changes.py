@@ -24,6 +24,7 @@ from ops.database import operator_pool
 from ops.environment import OPERATOR_VARIABLE
 from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import machine_now
+from shared.runtime.failures import CONNECTION_LOST
 from shared.runtime.postgres import Pool, load_queries
 from shared.runtime.startup import INTERRUPTED
 
@@ -123,7 +124,7 @@ async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIte
         if entry.kept_change:
             print_error(entry.kept_change)
             result += f"; {entry.kept_change}"
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # the first error is the one to say
+        with suppress(*CONNECTION_LOST, asyncpg.PostgresError):  # the first error is the one to say
             await pool.execute(QUERIES.end_entry, number, result, machine_now())
         raise
     await pool.execute(QUERIES.end_entry, number, entry.result, machine_now())

@@ -88,7 +88,7 @@ def _neighbour_fault(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, KafkaError):
         return str(broker_away(error))
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, asyncpg.InternalClientError)):
         return _system_fault(error)
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)):
         advice = "run stet migrate, or use the stet of the version that serves"
@@ -113,19 +113,24 @@ def _database_advice() -> Mapping[type[Exception], str]:
     }
 
 
-def _system_fault(error: OSError) -> str:
-    if error.filename:
+def _system_fault(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    if error.errno in _DISK_FULL:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return f"the output cannot be written: {error.strerror}"
     return str(database_away(error))
 
 
 def database_away(error: Exception, hosts: str = "") -> Misconfigured:
-    """The sentence that no server of the database answers; ``hosts`` are those that were asked."""
+    """The sentence that no server of the database answers, or takes writes; ``hosts`` are those that were asked."""
+    from asyncpg.exceptions import TargetServerAttributeNotMatched  # noqa: PLC0415 -- as above
+
     if isinstance(error, ssl.SSLError):
         return Misconfigured("STET_POSTGRES_DSN", _untrusted(error))
     asked = f" at {hosts}" if hosts else ""
+    if isinstance(error, TargetServerAttributeNotMatched):
+        advice = "wait for the failover, or promote one; on a primary, is default_transaction_read_only off?"
+        return Misconfigured("STET_POSTGRES_DSN", f"each server{asked} is a standby or read-only; {advice}")
     advice = "is PostgreSQL running there, and may this machine reach it?"
     return Misconfigured(
         "STET_POSTGRES_DSN", f"no server{asked} answers that takes writes ({cause_of(error)}); {advice}"

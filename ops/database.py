@@ -49,7 +49,7 @@ async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> A
     except asyncpg.InsufficientPrivilegeError:
         advice = "this login may not act as stet_operator; use the operator's own login"
         raise Misconfigured("STET_POSTGRES_DSN", advice) from None
-    except OSError as error:
+    except (OSError, asyncpg.InternalClientError) as error:
         raise database_away(error, urlsplit(settings.dsn).netloc.rpartition("@")[2]) from None
     try:
         if isinstance(settings, TenantSettings):

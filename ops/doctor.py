@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import typer
@@ -256,8 +257,8 @@ async def _check_database(settings: ServiceSettings, service: Service) -> Sequen
                 f"STET_POSTGRES_DSN: the login may not act as stet_{service}: use that one, or run stet migrate",
             )
         ]
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        return [wrong("database", str(database_away(error)))]
+    except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+        return [wrong("database", str(database_away(error, urlsplit(settings.dsn).netloc.rpartition("@")[2])))]
     try:
         return await _database_findings(connection, service) + await _pool_findings(connection, settings.postgres_pool)
     finally:

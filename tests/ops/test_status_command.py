@@ -6,16 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from typer.testing import CliRunner
 
+from dev.postgres import login_of
 from ops.__main__ import app
 from ops.status import lag_by_service
 from shared.contracts.topics import SERVICES
 from shared.runtime.postgres import Pool, advisory_lock_key
 from tests.ops.rows import execute
+from tests.ops.stet_command import WHY
 
 pytestmark = pytest.mark.integration
 SOURCES = """
@@ -141,6 +144,31 @@ insert into dispatcher.account_templates (
     ('penrose', '10', 'hello_v1', 'en', 'APPROVED', now(), 'MARKETING', 'UTILITY', now()),
     ('penrose', '10', 'hello_v1', 'fr', 'DISABLED', now(), 'UTILITY', null, null)
 """
+
+
+@pytest.mark.parametrize("command", [["status"], ["pause", "line", "main", *WHY, "--yes"]], ids=" ".join)
+def test_a_database_that_takes_no_writes_is_named_with_what_helps(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    name = urlsplit(postgres_database).path.strip("/")
+    asyncio.run(execute(postgres_database, f'alter database "{name}" set default_transaction_read_only = on'))
+    result = stet.invoke(app, command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is a standby or read-only; wait for the failover, or promote one" in result.stderr
+
+
+def test_the_doctor_names_a_database_that_takes_no_writes(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"KAFKA_BOOTSTRAP": "127.0.0.1:1", "SIGNING_KEYS": json.dumps(["5" * 64]), "RULES_DIR": "rules"}
+    for setting, value in {**settings, "POSTGRES_DSN": login_of(postgres_database, "rules")}.items():
+        monkeypatch.setenv(f"STET_{setting}", value)
+    name = urlsplit(postgres_database).path.strip("/")
+    asyncio.run(execute(postgres_database, f'alter database "{name}" set default_transaction_read_only = on'))
+    rows = map(json.loads, stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"]).stdout.splitlines())
+    found = {row["check"]: row for row in rows}["database"]
+    assert (found["result"], "is a standby or read-only" in found["sentence"]) == ("wrong", True)
 
 
 @pytest.mark.usefixtures("message")
