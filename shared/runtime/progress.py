@@ -69,8 +69,11 @@ async def load_progress(
 
 
 def _check_topics(rows: Iterable[Mapping[str, Any]], ids: TopicIds) -> None:
-    """Raises TopicRecreated, also for a partition of which nothing was read yet: its row is of the earlier topic."""
-    other = [row for row in rows if ids.get(row["topic"], row["topic_id"]) != row["topic_id"]]
+    """Raises TopicRecreated, also for a partition of which nothing was read yet: its row is of the earlier topic.
+
+    A row without an id, of before topics had one, is given that of its topic when it is loaded.
+    """
+    other = [row for row in rows if row["topic_id"] not in {None, ids.get(row["topic"], row["topic_id"])}]
     if other:
         raise TopicRecreated({(row["topic"], row["partition"]): row["next_offset"] for row in other})
 
@@ -331,10 +334,16 @@ class LagMonitor:
             await client.stop()
 
     async def _check_ranges(self) -> None:
-        """Raises OffsetOutOfRange where the broker deleted records that were not read yet, or TopicRecreated."""
+        """Raises OffsetOutOfRange where the broker deleted records that were not read yet, or TopicRecreated.
+
+        The ids of all topics count, also of those of which this replica reads no partition: while a topic was missing,
+        the group was assigned the others alone, and the client looks for it again only after minutes.
+        """
         positions = dict(self._positions)
-        ids = await self.topic_ids({topic for topic, _ in positions}) if positions else {}
-        _check_topics(await self._pool.fetch(QUERIES.read_progress, *_columns(sorted(positions))), ids)
+        places = [(topic, number) for topic in self._topics for number in range(PARTITIONS)]
+        _check_topics(
+            await self._pool.fetch(QUERIES.read_progress, *_columns(places)), await self.topic_ids(self._topics)
+        )
         firsts = await self.first_offsets(positions) if positions else {}
         for partition, at in positions.items():
             if at < firsts[partition] and self._positions.get(partition, at) < firsts[partition]:

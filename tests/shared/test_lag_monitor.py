@@ -1,14 +1,16 @@
 """How long a partition counts as unread, and when the broker counts as having lost records."""
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
 from shared.contracts.ids import TenantId
 from shared.runtime import progress
 from shared.runtime.clock import SystemClock
-from shared.runtime.progress import LagMonitor, OffsetOutOfRange, Partition
+from shared.runtime.progress import LagMonitor, OffsetOutOfRange, Partition, TopicRecreated
 from shared.runtime.settings import ServiceSettings
 
 PLACE: Partition = ("contacts", 0)
@@ -106,3 +108,29 @@ def test_a_broker_that_comes_back_after_a_minute_may_report_an_old_end_for_a_mom
     lag.look(90)
     lag.look(90, 10)
     assert lag.look(100, 10) == 0
+
+
+async def test_a_recreated_topic_of_which_this_replica_reads_no_partition_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a topic is missing, the group is assigned the partitions of the others alone."""
+    earlier: UUID | None = UUID(int=1)
+    later = UUID(int=2)
+
+    async def ids(topics: Iterable[str]) -> dict[str, UUID]:
+        return dict.fromkeys(topics, later)
+
+    async def fetch(_: str, topics: Sequence[str], numbers: Sequence[int]) -> list[dict[str, object]]:
+        places = zip(topics, numbers, strict=True)
+        return [
+            {"topic": topic, "partition": number, "next_offset": 7, "topic_id": earlier} for topic, number in places
+        ]
+
+    settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+    pool = SimpleNamespace(fetch=fetch)
+    monitor = LagMonitor(settings, ["contacts"], {}, pool=pool, clock=SystemClock())
+    monkeypatch.setattr(monitor, "topic_ids", ids)
+    with pytest.raises(TopicRecreated):
+        await monitor._check_ranges()
+    earlier = None  # of before topics had ids, and not loaded since
+    await monitor._check_ranges()
