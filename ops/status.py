@@ -422,7 +422,32 @@ async def _lag_lines(pool: Pool, settings: OperatorSettings) -> list[StatusLine]
     except Misconfigured as error:
         return [StatusLine("lag", "not known", str(error), wrong=True)]
     behind = await lag_by_service(pool, kept)
-    return [StatusLine("lag", service, records) for service, records in behind.items()]
+    lost = await read_beyond_the_end(pool, kept)
+    if lost:  # what was published and read since the ends were asked for looks the same
+        ends = await kept_ranges(settings)
+        lost = [one for one in lost if one[3] > ends[one[2]].stop]
+    named = dict.fromkeys(f"{topic} in {service}" for service, topic, _, _ in lost)
+    return [
+        *(StatusLine("lag", service, records) for service, records in behind.items()),
+        *(StatusLine("lag", name, "ends before what was read", wrong=True, hint=_LOST_TOPIC) for name in named),
+    ]
+
+
+_LOST_TOPIC = "docs/runbook.md, “A topic was lost”"
+
+
+async def read_beyond_the_end(pool: Pool, kept: Mapping[Position, range]) -> list[tuple[str, str, Position, int]]:
+    """Each partition that a service has read further than it goes: its topic was lost, and is another one now.
+
+    The service, the topic, the partition and the next offset.
+    """
+    found = []
+    for service in (service for service in SERVICES if CONSUMED[service]):
+        for row in await pool.fetch(QUERIES.progress.replace("SCHEMA", service)):
+            at = (row["topic"], row["partition"])
+            if at in kept and row["next_offset"] > kept[at].stop:
+                found.append((service, row["topic"], at, row["next_offset"]))
+    return found
 
 
 async def lag_by_service(pool: Pool, kept: Mapping[Position, range]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from dev.postgres import login_of
 from ops.__main__ import app
-from ops.status import lag_by_service
+from ops.status import lag_by_service, read_beyond_the_end
 from shared.contracts.topics import SERVICES
 from shared.runtime.postgres import Pool, advisory_lock_key
 from tests.ops.rows import execute
@@ -222,6 +222,15 @@ async def _leaders(stet: CliRunner) -> dict[str, tuple[str, str]]:
 async def test_records_that_a_topic_no_longer_has_are_no_lag(pool: Pool) -> None:
     kept = {("consonance.events", 0): range(1000, 1000), ("consonance.events", 1): range(1000, 1007)}
     assert (await lag_by_service(pool, kept))["rules"] == 7
+
+
+async def test_a_topic_that_ends_before_what_was_read_is_named(pool: Pool, postgres_database: str) -> None:
+    progress = (
+        "insert into rules.progress (topic, partition, next_offset) values ('contacts', 3, 70), ('contacts', 4, 7)"
+    )
+    await execute(postgres_database, progress)
+    kept = {("contacts", 3): range(10), ("contacts", 4): range(7)}
+    assert await read_beyond_the_end(pool, kept) == [("rules", "contacts", ("contacts", 3), 70)]
 
 
 def test_output_that_cannot_be_written_is_no_fault_of_the_database(stet: CliRunner) -> None:  # noqa: ARG001 -- its environment
