@@ -17,8 +17,14 @@ from yarl import URL
 _CHUNK_BYTES = 64 * 1024
 _LONGEST_RESPONSE = 64 * 1024  # bytes; Meta's own have some hundred
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 20.0
-_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
-"""IPv6 networks that lead to IPv4 addresses."""
+_TRANSLATED = ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96")
+"""IPv6 networks that lead to IPv4 addresses; addresses of the last two end with one."""
+_OF_A_SITE = ("fec0::/10", "5f00::/16", "3fff::/20")
+"""IPv6 networks of a site, of segment routing and of documentation, which ``is_global`` of Python takes for public.
+
+https://www.rfc-editor.org/rfc/rfc3879, rfc9602, rfc9637
+"""
+_NOT_PUBLIC = tuple(map(ipaddress.ip_network, (*_TRANSLATED, *_OF_A_SITE)))
 
 
 class HostRefused(Exception):
@@ -53,7 +59,7 @@ def is_public_address(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public_address(str(address.ipv4_mapped))
-        if any(address in network for network in _TRANSLATED):
+        if any(address in network for network in _NOT_PUBLIC):
             return False
     return address.is_global and not address.is_multicast
 

@@ -68,6 +68,7 @@ def test_a_file_that_is_no_accepted_document_is_refused(head: bytes, declared: s
     [
         "127.0.0.1", "10.1.2.3", "169.254.169.254", "192.168.0.1", "100.64.0.1", "0.0.0.0", "::1", "fe80::1%eth0",  # noqa: S104
         "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "224.0.0.1", "localhost", "",
+        "::7f00:1", "::ffff:0:127.0.0.1", "fec0::1", "3fff::1", "5f00::1", "2130706433", "0x7f.1", "127.1",
     ],
 )  # fmt: skip
 def test_private_addresses_are_no_place_to_download_from(address: str) -> None:
