@@ -4,7 +4,9 @@ Pure. The library ``filetype`` knows the signatures of formats, and is loaded fo
 container's content (a DOCX is a ZIP) is accepted only where the file is such a container.
 """
 
-from collections.abc import Collection
+import struct
+from collections.abc import Collection, Iterator
+from itertools import islice
 
 from shared.contracts.whatsapp import MediaRefusal
 
@@ -59,8 +61,21 @@ _SAME = {
     "text/x-markdown": "text/markdown",
 }
 _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_ACTIVE_TEXT = (b"<!doctype html", b"<html", b"<script", b"<?php", b"<?xml", b"<svg", b"#!", b"@echo", b"mz")
-_UNKNOWN = "application/octet-stream"
+_ACTIVE_TEXT = (b"<!doctype html", b"<html", b"<script", b"<?php", b"<?xml", b"<svg", b"#!", b"@echo")
+_UNKNOWN, _PROGRAM, _ZIP = "application/octet-stream", "application/x-msdownload", "application/zip"
+_BEFORE_PDF = b"\xef\xbb\xbf \t\r\n\f\0"
+"""Bytes that stand before the signature in some PDF files. Readers look for it in the first kilobyte."""
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_MOST_PARTS = 50
+_PROGRAM_PARTS = ("meta-inf/manifest.mf", "androidmanifest.xml", "classes.dex")
+_PROGRAM_ENDINGS = (
+    ".exe", ".scr", ".com", ".msi", ".dll", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".jse", ".wsf", ".hta", ".lnk",
+    ".jar", ".apk", ".class", ".dex", ".sh",
+)  # fmt: skip
+"""In an archive, the names that make a program of it (JAR, APK), or are programs. A book may hold scripts, so below a
+folder ``.js`` counts for nothing.
+"""
 
 
 class FileRefused(Exception):
@@ -111,11 +126,33 @@ def _seen_type(head: bytes) -> str:
     if head.startswith(_OLE_SIGNATURE):
         return "application/x-ole-storage" if filetype.guess_mime(head) is None else _WORD
     seen = plain_type(filetype.guess_mime(head))
-    if seen:
+    if seen == _PROGRAM and _is_text(head):  # a text whose first letters are MZ
+        seen = ""
+    if seen and not (head.startswith(b"PK") and _holds_program(head)):
         return seen
+    if seen:
+        return _UNKNOWN
+    if head[:1024].lstrip(_BEFORE_PDF).startswith(b"%PDF-"):
+        return "application/pdf"
     if not _is_text(head):
         return _UNKNOWN
     return "text/html" if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_ACTIVE_TEXT) else "text/plain"
+
+
+def _holds_program(head: bytes) -> bool:
+    """Whether the first parts of a ZIP archive are those of a program, whatever document it is said to be."""
+    names = [name.lower() for name in islice(_part_names(head), _MOST_PARTS)]
+    return any(name in _PROGRAM_PARTS or ("/" not in name and name.endswith(_PROGRAM_ENDINGS)) for name in names)
+
+
+def _part_names(head: bytes) -> Iterator[str]:
+    """The names of the parts whose local headers stand in ``head``."""
+    at = head.find(b"PK\x03\x04")
+    while at >= 0 and len(head) >= at + _LOCAL_HEADER.size:
+        _, length, _ = _LOCAL_HEADER.unpack_from(head, at)
+        begin = at + _LOCAL_HEADER.size
+        yield head[begin : begin + length].decode("utf-8", "replace")
+        at = head.find(b"PK\x03\x04", begin)
 
 
 def _is_text(head: bytes) -> bool:

@@ -2,9 +2,11 @@
 
 import asyncio
 import struct
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 
 import pytest
 from yarl import URL
@@ -22,6 +24,18 @@ PDF_HEAD, ZIP_HEAD, OLE_HEAD = (
     b"PK\x03\x04\x14\0\0\0\0\0" + b"\0" * 40,
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
 )
+EPUB = "application/epub+zip"
+
+
+def archive(*parts: str) -> bytes:
+    """A ZIP file with parts of these names."""
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for part in parts:
+            file.writestr(part, b"x" * 60)
+    return content.getvalue()
+
+
 PROGRAM, ELF = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff" + b"\0" * 60, b"\x7fELF\x02\x01\x01" + b"\0" * 60
 
 
@@ -38,6 +52,12 @@ PROGRAM, ELF = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff" + b"\0" * 60, b"\x7fELF\x
         ("Ein Vers, schön".encode(), "text/plain; charset=utf-8", "text/plain"),
         ("Chapitre un, déjà".encode("latin-1"), None, "text/plain"),
         (b"# Title\n", "text/markdown", "text/markdown"),
+        (b"\r\n" + PDF_HEAD + b"\x01", "application/pdf", "application/pdf"),
+        (b"\0\0" + PDF_HEAD, "application/pdf", "application/pdf"),
+        (b"Mzungu, a novel", None, "text/plain"),
+        (b"MZ was his name", "text/plain", "text/plain"),
+        (archive("_rels/.rels", "docProps/core.xml", "word/document.xml"), DOCX, DOCX),
+        (archive("mimetype", "META-INF/container.xml", "OEBPS/js/page.js"), EPUB, EPUB),
         (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "image/jpeg", "image/jpeg"),
     ],
 )
@@ -54,6 +74,11 @@ def test_a_file_is_what_its_content_says(head: bytes, declared: str | None, expe
         (b"#!/bin/sh\nrm -rf ~", "text/plain", MediaRefusal.WRONG_TYPE),
         (b"\x00\x01\x02\x03" * 9, "application/pdf", MediaRefusal.WRONG_TYPE),
         (ZIP_HEAD, "application/pdf", MediaRefusal.WRONG_TYPE),  # a bare archive
+        (archive("META-INF/MANIFEST.MF", "Main.class"), DOCX, MediaRefusal.WRONG_TYPE),
+        (archive("AndroidManifest.xml", "classes.dex"), EPUB, MediaRefusal.WRONG_TYPE),
+        (archive("Manuscript.pdf.exe"), DOCX, MediaRefusal.WRONG_TYPE),
+        (b"<html>" + PDF_HEAD, "application/pdf", MediaRefusal.WRONG_TYPE),
+        (PROGRAM, "text/plain", MediaRefusal.WRONG_TYPE),
         (b"", "application/pdf", MediaRefusal.EMPTY),
     ],
 )
