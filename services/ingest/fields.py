@@ -45,6 +45,7 @@ _COUNTRY_ALIASES = {"UK": "GB", "EL": "GR"}
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*")
 _WHATSAPP_PHONE = re.compile(r"\+?[1-9][0-9]{5,14}")
 _PLAIN_PHONE = re.compile(r" ?\+?[0-9 ().-]{6,20}")  # one number and nothing else, which needs no searching
+_PHONE_RUN = re.compile(r"\+?[0-9][0-9 .-]{5,18}[0-9]")  # digits within a text, with what stands between them
 _MAX_PHONE_FIELD_LENGTH = 250  # characters of a phone field that are searched; searching takes time
 _BSUID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _MAX_BSUID_LENGTH = 160  # country code, a dot, "ENT." and up to 128 characters, with room
@@ -185,12 +186,23 @@ def find_phone(written: str, country: str | None) -> Phone | None:
         return None if number is None else _to_e164(number)
     matches = phonenumbers.PhoneNumberMatcher(written[:_MAX_PHONE_FIELD_LENGTH], country, leniency=Leniency.POSSIBLE)
     usable = (match.number for match in matches if _is_complete(match.number))
-    number = next(usable, None) or _parse_phone(written, country)
+    number = next(usable, None) or _find_renumbered(written, country) or _parse_phone(written, country)
     return None if number is None else _to_e164(number)
 
 
+def _find_renumbered(written: str, country: str | None) -> PhoneNumber | None:
+    """The first number of an earlier numbering plan: the matcher knows the plans of today alone."""
+    runs = (_parse_phone(run[0], country) for run in _PHONE_RUN.finditer(written[:_MAX_PHONE_FIELD_LENGTH]))
+    return next((one for one in runs if one is not None and renumbered(_as_written(one)) != _as_written(one)), None)
+
+
 def _to_e164(number: PhoneNumber) -> Phone:
-    return Phone(renumbered(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)))
+    return Phone(renumbered(_as_written(number)))
+
+
+def _as_written(number: PhoneNumber) -> str:
+    """E.164, by the numbering plan of the person who wrote it."""
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
 def _parse_phone(written: str, country: str | None) -> PhoneNumber | None:
@@ -204,7 +216,7 @@ def _parse_phone(written: str, country: str | None) -> PhoneNumber | None:
 
 def _is_complete(number: PhoneNumber) -> bool:
     """Long enough to be called from abroad: a number without its area code reaches no telephone."""
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    written = _as_written(number)
     return renumbered(written) != written or any(
         phonenumbers.is_possible_number_for_type_with_reason(number, kind) == ValidationResult.IS_POSSIBLE
         for kind in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE)

@@ -32,7 +32,7 @@ def test_every_exception_has_examples_and_public_sources(one: dict[str, list[str
 
 def test_no_landline_of_a_country_with_exceptions_has_the_key_of_a_mobile_number() -> None:
     """By the numbering plans of phonenumbers; Mexico and Argentina give a national number once, to either."""
-    for country in ("BR", "CI", "BJ", "GB", "FR", "DE", "IT", "ES", "PT"):
+    for country in ("BR", "CI", "BJ", "GA", "VN", "GB", "FR", "DE", "IT", "ES", "PT"):
         fixed, mobile = (
             phonenumbers.example_number_for_type(country, kind)
             for kind in (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE)
@@ -51,6 +51,19 @@ def test_no_landline_of_a_country_with_exceptions_has_the_key_of_a_mobile_number
         ("+225 44 12 34 56", None, "+2250544123456"),
         ("97 12 34 56", "BJ", "+2290197123456"),
         ("+229 01 97 12 34 56", None, "+2290197123456"),
+        ("+52 1 55 1234 5678", None, "+525512345678"),
+        ("+52 (1) 55 1234 5678", "MX", "+525512345678"),
+        ("044 55 1234 5678", "MX", "+525512345678"),
+        ("045 55 1234 5678", "MX", "+525512345678"),
+        ("01 55 1234 5678", "MX", "+525512345678"),
+        ("cell: +52 1 55 1234 5678 (after 5)", None, "+525512345678"),
+        ("Tel. 044 55 1234 5678", "MX", "+525512345678"),
+        ("07 12 34 56", "GA", "+24177123456"),
+        ("077 12 34 56", "GA", "+24177123456"),
+        ("+241 06 12 34 56", None, "+24166123456"),
+        ("01 12 34 56", "GA", "+24111123456"),
+        ("0168 123 4567", "VN", "+84381234567"),
+        ("+84 199 123 4567 (Zalo)", None, "+84591234567"),
     ],
 )
 def test_a_number_of_an_earlier_numbering_plan_is_read_as_it_is_today(
@@ -58,6 +71,11 @@ def test_a_number_of_an_earlier_numbering_plan_is_read_as_it_is_today(
 ) -> None:
     assert find_phone(written, country) == number
     assert renumbered(number) == number
+
+
+@pytest.mark.parametrize("written", ["invoice 01 2026 1130 1234", "see ISBN 978-1-86197-876-9", "room 104, floor 5"])
+def test_other_digits_in_a_text_are_no_number_of_an_earlier_plan(written: str) -> None:
+    assert {find_phone(written, country) for country in ("MX", "GA", "VN", "CI", "BJ", None)} == {None}
 
 
 def test_a_bsuid_is_known_by_its_shape_wherever_it_stands() -> None:
