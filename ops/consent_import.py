@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from io import StringIO
+from typing import Any
 
 from services.ingest.fields import find_phone
 from services.ingest.phone_numbers import phone_key
@@ -24,6 +25,8 @@ _COLUMNS = {*_ADDRESSING, "at", "evidence", "category"}
 _SURPLUS = "surplus"
 _MOST_EVIDENCE = 300
 _MOST_CONTACT = 2**63 - 1
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""What is earlier stands for no date, such as the first days of Excel (1900) and Unix (1970)."""
 
 
 class UnusableFile(Exception):
@@ -48,7 +51,7 @@ class Outcome(StrEnum):
     SEVERAL_PEOPLE = "several people have this number: give the contact"
     ERASED = "the person is erased"
     NO_ADDRESSEE = "one of contact, person and phone must be filled, and be valid"
-    WRONG_TIME = "“at” must be a day, or an instant with its offset, and not in the future"
+    WRONG_TIME = "“at” must be a day, or an instant with its offset, since 2000 and not in the future"
     NO_EVIDENCE = "“evidence” must say where the proof is, in at most 300 characters"
     WRONG_CATEGORY = "“category” is messages or marketing"
 
@@ -75,7 +78,7 @@ class ConsentRow:
     @property
     def phone(self) -> str | None:
         """The key of its number; None where it is no whole international number."""
-        text = self.values.get("phone", "")
+        text = self.values.get("phone", "").removeprefix("'")  # by it a spreadsheet is told that this is a text
         found = find_phone(text, None) if text.startswith("+") else None
         return phone_key(found) if found is not None else None
 
@@ -117,7 +120,9 @@ def read_rows(text: str) -> list[ConsentRow]:
     delimiter = ";" if head.count(";") > head.count(",") else ","
     reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, restkey=_SURPLUS, strict=True)
     try:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        columns = [_plain(name).lower() for name in reader.fieldnames or ()]
+        while columns and not columns[-1]:  # Excel writes empty columns behind those that were ever used
+            columns.pop()
         if unknown := [name for name in columns if name not in _COLUMNS]:
             raise UnusableFile(f"it has a column “{unknown[0]}”; the columns are {', '.join(sorted(_COLUMNS))}")
         if twice := [name for name in columns if columns.count(name) > 1]:
@@ -131,10 +136,17 @@ def read_rows(text: str) -> list[ConsentRow]:
     return [row for row in rows if any(row.values.values())]
 
 
-def _row(line: int, written: Mapping[str, str | None]) -> ConsentRow:
-    if _SURPLUS in written:
+def _plain(text: str) -> str:
+    """Without marks that nobody sees, such as those of direction around a number that was copied, and double spaces."""
+    return " ".join("".join(letter for letter in text if unicodedata.category(letter) != "Cf").split())
+
+
+def _row(line: int, written: Mapping[str, Any]) -> ConsentRow:
+    if any(written.get(_SURPLUS) or ()):
         raise UnusableFile(f"line {line} has more values than there are columns: put a text with a comma in quotes")
-    values = {name: " ".join((value or "").split()) for name, value in written.items()}
+    values = {name: _plain(value or "") for name, value in written.items() if name != _SURPLUS}
+    if values.get("evidence"):  # a text, in which such a mark may join letters
+        values["evidence"] = " ".join((written["evidence"] or "").split())
     if any(unicodedata.category(letter) == "Cc" for value in values.values() for letter in value):
         raise UnusableFile(f"line {line} holds a character that is no text")
     return ConsentRow(line, values)
@@ -199,7 +211,7 @@ def _instant(text: str, now: datetime) -> datetime | None:
             at = datetime.combine(date.fromisoformat(text), time(), UTC)
         else:
             at = datetime.fromisoformat(text)
-        return at.astimezone(UTC) if at.tzinfo is not None and at <= now else None
+        return at.astimezone(UTC) if at.tzinfo is not None and _EARLIEST <= at <= now else None
     except (ValueError, OverflowError):
         return None
 

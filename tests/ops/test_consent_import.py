@@ -77,6 +77,13 @@ def planned(text: str, facts: Facts | None = None) -> list[PlannedRow]:
         (f"806,,,2027-03-01T09:30:00,{FORM},", Outcome.WRONG_TIME),
         (f"806,,,0001-01-01T00:00:00+05:00,{FORM},", Outcome.WRONG_TIME),
         (f"806,,,46082,{FORM},", Outcome.WRONG_TIME),
+        (f"806,,,1900-01-01,{FORM},", Outcome.WRONG_TIME),
+        (f"806,,,1970-01-01T00:00:00Z,{FORM},", Outcome.WRONG_TIME),
+        (f"806,,,0001-01-01,{FORM},", Outcome.WRONG_TIME),
+        (f",,'+44 7700 900124,2027-03-01,{FORM},", Outcome.NEW),
+        (f",,\u202a+44 7700 900124\u202c,2027-03-01,{FORM},", Outcome.NEW),
+        (f"\u200b806,,,2027-03-01\u200b,{FORM},marketing\u200e", Outcome.NEW),
+        ("806,,,2027-03-01,\u200b,", Outcome.NO_EVIDENCE),
         (f",,4.47700900124E+11,2027-03-01,{FORM},", Outcome.NO_ADDRESSEE),
         ("806,,,2027-03-01,,", Outcome.NO_EVIDENCE),
         (f"806,,,2027-03-01,{'x' * 301},", Outcome.NO_EVIDENCE),
@@ -94,6 +101,14 @@ def test_an_opt_in_counts_for_the_person_under_every_id() -> None:
     (result,) = planned(f"contact;at;evidence\n902;2027-03-01;{FORM}\n", facts)
     assert (result.person_id, facts.consent[READER].opted_in_at) == (READER, datetime(2027, 3, 1, tzinfo=UTC))
     assert grounds_of(facts, own_rulebook(), READER, NOW)[0]["ground"] == "opt_in"
+
+
+def test_empty_columns_behind_the_last_one_are_left_out() -> None:
+    """Excel writes them where a cell was ever filled."""
+    (row,) = read_rows("contact,at,evidence,,\r\n806,2027-03-01,form 3,,\r\n,,,,\r\n")
+    assert row.values == {"contact": "806", "at": "2027-03-01", "evidence": "form 3"}
+    with pytest.raises(UnusableFile, match="line 2 has more values than there are columns"):
+        read_rows("contact,at,evidence,,\n806,2027-03-01,form 3,,sheet 14\n")
 
 
 def test_a_newer_opt_out_stands() -> None:
@@ -177,6 +192,12 @@ def test_a_file_in_another_encoding_is_refused_with_what_to_do(encoding: str) ->
 def test_a_text_of_two_lines_is_one_line_of_the_ledger() -> None:
     (row,) = read_rows('contact,at,evidence\r\n806,2027-03-01,"sheet 14,\r\n\tpage 3"\r\n')
     assert (row.line, row.values["evidence"]) == (3, "sheet 14, page 3")
+
+
+def test_the_words_of_the_evidence_stay_as_they_are_written() -> None:
+    """In Persian a mark that takes no room keeps two letters apart."""
+    (row,) = read_rows("contact,at,evidence\n806,2027-03-01,می\u200cخواهم\n")
+    assert row.values["evidence"] == "می\u200cخواهم"
 
 
 def test_numbers_are_looked_up_in_their_one_spelling() -> None:
