@@ -177,7 +177,7 @@ def test_a_question_that_whatsapp_reports_as_failed_goes_to_its_own_person_when_
 
 
 @pytest.mark.parametrize("kind", ["stopped", "ended"])
-def test_what_has_lost_its_reason_meanwhile_is_not_sent_again(kind: str) -> None:
+def test_a_message_that_has_lost_its_reason_meanwhile_is_not_sent_again(kind: str) -> None:
     facts, question = asked(while_merged=True)
     decide(facts, APART, 3)
     ends = golden_event("consonance.rights.request_withdrawn.v1") if kind == "ended" else None
@@ -203,7 +203,7 @@ def test_people_who_turn_out_to_be_one_again_get_the_question_once() -> None:
     assert [one.message_id for one in open_ones(facts)] == [anew.message_id]
 
 
-def test_what_waits_of_an_ended_chain_goes_to_its_own_person() -> None:
+def test_messages_waiting_of_an_ended_chain_go_to_its_own_person() -> None:
     """A reply keeps the hour in which it was awaited."""
     facts = facts_after([])
     (reply,) = requests(decide(facts, said(Word(FIRST, "Hello there", 1)), 1), FIRST)
