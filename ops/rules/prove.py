@@ -35,7 +35,7 @@ def prove_command(
     require_rules(folder)
     report = FaultReport()
     files = read_folder(folder, report, misnamed=True)
-    checked = check_files(files, report, tested=False, circles=False)
+    checked = check_files(files, report, tested=False, cycles=False)
     if checked.faults:
         cases = [ReportCase(fault.location.file, (fault,)) for fault in checked.faults]
         summary = f"{counted(len(cases), 'fault')}; nothing was proved"

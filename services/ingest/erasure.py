@@ -68,14 +68,14 @@ def erased_state(person: PersonObserved) -> PersonObserved:
 
 @dataclass(frozen=True, slots=True)
 class ErasureRequests:
-    """Takes requests for erasure: from Consonance (``contact.erasure_requested``) and from ``stet erase``."""
+    """Begins the erasures that are requested: by Consonance (``contact.erasure_requested``) or with ``stet erase``."""
 
     pool: Pool
     clock: Clock
     tenant: TenantId
     pseudonyms: Pseudonymizer
 
-    async def take(self, events: Iterable[Event]) -> None:
+    async def begin(self, events: Iterable[Event]) -> None:
         """Begin the erasure of the contacts that these events name. Raises Unavailable."""
         for contact in sorted({e.data.contact_id for e in events if isinstance(e.data, ErasureRequested)}):
             async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:

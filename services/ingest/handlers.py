@@ -78,11 +78,11 @@ class ReceivedEvents(Protocol):
         """(source, id) of those received before. Raises Unavailable."""
 
     async def add(self, events: Sequence[Event]) -> None:
-        """Remember them as received. Raises Unavailable."""
+        """Record them as received. Raises Unavailable."""
 
 
 class Erasures(Protocol):
-    async def take(self, events: Sequence[Event]) -> None:
+    async def begin(self, events: Sequence[Event]) -> None:
         """Begin the erasures that these events request. Raises Unavailable."""
 
     async def forget_names(self, documents: Sequence[Any]) -> None:
@@ -102,7 +102,7 @@ def meta_signature_counts() -> SignatureCounts:
 
 @dataclass(frozen=True, slots=True)
 class WhatsAppWebhook:
-    """Statuses need no database; messages get their person there before they are published.
+    """Statuses are published without the database; messages get their person from it before they are published.
 
     ``learn`` is called with the addresses at which messages of ours arrived, and returns at once.
     """
@@ -291,7 +291,7 @@ class ConsonanceEvents:
         if batch.invalid or unreadable:
             await self.parking.park([*batch.invalid, *unreadable], EVENTS_PATH)
         if new:
-            await self.erasures.take([each.event for each in new])
+            await self.erasures.begin([each.event for each in new])
             await self.publisher.publish([KafkaRecord.of(CONSONANCE_EVENTS, each.event, "pushed") for each in new])
             await self.received.add([each.event for each in new])
         self.metrics.count_updates(["pushed"] * len(new) + ["parked"] * len(batch.invalid))

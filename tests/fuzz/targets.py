@@ -116,7 +116,7 @@ class FakeStores:
     async def find(self, events: Sequence[Event]) -> set[tuple[str, str]]:  # noqa: ARG002 -- nothing is known
         return set()
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def begin(self, events: Sequence[Event]) -> None:
         """No erasure is carried out."""
 
     async def forget_names(self, documents: Sequence[Any]) -> None:

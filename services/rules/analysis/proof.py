@@ -36,7 +36,7 @@ from services.rules.conversation.chain_messages import is_of_handover
 from services.rules.conversation.context import EndedChain, RequestedMessage
 from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, conjunction, solutions
-from services.rules.matching.self_starts import find_circles, operations_of, with_further
+from services.rules.matching.self_starts import find_cycles, operations_of, with_further
 from services.rules.rulebook.built_in import BUILT_IN_TEMPLATES, STAFF_TEMPLATES, TYPED_FIELDS
 from services.rules.rulebook.catalogue import RECIPIENT, STAFF_ROLES
 from services.rules.rulebook.faults import FileFault
@@ -506,15 +506,13 @@ def _both_ask(
 
 
 def _loops(book: Rulebook, openings: dict[RuleId, StoryOpening]) -> Iterator[Counterexample]:
-    """The circles of rules in which each writes what starts the next, and that nothing bounds; only of rules that can
-    start.
-    """
-    for circle in find_circles(book):
-        rules = [book.rules[start.rule] for start in circle]
+    """The unbounded cycles of rules, in which each writes what starts the next; only of rules that can start."""
+    for cycle in find_cycles(book):
+        rules = [book.rules[start.rule] for start in cycle]
         if any(rule.name not in openings for rule in rules):
             continue
         first = rules[0]
-        sentence = f"what these rules write can start them again, without end: {'; '.join(map(str, circle))}"
+        sentence = f"what these rules write can start them again, without end: {'; '.join(map(str, cycle))}"
         story = story_of(book, with_rules_only(book, *rules), openings[first.name], (), Property.LOOP)
         yield Counterexample(Property.LOOP, first.name, FileFault(first.location, sentence), story)
 

@@ -10,7 +10,7 @@ from services.rules.conversation import outbound
 from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, earlier
 from services.rules.conversation.chain_messages import declined_offers
-from services.rules.conversation.completion import exclude_person, go_on_without_takers
+from services.rules.conversation.completion import continue_unclaimed, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_values import Absence, PersonFacts
 from services.rules.conversation.facts import Facts
@@ -289,7 +289,7 @@ def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, c
             offer = offer.replace(people=people, declined=declined)  # noqa: PLW2901
         offers.append(offer)
     chain = chain.replace(handovers=tuple(offers))
-    return chain if cover else go_on_without_takers(context, chain, message.step)
+    return chain if cover else continue_unclaimed(context, chain, message.step)
 
 
 def _assigned(chain: Chain) -> set[PersonId]:

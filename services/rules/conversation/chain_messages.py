@@ -126,7 +126,7 @@ def unread_offers(chain: Chain) -> list[ChainMessage]:
 
     One for each colleague and words: a person may tap a button twice, and an offer may be made again.
     """
-    offers, read = _offers_of_words(chain), _words_had(chain)
+    offers, read = _offers_of_words(chain), _words_received(chain)
     waiting = [m for m in offers if m.delivery in _WAITING and _words_of(m) not in read]
     return list({(m.person_id, _words_of(m)): m for m in waiting}.values())
 
@@ -134,7 +134,7 @@ def unread_offers(chain: Chain) -> list[ChainMessage]:
 def lost_offers(chain: Chain) -> list[tuple[ChainMessage, frozenset[PersonId]]]:
     """An offer of each words that have reached no colleague and never will, with the people it failed to reach."""
     offers = _offers_of_words(chain)
-    kept = _words_had(chain) | {_words_of(m) for m in offers if m.delivery in _WAITING}
+    kept = _words_received(chain) | {_words_of(m) for m in offers if m.delivery in _WAITING}
     lost = {_words_of(m): m for m in offers if _words_of(m) not in kept}
     return [
         (offer, frozenset(m.person_id for m in offers if _words_of(m) == words and m.delivery is DeliveryState.FAILED))
@@ -150,8 +150,8 @@ def _words_of(offer: ChainMessage) -> tuple[str, str]:
     return offer.words.get("who", ""), offer.words.get("said", "")
 
 
-def _words_had(chain: Chain) -> set[tuple[str, str]]:
-    """The words that a colleague has got, by an offer or to read, or will get to read."""
+def _words_received(chain: Chain) -> set[tuple[str, str]]:
+    """The words that a colleague has received, by an offer or a message, or will receive by a message."""
     offered = {_words_of(m) for m in _offers_of_words(chain) if m.delivery not in _WAITING | LOST}
     passed_on = (m.words for m in chain.messages if m.say == TO_READ and m.answer == OF_THE_HOUSE)
     return offered.union((words.get("sender.display_name", ""), words.get("text", "")) for words in passed_on)

@@ -271,7 +271,7 @@ def recount_after_exclusion(context: DecisionContext, chain: Chain, message: Cha
     """Stop waiting for a person whose exclusion is on the step already. An offer to them counts as declined."""
     chain = recount(context, chain)
     if message.verb is Verb.HAND_OVER and chain.active:
-        return go_on_without_takers(context, chain.decline_offer(message.step, message.person_id), message.step)
+        return continue_unclaimed(context, chain.decline_offer(message.step, message.person_id), message.step)
     if chain.active and message.answer is not None and message.verb is Verb.ASK:
         return chain if _is_followed_up(chain, message) else report_unclaimed(context, chain, message.step)
     if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
@@ -334,8 +334,8 @@ def next_pending_step(context: DecisionContext, chain: Chain) -> Step | None:
     return next(iter(pending_steps(context, chain)), None)
 
 
-def keeps_its_time(chain: Chain, step: Step) -> bool:
-    """Whether the step after a matter that no person takes waits for its time.
+def waits_for_its_time(chain: Chain, step: Step) -> bool:
+    """Whether the step after a matter that no person has taken waits for its own time.
 
     While people are asked, or will be in their morning, only a step that reaches staff goes on with the matter: a
     reminder, or the end of the chain, would come too early for them.
@@ -349,11 +349,14 @@ def _reaches_staff(step: Step) -> bool:
     return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in addressed)
 
 
-def go_on_without_takers(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """When no person is left to take it, the next step does not wait for that, or the owner team is told."""
+def continue_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """Where no person is left who could take the matter, begin the next step at once, or tell the owner team.
+
+    A step that waits for its own time still does.
+    """
     last = chain.handovers[-1] if chain.handovers else None
     if last is None or chain.assignment is not None or last.undecided:
         return chain
     following = next_pending_step(context, chain)
-    waits = following is not None and keeps_its_time(chain, following)
+    waits = following is not None and waits_for_its_time(chain, following)
     return report_unclaimed(context, chain if waits else chain.end_wait(), step)

@@ -26,7 +26,7 @@ from services.rules.conversation.evidence import evidence_of
 from services.rules.conversation.fact_updates import apply_event
 from services.rules.conversation.fact_values import PersonFacts, UnsolicitedMessages
 from services.rules.conversation.facts import Facts, fact_tags
-from services.rules.conversation.outbound import hold_anew
+from services.rules.conversation.outbound import reschedule_held
 from services.rules.conversation.release import release_together
 from services.rules.conversation.required_facts import refuses_marketing
 from services.rules.conversation.steps import advance
@@ -59,7 +59,7 @@ ZoneOf = Callable[[PersonObserved], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Decides on events and due chains by the rulebook in force. It changes nothing it is given and reads no clock.
+    """Decides on events and due chains by the rulebook in force. It changes none of its arguments and reads no clock.
 
     ``rulebook_at`` gives the rulebook a chain started under; ``zone_of`` the time zone of a person.
     ``observe_condition`` is told of each condition of a step or write, with the values it is evaluated on; only
@@ -74,6 +74,7 @@ class Decider:
     observe_condition: Callable[[Condition, FieldValues], None] | None = None
 
     def decide(self, event: Event, facts: Facts, now: datetime) -> Decision:
+        """The decision on one event; ``now`` is business time. ``facts`` hold all that the event requires, and stay."""
         context = self._context(facts, now, event.id, event.traceparent)
         data = event.data
         if isinstance(data, PersonObserved):
@@ -169,7 +170,7 @@ class Decider:
         consent.apply_erasure(context, known, seen.person_id)
         consent.apply_revived_stop(context, before)
         amendments.amend_waiting(context, before)
-        _hold_anew(context, before)
+        _reschedule_held(context, before)
         if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
@@ -186,7 +187,7 @@ class Decider:
             return
         if isinstance(event.data, WorkObserved):
             context.add_reason(Reason.FACTS_KEPT)
-        elif _own_write(context.facts, event.data):
+        elif _is_own_write(context.facts, event.data):
             context.add_reason(Reason.OWN_WRITE)
         else:
             document = Document(event.data, context.facts, self.rulebook.calendar, context.now)
@@ -239,15 +240,15 @@ def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
         amendments.amend_waiting(context, before)
 
 
-def _hold_anew(context: DecisionContext, before: Mapping[PersonId, amendments.KnownBefore]) -> None:
-    """Hold messages for these people anew, where the event has changed their hours."""
+def _reschedule_held(context: DecisionContext, before: Mapping[PersonId, amendments.KnownBefore]) -> None:
+    """Give the held messages of these people a new hour of release, where the event has changed their hours."""
     for known in before.values():
         now = context.facts.current_person(known.person.person_id)
         if now is None or now.erased or not amendments.has_other_hours(context, known.person, now):
             continue
         for person in sorted(context.facts.ids_of_person(now.person_id)):
             for chain in context.facts.chains_of(person):
-                held = hold_anew(context, chain, now)
+                held = reschedule_held(context, chain, now)
                 if held is not chain:
                     context.save_chain(advance(context, held))
 
@@ -268,7 +269,7 @@ def _apply_report_on_person(
     amendments.amend_waiting(context, before)
 
 
-def _own_write(facts: Facts, data: EventData) -> bool:
+def _is_own_write(facts: Facts, data: EventData) -> bool:
     """Whether metadata changed from the earlier value to exactly the one that a confirmed answer asked to write.
 
     A change back to that value, after others have written another one, is no own write, and starts rules. A write in

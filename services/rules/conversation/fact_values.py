@@ -245,7 +245,7 @@ class Absence(Value):
 
     def from_day(self, today: date) -> Iterator["Absence"]:
         """The absences that last until this day or longer and that no return has ended, each by itself."""
-        if today <= self.last and self.stands:
+        if today <= self.last and self.is_in_effect:
             yield self.replace(following=None)
         if self.following is not None:
             yield from self.following.from_day(today)
@@ -256,12 +256,12 @@ class Absence(Value):
         return self.replace(returned_on=today, evidence=evidence, following=following)
 
     @property
-    def stands(self) -> bool:
-        """A return before its first day was one from another absence."""
+    def is_in_effect(self) -> bool:
+        """Whether no return has ended it; a return before its first day ended another absence."""
         return self.returned_on is None or self.returned_on < self.first
 
     def covers(self, today: date) -> bool:
-        return self.first <= today <= self.last and self.stands
+        return self.first <= today <= self.last and self.is_in_effect
 
 
 class CountedMessage(Value):

@@ -32,11 +32,11 @@ from services.rules.conversation.replies import apply_button_answer, apply_free_
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
 from services.rules.conversation.unsolicited import (
+    are_strangers_below_limit,
     count_strangers,
     exceeded_limit,
     is_stranger,
     should_report,
-    strangers_have_room,
 )
 from services.rules.rulebook.built_in import (
     ABSENCE_RULE_PREFIX,
@@ -66,8 +66,8 @@ def handle_inbound(
     """``as_sent`` names the writer by the id they had then, under which consent is kept; ``message`` names them by
     their current id.
     """
-    if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
-        _keep(context, message, as_sent)
+    if message.message_kind in _IGNORED_KINDS or message.in_group or _is_removed_reaction(message):
+        _apply_without_reply(context, message, as_sent)
         return
     if show_digest(context, message):
         return
@@ -76,11 +76,11 @@ def handle_inbound(
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
         consent.apply_opt_out(context, as_sent)
-    elif (notice := absence.read_notice(context, message)) is not None and _is_of_absence(
+    elif (notice := absence.read_notice(context, message)) is not None and _is_absence_notice(
         context, message, found, notice
     ):
         _apply_absence(context, message, trigger, notice)
-    elif intent is ReplyIntent.WRONG_PERSON and _is_of_wrong_person(context, message, found):
+    elif intent is ReplyIntent.WRONG_PERSON and _is_wrong_person_notice(context, message, found):
         _apply_wrong_person(context, message, trigger, found)
     elif _only_acknowledges(message, intent) and not awaits_answer(found, message):
         context.add_reason(Reason.ACKNOWLEDGEMENT)
@@ -90,13 +90,13 @@ def handle_inbound(
         _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent, as_sent), match)
 
 
-def _is_of_absence(
+def _is_absence_notice(
     context: DecisionContext,
     message: MessageReceived,
     found: FoundQuestion | UnclearQuestion,
     notice: AbsenceText,
 ) -> bool:
-    """Whether a statement is one of the writer's own: in a form, one that is understood and answers no field."""
+    """Whether a notice of absence is one: in a form, only one that names days and is no answer to the field."""
     if not fills_form(found) or not isinstance(found, FoundQuestion):
         return True
     return isinstance(notice, Leave) and not forms.advances_form(context, found.chain, message)
@@ -120,13 +120,14 @@ def _apply_absence(
         _start_built_in(context, trigger, ABSENCE_RULE_PREFIX, team)
 
 
-def _is_of_wrong_person(
+def _is_wrong_person_notice(
     context: DecisionContext,
     message: MessageReceived,
     found: FoundQuestion | UnclearQuestion,
 ) -> bool:
-    """Whether the words say that a person we wrote to is not at this address. “Not me” in reply to an offer only
-    declines the offer.
+    """Whether the words say that the person we wrote to is not at this address.
+
+    “Not me” in reply to an offer only declines the offer.
     """
     if message.shared_with:
         return False
@@ -144,7 +145,7 @@ def _apply_wrong_person(
     trigger: RuleTrigger,
     found: FoundQuestion | UnclearQuestion,
 ) -> None:
-    """Write there no more, tell them so once, and let the team correct the contact."""
+    """Send no more messages to this address, confirm that once, and let the team correct the contact."""
     is_limited = exceeded_limit(context, message, UnclearQuestion.NOTHING) is not None
     team = _team_of(context, message.person_id)
     if isinstance(found, FoundQuestion):
@@ -156,7 +157,7 @@ def _apply_wrong_person(
 
 
 def _team_that_covers(context: DecisionContext, notice: AbsenceText) -> str | None:
-    """The team of the colleague who covers, so that they know."""
+    """The team of the colleague who covers; None where no colleague is named, or the colleague has no team."""
     cover = context.facts.people.get(notice.cover) if isinstance(notice, Leave) and notice.cover is not None else None
     if cover is None:
         return None
@@ -182,7 +183,7 @@ class _Unsolicited:
 
 
 def _is_asked_for(context: DecisionContext, found: FoundQuestion, message: MessageReceived) -> bool:
-    """Whether it is a tap that still counts, or an answer that the form accepts."""
+    """Whether the message is a tap that still counts, or an answer that the form accepts."""
     if found.answer is not None:
         return accepts_tap(found)
     return fills_form(found) and forms.advances_form(context, found.chain, message)
@@ -235,7 +236,7 @@ def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceed
         return
     context.add_reason(Reason.BRAKED)
     from_stranger = is_stranger(context, unsolicited.message.person_id)
-    if from_stranger and not strangers_have_room(context, 1):
+    if from_stranger and not are_strangers_below_limit(context, 1):
         return
     if should_report(context, unsolicited.message):
         if from_stranger:
@@ -244,7 +245,7 @@ def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceed
         _start_built_in(context, unsolicited.trigger, PAUSED_RULE_PREFIX, team)
 
 
-def _keep(context: DecisionContext, message: MessageReceived, as_sent: MessageReceived) -> None:
+def _apply_without_reply(context: DecisionContext, message: MessageReceived, as_sent: MessageReceived) -> None:
     if _edits_to_stop(context, message):
         consent.apply_opt_out(context, as_sent)
     else:
@@ -259,7 +260,7 @@ def _edits_to_stop(context: DecisionContext, message: MessageReceived) -> bool:
     return _intent(context, written, find_question(context, written)) is ReplyIntent.STOP
 
 
-def _took_back_reaction(message: MessageReceived) -> bool:
+def _is_removed_reaction(message: MessageReceived) -> bool:
     return message.message_kind is MessageKind.REACTION and not message.text
 
 
@@ -303,13 +304,15 @@ def _answer(context: DecisionContext, found: FoundQuestion, message: MessageRece
     elif not chain.active:
         asked = found.question.is_question or found.question.verb is Verb.COLLECT
         if asked:
-            _after_the_end(context, chain, found, message)
+            _answer_closed_question(context, chain, found, message)
         relay_to_team(context, message, trigger, context.rule_of(chain).owner, thank=not asked)
     else:
         context.save_chain(apply_free_text(context, chain, found.question, message))
 
 
-def _after_the_end(context: DecisionContext, chain: Chain, found: FoundQuestion, message: MessageReceived) -> None:
+def _answer_closed_question(
+    context: DecisionContext, chain: Chain, found: FoundQuestion, message: MessageReceived
+) -> None:
     """Tell the person that the question is closed; the words go to the owner team."""
     context.add_reason(Reason.CLOSED_QUESTION, chain)
     context.save_chain(

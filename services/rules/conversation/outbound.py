@@ -175,14 +175,14 @@ def _release_time(
     return next_opening(working_hours(context.rulebook, person), earliest)
 
 
-def hold_anew(context: DecisionContext, chain: Chain, person: PersonFacts) -> Chain:
-    """Hold messages for a person again, whose hours have changed since, until their next current hours."""
+def reschedule_held(context: DecisionContext, chain: Chain, person: PersonFacts) -> Chain:
+    """Hold the held messages of a person whose hours have changed until the next of the new hours."""
     ids = context.facts.ids_of_person(person.person_id)
     for message in chain.messages:
         if message.delivery is DeliveryState.HELD and message.person_id in ids:
             until = _release_time(context, chain, message, person) or context.now
-            if message.waits_since is not None and not send_hours.has_room(context, person):
-                until = max(until, send_hours.next_room(context, person))
+            if message.waits_since is not None and not send_hours.is_below_caps(context, person):
+                until = max(until, send_hours.next_time_below_caps(context, person))
             chain = chain if until == message.held_until else chain.with_message(message.replace(held_until=until))
     return chain
 
@@ -214,8 +214,8 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
         opens = next_opening(working_hours(context.rulebook, person), context.now)
         return chain.with_message(chain_message.replace(held_until=opens))
     if context.rulebook.tenant.caps and not is_free:
-        if not send_hours.has_room(context, person):
-            return _hold_for_room(context, chain, chain_message, person)
+        if not send_hours.is_below_caps(context, person):
+            return _hold_for_cap(context, chain, chain_message, person)
         send_hours.count_message(context, person.person_id, chain_message.message_id)
     return request_now(context, chain, chain_message, person)
 
@@ -271,9 +271,9 @@ def drop_message(context: DecisionContext, chain: Chain, message: ChainMessage, 
     return chain.with_message(message.replace(delivery=DeliveryState.DROPPED))
 
 
-def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
-    """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
-    since, until = message.waits_since or context.now, send_hours.next_room(context, person)
+def _hold_for_cap(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
+    """Hold a message until no cap of its person is full, or drop it where that would be too late."""
+    since, until = message.waits_since or context.now, send_hours.next_time_below_caps(context, person)
     if until > expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
         return drop_message(context, chain, message, ExclusionReason.CAPPED)
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))

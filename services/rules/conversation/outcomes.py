@@ -85,7 +85,7 @@ def _apply_to_notice(context: DecisionContext, data: MessageEventData, reached: 
     """A message that belongs to no chain."""
     outcome = NoticeOutcome(getattr(data, "wamid", None), uncertain=reached is DeliveryState.UNCERTAIN)
     context.facts.notice_outcomes[data.message_id] = outcome
-    if not _goes_again(data):
+    if not _is_queued_again(data):
         return
     if context.facts.opted_out(data.person_id):
         _withdraw(context, data, str(ExclusionReason.OPTED_OUT))
@@ -162,7 +162,7 @@ def _apply_to_message(
         context.facts.wamids[wamid] = data.message_id
     if message.is_question and isinstance(data, (MessageAccepted, MessageResolved)) and data.wording is not None:
         message = message.replace(wording=data.wording, sent_template=data.template)
-    if _goes_again(data) or _rises(message.delivery, reached):
+    if _is_queued_again(data) or _rises(message.delivery, reached):
         message = message.replace(delivery=reached)
     chain = chain.with_message(message)
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
@@ -171,7 +171,7 @@ def _apply_to_message(
         chain = (
             release.leave_out(context, chain, message) if chain.active else release.withdraw_excepted(context, chain)
         )
-    if _goes_again(data):
+    if _is_queued_again(data):
         opted_out = context.facts.opted_out(message.person_id)
         unwanted = str(ExclusionReason.OPTED_OUT) if opted_out else message.unwanted
         if unwanted is None:
@@ -181,8 +181,8 @@ def _apply_to_message(
     context.save_chain(advance(context, chain) if chain.live or chain.next_due is not None else chain)
 
 
-def _goes_again(data: MessageEventData) -> bool:
-    """Whether a message that did not arrive waits in the dispatcher's queue again."""
+def _is_queued_again(data: MessageEventData) -> bool:
+    """Whether a message that did not arrive is in the dispatcher's queue again."""
     return isinstance(data, MessageResolved) and data.resolution is Resolution.RESENT
 
 

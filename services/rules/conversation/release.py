@@ -249,7 +249,7 @@ def _release_portion(context: DecisionContext, person_id: PersonId, items: Seque
     person = context.facts.people.get(person_id)
     refused = exclusion_reason(context, person, person_id, "", is_admitted=True)
     may_go = person is not None and refused is None and send_hours.is_open(context, person)
-    if len(items) > 1 and person is not None and may_go and send_hours.has_room(context, person):
+    if len(items) > 1 and person is not None and may_go and send_hours.is_below_caps(context, person):
         _send_digest(context, person, items)
         return
     for one in items:

@@ -23,11 +23,11 @@ from services.rules.conversation.completion import (
     close_chain,
     conclude,
     is_decided,
-    keeps_its_time,
     leave_with_owner,
     next_pending_step,
     report_unclaimed,
     send_answer_message,
+    waits_for_its_time,
 )
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
 from services.rules.conversation.handover import ASSIGNEE_BUTTONS, HandoverDraft
@@ -36,7 +36,7 @@ from services.rules.conversation.question_lookup import answer_of, answers_to_st
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.steps import advance, all_declined, hand_over, offer_again, run_step, without_assignee
-from services.rules.conversation.template_calls import wordless_text
+from services.rules.conversation.template_calls import placeholder_text
 from services.rules.rulebook.built_in import ALREADY_TAKEN
 from services.rules.rulebook.model import AnswerAction, HandoverAction, Question, Step, Verb, questions_of
 from shared.contracts.ids import PersonId
@@ -197,7 +197,7 @@ def _words_of_answer(
 def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None) -> str:
     """The text of the person, or the title of the button they tapped, for the person who takes it over."""
     if answer is None:
-        return message.text or (message.media and message.media.filename) or wordless_text(context.rulebook)
+        return message.text or (message.media and message.media.filename) or placeholder_text(context.rulebook)
     templates = context.rulebook_of(chain).templates
     for question in (each for step in context.rule_of(chain).steps for each in questions_of(step)):
         if question.answers.get(answer.name) is answer and question.say in templates:
@@ -313,7 +313,7 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
     if following is None:
         return advance(context, leave_with_owner(context, chain))
     chain = report_unclaimed(context, chain, question.step)
-    return advance(context, chain if keeps_its_time(chain, following) else run_step(context, chain, following))
+    return advance(context, chain if waits_for_its_time(chain, following) else run_step(context, chain, following))
 
 
 def _finish(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:

@@ -125,12 +125,12 @@ _KEPT = timedelta(days=9)
 """Longer than any period, in any zone."""
 
 
-def has_room(context: DecisionContext, person: PersonFacts) -> bool:
+def is_below_caps(context: DecisionContext, person: PersonFacts) -> bool:
     """Whether one more message to this person stays within every cap."""
     return not _full_caps(context, person)
 
 
-def next_room(context: DecisionContext, person: PersonFacts) -> datetime:
+def next_time_below_caps(context: DecisionContext, person: PersonFacts) -> datetime:
     """The first open hour of the person in which no cap is full any more."""
     calendar, full = working_hours(context.rulebook, person), _full_caps(context, person)
     today = calendar.local_date(context.now)
@@ -139,6 +139,7 @@ def next_room(context: DecisionContext, person: PersonFacts) -> datetime:
 
 
 def count_message(context: DecisionContext, person: PersonId, message: MessageId) -> None:
+    """Count a message for the caps of its person, from now on."""
     known = context.facts.counted.get(person, CountedMessages())
     recent = tuple(one for one in known.messages if one.at > context.now - _KEPT)
     counted = (*recent, CountedMessage(message_id=message, at=context.now))
@@ -146,7 +147,7 @@ def count_message(context: DecisionContext, person: PersonId, message: MessageId
 
 
 def uncount_message(context: DecisionContext, message: MessageId, *people: PersonId) -> None:
-    """A message that never left takes no room; ``people`` are the ids of its receiver, then and now."""
+    """Count a message no longer, since it never left; ``people`` are the ids of its receiver, then and now."""
     for person in dict.fromkeys(people):
         known = context.facts.counted.get(person, CountedMessages())
         others = tuple(one for one in known.messages if one.message_id != message)

@@ -105,7 +105,8 @@ def _complete_step(chain: Chain, index: int) -> Chain:
 
 
 def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    chain = _overtake(chain, context.rule_of(chain), step)
+    """Run one step, or skip it where its ``unless`` holds; the steps before it that have not begun are skipped."""
+    chain = _skip_overtaken_steps(chain, context.rule_of(chain), step)
     context.add_reason(Reason.STEP_DUE, chain, str(step.index))
     if judged_for_each(step) is None and context.holds(step.unless, chain):
         chain = chain.replace(base_at=context.now)
@@ -115,7 +116,8 @@ def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     return outbound.send_copies(context, chain, step.cc, step.index, before) if step.cc else chain
 
 
-def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
+def _skip_overtaken_steps(chain: Chain, rule: Rule, step: Step) -> Chain:
+    """Skip the steps before this one that have not begun."""
     for overtaken in rule.steps[: step.index]:
         if chain.steps[overtaken.index].status is StepStatus.PENDING:
             chain = chain.skip_step(overtaken.index)

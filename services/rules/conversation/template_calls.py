@@ -79,8 +79,8 @@ def _defaults(
     return {name: template.defaults[name][scope.language] for name in absent}
 
 
-def wordless_text(book: Rulebook) -> str:
-    """The text in the place of a message without words, in the language of the house."""
+def placeholder_text(book: Rulebook) -> str:
+    """The text that stands for a message without words, in the language of the house."""
     template = book.templates[TO_READ]
     shown = (template.defaults[name] for name in template.defaults if template.fields[name] == "text")
     return next((default[book.tenant.language] for default in shown), rendering.ABSENT_VALUE)

@@ -315,7 +315,7 @@ def review_chain(context: DecisionContext, chain: Chain) -> Chain:
     """
     earlier = context.rulebook_at(chain.reviewed or chain.revision)
     calls = {m.message_id: call for m in chain.messages if (call := _other_fallback(context, chain, m)) is not None}
-    changed = _hold_anew(context, _apply_change(context, chain), earlier)
+    changed = _reschedule_held(context, _apply_change(context, chain), earlier)
     changed = _amend_fallbacks(context, changed, calls)
     _amend_hours(context, changed, earlier)
     return changed
@@ -356,14 +356,14 @@ def _amend_hours(context: DecisionContext, chain: Chain, earlier: Rulebook) -> N
             amend_hours(context, chain, person, earlier, person)
 
 
-def _hold_anew(context: DecisionContext, chain: Chain, earlier: Rulebook) -> Chain:
-    """Hold messages to people anew, where their hours differ from the hours by the earlier rulebook."""
+def _reschedule_held(context: DecisionContext, chain: Chain, earlier: Rulebook) -> Chain:
+    """Give held messages a new hour of release, where people's hours differ from those by the earlier rulebook."""
     held = chain
     receivers = {m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}
     for receiver in sorted(map(context.facts.current_id, receivers)):
         person = context.facts.people.get(receiver)
         if person is not None and working_hours(earlier, person) != working_hours(context.rulebook, person):
-            held = outbound.hold_anew(context, held, person)
+            held = outbound.reschedule_held(context, held, person)
     return chain if held is chain else advance(context, held)
 
 

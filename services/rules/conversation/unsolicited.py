@@ -49,7 +49,7 @@ def exceeded_limit(
     """
     about = found.chain if isinstance(found, FoundQuestion) else None
     begins = is_stranger(context, message.person_id) and (about is None or not about.active)
-    if begins and not strangers_have_room(context, max(starts, 1)):
+    if begins and not are_strangers_below_limit(context, max(starts, 1)):
         hold_stranger(context)
         return Reason.STRANGERS_BRAKED
     concerned = about.chain_id if about is not None else None
@@ -193,7 +193,7 @@ def is_stranger(context: DecisionContext, person: PersonId) -> bool:
     return known is None or known.contact_id is None
 
 
-def strangers_have_room(context: DecisionContext, chains: int) -> bool:
+def are_strangers_below_limit(context: DecisionContext, chains: int) -> bool:
     """Whether strangers may start so many chains now. Where nothing is counted, they may start any number."""
     recent, most = _recent_strangers(context), context.rulebook.tenant.unsolicited.strangers_chains
     return not recent or len(recent) + chains <= most

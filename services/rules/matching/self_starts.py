@@ -64,36 +64,36 @@ class Start:
 
 
 def self_start_faults(book: Rulebook, spared: Collection[str]) -> list[FileFault]:
-    """A fault for each circle of rules of which none says by ``restarts`` how often it may start again.
+    """A fault for each cycle of rules of which none says by ``restarts`` how often it may start again.
 
     Rules in ``spared`` files are not looked at: they have faults already.
     """
     sound = {name: rule for name, rule in book.rules.items() if rule.location.file not in spared}
-    circles = islice(find_circles(replace(book, rules=sound)), _MOST_REPORTED)
-    return [FileFault(circle[0].location, _sentence(circle)) for circle in circles]
+    cycles = islice(find_cycles(replace(book, rules=sound)), _MOST_REPORTED)
+    return [FileFault(cycle[0].location, _sentence(cycle)) for cycle in cycles]
 
 
-def _sentence(circle: tuple[Start, ...]) -> str:
-    path = "; ".join(map(str, circle))
+def _sentence(cycle: tuple[Start, ...]) -> str:
+    path = "; ".join(map(str, cycle))
     return (
         f"what this step writes starts the rule again, without end: {path}; let an “if” exclude that, "
         "or say how often it is meant, like “restarts: {at_most: 3, within: 4 weeks}”"
     )
 
 
-def find_circles(book: Rulebook) -> Iterator[tuple[Start, ...]]:
-    """The shortest circle through each rule, in the order of the rules; each set of rules once.
+def find_cycles(book: Rulebook) -> Iterator[tuple[Start, ...]]:
+    """The shortest cycle through each rule, in the order of the rules; each set of rules once.
 
-    A rule with ``restarts`` is bounded, so no circle through it is without end.
+    A rule with ``restarts`` is bounded, so no cycle through it is without end.
     """
     search = _Search({name: rule for name, rule in book.rules.items() if rule.restarts is None}, book)
     reported: set[frozenset[RuleId]] = set()
     for name in search.rules:
-        circle = search.circle(name)
-        rules = frozenset(start.rule for start in circle)
-        if circle and rules not in reported:
+        cycle = search.shortest_cycle(name)
+        rules = frozenset(start.rule for start in cycle)
+        if cycle and rules not in reported:
             reported.add(rules)
-            yield circle
+            yield cycle
 
 
 @dataclass(slots=True)
@@ -107,11 +107,11 @@ class _Search:
         self._started_by = {event: [] for events in REPORTING_EVENTS.values() for event in events}
         for rule in self.rules.values():
             if not any(REPORTING_EVENTS[operation] for operation in operations_of(rule, self.book)):
-                continue  # nothing follows from it: no circle runs through it
+                continue  # nothing follows from it: no cycle runs through it
             for event in self._started_by.keys() & set(rule.events):
                 self._started_by[event].append(rule)
 
-    def circle(self, goal: RuleId) -> tuple[Start, ...]:
+    def shortest_cycle(self, goal: RuleId) -> tuple[Start, ...]:
         """The shortest way from a rule to itself; empty where there is none."""
         if not any(self.rules[goal] in started for started in self._started_by.values()):
             return ()

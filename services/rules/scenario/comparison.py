@@ -141,7 +141,7 @@ def effects_side_by_side(step: ExpectStep, observed: Sequence[ObservedEffect]) -
         near = pairs.get(index)
         if near is None and (near := _most_similar(one, observed, left)) is not None:
             left.remove(near)
-        happened = None if near is None else _happened_beside(one, observed[near])
+        happened = None if near is None else _format_observed(one, observed[near])
         rows.append(EffectRow(format_expected(one), happened, same=index in pairs))
     with_text = any(one.text is not None for one in expected)
     return (*rows, *(EffectRow(None, _describe(observed[index], with_text=with_text)) for index in left))
@@ -159,7 +159,7 @@ def _values_in_common(one: ExpectedEffect, effect: ObservedEffect) -> int:
     return equal + sum(_same(value, read_path(effect.values, path)) for path, value in one.values.items())
 
 
-def _happened_beside(one: ExpectedEffect, effect: ObservedEffect) -> str:
+def _format_observed(one: ExpectedEffect, effect: ObservedEffect) -> str:
     """The values of a write that the expectation does not name are left out."""
     if effect.kind is EffectKind.RECORD:
         named = {path: _plain(read_path(effect.values, path)) for path in one.values}

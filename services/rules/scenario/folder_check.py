@@ -35,11 +35,11 @@ class Checked:
 class FolderCheck:
     """A folder that is being checked: its rules at once, then its stories, one file after the other.
 
-    Only what later checks need is kept of a story, so that thousands of them take no memory. Without ``circles``, rules
-    may start themselves. Faults that ``report`` has already are the folder's, too.
+    Only what later checks need is kept of a story, so that thousands of them take no memory. Without ``cycles``,
+    rules that start themselves are no fault. Faults that ``report`` has already are the folder's, too.
     """
 
-    def __init__(self, files: Mapping[str, str], report: FaultReport | None = None, *, circles: bool = True) -> None:
+    def __init__(self, files: Mapping[str, str], report: FaultReport | None = None, *, cycles: bool = True) -> None:
         self._files = {file: text if file.endswith(STORIES) else "" for file, text in files.items()}
         """The texts of stories, and the names of the other files."""
         self._validation = validate(files)
@@ -51,7 +51,7 @@ class FolderCheck:
         """The lines that stories name."""
         faulty = {fault.location.file for fault in self._validation.faults}
         self._report.faults += [*self._validation.faults, *impossible_condition_faults(self.rulebook, faulty)]
-        if circles:
+        if cycles:
             self._report.faults += self_start_faults(self.rulebook, faulty)
 
     @property
@@ -90,10 +90,10 @@ class FolderCheck:
 
 
 def check_files(
-    files: Mapping[str, str], report: FaultReport | None = None, *, tested: bool = True, circles: bool = True
+    files: Mapping[str, str], report: FaultReport | None = None, *, tested: bool = True, cycles: bool = True
 ) -> Checked:
     """All faults of rules and stories at once, those of ``report`` included, and the stories."""
-    return _finish(FolderCheck(files, report, circles=circles), tested=tested)
+    return _finish(FolderCheck(files, report, cycles=cycles), tested=tested)
 
 
 def check_folder(folder: Path, *, tested: bool = True) -> Checked:

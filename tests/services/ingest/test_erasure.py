@@ -202,7 +202,7 @@ async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> 
     async with ingest_pool(postgres_database) as pool:
         await PersonStore(TENANT).save(pool, known)
         requests = ErasureRequests(pool, clock, TENANT, PSEUDONYMS)
-        await requests.take([erasure_request(ContactId(7))])
+        await requests.begin([erasure_request(ContactId(7))])
         while people := await pool.fetch("select person_id from erasures where passes = 0"):
             for (person,) in people:
                 await requests.publish_erased(person, 0)
@@ -257,7 +257,7 @@ async def test_an_erasure_takes_nothing_of_another_person(postgres_database: str
         for entity, number in (("contacts", 7), ("contacts", 9), ("works", 7)):
             await pool.execute(snapshot, TENANT, entity, number, NOW)
         requests = ErasureRequests(pool, SystemClock(), TENANT, PSEUDONYMS)
-        await requests.take([erasure_request(ContactId(7))])
+        await requests.begin([erasure_request(ContactId(7))])
         await requests.publish_erased(erased, 0)
         states = [decode(PersonObserved, row["state"]) for row in await pool.fetch("select state::text from people")]
         assert [one.person_id for one in states if one.erased] == [erased]

@@ -237,7 +237,7 @@ def test_a_message_that_starts_more_chains_than_the_limit_has_room_where_nothing
 ) -> None:
     context = DecisionContext(Facts(TENANT), decider().rulebook, lambda _: decider().rulebook, NOW, KEYS)
     unsolicited.count_strangers(context, counted)
-    assert [chains for chains in (1, 4, 5, 9) if unsolicited.strangers_have_room(context, chains)] == room
+    assert [chains for chains in (1, 4, 5, 9) if unsolicited.are_strangers_below_limit(context, chains)] == room
 
 
 def test_a_decision_about_a_stranger_can_be_made_again() -> None:
