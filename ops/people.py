@@ -93,7 +93,7 @@ def erase_command(
         async with operator_pool(settings) as pool:
             person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, _as_kept(person))
             if person_id is None:
-                return print_error("no such person is known to ingest")
+                return print_error(_UNKNOWN)
             if dry_run:
                 print_places(await places_of(pool, settings, person_id), output)
                 await _name_holds(pool, settings.tenant, await ids_of(pool, settings.tenant, person_id))
@@ -103,6 +103,12 @@ def erase_command(
         return ExitCode.FINE
 
     run(command())
+
+
+_UNKNOWN = (
+    "no such person is known to ingest; where they were erased, or are being erased, name them by the id (p…) that the "
+    "erasure showed: stet audit-log has it"
+)
 
 
 def _as_kept(person: str) -> str:
@@ -176,7 +182,7 @@ def export_command(
         async with operator_pool(settings) as pool:
             person_id = await pool.fetchval(QUERIES.find_person, settings.tenant, _as_kept(person))
             if person_id is None:
-                return print_error("no such person is known to ingest")
+                return print_error(_UNKNOWN)
             async with audited(pool, "export person", person_id, reason):
                 places = await places_of(pool, settings, person_id, with_rows=True)
         if output is OutputFormat.JSON:

@@ -98,7 +98,9 @@ def _not_found(life: Life, *, topics: bool) -> str:
 
 def _print(life: Life, *, reveal: bool, topics: bool) -> None:
     screen = console()
-    screen.print(Text(f"{life.kind} {life.id}", "bold"), overflow="fold")
+    is_named = life.kind is IdKind.EVENT and all(entry.about != life.id for entry in life.entries)
+    title = f"no event {life.id}; records that name it" if is_named else f"{life.kind} {life.id}"
+    screen.print(Text(title, "bold"), overflow="fold")
     if screen.width >= _WIDE:
         table = Table(box=None, padding=(0, 1), show_header=False)
         for column in ("at", "place", "what", "detail", "about"):

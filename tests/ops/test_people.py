@@ -116,6 +116,7 @@ def test_a_number_is_found_however_it_is_written(stet: CliRunner, written: str) 
 def test_an_unknown_person_is_a_finding(stet: CliRunner, command: list[str]) -> None:
     result = stet.invoke(app, [*command, "+15550100000"])
     assert (result.exit_code, "no such person" in result.stderr) == (1, True)
+    assert "name them by the id (p…) that the erasure showed: stet audit-log has it" in result.stderr
 
 
 def test_an_export_has_what_is_kept_of_the_person_and_nothing_else_of_others(stet: CliRunner) -> None:

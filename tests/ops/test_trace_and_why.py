@@ -1,13 +1,15 @@
 """``stet trace`` and ``stet why`` on a real database: what they show, leave out, and say where the broker is away."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.timeline import pauses_of
+from ops.timeline import Entry, IdKind, Life, pauses_of
+from ops.trace import _print
 from ops.why import _case
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.fact_values import Consent, PersonFacts
@@ -153,3 +155,13 @@ async def _store_chain(connection: asyncpg.Connection, chain: Chain) -> None:
         *(chain.chain_id, chain.tenant, chain.rule, chain.subject, chain.revision, chain.key, NOON),
         encode(chain).decode(),
     )
+
+
+@pytest.mark.parametrize(("about", "title"), [("e1", "event e1"), ("e2", "no event e1; records that name it")])
+def test_a_trace_calls_that_an_event_which_is_the_id_of_one(
+    about: str, title: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request's or a work's id is that of no event, and stands in many."""
+    entry = Entry(datetime(2027, 3, 3, tzinfo=UTC), "consonance.events", "rights.approval_requested", about=about)
+    _print(Life(IdKind.EVENT, "e1", [entry]), reveal=False, topics=True)
+    assert capsys.readouterr().out.splitlines()[0] == title
