@@ -200,7 +200,7 @@ async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Map
             *await _store_lines(connection),
             *lag,
             *await _leader_lines(connection, settings.tenant),
-            *await _revision_lines(connection, replicas),
+            *await _revision_lines(connection, settings.tenant, replicas),
             *replica_lines(replicas),
         ]
 
@@ -484,14 +484,27 @@ async def _leader_lines(connection: Connection, tenant: str) -> list[StatusLine]
     return lines
 
 
-async def _revision_lines(connection: Connection, replicas: ReplicaMetrics) -> list[StatusLine]:
+async def _revision_lines(connection: Connection, tenant: str, replicas: ReplicaMetrics) -> list[StatusLine]:
     row = await connection.fetchrow(QUERIES.revisions)
     seen = {labels.get("revision", "") for labels, _ in replicas.values("stet_rules_revision_info")}
     lines = [StatusLine("rules", "revision in force", row["revision"] if row else "none", row and row["activated_at"])]
     if len(seen) > 1:
         shown = ", ".join(sorted(seen))
         lines.append(StatusLine("rules", "replicas disagree", shown, wrong=True, hint="a rollout, or a replica is old"))
-    return lines
+    lines += map(_trial_line, await connection.fetch(QUERIES.trials, tenant))
+    held = await connection.fetch(QUERIES.held_revisions, tenant)
+    return lines + [
+        StatusLine("rules", "revision that waits for a promotion", one["revision"], hint="stet rules rollout status")
+        for one in held
+    ]
+
+
+def _trial_line(row: Any) -> StatusLine:
+    if row["ended_at"] is None:
+        return StatusLine("rules", f"{row['kind']} under way", row["revision"], row["started_at"])
+    hint = f"stet rules rollout status, {_RUNBOOKS}/StetCanaryTurnedBack.md"
+    value = f"{row['revision']}, {row['cause'].replace('_', '-')}"
+    return StatusLine("rules", f"{row['kind']} turned back", value, row["ended_at"], wrong=True, hint=hint)
 
 
 def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:

@@ -59,6 +59,22 @@ select count(*) as count, min(since) as oldest from rules.waiting where tenant =
 -- The revision in force, and since when.
 select revision, activated_at from rules.rulebook_activations order by number desc limit 1;
 
+-- name: trials
+-- The newest trial of each kind: one that is under way, or that was turned back by itself.
+select kind, revision, started_at, ended_at, cause from (
+    select distinct on (kind) kind, revision, started_at, ended_at, result, cause
+    from rules.rulebook_trials where tenant = $1 order by kind, number desc
+) as newest
+where ended_at is null or result = 'turned_back';
+
+-- name: held_revisions
+-- What a source holds that was never in force: it waits for a promotion.
+select distinct s.revision from rules.rulebook_sources s
+where s.tenant = $1 and s.refused is null and s.revision is not null and s.read_at > now() - interval '1 day'
+    and not exists (
+        select from rules.rulebook_activations a where a.tenant = s.tenant and a.revision = s.revision
+    );
+
 -- name: messages
 -- The queue of the dispatcher.
 select count(*) filter (where state = 'waiting' and reason is distinct from 'paused_by_operator') as waiting,

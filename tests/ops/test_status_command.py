@@ -188,6 +188,30 @@ def test_the_status_says_what_holds_messages_and_which_page_helps(
     assert json.loads(queue[-1])["lane"] == "normal"
 
 
+TRIALS = """
+insert into rules.rulebooks (revision, files, first_seen) values ('r2', '{}', now());
+insert into rules.rulebook_sources (tenant, replica, revision, read_at) values ('penrose', 'rules-0', 'r2', now());
+insert into rules.rulebook_trials (
+    tenant, kind, revision, share, max_opt_outs, max_failures, max_disagreements,
+    started_at, who, ended_at, result, cause
+) values
+    ('penrose', 'canary', 'r2', 1, 0, 0, 0, now(), 'ada', now(), 'turned_back', 'opt_out: 1'),
+    ('penrose', 'shadow', 'r2', 1, 0, 0, 0, now(), 'ada', null, null, null)
+"""
+
+
+@pytest.mark.usefixtures("people")
+def test_the_status_shows_trials_of_rules_and_rules_that_wait(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    asyncio.run(execute(postgres_database, TRIALS))
+    shown = {row["name"]: (row["value"], row["wrong"]) for row in status_rows(stet) if row["area"] == "rules"}
+    assert shown["canary turned back"] == ("r2, opt-out: 1", True)
+    assert shown["shadow under way"] == ("r2", False)
+    assert shown["revision that waits for a promotion"] == ("r2", False)
+
+
 POLLED = """
 insert into ingest.passes (tenant, entity, started_at, after, completed_at, fields)
 values ('penrose', 'works', now(), 0, now(), '{}')
