@@ -160,6 +160,24 @@ def _body_faults(body: str) -> Iterator[tuple[str, str]]:
     if (beside := _SIDE_BY_SIDE.search(body)) is not None:
         sentence = "two parameters stand side by side; Meta wants a word between them"
         yield sentence, body[body.rfind("{", 0, beside.start()) : beside.end()]
+    yield from _link_faults(body)
+
+
+def _link_faults(body: str) -> Iterator[tuple[str, str]]:
+    """Meta's reviewers reject shortened links, since they hide where they lead.
+
+    https://developers.facebook.com/docs/whatsapp/message-templates/guidelines
+    """
+    if (link := _SHORTENED.search(body)) is not None:
+        sentence = f"“{link[0]}” is a shortened link, which Meta rejects; say the whole address, on a site of your own"
+        yield sentence, link[0]
+
+
+_SHORTENED = re.compile(
+    r"(?<![\w.@/-])(?:https?://)?(?:www\.)?(?:bit\.ly|tinyurl\.com|goo\.gl|t\.co|ow\.ly|is\.gd|buff\.ly|cutt\.ly"
+    r"|rebrand\.ly|t\.ly|shorturl\.at|rb\.gy|lnkd\.in|tiny\.cc)\b(?![\w-]*\.\w)(?:/(?:[\w./?=&%#~-]*[\w/])?)?",
+    re.IGNORECASE,
+)
 
 
 _ENDS_WITH_PARAMETER = "the body ends with a parameter; Meta wants a word after it"
