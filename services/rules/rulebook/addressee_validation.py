@@ -115,7 +115,8 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
         sentence = f"“{name}” is no role, party of the event, or team member{like}"
         context.report.unknown(location, sentence, name, known, several=True)
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
-        if context.reads_whole("people.yaml") and not _is_misspelt_in_people(context, name):
+        is_told = context.lacks_team or _is_misspelt_in_people(context, name)
+        if context.reads_whole("people.yaml") and not is_told:
             context.report.repeated(location, f"“{name}” is a role without a contact: no team of people.yaml has it")
     elif name in _OUTSIDE_ROLES - (parties & _PERHAPS_STAFF) - context.staffed:
         _check_outside(context, rule, name, location)

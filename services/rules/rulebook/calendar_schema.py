@@ -48,7 +48,10 @@ def _read_hours(node: Node) -> tuple[time, time]:
         raise InvalidValue(f"hours are like “09:00-18:00”{f'; write “{meant}”' if meant else ''}")
     opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
     if closes <= opens:
-        raise InvalidValue("the house closes after it opens, on the same day")
+        raise InvalidValue(
+            f"the house opens at {found[1]}:{found[2]} and closes at {found[3]}:{found[4]}, which is not later on the "
+            "day; write first when it opens, like “09:00-18:00”"
+        )
     return opens, closes
 
 

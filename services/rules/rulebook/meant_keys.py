@@ -51,6 +51,8 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "as": ("roles", "role"),
     "count": ("max", "number", "limit", "at_most"),
     "per": ("every", "within", "in"),
+    "record": ("write", "save", "operation"),
+    "about": ("subject", "matter"),
     "with": ("values", "data", "using"),
     "within": ("per", "in", "every"),
     "at_most": ("max", "count", "limit"),
@@ -151,7 +153,8 @@ def with_entries_aside(
     ]
     if not aside:
         return node
-    report.add(node.keys[aside[0]], f"“{aside[0]}” belongs to “{above}”; indent it further than that")
+    sentence = f"“{aside[0]}” belongs to “{above}”; indent it further than that"
+    report.add(node.keys[aside[0]], sentence, misplaced=aside[0])
     nodes = {key: each for key, each in node.nodes.items() if key not in aside}
     own = {**entries.nodes, **{key: node.nodes[key] for key in aside}}
     places = (*entries.places, *(node.keys[key] for key in aside))

@@ -26,7 +26,7 @@ from services.rules.rulebook.schema import (
     mapping,
 )
 from services.rules.rulebook.single_values import Text, only, report_of, word
-from services.rules.rulebook.step_schema import AnyStepSection, StepSection, parts_of_step
+from services.rules.rulebook.step_schema import STEP_SECTIONS, AnyStepSection, StepSection, parts_of_step
 from services.rules.rulebook.times import EveryText
 from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode, SequenceNode, lines_of_node
 from shared.contracts.ids import RuleId
@@ -101,8 +101,10 @@ def _is_torn(above: Node | None, node: Node | None) -> bool:
     if not isinstance(above, MappingNode) or not isinstance(node, MappingNode):
         return False
     keys = {*above.nodes, *node.nodes}
-    is_one = len(keys.intersection(Verb)) == 1 and len(keys & _TIMES) <= 1
-    return is_one and keys <= set(StepSection.all_keys()) and not above.nodes.keys() & node.nodes.keys()
+    verbs = keys.intersection(Verb)
+    if len(verbs) != 1 or len(keys & _TIMES) > 1 or above.nodes.keys() & node.nodes.keys():
+        return False
+    return keys <= set(STEP_SECTIONS[Verb(*verbs)].known_keys())
 
 
 def _is_time(node: Node) -> bool:

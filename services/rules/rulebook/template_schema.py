@@ -26,6 +26,16 @@ class TemplateLanguage(Section):
     buttons: Annotated[dict[str, Text], mapping("“buttons”")] = Field(default_factory=dict)
     """The titles of the buttons, by the answers of the rule that uses the template."""
 
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        if is_language(key) and not node.in_braces:
+            if any(map(is_language, report.misplaced_keys(node.location.file))):
+                return  # the language above was moved, and this one with it
+            sentence = f"“{key}” is indented too far; begin it in the column of the other languages"
+            report.add(node.keys[key], sentence, misplaced=key)
+        else:
+            super().report_unknown_key(node, key, label, report)
+
     def build(self) -> model.TemplateText:
         return model.TemplateText(self.body.strip(), self.buttons)
 
@@ -69,12 +79,16 @@ def _is_text(node: Node) -> bool:
     return isinstance(node, MappingNode) and "body" in node.nodes
 
 
+def _is_language_and_text(key: str, node: Node) -> bool:
+    return is_language(key) and _is_text(node)
+
+
 def _with_languages(node: MappingNode, fields: MappingNode, aside: list[str], report: FaultReport) -> MappingNode:
     if "languages" in fields.nodes:
         sentence = "“languages” is indented further than “fields”; begin both in the same column"
         report.add(fields.keys["languages"], sentence)
     else:
-        report.add(fields.keys[aside[0]], "the line “languages:” is missing above this one")
+        report.add(fields.keys[aside[0]], "the line “languages:” is missing above this one", needs=("languages",))
     left = {key: each for key, each in fields.nodes.items() if key != "languages"}
     own = MappingNode(fields.location, left, tuple(fields.keys[key] for key in left), fields.in_braces)
     without = MappingNode(node.location, {**node.nodes, "fields": own}, node.places, node.in_braces)
@@ -110,6 +124,7 @@ class TemplateFile(Section):
         if not node.nodes.keys() <= frozenset(cls.known_keys()):
             words = {word for each in _bodies(node) for word in model.PARAMETER.findall(each)}
             node = with_entries_aside(node, "fields", cls.known_keys(), report, lambda key, _: key in words)
+            node = with_entries_aside(node, "languages", cls.known_keys(), report, _is_language_and_text)
         fields = node.nodes.get("fields")
         if "languages" not in node.nodes and isinstance(fields, MappingNode):
             aside = [key for key, each in fields.nodes.items() if is_language(key) and _is_text(each)]

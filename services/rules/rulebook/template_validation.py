@@ -25,7 +25,7 @@ from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_TITLE_LENGTH, BUTTONS, TEMPLATE_NAME
 
-_BRACES = re.compile(r"\$?\{+[^{}]*\}+|\{[a-z0-9_]*|\w{0,40}\}")
+_BRACES = re.compile(r"\$?\{+[^{}]*\}+|\{[a-z0-9_]+\{(?!\w)|\{[a-z0-9_]*|(?<!\w)\}\w{1,40}\}|\w{0,40}\}")
 _FOREIGN = re.compile(r"\[(\w+)\]|<(\w+)>|%(\w+)%|\((\w+)\)")
 """Parameters as other tools write them; a word of the text in such signs is none."""
 _LEADING_PARAMETER = re.compile(r"[\W_]*\{")  # punctuation is no word: Meta refuses “« {{title}} » …” as well
@@ -216,9 +216,9 @@ def _ill_formed_fault(found: str, fields: Mapping[str, str]) -> str:
         how = f"write {{{name}}}" if name else f"name it under “fields”, like {path.replace('.', '_')}: {path}"
         return f"“{found}” is no parameter: a text does not name fields themselves; {how}"
     if found[0] == "{" and found[-1] != "}" and len(found) > 1:
-        return f"the brace of “{found}” is not closed; write {found}}}"
+        return f"the brace of “{found}” is not closed; write {{{path}}}"
     if found[0] != "{" and len(found) > 1 and "{" not in found:
-        return f"the brace of “{found}” is not opened; write {{{found}"
+        return f"the brace of “{found}” is not opened; write {{{path}}}"
     meant = "{" + re.sub(r"\W+", "_", found.strip("${} ")).lower() + "}"
     if len(found) > 1 and PARAMETER.fullmatch(meant):
         return f"“{found}” is no parameter; write {meant}"
@@ -301,6 +301,11 @@ def _check_known_anywhere(context: ValidationContext, template: Template) -> Non
     if not context.loaded.is_mapping(template.location.file, "fields"):
         return
     unknown = _unknown_parameters(context, template) - {each.casefold() for each in template.fields}
+    if _lacks_fields(context, template, unknown):
+        said = f"{_braced(unknown)} are no words of the house, and the template has no “fields” that say what they are"
+        where = _location(context, template, next(iter(template.languages)), "body")
+        context.report.add(context.loaded.place_in_text(where, f"{{{min(unknown)}}}"), said, needs=("fields",))
+        return
     for language, text in template.languages.items() if unknown else ():
         for name in sorted(parameters_of(text) & unknown):
             location = _location(context, template, language, "body")
@@ -310,6 +315,13 @@ def _check_known_anywhere(context: ValidationContext, template: Template) -> Non
             lacking = _missing_parameter(template, text) if nearest_word(name, words) is None else None
             meant, right = (lacking, (lacking,)) if lacking else (name, words)
             context.report.unknown(location, sentence, meant, right)
+
+
+def _lacks_fields(context: ValidationContext, template: Template, unknown: frozenset[str]) -> bool:
+    """Whether the section is missing: several parameters are unknown, and none is a misspelt word of the house."""
+    if len(unknown) <= 1 or context.loaded.has(template.location.file, "fields"):
+        return False
+    return all(nearest_word(name, _words(context, template)) is None for name in unknown)
 
 
 def _missing_parameter(template: Template, text: TemplateText) -> str | None:
@@ -529,6 +541,8 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
     links = {f"link_{name}" for name in context.book.tenant.links}
     known = EVERYWHERE | use.words | links | template.fields.keys()
     if not context.loaded.is_mapping(template.location.file, "fields"):
+        return
+    if not template.fields and "fields" in context.report.misplaced_keys(template.location.file):
         return
     for text in template.languages.values():
         unused = template.fields.keys() - _text_parameters(template)

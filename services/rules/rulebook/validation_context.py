@@ -170,6 +170,12 @@ class ValidationContext:
         return frozenset(self.book.forms) | {stem(file) for file in self.loaded.unread(FORM)}
 
     @cached_property
+    def lacks_team(self) -> bool:
+        """Whether the team of a rule is missing: the roles that it gave its people are missing with it."""
+        teams = {name.casefold() for name in self.book.people.teams}
+        return any(rule.owner and rule.owner.casefold() not in teams for rule in self.book.rules.values())
+
+    @cached_property
     def lacks_form(self) -> bool:
         """Whether a rule names a form that is not there: what else names its fields follows from that."""
         return names_missing_form(self.book, self.forms)

@@ -296,7 +296,7 @@ def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
     return Mistake(line.number + 1, line.start + colon + 1, sentence, text.with_quotes(line, line.start))
 
 
-_TWO_LINES = re.compile(r"(?:[\w.-]+|\{.*\}|\[.*\]) +(?P<key>[a-z_]+):(?: +(?P<rest>.*))?")
+_TWO_LINES = re.compile(r"(?:[\w.:+-]+|[0-9]+ [a-z ]+|\{.*\}|\[.*\]) +(?P<key>[a-z_]+):(?: +(?P<rest>.*))?")
 """A value that is complete, and another key with its value behind it."""
 
 
@@ -306,7 +306,7 @@ def _joined_lines(line: TextLine) -> re.Match[str] | None:
     if joined is None or line.key is None:
         return None
     is_field = line.key not in KEYS and _ONE_WORD.fullmatch(joined["rest"] or "")
-    return joined if is_field or (line.key in KEYS and joined["key"] in KEYS) else None
+    return joined if is_field or joined["key"] in KEYS else None
 
 
 def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:

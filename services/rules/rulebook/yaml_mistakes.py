@@ -94,6 +94,8 @@ class _Search:
                 return None
             for below in range(number + 1, self.stopped + 1):
                 bare = bare_line(self.lines, below)
+                if self._is_structure(below) and read_line(self.lines, below).indent <= line.column:
+                    return None  # it is another key, and not a further line of this text
                 if (end := _ENDS_OF_QUOTES[quote].search(bare)) is None:
                     continue
                 if not re.match(r"\w", bare[end.end() :]):
@@ -232,6 +234,8 @@ class _Search:
         for number in range(line.number, len(self.lines)):
             each = read_line(self.lines, number)
             if self._is_structure(number) and (each.indent < line.indent or each.dashes or each.key in KEYS):
+                if each.key == "buttons" and above.key == "body" and each.indent < above.indent:
+                    return self._indented(above, each.indent, "“body”", each)
                 break
             mended = mended.with_insertion(number, 0, " " * by)
         sentence = f"the text below “{above.value}” begins further right than its key; indent it"
@@ -285,6 +289,8 @@ class _Search:
                 return None
             below = read_line(self.lines, first)
             sentence = f"a language is missing above “{below.key}”, like “en:”"
+            if re.fullmatch("[a-z]{2}", below.key or "") and not below.value and below.indent > line.indent:
+                return self._indented(below, line.indent, f"“{below.key}”", line)
             is_form = any(each.startswith("form:") for each in self.lines)
             is_text = below.key in {"body", "buttons"} or (is_form and not re.fullmatch("[a-z]{2}", below.key or ""))
             return Mistake(first + 1, below.indent + 1, sentence) if is_text else None
@@ -332,22 +338,36 @@ class _Search:
         )
 
     def _line_between(self) -> Mistake | None:
-        """A line of another section, or a comment with a sign of its own, between a key and what stands below it."""
+        """A line of another section, words, or a comment with another sign, between a key and what stands below it."""
         if not self.lines or not self._is_structure(self.stopped):
             return None
         line, odd = read_line(self.lines, self.stopped), self._structure_above(self.stopped)
         opens = None if odd is None else self._structure_above(odd.number)
         if odd is None or opens is None or not opens.key:
             return None
-        if (foreign := _FOREIGN_COMMENT.match(odd.text.strip())) is not None and not opens.value:
+        if (foreign := _FOREIGN_COMMENT.match(odd.text.strip())) is not None and (odd.key or not opens.value):
             return self._comment(odd, foreign[0], odd.indent)
-        if odd.dashes or opens.value or line.indent <= opens.column or not _SINGLE_VALUE.fullmatch(odd.value):
+        if odd.dashes or opens.value or line.indent <= opens.column:
             return None
-        if odd.key is None or not _is_plain_key(odd.key) or not self._stands_further_out(odd, opens):
+        return self._words_between(line, odd, opens) if odd.key is None else self._key_between(odd, opens)
+
+    def _key_between(self, odd: TextLine, opens: TextLine) -> Mistake | None:
+        is_key = _is_plain_key(odd.key) and _SINGLE_VALUE.fullmatch(odd.value) is not None
+        if not is_key or not self._stands_further_out(odd, opens):
             return None
         sentence = f"“{odd.key}” stands between “{opens.key}” and what belongs to it; move this line"
         mended = self.text.with_line(odd.number, "#")
         return Mistake(odd.number + 1, odd.indent + 1, sentence, mended, odd.key)
+
+    def _words_between(self, line: TextLine, odd: TextLine, opens: TextLine) -> Mistake | None:
+        """Words where keys belong; a key of the line whose colon is missing is another mistake."""
+        words = odd.text.strip()
+        if words == "...":
+            return self._ended()
+        if " " not in words or not line.key or find_in_line(self.text, self.lines, odd.number) is not None:
+            return None
+        sentence = f"“{shortened(words)}” is no key of “{opens.key}”; a comment begins with “#”"
+        return Mistake(odd.number + 1, odd.indent + 1, sentence, self.text.with_line(odd.number, "#"))
 
     def _stands_further_out(self, odd: TextLine, opens: TextLine) -> bool:
         """Whether the line is none of those that belong to the key above it: of two, a key of the first column."""

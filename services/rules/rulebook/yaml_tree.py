@@ -25,7 +25,15 @@ from services.rules.rulebook.meant_conditions import meant_condition
 from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
 from services.rules.rulebook.yaml_line_mistakes import mistyped_key
-from services.rules.rulebook.yaml_lines import KEYS, FileText, Mistake, bare_line, lines_of_item, read_line
+from services.rules.rulebook.yaml_lines import (
+    HOLD_CONDITIONS,
+    KEYS,
+    FileText,
+    Mistake,
+    bare_line,
+    lines_of_item,
+    read_line,
+)
 from services.rules.rulebook.yaml_mistakes import find_mistake
 from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, Plain, ScalarNode, SequenceNode
 
@@ -326,6 +334,8 @@ class _Builder:
             parent.has_twice, parent.key = True, f"{node.text}{_AGAIN}{len(parent.keys)}"
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
+            if len(self._open) == 1 and node.text in _FIRST_KEYS:
+                self._refuse_second_file(node)
             if not parent.repeats:  # of several in turn the first is said: the key above them is missing
                 sentence = _written_twice(node.text, parent.keys[node.text])
                 needs = (A_LANGUAGE,) if node.text in _OF_A_LANGUAGE else ()
@@ -338,6 +348,13 @@ class _Builder:
         else:
             parent.key, parent.repeats = node.text, False
             parent.keys[node.text] = node.location
+
+    def _refuse_second_file(self, node: ScalarNode) -> None:
+        """A file that was appended to another one: the rest of it is not read."""
+        mended, place = self._text, node.location
+        for number in range(place.line - 1, len(mended.lines())):
+            mended = mended.with_line(number, "#")
+        raise _Unreadable(f"a second {node.text} begins here; write it into a file of its own", place, mended)
 
     def _refuse_brace(self, node: ScalarNode, event: Any) -> None:
         """A word and a brace in place of a key: the colon between them is missing, or another sign stands there."""
@@ -429,6 +446,8 @@ class _Builder:
         if key is None:
             return
         behind = self._text.text[parent.key_end.index : event.start_mark.index + 1]
+        if ":" not in behind and self._is_assigned(parent, key):
+            return
         if ":" in behind or not (parent.nodes or ":" in key):
             if ":" in behind or not self._lacks_colon(parent, key):
                 parent.nodes[key] = node
@@ -445,6 +464,17 @@ class _Builder:
             parent.nodes[name] = ScalarNode(location, value, _meaning(value))
             return
         self._behind_comma(parent, key, node, location)
+
+    def _is_assigned(self, parent: _Open, key: str) -> bool:
+        """Another sign stands in place of the colon, which is reported. In a condition it may be a comparison."""
+        found = _ASSIGNED.fullmatch(key)
+        if found is None or any(each.key in HOLD_CONDITIONS for each in self._open) or found["key"] in parent.nodes:
+            return False
+        name, rest, location = found["key"], found["rest"], parent.keys.pop(key)
+        place = Location(location.file, location.line, location.column + len(name) + 1)
+        self._report.add(place, f"“{found['sign']}” does not follow a key; write {name}: {rest}")
+        parent.keys[name], parent.nodes[name] = location, ScalarNode(location, rest, _meaning(rest))
+        return True
 
     def _lacks_colon(self, parent: _Open, key: str) -> bool:
         """A word and more words stand first between braces: the colon between them is missing, which is reported."""
@@ -502,6 +532,8 @@ class _Builder:
         parent.nodes[key] = SequenceNode(items[0].location, items)
 
 
+_FIRST_KEYS = ("rule", "template", "form")
+"""The first key of each kind of file of which a folder has many."""
 _OF_A_LANGUAGE = ("body", "buttons")
 """Keys that are said twice where the line of a language between them is missing."""
 _AGAIN = "\0"
@@ -524,7 +556,7 @@ def _part_of_step(done: _Open, names: list[str]) -> MappingNode:
     places: dict[str, Location] = {}
     for name in names:
         plain = _plain(name)
-        if plain not in nodes:
+        if plain not in nodes or _is_empty(nodes[plain]):
             nodes[plain], places[plain] = done.nodes[name], done.keys[name]
     return MappingNode(next(iter(places.values()), done.location), nodes, tuple(places.values()))
 
@@ -547,6 +579,7 @@ _OF_SEVERAL = frozenset(
 _WHOLE_NUMBERS = frozenset({"max", "max_mb", "version", "quorum", "count", "mb"})
 """Keys of a single number, whose comma is that of a fraction."""
 _NAME = re.compile(r"[a-z][a-z_.]*")
+_ASSIGNED = re.compile(r"(?P<key>[a-z][a-z0-9_]*) ?(?P<sign>=|:=|=>|->|-(?= )|;) ?(?P<rest>[^=<>].*)")
 _THOUSANDS = re.compile(r"[0-9]{3}")
 
 # ------------------------------------------------------------------ what a scalar means

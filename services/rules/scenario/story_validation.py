@@ -223,7 +223,7 @@ class StoryValidation:
                 known = self._templates | self._sent_templates
                 self._report.unknown(location, f"there is no template “{name}”", name, known)
         elif not self._faulty & {RULE, FORM} and not self._is_of_no_rule:
-            self._report.add(location, f"no rule says “{name}”, so it is never sent")
+            self._report.repeated(location, f"no rule says “{name}”, so it is never sent")
 
     def _check_language(self, effect: ExpectedEffect) -> None:
         if TEMPLATE in self._faulty or not effect.language:
