@@ -26,7 +26,7 @@ _SURPLUS = "surplus"
 _MOST_EVIDENCE = 300
 _MOST_CONTACT = 2**63 - 1
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""What is earlier stands for no date, such as the first days of Excel (1900) and Unix (1970)."""
+"""An earlier instant stands for no date, such as the first days of Excel (1900) and Unix (1970)."""
 
 
 class UnusableFile(Exception):
@@ -137,7 +137,7 @@ def read_rows(text: str) -> list[ConsentRow]:
 
 
 def _plain(text: str) -> str:
-    """Without marks that nobody sees, such as those of direction around a number that was copied, and double spaces."""
+    """Without invisible marks, such as those of direction around a number that was copied, and without double spaces."""
     return " ".join("".join(letter for letter in text if unicodedata.category(letter) != "Cf").split())
 
 
