@@ -137,7 +137,7 @@ def read_rows(text: str) -> list[ConsentRow]:
 
 
 def _plain(text: str) -> str:
-    """Without invisible marks, such as those of direction around a number that was copied, and without double spaces."""
+    """Without invisible marks, such as those of direction around a number that was copied, and double spaces."""
     return " ".join("".join(letter for letter in text if unicodedata.category(letter) != "Cf").split())
 
 
