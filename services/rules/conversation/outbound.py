@@ -272,9 +272,15 @@ def drop_message(context: DecisionContext, chain: Chain, message: ChainMessage, 
 
 
 def _hold_for_cap(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
-    """Hold a message until no cap of its person is full, or drop it where that would be too late."""
+    """Hold a message until no cap of its person is full, or drop it where that would be too late.
+
+    A person's own words to be read (``to_read``) are never dropped: they were told that a colleague looks after them.
+    """
     since, until = message.waits_since or context.now, send_hours.next_time_below_caps(context, person)
     if until > expiry(working_hours(context.rulebook, person), since, context.rulebook.tenant.send_within):
+        if message.say == TO_READ:
+            send_hours.count_message(context, person.person_id, message.message_id)
+            return request_now(context, chain, message, person)
         return drop_message(context, chain, message, ExclusionReason.CAPPED)
     context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))
     return chain.with_message(message.replace(held_until=until, waits_since=since))

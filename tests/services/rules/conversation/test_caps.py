@@ -70,6 +70,18 @@ def test_a_message_that_a_cap_would_hold_too_long_is_left_out_and_the_next_step_
     assert faults(limited(Cap(1, CapPeriod.WEEK)), *moves) == []
 
 
+def test_words_that_are_passed_on_to_be_read_are_never_left_out() -> None:
+    """They wait for room like any message, and go without it where that would be too late."""
+    people = "801: {roles: [author], country: GB}\n11: {roles: [editor], country: GB}"
+    words = ("When will it be printed?", "And by whom?")
+    says = [f"expect: [{{tell: 11, say: to_read, text: {text}}}, {{tell: 801, say: passed_on}}]" for text in words]
+    moves = (f"reply: {{from: 801, text: {words[0]}}}", says[0], f"reply: {{from: 801, text: {words[1]}}}", says[1])
+    assert [f.sentence for f in play_story(story(people, *moves), limited(Cap(1, CapPeriod.WEEK)))] == []
+    waits = "expect: [{left_out: {11: waiting}}, {tell: 801, say: passed_on}]"
+    later = (*moves[:3], waits, MORNING, says[1].replace(", {tell: 801, say: passed_on}", ""))
+    assert [f.sentence for f in play_story(story(people, *later), limited(Cap(1, CapPeriod.DAY)))] == []
+
+
 def test_replies_are_free() -> None:
     moves = (
         issue(1),
