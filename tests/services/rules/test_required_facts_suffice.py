@@ -31,6 +31,10 @@ from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep
 from services.rules.waiting_events import find_missing
 from shared.contracts.envelope import Event
 from shared.contracts.values import encode
+from tests.services.rules.conversation import test_undone_merges as undone
+from tests.services.rules.conversation.test_consent import decider as decider_of_house
+from tests.services.rules.conversation.test_consent import event_of
+from tests.services.rules.conversation.test_merges import FIRST
 from tests.services.rules.rulebooks import story_folders
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -171,16 +175,38 @@ async def test_the_loaded_facts_are_all_that_a_decision_depends_on(postgres_data
     differences, decisions = list[str](), 0
     try:
         for folder, book, story in _stories():
-            undone = connection.transaction()
-            await undone.start()
+            transaction = connection.transaction()
+            await transaction.start()
             found = await asyncio.to_thread(_play, story, book, connection, loop, f"{folder}, {story.rule}: {story.it}")
-            await undone.rollback()
+            await transaction.rollback()
             differences += found.differences
             decisions += found.decisions
     finally:
         await connection.close()
     assert differences == []
     assert decisions > 500
+
+
+async def test_what_is_loaded_is_all_that_an_undone_merge_depends_on(postgres_database: str) -> None:
+    """A question waits in the dispatcher, and is asked of its own person once it is withdrawn."""
+    loop = asyncio.get_running_loop()
+    connection = await asyncpg.connect(postgres_database, server_settings={"search_path": "rules"})
+    stored = StoredDecider(decider_of_house(), connection, loop, "undone merge")
+
+    def decide_all() -> Facts:
+        facts, question = undone.asked(while_merged=True)
+        for count, data in enumerate((undone.APART, undone.withdrawn(question)), start=3):
+            decision = stored.decide(event_of(data, count), facts, undone.LATER + timedelta(seconds=count))
+            facts.apply_changes(decision.changes)
+        return facts
+
+    try:
+        facts = await asyncio.to_thread(decide_all)
+    finally:
+        await connection.close()
+    assert stored.differences == []
+    assert stored.decisions == 2
+    assert [message.person_id for message in undone.open_ones(facts)] == [FIRST]
 
 
 def _play(story: Story, book: Rulebook, connection: Any, loop: asyncio.AbstractEventLoop, where: str) -> StoredDecider:
