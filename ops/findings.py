@@ -1,7 +1,9 @@
 """The findings of ``stet doctor``, which every module of its checks makes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from shared.runtime.clock import machine_now
@@ -43,3 +45,12 @@ def skew_findings(theirs: datetime, whose: str) -> list[Finding]:
         return []
     sentence = f"the clock of {whose} differs by {difference.total_seconds():.0f} s: synchronise both by NTP"
     return [warning("clock", sentence)]
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """The instant at which a server answered, by its own clock; None where it sends none that can be read."""
+    try:
+        at = parsedate_to_datetime(headers["Date"])
+    except (KeyError, ValueError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -21,6 +21,7 @@ from ops.command_line import ExitCode, Format, OutputFormat, age_of, console, pr
 from ops.command_settings import OperatorSettings, cause_of, load_command_settings, run
 from ops.database import operator_pool
 from ops.environment import current_stack
+from ops.findings import date_of
 from ops.topic_reader import Position, kept_ranges
 from services.dispatcher.reasons import MessageReason
 from shared.contracts.errors import Misconfigured
@@ -33,6 +34,7 @@ _LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop i
 _SLOW_OUTBOX = timedelta(seconds=30)
 _STALE_POLL = timedelta(minutes=30)  # as the alert StetPollStale has it
 _LATE_WRITE = timedelta(minutes=30)  # as the alert StetWritesPending has it
+_MOST_SKEW = timedelta(seconds=10)  # a page takes seconds under load, and its date is in whole ones
 _RUNBOOKS = "docs/operations/runbooks"
 _METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
@@ -66,12 +68,14 @@ class StatusLine:
 class ReplicaMetrics:
     """Read from the ``/metrics`` of health ports. ``samples``: name, labels and value of each, over all replicas.
 
-    ``away``: the addresses that did not answer, with the name that they stand for, and why.
+    ``away``: the addresses that did not answer, with the name that they stand for, and why. ``ahead``: by how much the
+    clock of each other one is ahead of this machine's.
     """
 
     asked: int = 0
     samples: Sequence[tuple[str, Mapping[str, str], float]] = ()
     away: Mapping[str, str] = field(default_factory=dict)
+    ahead: Mapping[str, timedelta] = field(default_factory=dict)
 
     def values(self, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
         return ((labels, value) for sample, labels, value in self.samples if sample == name)
@@ -92,17 +96,19 @@ async def fetch_metrics(named: Mapping[str, str]) -> ReplicaMetrics:
     ]
     async with aiohttp.ClientSession(timeout=_METRICS_TIMEOUT) as session:
         pages = await asyncio.gather(*(_fetch_page(session, url) for url in urls), return_exceptions=True)
-    samples, away = [], {}
+    samples, away, ahead = [], {}, {}
     for name, url, page in zip(names, urls, pages, strict=True):
+        replica = f"{name} {url}".lstrip()
         if isinstance(page, BaseException):
-            away[f"{name} {url}".lstrip()] = cause_of(page)
+            away[replica] = cause_of(page)
         else:
+            text, ahead[replica] = page
             samples += [
                 (sample.name, sample.labels, sample.value)
-                for family in text_string_to_metric_families(page)
+                for family in text_string_to_metric_families(text)
                 for sample in family.samples
             ]
-    return ReplicaMetrics(len(urls), samples, away)
+    return ReplicaMetrics(len(urls), samples, away, ahead)
 
 
 async def _replicas_of(url: str) -> list[str]:
@@ -131,10 +137,12 @@ def _netloc(host: str, port: int | None) -> str:
     return shown if port is None else f"{shown}:{port}"
 
 
-async def _fetch_page(session: aiohttp.ClientSession, url: str) -> str:
+async def _fetch_page(session: aiohttp.ClientSession, url: str) -> tuple[str, timedelta]:
+    """The page, and by how much the clock of its server is ahead; nothing where it sends no date."""
     async with session.get(f"{url.rstrip('/').removesuffix('/metrics')}/metrics") as answer:
         answer.raise_for_status()
-        return await answer.text()
+        theirs = date_of(answer.headers)
+        return await answer.text(), timedelta() if theirs is None else theirs - machine_now()
 
 
 # ------------------------------------------------------------------ the command
@@ -512,6 +520,11 @@ def replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
         StatusLine("replicas", url, f"away: {why}", wrong=True, hint=f"{_RUNBOOKS}/StetServiceAbsent.md")
         for url, why in replicas.away.items()
     ]
+    for replica, ahead in replicas.ahead.items():
+        if abs(ahead) > _MOST_SKEW:
+            behind = "ahead of" if ahead > timedelta() else "behind"
+            value = f"{abs(ahead).total_seconds():.0f} s {behind} the clock of this machine"
+            lines.append(StatusLine("clock", replica, value, wrong=True, hint="synchronise both machines by NTP"))
     if replicas.asked:
         lines.append(StatusLine("replicas", "answering", f"{replicas.asked - len(replicas.away)} of {replicas.asked}"))
     paused = {labels.get("reason", "?") for labels, value in replicas.values("stet_writes_paused") if value}

@@ -4,8 +4,6 @@ They ask as the services do, follow no redirect, and change nothing.
 """
 
 from collections.abc import Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +11,7 @@ import aiohttp
 
 from ops.command_line import Service
 from ops.command_settings import cause_of
-from ops.findings import Finding, fine, skew_findings, warning, wrong
+from ops.findings import Finding, date_of, fine, skew_findings, warning, wrong
 from ops.mapping import find_supports
 from services.ingest.settings import IngestSettings
 from services.writeback.operation_mapping import load_mapping
@@ -143,8 +141,5 @@ def _collector_fault(error: Exception) -> str:
 
 def date_findings(answer: aiohttp.ClientResponse, whose: str) -> list[Finding]:
     """The difference of the clocks by the header ``Date``, where the answer has one that can be read."""
-    try:
-        at = parsedate_to_datetime(answer.headers["Date"])
-    except (KeyError, ValueError):
-        return []
-    return skew_findings(at if at.tzinfo else at.replace(tzinfo=UTC), whose)
+    at = date_of(answer.headers)
+    return [] if at is None else skew_findings(at, whose)

@@ -1,8 +1,11 @@
 """The metrics of running replicas, as ``stet status`` reads them."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from aiohttp import web
 
 from dev.ports import free_ports
 from ops.status import ReplicaMetrics, fetch_metrics, replica_lines
+from shared.runtime.clock import machine_now
 
 
 @pytest.fixture
@@ -73,7 +77,26 @@ async def _metrics_page(host: str, port: int) -> AsyncIterator[None]:
 
 
 async def _page(_: web.Request) -> web.Response:
-    return web.Response(text="stet_up 1\n")
+    return web.Response(text="stet_up 1\n", headers={"Date": format_datetime(machine_now() + _AHEAD[0], usegmt=True)})
+
+
+_AHEAD = [timedelta()]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "shown"),
+    [(timedelta(seconds=3), []), (timedelta(hours=1), ["ahead of"]), (timedelta(minutes=-5), ["behind"])],
+)
+async def test_a_replica_whose_clock_differs_is_named(
+    ahead: timedelta, shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "_AHEAD", [ahead])
+    (port,) = free_ports(1)
+    async with _metrics_page("127.0.0.1", port):
+        lines = replica_lines(await fetch_metrics({f"http://127.0.0.1:{port}": "rules"}))
+    found = [line for line in lines if line.area == "clock"]
+    assert [(line.name, line.wrong) for line in found] == [(f"rules http://127.0.0.1:{port}", True)] * len(shown)
+    assert [f" s {word} the clock of this machine" in str(found[0].value) for word in shown] == [True] * len(shown)
 
 
 def test_a_pause_of_writing_is_shown_with_its_reason() -> None:
