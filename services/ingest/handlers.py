@@ -34,6 +34,7 @@ from services.ingest.signatures import (
     has_meta_signature_format,
     is_signed_by_meta,
     is_signed_for_consonance,
+    seconds_after_signing,
 )
 from services.ingest.webhook_parser import ParsedWebhook, PersonUpdate, parse_webhook
 from services.ingest.webhook_updates import to_webhook
@@ -42,7 +43,7 @@ from shared.contracts.errors import Unavailable, Unprocessable
 from shared.contracts.ids import Line, TenantId
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.batch import bisect
-from shared.runtime.clock import Clock
+from shared.runtime.clock import Clock, machine_now
 from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.http.router import HttpRequest, HttpResponse, json_response
@@ -262,7 +263,8 @@ class ConsonanceEvents:
         The valid events of a batch are published; the others are parked and named in the response.
         """
         if not is_signed_for_consonance(request.body, request.headers, self.secrets):
-            self.signatures.count_rejected(time.monotonic())
+            age = seconds_after_signing(request.headers, machine_now().timestamp())
+            self.signatures.count_rejected(time.monotonic(), age)
             return self._reject(HTTPStatus.UNAUTHORIZED, RejectionReason.SIGNATURE)
         self.signatures.count_accepted(time.monotonic())
         try:

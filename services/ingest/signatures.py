@@ -23,6 +23,9 @@ WINDOW_MINUTES = 10
 LOG_INTERVAL_SECONDS = 60.0
 _MAX_LOG_SUBJECTS = 64
 _PREFIX = b"sha256="
+_TIMESTAMP = re.compile(rb"[0-9]{1,12}")
+MOST_SECONDS_APART = 300
+"""Between a signature and its check, as Standard Webhooks have it."""
 _META_SIGNATURE = re.compile(rb"sha256=[0-9a-fA-F]{64}")
 
 _log = get_logger()
@@ -48,6 +51,15 @@ def _verifies(body: bytes, headers: dict[str, str], secret: str) -> bool:
     except (WebhookVerificationError, ValueError):  # ValueError: a header or a body that is not even text
         return False
     return True
+
+
+def seconds_after_signing(headers: Mapping[bytes, bytes], now: float) -> int | None:
+    """How old the signature of a pushed event says it is, by this machine's clock; None where it says no time.
+
+    Negative for one of the future. Anybody can write any time, so it proves nothing.
+    """
+    stamp = headers.get(b"webhook-timestamp", b"")
+    return int(now) - int(stamp) if _TIMESTAMP.fullmatch(stamp) else None
 
 
 def has_meta_signature_format(header: bytes | None) -> bool:
@@ -105,15 +117,19 @@ class SignatureCounts:
     location: str
     _minutes: deque[_Minute] = field(default_factory=lambda: deque(maxlen=WINDOW_MINUTES))
     _log: RateLimitedLog = field(default_factory=lambda: RateLimitedLog("signature.rejected"))
+    _age_of_rejected: int | None = None
 
     def count_accepted(self, now: float) -> None:
         self._minute(now).accepted += 1
 
-    def count_rejected(self, now: float) -> None:
+    def count_rejected(self, now: float, age: int | None = None) -> None:
+        """``age`` is how many seconds ago it says it was signed."""
         self._minute(now).rejected += 1
+        self._age_of_rejected = age if age is not None and abs(age) > MOST_SECONDS_APART else None
         accepted, _ = self.recent(now)
+        aged: dict[str, Any] = {} if self._age_of_rejected is None else {"signed_seconds_ago": age}
         self._log.warning(
-            now, sender=self.sender, setting=self.setting, location=self.location, recently_accepted=accepted
+            now, sender=self.sender, setting=self.setting, location=self.location, recently_accepted=accepted, **aged
         )
 
     def recent(self, now: float) -> tuple[int, int]:
@@ -136,6 +152,12 @@ class SignatureCounts:
         if accepted:
             return (
                 f"{counted}, {accepted} accepted: from a stranger, or one of two secrets is missing in {self.setting}"
+            )
+        if (age := self._age_of_rejected) is not None:
+            when = f"{abs(age)} s {'ago' if age > 0 else 'ahead'} by the clock of this machine"
+            return (
+                f"{counted}, none accepted: the last one was signed {when}, and {MOST_SECONDS_APART} s are allowed: "
+                "is the clock of this machine or of the sender wrong?"
             )
         return f"{counted}, none accepted: {self.setting} may not be what the sender signs with ({self.location})"
 

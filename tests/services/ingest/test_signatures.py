@@ -16,6 +16,7 @@ from services.ingest.signatures import (
     has_meta_signature_format,
     is_signed_by_meta,
     is_signed_for_consonance,
+    seconds_after_signing,
 )
 from shared.runtime.clock import machine_now
 
@@ -152,3 +153,26 @@ def test_many_subjects_are_bounded_in_lines_and_memory() -> None:
         log.warning(LOG_INTERVAL_SECONDS, "a")
     assert len(lines) == 66
     assert {line["times"] for line in lines} == {1}
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (2400, "signed 2400 s ago by the clock of this machine, and 300 s are allowed: is the clock"),
+        (-400, "signed 400 s ahead by the clock of this machine, and 300 s are allowed: is the clock"),
+        (100, "STET_X may not be what the sender signs with (there)"),
+        (None, "STET_X may not be what the sender signs with (there)"),
+    ],
+)
+def test_a_signature_of_another_time_is_said_to_be_a_matter_of_clocks(age: int | None, said: str) -> None:
+    found, now = SignatureCounts("events", "STET_X", "there"), machine_now()
+    signed = {} if age is None else consonance(SECRET, now - timedelta(seconds=age))
+    read = seconds_after_signing(signed, int(now.timestamp()))
+    assert read == age
+    found.count_rejected(600, read)
+    assert said in found.detail(600)
+
+
+@pytest.mark.parametrize("stamp", [b"", b"soon", b"-5", b"9" * 40, b"\xe9"])
+def test_a_time_that_is_none_is_no_age(stamp: bytes) -> None:
+    assert seconds_after_signing({b"webhook-timestamp": stamp}, 1.0) is None
