@@ -42,7 +42,10 @@ def classify(text: str | None) -> ReplyIntent | None:
     words, exact = _words(text), _words(text, _exact)
     if phrases.consist_of(exact, phrases.stop_exact, phrases.courtesies_exact):
         return ReplyIntent.STOP
-    allowed = {ReplyIntent.THANKS: phrases.with_thanks}
+    allowed = {
+        ReplyIntent.STOP: phrases.courtesies | phrases.of[ReplyIntent.WRONG_PERSON],
+        ReplyIntent.THANKS: phrases.with_thanks,
+    }
     return next(
         (
             each

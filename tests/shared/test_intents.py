@@ -65,6 +65,7 @@ def test_a_stop_word_stops_however_it_is_written(language: str) -> None:
         "STOP\n\nSent from my iPhone", "Désinscription, cordialement", "Bitte nicht mehr anschreiben",
         "Einwilligung widerrufen", "No me contacten más, por favor", "Deja de escribirme", "Baja. Saludos",
         "Não me enviem mais mensagens", "Non contattatemi più, grazie", "Schrijf me niet meer aub", "Nie pisz więcej",
+        "Wrong number, stop!", "Stop please, you have the wrong number", "Falsche Nummer, bitte keine Nachrichten mehr",
         "Please stop sending me these", "Merci de ne plus m’envoyer de messages",
     ],
 )  # fmt: skip
@@ -120,6 +121,14 @@ def test_thanks_that_say_more_are_words(text: str) -> None:
         ("pourquoi ?", ReplyIntent.WHY),
         ("Not me.", ReplyIntent.WRONG_PERSON),
         ("ce n’est pas moi", ReplyIntent.WRONG_PERSON),
+        ("Vous vous êtes trompé de numéro", ReplyIntent.WRONG_PERSON),
+        ("Sie haben die falsche Nummer", ReplyIntent.WRONG_PERSON),
+        ("Das ist die falsche Nummer.", ReplyIntent.WRONG_PERSON),
+        ("No soy esa persona", ReplyIntent.WRONG_PERSON),
+        ("Foi engano, desculpe", ReplyIntent.WRONG_PERSON),
+        ("Avete sbagliato numero", ReplyIntent.WRONG_PERSON),
+        ("U heeft het verkeerde nummer", ReplyIntent.WRONG_PERSON),
+        ("To pomyłka", ReplyIntent.WRONG_PERSON),
         ("Out of office", ReplyIntent.AWAY),
     ],
 )
