@@ -56,7 +56,7 @@ def _verifies(body: bytes, headers: dict[str, str], secret: str) -> bool:
 def seconds_after_signing(headers: Mapping[bytes, bytes], now: float) -> int | None:
     """How old the signature of a pushed event says it is, by this machine's clock; None where it says no time.
 
-    Negative for one of the future. Anybody can write any time, so it proves nothing.
+    Negative for one of the future. It proves nothing: a sender can write any time.
     """
     stamp = headers.get(b"webhook-timestamp", b"")
     return int(now) - int(stamp) if _TIMESTAMP.fullmatch(stamp) else None

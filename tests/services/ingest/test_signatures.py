@@ -160,12 +160,12 @@ def test_many_subjects_are_bounded_in_lines_and_memory() -> None:
     [
         (2400, "signed 2400 s ago by the clock of this machine, and 300 s are allowed: is the clock"),
         (-400, "signed 400 s ahead by the clock of this machine, and 300 s are allowed: is the clock"),
-        (100, "STET_X may not be what the sender signs with (there)"),
-        (None, "STET_X may not be what the sender signs with (there)"),
+        (100, "STET_CONSONANCE_WEBHOOK_SECRETS may not be what the sender signs with (there)"),
+        (None, "STET_CONSONANCE_WEBHOOK_SECRETS may not be what the sender signs with (there)"),
     ],
 )
 def test_a_signature_of_another_time_is_said_to_be_a_matter_of_clocks(age: int | None, said: str) -> None:
-    found, now = SignatureCounts("events", "STET_X", "there"), machine_now()
+    found, now = SignatureCounts("events", "STET_CONSONANCE_WEBHOOK_SECRETS", "there"), machine_now()
     signed = {} if age is None else consonance(SECRET, now - timedelta(seconds=age))
     read = seconds_after_signing(signed, int(now.timestamp()))
     assert read == age

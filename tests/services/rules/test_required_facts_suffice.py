@@ -187,7 +187,7 @@ async def test_the_loaded_facts_are_all_that_a_decision_depends_on(postgres_data
     assert decisions > 500
 
 
-async def test_what_is_loaded_is_all_that_an_undone_merge_depends_on(postgres_database: str) -> None:
+async def test_an_undone_merge_depends_on_loaded_facts_alone(postgres_database: str) -> None:
     """A question waits in the dispatcher, and is asked of its own person once it is withdrawn."""
     loop = asyncio.get_running_loop()
     connection = await asyncpg.connect(postgres_database, server_settings={"search_path": "rules"})
