@@ -378,8 +378,9 @@ def _refusal_of_marketing(
     The switch belongs to the account, so it concerns every person who is reached there. Only one of the two addresses
     counts, since a failed message does not show that they belong together.
     """
-    is_ours = parse_recipient(status.callback) is not None and update.item.get("recipient_type") != "group"
-    if status.code != _MARKETING_REFUSED or not is_ours or not any(recipient):
+    if status.code != _MARKETING_REFUSED or not any(recipient) or update.item.get("recipient_type") == "group":
+        return None
+    if parse_recipient(status.callback) is None:  # it is none of ours
         return None
     identity = ObservedIdentity(None if recipient.phone else recipient.bsuid, recipient.phone)
     draft = PreferenceChanged(
