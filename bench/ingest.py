@@ -66,6 +66,7 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
             yield await compare(name, _TARGET_BY_CONNECTIONS, connections=connections)
             yield _cpu_result(f"ingest: CPU of one, {connections} connections", ours, floor)
         yield await compare(f"statuses, {_LARGE} a body", _TARGET, statuses=_LARGE)
+        yield _cpu_result(f"ingest: CPU of one status, {_LARGE} a body", ours, floor)
         yield await _measure_unknown_senders(partial(load, ingest_port))
 
 
