@@ -31,6 +31,7 @@ from ops.file_checks import (
     check_scanner,
 )
 from ops.findings import Finding, Result, fine, skew_findings, warning, wrong
+from ops.rules.output import counted
 from ops.topics import admin_client
 from ops.web_checks import check_collector, check_consonance, check_mapping, check_polled_consonance
 from ops.whatsapp_checks import check_app_secrets, check_media_at_whatsapp, check_whatsapp
@@ -323,7 +324,7 @@ async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]
         return [wrong("rules", f"{error}; does it answer from here, and does it take STET_RULES_BUNDLE_TOKEN?")]
     if validation.faults:
         first = validation.faults[0]
-        sentence = f"{setting}: {len(validation.faults)} faults, the first: {first}; run stet rules check"
+        sentence = f"{setting}: {counted(len(validation.faults), 'fault')}, the first: {first}; run stet rules check"
         return [wrong("rules", sentence)]
     return [
         fine(

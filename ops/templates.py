@@ -16,6 +16,7 @@ from ops.command_line import ExitCode, Format, OutputFormat, command_group, prin
 from ops.command_settings import TenantSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_rules
+from ops.rules.output import counted
 from ops.template_plan import (
     PlannedTemplate,
     TemplateAction,
@@ -204,7 +205,7 @@ def _wanted(folder: Path) -> list[WantedTemplate]:
     """Exits with code 2 where the rules cannot be loaded."""
     book, faults = load(read_folder(require_rules(folder)))
     if book is None or faults:
-        sentence = f"{folder}: {len(faults)} faults, the first: {faults[0]}; run stet rules check {folder}"
+        sentence = f"{folder}: {counted(len(faults), 'fault')}, the first: {faults[0]}; run stet rules check {folder}"
         raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
     return wanted_templates(book)
 

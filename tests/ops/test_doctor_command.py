@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,21 @@ def test_a_secret_that_cannot_be_read_is_one_finding(
     found = {row["check"]: row for row in map(json.loads, result.stdout.splitlines())}
     assert "kafka-user.key cannot be read: No such file" in found["secrets"]["sentence"]
     assert found["rules"]["result"] == "fine"
+
+
+def test_the_doctor_counts_the_faults_of_the_rules_and_names_the_first(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree("rules", tmp_path / "rules")
+    limits = tmp_path / "rules" / "limits.yaml"
+    limits.write_text(limits.read_text("utf-8").replace("replies", "replys"), "utf-8")
+    settings = {"STET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "STET_SIGNING_KEYS": '["' + "5" * 64 + '"]'}
+    for name, value in {**settings, "STET_RULES_DIR": str(tmp_path / "rules")}.items():
+        monkeypatch.setenv(name, value)
+    result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
+    found = {row["check"]: row for row in map(json.loads, result.stdout.splitlines())}["rules"]
+    assert found["result"] == "wrong"
+    assert found["sentence"].startswith("STET_RULES_DIR: 1 fault, the first: limits.yaml:2:7: ")
 
 
 def test_the_doctor_reads_the_bundle_that_rules_would_read(
