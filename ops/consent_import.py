@@ -15,9 +15,9 @@ from io import StringIO
 from typing import Any
 
 from services.ingest.fields import find_phone
-from services.ingest.phone_numbers import phone_key
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource
 from services.rules.conversation.facts import Facts
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.ids import PersonId
 
 _ADDRESSING = ("contact", "person", "phone")

@@ -14,8 +14,8 @@ from ops.command_settings import OperatorSettings, load_command_settings, run
 from ops.database import operator_pool
 from ops.topic_reader import TopicScan
 from services.ingest.fields import find_phone
-from services.ingest.phone_numbers import phone_key
 from services.writeback.evidence_store import ChainEntry, fetch_entries_of
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import KEPT, TABLES, TOPICS, TableData, TopicErasure
 from shared.contracts.topics import ALL_TOPICS, SERVICES

@@ -18,8 +18,8 @@ from babel import Locale, UnknownLocaleError
 from babel.localedata import locale_identifiers
 from phonenumbers import Leniency, PhoneNumber, PhoneNumberType, ValidationResult
 
-from services.ingest.phone_numbers import renumbered
 from services.ingest.records import InvalidInput, to_parkable_json
+from shared.clients.phone_numbers import renumbered
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Bsuid, Phone, derive_id
 from shared.contracts.values import JsonObject, is_plausible_date

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.ingest.person_directory import LONG_AGO, FormerAddress, PersonDirectory, address_key, join_addresses
-from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.records import EventContext
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.contacts import PLACEHOLDER_NAME, Addresses, PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import Bsuid, PersonId, Phone, TenantId, derive_id, partition_key, person_id_of_contact

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from services.ingest.phone_numbers import phone_key
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Bsuid, PersonId, Phone
 from shared.contracts.values import Instant, Value

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from services.ingest.coverage import Coverage
 from services.ingest.person_directory import FormerAddress, PersonDirectory, address_key
-from services.ingest.phone_numbers import phone_key
 from services.ingest.records import InvalidInput
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unavailable

@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeVar
 from services.ingest.erasure import erased_among, without_erased
 from services.ingest.fields import FieldReader
 from services.ingest.identity import address_locks, apply_contact, person_event
-from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.comparison import COMPARED_FIELDS, ComparisonContext, compare_works
 from services.ingest.poll.snapshot_parser import (
     ParsedNode,
@@ -37,6 +36,7 @@ from services.ingest.store import (
     raises_unavailable,
     write_transaction,
 )
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.ids import TenantId, partition_key, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
 from shared.contracts.values import JsonObject, Value

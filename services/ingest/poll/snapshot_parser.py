@@ -23,10 +23,10 @@ from services.ingest.fields import (
     required_id,
     to_invalid_inputs,
 )
-from services.ingest.phone_numbers import is_landline
 from services.ingest.poll.snapshots import ContactSnapshot, Contributor, ProductSnapshot, WorkSnapshot
 from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.records import MAX_RECORD_BYTES, InvalidInput, to_parkable_json
+from shared.clients.phone_numbers import is_landline
 from shared.clients.working_calendar import find_zone
 from shared.contracts.canonical import canonical_text
 from shared.contracts.consonance import Component, ComponentCheck, ComponentState, MetadataField

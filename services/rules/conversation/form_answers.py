@@ -22,6 +22,7 @@ from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.rendering import format_day, locale_of
 from services.rules.rulebook.model import FieldKind, FieldText, Form, FormField
 from shared.clients.file_types import is_one_of
+from shared.clients.phone_numbers import renumbered
 from shared.contracts.intents import has_words, is_automatic_reply, is_unmistakable_code, normalize_words
 from shared.contracts.values import is_plausible_date
 from shared.contracts.whatsapp import Media, MediaRefusal
@@ -130,12 +131,12 @@ _SPACE_IN_NUMBER = re.compile(r"(?<=\d)\s(?=\d)")
 
 def _read_phone(text: str, place: Place) -> str | None:
     try:
-        number = phonenumbers.parse(text, place.country)
+        written = phonenumbers.parse(text, place.country)
+        phone = renumbered(phonenumbers.format_number(written, phonenumbers.PhoneNumberFormat.E164))
+        is_valid = phonenumbers.is_valid_number(phonenumbers.parse(phone))
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_valid_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phone if is_valid else None
 
 
 # ------------------------------------------------------------------ dates

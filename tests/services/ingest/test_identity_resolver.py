@@ -12,10 +12,10 @@ from services.ingest.erasure import ErasureRequests, begin_erasure
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.metrics import IngestMetrics
 from services.ingest.person_directory import FormerAddress
-from services.ingest.phone_numbers import phone_key
 from services.ingest.records import KafkaRecord, WebhookContext
 from services.ingest.store import PersonStore, write_transaction
 from services.ingest.webhook_parser import parse_webhook
+from shared.clients.phone_numbers import phone_key
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import parse_event
 from shared.contracts.ids import ContactId, PersonId, Phone, person_id_of_contact

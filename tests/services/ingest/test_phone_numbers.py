@@ -6,7 +6,7 @@ import phonenumbers
 import pytest
 
 from services.ingest.fields import find_phone, has_bsuid_shape, parse_addresses, parse_bsuid
-from services.ingest.phone_numbers import is_landline, phone_key, read_exceptions, renumbered
+from shared.clients.phone_numbers import is_landline, phone_key, read_exceptions, renumbered
 from shared.contracts.ids import Bsuid, Phone
 
 SAME = [pytest.param(*pair, id=pair[0]) for one in read_exceptions() for pair in one["same"]]
