@@ -51,7 +51,7 @@ class RecipientAddress(Struct, frozen=True):
     version: int = 0
 
 
-class ContentDocument(Struct, frozen=True):
+class ContentDocument(Struct, frozen=True, forbid_unknown_fields=True):
     """A document that goes with a message; ``media_id`` once WhatsApp has it, and then ``mime`` is its type."""
 
     document_id: str
@@ -70,7 +70,7 @@ class ContentDocument(Struct, frozen=True):
         return name[-FILE_NAME_LENGTH:]
 
 
-class MessageContent(Struct, frozen=True):
+class MessageContent(Struct, frozen=True, forbid_unknown_fields=True):
     """A message as rules rendered it; ``buttons`` are (id, title), and the template is optional."""
 
     body: str

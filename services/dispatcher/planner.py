@@ -54,8 +54,9 @@ def next_opening(open_hours: OpenHours, now: datetime) -> datetime | None:
 
 
 def open_time(open_hours: OpenHours, begins: datetime, ends: datetime) -> timedelta:
-    """How much of the time between two instants was open."""
-    if not open_hours:
+    """How much of the time between two instants was open; for most messages both lie in one span."""
+    place = bisect_right(open_hours, begins)
+    if not open_hours or (place % 2 and begins <= ends <= open_hours[place]):
         return ends - begins
     spans = zip(open_hours[::2], open_hours[1::2], strict=True)
     return sum((max(min(ends, closes) - max(begins, opens), timedelta()) for opens, closes in spans), timedelta())

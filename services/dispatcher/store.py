@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 from msgspec import Struct, convert
+from msgspec.json import Decoder
 
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
-from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
+from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.planner import OpenHours, QueuedMessage
 from services.dispatcher.reasons import MAY_BE_PASSED, MessageReason
 from services.dispatcher.templates import TemplateKey, TemplateState, known_state
@@ -34,6 +35,7 @@ MANY_FOLLOWERS = 64
 """So many due messages behind earlier ones of their chats are taken out of the claim's way; fewer cost less to pass."""
 
 _HELD_FOR = timedelta(hours=1)  # then they are looked at again; the end of the earlier message releases them at once
+_READ_CONTENT = Decoder(MessageContent).decode
 _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
@@ -123,8 +125,10 @@ class MessageStore:
     tenant: str
 
     async def add(self, connection: Connection, requests: Sequence[tuple[SendMessage, Event]], now: datetime) -> None:
-        columns = zip(*(_request_columns(message, event) for message, event in requests), strict=True)
-        await connection.execute(QUERIES.add_messages, self.tenant, now, *columns)
+        *columns, hours = zip(*(_request_columns(message, event) for message, event in requests), strict=True)
+        numbers = {spans: number for number, spans in enumerate(dict.fromkeys(filter(None, hours)), 1)}
+        of_messages = [numbers.get(spans) for spans in hours]
+        await connection.execute(QUERIES.add_messages, self.tenant, now, *columns, of_messages, list(numbers))
         if urgent := [message for message, _ in requests if message.lane is not Lane.BULK]:
             await self._raise_earlier(connection, urgent, now)
 
@@ -437,7 +441,7 @@ def _ids(rows: Sequence[Any]) -> list[str]:
 
 
 def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
-    """The columns, in the order of the query add_messages."""
+    """The columns, in the order of the query add_messages; the last are the hours, which it takes by number."""
     template = message.template
     return (
         message.message_id, message.person_id, message.line, _LANES[message.lane], _encode_content(message),
@@ -451,8 +455,11 @@ def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
 
 
 def _encode_hours(hours: Sequence[OpenSpan]) -> str | None:
-    """The text of an array: unnest would flatten an array of arrays."""
-    return f"{{{','.join(f'{one.opens.isoformat()},{one.closes.isoformat()}' for one in hours)}}}" if hours else None
+    """The text of an array: unnest would flatten an array of arrays. Its elements may be quoted as those of JSON are,
+    and orjson writes an instant in a fifth of the time that ``isoformat`` takes.
+    """
+    instants = orjson.dumps([instant for one in hours for instant in (one.opens, one.closes)])
+    return f"{{{instants[1:-1].decode()}}}" if hours else None
 
 
 def document_id(address: str) -> str:
@@ -533,7 +540,7 @@ def _read_due_message(row: Any) -> DueMessage:
         message_id=row["message_id"],
         person_id=row["person_id"],
         line=row["line"],
-        content=_read_content(row["content"]),
+        content=_READ_CONTENT(row["content"]),
         requested_at=row["requested_at"],
         expires_at=row["expires_at"],
         template_only=row["template_only"],
@@ -563,13 +570,6 @@ def _read_due_message(row: Any) -> DueMessage:
         place=row["place"],
         row_version=row["row_version"],
     )
-
-
-def _read_content(text: str) -> MessageContent:
-    content = orjson.loads(text)
-    if (document := content.pop("document", None)) is not None:
-        return MessageContent(**content, document=ContentDocument(**document))
-    return MessageContent(**content)
 
 
 def _read_message(row: Any) -> TrackedMessage:

@@ -12,6 +12,10 @@
 
 -- name: add_messages
 -- New messages, to the ids that people have now. One that is known already, or was withdrawn before it came, stays as it is.
+-- Many have the same hours: each of $23 is read once, and a message has the number of its own, from 1, or none.
+with hours as materialized (
+    select h.number, h.spans::timestamptz[] as spans from unnest($23::text[]) with ordinality as h (spans, number)
+)
 insert into messages (
     tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language,
     resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain,
@@ -21,17 +25,17 @@ select
     $1, n.message_id, coalesce((select p.current_id from people p where p.tenant = $1 and p.person_id = n.person_id), n.person_id),
     n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
     n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
-    n.traceparent, n.say, n.rule, n.chain, n.document_id, n.mandatory, n.decided_at,
-    n.open_hours::timestamptz[]
+    n.traceparent, n.say, n.rule, n.chain, n.document_id, n.mandatory, n.decided_at, h.spans
 from unnest(
     $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
     $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-    $19::text[], $20::boolean[], $21::timestamptz[], $22::text[]
+    $19::text[], $20::boolean[], $21::timestamptz[], $22::integer[]
 ) with ordinality as n (
     message_id, person_id, line, lane, content, button_ids, template_name, template_language,
     resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, document_id, mandatory, decided_at,
-    open_hours, place
+    hours, place
 )
+left join hours h on h.number = n.hours
 where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.message_id limit 1) is null
 order by n.place
 on conflict (tenant, message_id) do nothing;

@@ -1,6 +1,6 @@
 """A message that must wait leaves within the hours of its person, whatever it waited for."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import orjson
 import pytest
@@ -47,6 +47,10 @@ def test_only_open_time_counts() -> None:
     assert open_time(_TWO_DAYS, NOON, _CLOSES + 3 * _HOUR) == 6 * _HOUR
     assert open_time(_TWO_DAYS, NOON, _OPENS + _HOUR) == 7 * _HOUR
     assert open_time((), NOON, _OPENS) == 21 * _HOUR
+    assert open_time(_TWO_DAYS, NOON, _CLOSES) == 6 * _HOUR
+    assert open_time(_TWO_DAYS, NOON, _CLOSES + _DAY) == 15 * _HOUR
+    assert open_time(_TWO_DAYS, _CLOSES, _OPENS) == timedelta()
+    assert open_time(_TWO_DAYS, NOON, NOON - _HOUR) == timedelta()
 
 
 # ------------------------------------------------------------------ with a real database and the simulator
@@ -112,6 +116,20 @@ async def test_a_night_is_no_delay_and_no_age(dispatcher: DispatcherUnderTest) -
     waiting = [await store.waiting_by_lane(dispatcher.pool, now + hours * _HOUR) for hours in (9, 17)]
     assert [count for counts in waiting for count, _ in counts.values()] == [1, 1]
     assert [oldest is None for counts in waiting for _, oldest in counts.values()] == [True, False]
+
+
+@pytest.mark.integration
+async def test_of_messages_that_come_together_each_is_kept_with_its_own_hours(dispatcher: DispatcherUnderTest) -> None:
+    now = dispatcher.clock.now()
+    today = OpenSpan(opens=now + timedelta(microseconds=7), closes=now + _HOUR)
+    paris = timezone(_HOUR)
+    abroad = OpenSpan(opens=(now + _DAY).astimezone(paris), closes=(now + _DAY + _HOUR).astimezone(paris))
+    asked: list[tuple[OpenSpan, ...]] = [(today,), (), (abroad,), (today,), (today, abroad)]
+    requests = [send_request(f"m{place}", f"p{place}", open_hours=spans) for place, spans in enumerate(asked)]
+    await dispatcher.handle(*requests)
+    rows = await dispatcher.pool.fetch("select open_hours from messages order by message_id")
+    kept = [[instant for span in spans for instant in (span.opens, span.closes)] or None for spans in asked]
+    assert [row["open_hours"] for row in rows] == kept
 
 
 @pytest.mark.integration
