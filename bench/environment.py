@@ -118,13 +118,15 @@ async def run_tool(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> Seconds:
-    """The CPU of each process and its children since they began."""
+    """The CPU of each process and its children since they began, also of those that have ended: PostgreSQL's sessions
+    end with their client.
+    """
     return {name: _seconds_of(psutil.Process(pid)) for name, pid in pids.items()}
 
 
 def _seconds_of(process: psutil.Process) -> float:
     times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+    return float(sum(one.user + one.system + one.children_user + one.children_system for one in times))
 
 
 def free_port() -> int:
