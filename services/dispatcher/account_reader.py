@@ -110,7 +110,7 @@ class LineReader:
             await asyncio.sleep(_LINES_EVERY.total_seconds())
 
     async def read(self) -> None:
-        """Once. Raises what the database raises."""
+        """Read each line's number once, and save the report. Raises the errors of the database."""
         for line in self.lines:
             began = self.clock.now()  # what a webhook reports later than this is newer
             report = await self.fetch(line)

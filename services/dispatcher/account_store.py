@@ -1,6 +1,6 @@
 """The WhatsApp account as the dispatcher knows it: its templates, its limits, and the time its webhooks cover.
 
-The leader has a copy of the limits, and one of the templates. Both read the tables from time to time, and plan anew
+The leader has a copy of the limits, and one of the templates. Both read the tables from time to time, and plan again
 what waits for something that changed.
 """
 
@@ -55,7 +55,7 @@ class AccountStore:
     tenant: str
 
     async def save_template(self, connection: Connection, account: str, report: TemplateReport) -> None:
-        """Save what Meta reports of a template, and notify the leader, which plans anew what waits for it."""
+        """Save what Meta reports of a template, and notify the leader, which plans again what waits for it."""
         await self._save_reports(connection, account, [report])
         await connection.execute("select pg_notify($1, '')", TEMPLATES_CHANNEL)
 
@@ -252,7 +252,7 @@ class ReportedLimits:
         for line in self._lines:
             per_second = await self._throughput(line, now)
             if per_second is not None and per_second != self._usage.limits.number(line).count:
-                log.info("rate.learned", line=line, per_second=per_second)
+                log.info("rate.changed", line=line, per_second=per_second)
                 self._usage.set_rate(line, RateLimit(per_second, NUMBER_RATE_LIMIT.per))
 
     async def _throughput(self, line: str, now: float) -> int | None:
@@ -272,7 +272,7 @@ class ReportedLimits:
 class TemplateCache:
     """The leader's copy of what Meta says of templates, read again after a notification and once a minute.
 
-    Where it changes, every message that waits for a template is planned anew, because its fallback may be usable now.
+    Where it changes, every message that waits for a template is planned again, because its fallback may be usable now.
     WhatsApp may also refuse a template in answer to a send, before anything is reported of it; that throttles the
     template, and a later report that it is usable ends the throttle.
 

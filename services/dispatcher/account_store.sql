@@ -1,7 +1,7 @@
 -- The tables account_templates, account_limits and webhook_coverage, and the messages that wait for them.
 
 -- name: release_for_templates
--- The next $4 messages after $3 that wait for a template are planned anew: for the report of one, for its throttle, or for what
+-- The next $4 messages after $3 that wait for a template are planned again: for the report of one, for its throttle, or for what
 -- is known of their fallback. One that still may not go is held again. Returns where to go on, 0 at the end.
 with looked_at as materialized (
     select m.message_id, m.sequence from messages m
@@ -117,7 +117,7 @@ where account_limits.reported_at <= excluded.reported_at;
 select account, kind, name, value, until, reported_at from account_limits where tenant = $1;
 
 -- name: release_limited
--- The next $4 messages after $3 that wait for a limit or a restriction of the account are judged anew. Returns where to go on, 0
+-- The next $4 messages after $3 that wait for a limit or a restriction of the account are judged again. Returns where to go on, 0
 -- at the end.
 with looked_at as materialized (
     select m.message_id, m.sequence from messages m

@@ -44,7 +44,7 @@ _BATCH = 5_000
 _EVERY_SECONDS = 2.0
 _ON_ITS_WAY_FOR = timedelta(days=1)
 _MOST_ASKED = 5_000
-_NOTABLE_SHARE = 100  # waiting messages are judged anew once a hundredth of the budget is free again
+_NOTABLE_SHARE = 100  # waiting messages are judged again once a hundredth of the budget is free again
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class Budget:
         if self.committed < self._amount if price is None else self.committed + price <= self._amount:
             return None
         if self._room_when_held is None:
-            log.warning("budget.exhausted", until=self._month_end.isoformat())
+            log.warning("budget.spent", until=self._month_end.isoformat())
         self._room_when_held = self._amount - self.committed
         return self._month_end
 

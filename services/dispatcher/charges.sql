@@ -86,7 +86,7 @@ where a.tenant = $1 and a.begun_at > $2 and m.state in ('intent', 'uncertain', '
     ) is null;
 
 -- name: release_budgeted
--- The next $4 messages after $3 that the budget holds are judged anew. Returns where to go on, 0 at the end.
+-- The next $4 messages after $3 that the budget holds are judged again. Returns where to go on, 0 at the end.
 with looked_at as materialized (
     select m.message_id, m.sequence from messages m
     where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason = 'budget_spent'

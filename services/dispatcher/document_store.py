@@ -100,13 +100,13 @@ class DocumentStore:
     async def settle_ready(
         self, connection: Connection, document: WaitingDocument, sha256: str, machine: datetime
     ) -> bool:
-        """False where another process settled it, or began a new attempt."""
+        """Record that the file is fetched; False where another process settled it, or began a new attempt."""
         return await self._settle(connection, document, ("ready", None, sha256, machine))
 
     async def settle_refused(
         self, connection: Connection, document: WaitingDocument, reason: MessageReason, machine: datetime
     ) -> bool:
-        """False as above."""
+        """Record why the file can never be had; False where another process settled it, or began a new attempt."""
         return await self._settle(connection, document, ("refused", reason.value, None, machine))
 
     async def find_upload(

@@ -61,7 +61,7 @@ on conflict (tenant, line, sha256) do update
 set mime = excluded.mime, media_id = excluded.media_id, expires_at = excluded.expires_at;
 
 -- name: release_for_document
--- The first $5 of the messages that waited for a document which is settled now are planned anew; the rest is found by
+-- The first $5 of the messages that waited for a document which is settled now are planned again; the rest is found by
 -- release_crossed.
 with first as materialized (
     select m.message_id from messages m

@@ -66,15 +66,15 @@ class Monitor:
         """Update the gauges until the task is cancelled. Waiting messages are counted, so a long queue is counted less
         often.
         """
-        await repeat("gauges", self._refresh_and_rest, _EVERY)
+        await repeat("gauges", self._refresh_and_sleep, _EVERY)
 
-    async def _refresh_and_rest(self) -> None:
+    async def _refresh_and_sleep(self) -> None:
         began = time.monotonic()
         await self.refresh_gauges()
         await asyncio.sleep(min(max((time.monotonic() - began) * _REST - _EVERY, 0), _LONGEST_REST))
 
     async def refresh_gauges(self) -> None:
-        """Once."""
+        """Set all gauges once, from the database and from this process."""
         moment = self.sender.moment()
         sends = await self.store.open_sends(self.pool)
         waiting = await self.store.waiting_by_lane(self.pool, moment.business)

@@ -75,7 +75,7 @@ update messages set not_before = $3, reason = null
 where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and (reason = 'unknown_person') is true;
 
 -- name: release_for_windows
--- Messages of these chats that wait for one of the reasons $5, for which a window may make a difference, are planned anew: the
+-- Messages of these chats that wait for one of the reasons $5, for which a window may make a difference, are planned again: the
 -- person has written since. The others are written, too, so that a claim that has read them before does not let them wait.
 update messages
 set not_before = case when reason = any ($5::text[]) then $4 else not_before end,

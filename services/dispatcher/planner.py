@@ -134,6 +134,11 @@ SendPlan = SendNow | Postpone | DropMessage
 
 
 def plan_send(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> SendPlan:
+    """Decide about a waiting message at ``now`` (business time); the first obstacle in this order decides.
+
+    Its expiry, its person and address, its wording, its document, its template, its open hours, the account and the
+    budget, throttles and rates.
+    """
     if now >= message.expires_at:
         held = context.is_template_paused_by_operator
         return DropMessage(MessageReason.EXPIRED_WHILE_PAUSED if held else MessageReason.EXPIRED)

@@ -102,7 +102,7 @@ class PortfolioUsage:
     """The people to whom a template went in the last 24 hours, over all numbers. Meta limits how many they may be.
 
     A person who is among them may get more. Each of the others gets the instant at which a place of their own is free.
-    If all waited for the first free place, a large send would be planned anew as a whole for each place.
+    If all waited for the first free place, a large send would be planned again as a whole for each place.
     """
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class RateUsage:
         self._add_to_pair(line, person_id, at)
 
     def confirm(self, line: str, person_id: str, at: datetime) -> None:
-        """The reserved request was written."""
+        """Count a reserved request as sent at ``at`` (business time), since it was written."""
         if self._limits.lifted:
             return
         self.release(line)
@@ -211,18 +211,18 @@ class RateUsage:
             sends[-1] = max(sends[-1], at)  # a person has one request in flight at most
 
     def release(self, line: str) -> None:
-        """The reserved request was never written."""
+        """Give a reserved request of the line's rate free again, since it was never written."""
         self._reserved[line] = max(0, self._reserved[line] - 1)
 
     def record(self, line: str, person_id: str, at: datetime) -> None:
-        """A send of the past."""
+        """Count a send of an earlier leader, made at ``at`` (business time)."""
         if self._limits.lifted:
             return
         self._add_to_number(line, at)
         self._add_to_pair(line, person_id, at)
 
     def number(self, line: str, now: datetime) -> Sequence[datetime]:
-        """The line's newest sends, oldest first."""
+        """The line's newest sends (business time), oldest first; reserved requests count as sent ``now``."""
         written, reserved = self._numbers.get(line, ()), self._reserved[line]
         return [*written, *[now] * reserved] if reserved else written
 

@@ -17,10 +17,10 @@ PORTION = 1000
 
 @dataclass(slots=True)
 class PortionedRelease:
-    """One release under way at most, kept in memory: a new leader begins each anew, for those that are still held.
+    """At most one release under way, kept in memory: a new leader begins it again, for messages that are still held.
 
     ``query`` takes the tenant, the instant (business time), where to go on, how many to look at, and what ``begin`` was
-    given. It returns where to go on, 0 at the end.
+    given. It returns the place to go on, 0 at the end.
     """
 
     query: str
@@ -38,7 +38,7 @@ class PortionedRelease:
         self._at, self._after, self._parameters = at, 0, parameters
 
     def stop(self) -> None:
-        """Leave the rest held."""
+        """End the release; the rest of the messages stays held."""
         self._at = None
 
     async def go_on(self, connection: Connection) -> None:

@@ -206,8 +206,9 @@ class MessageStore:
     async def set_open_hours(
         self, connection: Connection, hours: Mapping[MessageId, tuple[Sequence[OpenSpan], int]], now: datetime
     ) -> None:
-        """Other hours of messages that have not gone, with the number of the amendment; those that wait for their hours
-        are planned anew.
+        """Save the amended hours of messages that have not left, with the number of the amendment.
+
+        The messages that wait for their hours are planned again.
         """
         rows = [(message_id, _encode_hours(spans), number) for message_id, (spans, number) in sorted(hours.items())]
         await connection.execute(QUERIES.save_open_hours, self.tenant, now, *map(list, zip(*rows, strict=True)))
@@ -294,9 +295,10 @@ class MessageStore:
             await connection.execute(QUERIES.release_other_chains, self.tenant, passed)
 
     async def release_crossed(self, connection: Connection, now: datetime, after: int, at_most: int) -> int:
-        """Messages that wait for a person or a document that is there, or for none of their chat, go now.
+        """Release messages whose reason to wait is over: their person or document is there, or no message before them.
 
-        So many are looked at, from a place on that an earlier call returned; 0 is the beginning, and the end.
+        It looks at ``at_most`` messages behind ``after``, and returns the place for the next call: 0 is the beginning,
+        and the end.
         """
         place: int = await connection.fetchval(QUERIES.release_crossed, self.tenant, now, after, at_most, MAY_BE_PASSED)
         return place
@@ -304,10 +306,10 @@ class MessageStore:
     async def release_far_ahead(
         self, connection: Connection, now: datetime, below: QueuePlace, at_most: int, *, is_set_back: bool
     ) -> tuple[int, QueuePlace | None]:
-        """Plan anew messages that wait by a clock that has been set back since; returns how many, and where to go on.
+        """Release messages that wait by a clock that has been set back; returns how many, and the place to go on.
 
-        Those are known that came more than an hour ahead of ``now``. ``is_set_back``: all others, too, as the clock was
-        seen to go back. Begin with ``LAST_PLACE``; None is the end.
+        These are the messages that came more than an hour ahead of ``now``; where ``is_set_back`` says that the clock
+        was seen to go back, all of them. Begin with ``LAST_PLACE``; None is the end.
         """
         query = QUERIES.release_far_ahead
         row = await connection.fetchrow(query, self.tenant, now, *below, at_most, is_set_back)
@@ -352,7 +354,7 @@ class MessageStore:
     async def load(
         self, connection: Connection, message_ids: Iterable[str]
     ) -> dict[str, tuple[TrackedMessage, RequestOrigin]]:
-        """Locked until the transaction ends."""
+        """The messages by id, each with its request; their rows are locked until the transaction ends."""
         rows = await connection.fetch(QUERIES.load_messages, self.tenant, sorted(set(message_ids)))
         return {row["message_id"]: (_read_message(row), _read_origin(row)) for row in rows}
 

@@ -56,7 +56,7 @@ order by message_id
 for update;
 
 -- name: save_contents
--- The contents of locked messages; one that waits for its template, or since it is marketing, is planned anew.
+-- The contents of locked messages; one that waits for its template, or since it is marketing, is planned again.
 update messages m
 set content = c.content, amended = c.amended,
     not_before = case when m.state = 'waiting' and m.reason ~ '^(template|marketing)_' then $2 else m.not_before end,
@@ -65,7 +65,7 @@ from unnest($3::text[], $4::json[], $5::jsonb[]) as c (message_id, content, amen
 where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = c.message_id;
 
 -- name: save_open_hours
--- The hours of those of these messages that may still go, locked in one order; one that waits for its hours is planned anew.
+-- The hours of those of these messages that may still go, locked in one order; one that waits for its hours is planned again.
 -- Hours of an older amendment than those that a message has change nothing; one without a number (0) is taken as it comes.
 with locked as materialized (
     select message_id from messages
@@ -246,7 +246,7 @@ order by m.turn, m.lane, m.not_before, m.sequence;
 
 -- name: hold_followers
 -- Of the first $6 due messages of these lanes, those behind an earlier one of their chat that waits too wait until $5 at most:
--- a claim that passed each of them anew would cost as much as the queue is long. Where they are fewer than $7, or than half of
+-- a claim that passed each of them again would cost as much as the queue is long. Where they are fewer than $7, or than half of
 -- what is looked at, they stay.
 -- Messages that wait before them are locked, so that none ends meanwhile without releasing them; nothing is waited for.
 with due as materialized (
@@ -340,7 +340,7 @@ select message_id, attempts from begun;
 
 -- name: postpone
 -- Messages that the planner lets wait: until when, and why. One whose row has changed since it was read stays due, and is planned
--- anew: its lane, its fallback or its person may be another, or its person has written (release_for_windows).
+-- again: its lane, its fallback or its person may be another, or its person has written (release_for_windows).
 update messages m
 set not_before = d.not_before, reason = d.reason
 from unnest($2::text[], $3::timestamptz[], $4::text[], $5::text[]) as d (message_id, not_before, reason, row_version)
@@ -382,7 +382,7 @@ with looked_at as materialized (
 select case when count(*) = $4 then max(sequence) else 0 end from looked_at;
 
 -- name: release_far_ahead
--- Of the $5 messages that wait the longest, below the place ($3, $4), those are planned anew that came by a clock that has been set
+-- Of the $5 messages that wait the longest, below the place ($3, $4), those are planned again that came by a clock that has been set
 -- back since; where $6, all of them, since an earlier look at the clock showed a later instant. Returns the place to go on from.
 with looked_at as materialized (
     select m.message_id, m.not_before, m.sequence, m.requested_at > $2::timestamptz + interval '1 hour' as came_ahead
@@ -688,7 +688,7 @@ where tenant = $1 and message_id = any (array(
 
 -- name: release_resumed
 -- Of the next $4 messages after $3 that a pause holds, those wait no longer whose line is not among $5; a template that is still
--- paused holds them anew. Returns where to go on, 0 at the end.
+-- paused holds them again. Returns where to go on, 0 at the end.
 with looked_at as materialized (
     select m.message_id, m.sequence, m.line from messages m
     where m.tenant = $1 and m.sequence > $3 and m.state = 'waiting' and m.reason = 'paused_by_operator'

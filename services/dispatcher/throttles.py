@@ -250,7 +250,7 @@ class Throttles:
         return ThrottleChanges(saved, ended)
 
     def restore_changes(self, changes: ThrottleChanges) -> None:
-        """The changes could not be saved."""
+        """Let ``take_changes`` return these changes again, since they could not be saved."""
         self._changed.update(changes.saved, changes.ended)
         for key, until in changes.ended.items():
             self._stored.setdefault(key, until)
@@ -313,7 +313,7 @@ class Throttles:
         return [throttle for throttle in found if throttle is not None]
 
     def _account(self, line: str) -> str:
-        """Empty where no setting names it."""
+        """The WhatsApp business account of a line; empty where no setting names it."""
         return self._accounts.get(line, "")
 
     def _until(self, key: ThrottleKey) -> datetime | None:

@@ -47,7 +47,7 @@ _VISITORS_AT_ONCE = 20
 _ERASURES_AT_ONCE = 200
 _TOMBSTONE_SECONDS = 10.0
 _FORGOTTEN_LATER = 30
-"""Days; a service that stood still for longer ignores who writes anew, until it has forgotten them."""
+"""Days; a service that was down for longer ignores people who write again, until it has forgotten them."""
 
 
 # ------------------------------------------------------------------ requests
@@ -113,7 +113,7 @@ class ErasureRequests:
         """Publish the erased state of the person, in each pass; ``passes`` is the number of earlier ones.
 
         The first time it tells the other services. The later times make the broker close the segment in which the
-        earlier states are, so that it compacts them. A person who wrote anew since is not erased again.
+        earlier states are, so that it compacts them. A person who has written again since is not erased again.
         """
         async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
             for known in await self._lock_all_of(tx.connection, person_id):
@@ -181,7 +181,7 @@ class CompletedErasures:
     async def delete(self, before: datetime) -> int:
         """Delete some that were completed before that instant; returns how many. Raises Unavailable.
 
-        The tombstones go while the rows are locked, so that the state of a visitor who writes anew follows them.
+        The tombstones go while the rows are locked, so that the state of a visitor who writes again follows them.
         """
         async with write_transaction(self.pool, self.clock) as tx:
             deleted, forgotten = await delete_old_erasures(

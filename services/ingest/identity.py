@@ -60,7 +60,7 @@ class ObservedIdentity:
         return None if is_same else self.phone
 
     @property
-    def moves(self) -> list[tuple[str, str]]:
+    def address_changes(self) -> list[tuple[str, str]]:
         """The former and the new address, for each kind that has changed."""
         pairs: tuple[tuple[str | None, str | None], ...] = (
             (self.former_phone, self.phone),
@@ -254,8 +254,8 @@ def _user_at_new_number(
 
 
 def _is_applied(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, at: datetime) -> bool:
-    moves = identity.moves
-    return bool(moves) and all(directory.has_left(person.person_id, former, at) for former, _ in moves)
+    changes = identity.address_changes
+    return bool(changes) and all(directory.has_left(person.person_id, former, at) for former, _ in changes)
 
 
 def _sharing(

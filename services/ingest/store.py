@@ -65,7 +65,7 @@ class PersonStore:
     tenant: TenantId
 
     async def load(self, pool: Pool, addresses: Iterable[str], persons: Iterable[PersonId]) -> PersonDirectory:
-        """Raises Unavailable."""
+        """The people with these addresses or ids, not locked. Raises Unavailable."""
         with raises_unavailable():
             rows = await pool.fetch(queries.people_at, self.tenant, list(addresses), list(persons))
         return _to_directory(rows)
@@ -170,7 +170,7 @@ class SnapshotStore(Generic[_S]):
     model: type[_S]
 
     async def load(self, connection: Connection, ids: Collection[int]) -> Mapping[int, StoredSnapshot[_S]]:
-        """One for each of the ids."""
+        """The stored snapshot of each id; version 0 and no snapshot where there is none."""
         rows = await connection.fetch(queries.load_snapshots, self.tenant, self.entity, list(ids))
         found = {row["id"]: StoredSnapshot(row["version"], self._decode(row["view"])) for row in rows}
         return {one: found.get(one) or StoredSnapshot(0, None) for one in ids}
@@ -295,14 +295,14 @@ class ReplicaStore:
     account: str
 
     async def record(self, connection: Connection, replica: str) -> None:
-        """The replica lives now."""
+        """Record that the replica is alive now (machine time)."""
         await connection.execute(queries.record_replica, self.tenant, self.account, replica)
 
     async def remove_lost(self, connection: Connection, absent_after: timedelta) -> int:
-        """Remove those without a sign of life for so long, and return how many."""
+        """Remove the replicas that have recorded nothing for ``absent_after``; returns how many."""
         return int(await connection.fetchval(queries.remove_lost_replicas, self.tenant, self.account, absent_after))
 
     async def remove(self, pool: Pool, replica: str) -> None:
-        """Raises Unavailable."""
+        """Remove a replica that ends with no webhook unanswered. Raises Unavailable."""
         with raises_unavailable():
             await pool.execute(queries.remove_replica, self.tenant, self.account, replica)

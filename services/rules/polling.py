@@ -56,7 +56,7 @@ class PollingLoops:
         await self._repeat(self._review_once, pause=_REVIEW_SECONDS)
 
     async def release_waiting(self) -> None:
-        """Release forever the events whose facts have arrived, or whose wait is over."""
+        """Release events whose facts have arrived, or whose wait is over, until the task is cancelled."""
         await self._repeat(self._release_once, pause=self.tick)
 
     async def start_periods(self) -> None:
@@ -123,7 +123,7 @@ class PollingLoops:
     def _postpone(self, name: str, error: Exception) -> None:
         """Skip for a while a chain or event that could not even be set aside or parked, so that the others go on."""
         self._postponed[name] = time.monotonic() + _POSTPONED_SECONDS
-        log.error("work.postponed", name=name, error=type(error).__name__, where=error_location(error))
+        log.error("work.delayed", name=name, error=type(error).__name__, where=error_location(error))
 
     def _postponed_now(self) -> list[str]:
         now = time.monotonic()

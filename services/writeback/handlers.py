@@ -45,7 +45,7 @@ class WritebackHandler:
             await save_files(tx.connection, reports, tx.now)
 
     async def _save_people(self, tx: Transaction, events: Sequence[Event]) -> None:
-        """Keep who people are; of those who are erased, destroy the keys of their evidence."""
+        """Save the states of people, and destroy the keys of the evidence of erased ones."""
         if not events:
             return
         await save_people(tx.connection, events)

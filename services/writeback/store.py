@@ -159,7 +159,7 @@ class WriteStore:
         )
 
     async def withdraw_attempt(self, stored: StoredWrite, due_at: datetime) -> None:
-        """The request never left."""
+        """Record that the newest attempt's request never left; the write is due at ``due_at`` (machine time)."""
         is_first = stored.attempts == 1
         event = WriteEvent.FIRST_ATTEMPT_WITHDRAWN if is_first else WriteEvent.RETRY_WITHDRAWN
         await self._pool.execute(
@@ -268,7 +268,7 @@ def report_changes(compared: Sequence[ComparedChange], stored: StoredWrite) -> l
 async def _record_outcome(
     tx: Transaction, stored: StoredWrite, event: WriteEvent, outcome: WriteOutcome, value: str | None
 ) -> bool:
-    """False where another process was first."""
+    """Record the outcome; False where another process was first."""
     row = await tx.connection.fetchrow(
         QUERIES.settle,
         *(stored.tenant, stored.write.write_id, target_state(event), outcome, value),

@@ -131,7 +131,7 @@ class Hop(Protocol):
         """Whether ``since`` of its gaps is business time."""
 
     async def prepare(self, state: HopState) -> None:
-        """Read what is outside the database."""
+        """Read the part of the hop that is outside the database, before the transaction of ``check``."""
 
     async def check(self, connection: Connection, state: HopState) -> HopResult:
         """Look for gaps, and for the control, inside a transaction that is rolled back. Raises ControlMissed."""

@@ -199,8 +199,9 @@ class SchemaEraser:
     async def _erase_places(
         self, search: TableSearch, tenant: str, person: PersonWords, places: Sequence[RowPlace], index: PeopleIndex
     ) -> int:
-        """Erases the rows at these places; returns how many were written anew meanwhile. Those are at another place by
-        now, where a later pass finds them.
+        """Erase the rows at these places; returns how many were written again meanwhile.
+
+        These are at another place now, where a later pass finds them.
         """
         if search.table.erasure is Erasure.AWAIT:
             return len(places)

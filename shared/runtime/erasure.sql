@@ -2,7 +2,7 @@
 
 -- name: begin_erasure
 -- A person is to be erased; one whose erasure is under way keeps its passes, one that was complete begins again
--- where the person is known anew.
+-- where the person is known again.
 insert into erasures (tenant, person_id, requested_at, words, next_at) values ($1, $2, $3, $4, $3)
 on conflict (tenant, person_id) do update set
     words = array(select distinct unnest(erasures.words || excluded.words)),

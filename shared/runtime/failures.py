@@ -59,7 +59,7 @@ TRANSIENT_ERRORS = (
 _RETRYABLE_ERRORS = (
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
-    asyncpg.InvalidCachedStatementError,  # a migration changed the columns of a prepared query; it is prepared anew
+    asyncpg.InvalidCachedStatementError,  # a migration changed the columns of a prepared query; it is prepared again
     LocksBusy,
 )
 

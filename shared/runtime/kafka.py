@@ -200,7 +200,7 @@ class Producer:
         """Futures; when all are done, every replica in sync has all of these records. Raises KafkaError.
 
         The records of these that travel in one batch share a future, and each is written straight into the batch that
-        aiokafka fills next: its ``send`` makes a future for each record and looks its topic up anew, at six times the
+        aiokafka fills next: its ``send`` makes a future for each record and looks its topic up again, at six times the
         cost. aiokafka has no public function for it.
         """
         accumulator = self._producer._message_accumulator  # noqa: SLF001 -- see above

@@ -90,7 +90,7 @@ class Transaction:
     _on_commit: list[Callable[[], None]] = field(default_factory=list)
 
     def read_clock(self) -> None:
-        """Read ``now`` anew, once all rows are locked that a decision depends on. After a wait for them, the decision
+        """Read ``now`` again, once all rows are locked that a decision depends on. After a wait for them, the decision
         is then not earlier than that of the other transaction.
         """
         if self.clock is not None:

@@ -180,7 +180,7 @@ class MonitoredConsumer(Protocol):
         """Whether it reads nothing for a known reason: a dependency is away, or it is looking for its positions."""
 
     async def commit_offsets(self) -> None:
-        """Called each second."""
+        """Commit the offsets of handled records; called each second."""
 
     def restart(self) -> None:
         """Begin again from the progress in the database."""
@@ -369,7 +369,7 @@ class LagMonitor:
             consumer.restart()
 
     async def _check_reading(self, consumer: MonitoredConsumer) -> None:
-        """End a consumer that reads nothing; the supervisor starts a new one, which joins the group anew."""
+        """End a consumer that reads nothing; the supervisor starts a new one, which joins the group again."""
         if consumer.is_waiting:
             self._stalls.reset()
             return

@@ -28,7 +28,7 @@ Delete = Callable[[datetime], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """``delete`` is for rows or files that are kept for so many ``days``."""
+    """``delete`` removes rows or files that are older than ``days``."""
 
     delete: Delete
     days: int
@@ -67,7 +67,7 @@ async def delete_expired_once(now: datetime, expiries: Sequence[Expiry]) -> int:
                 deleted += count
                 await asyncio.sleep(_PAUSE_SECONDS)
         except (*TRANSIENT_ERRORS, asyncpg.PostgresError, Unavailable) as error:
-            log.info("deletion.postponed", error=type(error).__name__)
+            log.info("deletion.delayed", error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 -- the boundary of one class of data
             record_loop_error("retention", error)
     return deleted

@@ -220,7 +220,7 @@ class StoredFiles:
                 if self.store is not None and _may_be_stored(row):
                     await self.store.delete(self._keys(row))
             except Unavailable as fault:
-                _log.warning("deletion.postponed", fault=str(fault))
+                _log.warning("deletion.delayed", fault=str(fault))
                 kept.append(row["file_id"])
                 in_a_row += 1
                 if in_a_row == _MOST_IN_A_ROW:

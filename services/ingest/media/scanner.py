@@ -39,7 +39,7 @@ class Scanner(Protocol):
 
 class _Unscanned:
     async def feed(self, chunk: bytes) -> None:
-        """No scanner reads it."""
+        """Ignore the chunk, since no scanner is set up."""
 
     async def verdict(self) -> ScanVerdict:
         return ScanVerdict.NOT_SCANNED

@@ -47,7 +47,7 @@ class ConsonanceReader:
         return await self._nodes("works", _search(after, changed_since))
 
     async def work(self, work_id: int) -> list[Any]:
-        """One, or none."""
+        """The work with this id in a list, which is empty where there is none."""
         return await self._nodes("works", {"idEq": work_id})
 
     async def products(self, after: int, changed_since: date | None) -> list[Any]:
@@ -55,7 +55,7 @@ class ConsonanceReader:
         return await self._nodes("products", _search(after, changed_since))
 
     async def contacts(self) -> list[Any]:
-        """All contacts."""
+        """All contacts of the publisher, in one answer."""
         return await self._nodes("contacts", None)
 
     async def _nodes(self, name: str, search: JsonObject | None) -> list[Any]:

@@ -88,7 +88,7 @@ class WorksClient(Protocol):
         """The next page above ``after``; empty at the end."""
 
     async def work(self, work_id: int) -> list[Any]:
-        """One, or none."""
+        """The work with this id in a list, which is empty where there is none."""
 
     async def products(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end."""
@@ -202,7 +202,7 @@ class WorksPoll:
 
 class ContactsClient(Protocol):
     async def contacts(self) -> list[Any]:
-        """All contacts."""
+        """All contacts of the publisher, in one answer."""
 
 
 @dataclass(frozen=True, slots=True)

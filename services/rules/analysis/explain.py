@@ -229,7 +229,7 @@ def judge_rules(
 _REASONS: Mapping[str, str] = {
     Reason.STARTED: "a chain began",
     Reason.JOINED: "the event joined a chain whose first message had not gone",
-    Reason.REPLANNED: "the event came again: the chain was planned anew",
+    Reason.REPLANNED: "the event came again: the chain was planned again",
     Reason.TOO_MANY_STARTS: "the rule has started about it as often as “restarts” allows, so it did not start again",
     Reason.ALREADY_LIVE: "a chain about it was running already, and the rule ignores a repetition",
     Reason.STEP_DUE: "a step was due",

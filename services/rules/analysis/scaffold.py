@@ -85,7 +85,7 @@ JOBS: Mapping[Job, JobDefaults] = {
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """The choices of an author. ``who`` is None for those whom the job usually concerns."""
+    """The choices of an author. ``who`` None: the people whom the job usually concerns."""
 
     name: str
     job: Job

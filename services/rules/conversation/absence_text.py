@@ -115,7 +115,7 @@ def _leave(tokens: Sequence[_Token], today: date) -> AbsenceText | None:
 
 
 def _only_names_unknown(kinds: Sequence[_Kind]) -> bool:
-    """Unknown words are only where a name belongs: before who covers, or after who is asked."""
+    """Whether unknown words stand only where a name belongs: before words of covering, or after words of asking."""
     for index, kind in enumerate(kinds):
         if kind is _Kind.UNKNOWN:
             before = next((k for k in reversed(kinds[:index]) if k is not _Kind.UNKNOWN), None)

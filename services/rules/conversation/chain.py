@@ -534,11 +534,11 @@ class Chain(Value, rename=_KEPT_AS):
         return self._follow(ChainTransition.MIGRATE, revision=revision, **changes)
 
     def assign(self, person: PersonId, now: datetime) -> "Chain":
-        """A person takes the matter."""
+        """Give the matter to the person who takes it, at ``now`` (business time)."""
         return self._follow(ChainTransition.ASSIGN, assignment=Assignment(person_id=person, at=now))
 
     def give_back(self, now: datetime) -> "Chain":
-        """The person who had it gives it back: timed steps count from now."""
+        """Take the matter from the person who gives it back; timed steps count from ``now``."""
         return self._follow(ChainTransition.GIVE_BACK, assignment=None, base_at=now)
 
     def close(self, ending: Ending) -> "Chain":
@@ -548,7 +548,7 @@ class Chain(Value, rename=_KEPT_AS):
         return self._follow(ChainTransition.CLOSE, closing=closing, assignment=None).close_questions()
 
     def decline_offer(self, step: int, person: PersonId, *, but: int = 0) -> "Chain":
-        """The person does not take what a step has offered; ``but`` so many of the newest offers stay undecided."""
+        """Decline the offers of a step for a person; the ``but`` newest of them stay undecided."""
         handed, left = list[HandoverOffer](), but
         for offer in reversed(self.handovers):
             is_meant = offer.step == step
@@ -558,7 +558,7 @@ class Chain(Value, rename=_KEPT_AS):
         return self.replace(handovers=tuple(handed))
 
     def withdraw_offer(self, message: ChainMessage) -> "Chain":
-        """An offer that never went: its person is not among those who may take the matter."""
+        """Remove the person of an offer that was never sent from the people who may take the matter."""
         place = message.step, message.answer
         offers = (
             offer.replace(people=tuple(one for one in offer.people if one != message.person_id))
@@ -569,7 +569,7 @@ class Chain(Value, rename=_KEPT_AS):
         return self.replace(handovers=tuple(offer for offer in offers if offer.people))
 
     def finish(self) -> "Chain":
-        """Nothing is pending any more."""
+        """End a closing chain, of which nothing is pending any more."""
         return self._follow(ChainTransition.FINISH, ended=self.closing, next_due=None)
 
     def _follow(self, transition: ChainTransition, **changes: object) -> "Chain":

@@ -127,7 +127,7 @@ def _was_asked_of_writer(context: DecisionContext, question: ChainMessage, messa
 
 
 def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
-    """The people who may have written it: all who share the address."""
+    """The people who may have written a message: all people who share the address."""
     return (message.person_id, *message.shared_with)
 
 

@@ -185,7 +185,7 @@ def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonI
 
 
 def add_duration(base: datetime, timing: After, calendar: WorkingCalendar) -> datetime:
-    """The instant that lies so long ``after`` another; on its day at the clock time, where the timing has one."""
+    """The instant (UTC) that an ``after`` time gives from ``base``: at its clock time of that day, where it has one."""
     if timing.clock is None:
         return calendar.add(base, timing.duration)
     return calendar.instant_of(calendar.day_after(base, timing.duration), timing.clock)

@@ -148,7 +148,7 @@ def _is_repetition(fingerprint: MessageFingerprint, before: MessageFingerprint, 
 
 
 def kept_fingerprints(fingerprints: Iterable[MessageFingerprint]) -> tuple[MessageFingerprint, ...]:
-    """The newest fingerprints, each once, of those given in order of time; that of a login code stays besides."""
+    """The newest fingerprints of a list in order of time, each once; that of a login code is kept in addition."""
     newest = {(one.words, one.about): one for one in fingerprints}
     kept = sorted(newest.values(), key=lambda one: one.at)
     codes = (one for one in kept[:-_MOST_TEXTS] if one.words == (_LOGIN_CODE,))

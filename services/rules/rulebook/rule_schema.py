@@ -144,7 +144,7 @@ class UntilSection(NotifyKeys):
     """A field that both events have, and that names the subject where “about” does not."""
 
     def build(self) -> Iterator[model.Until]:
-        """One for each event named."""
+        """An ``until`` of the model for each event that the line names."""
         condition = ALWAYS if self.if_ is None else self.if_.build()
         for event in self.on:
             yield model.Until(event, condition, self.same or None, self.build_notification(), self.location)

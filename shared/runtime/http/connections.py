@@ -114,7 +114,7 @@ class ConnectionTable:
     def admit(self, connection: TrackedConnection, now: float) -> bool:
         """Add a connection, in the place of an older one if necessary; False where there is no place."""
         full = len(self) >= self._limits.connections
-        if full and not self._make_room(DropReason.TOO_MANY_CONNECTIONS, _DROP_ORDER):
+        if full and not self._drop_oldest(DropReason.TOO_MANY_CONNECTIONS, _DROP_ORDER):
             self._on_dropped(DropReason.TOO_MANY_CONNECTIONS)
             return False
         self._entered_at[connection.state][connection] = now
@@ -134,7 +134,7 @@ class ConnectionTable:
     def reserve_bytes(self, connection: TrackedConnection, size: int) -> bool:
         """Count more bytes of its body; False where neither memory nor an older body to drop is left."""
         while self.body_bytes + size > self._limits.body_bytes:
-            if not self._make_room(DropReason.BODY_MEMORY_FULL, (ConnectionState.BODY,)):
+            if not self._drop_oldest(DropReason.BODY_MEMORY_FULL, (ConnectionState.BODY,)):
                 self._on_dropped(DropReason.BODY_MEMORY_FULL)
                 return False
             if connection.state is ConnectionState.CLOSING:  # its own was the oldest
@@ -174,7 +174,7 @@ class ConnectionTable:
         self._on_dropped(reason)
         connection.drop(reason)
 
-    def _make_room(self, reason: DropReason, states: tuple[ConnectionState, ...]) -> bool:
+    def _drop_oldest(self, reason: DropReason, states: tuple[ConnectionState, ...]) -> bool:
         for state in states:
             oldest = next(iter(self._entered_at[state]), None)
             if oldest is not None:
