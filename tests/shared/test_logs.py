@@ -23,7 +23,7 @@ NAMED_ELSEWHERE = frozenset({"_record_outcome", "RateLimitedLog"})
 """Functions that take the name of an event and log it later."""
 
 EVENT = re.compile(r"[a-z_]+\.([a-z_]+)")
-IRREGULAR = frozenset({"found", "held", "lost", "unread", "set_aside"})
+IRREGULAR = frozenset({"spent", "found", "held", "lost", "unread", "set_aside"})
 
 FIELDS = frozenset(
     {
