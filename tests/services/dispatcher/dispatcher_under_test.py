@@ -217,7 +217,7 @@ def settings_for(database: str, clock_file: Path, simulator: SimulatorUnderTest,
         "whatsapp_token": TOKEN,
         "whatsapp_lines": {"main": MAIN, "acquisitions": ACQUISITIONS},
         "sends_in_flight": 16,
-        "send_timeout_seconds": 3,
+        "send_timeout_seconds": 8,  # on a busy machine; a test of lost responses sets less
     }
     return DispatcherSettings(**(given | changes))
 
