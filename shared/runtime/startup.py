@@ -25,13 +25,18 @@ INTERRUPTED = 130
 
 
 def end_on_interrupt() -> None:
-    """End at once and silently on Ctrl-C, until ``raise_on_interrupt``: nothing has begun that could be undone."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    """End at once and silently on Ctrl-C, until ``raise_on_interrupt``: nothing has begun that could be undone.
+
+    A process that was started to ignore it, as a shell starts those in the background, goes on to ignore it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
 
 def raise_on_interrupt() -> None:
-    """Raise KeyboardInterrupt on Ctrl-C, as Python does by itself."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Raise KeyboardInterrupt on Ctrl-C, as Python does by itself where the signal is not ignored."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def collect_garbage_seldom() -> None:

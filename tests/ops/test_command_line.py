@@ -9,6 +9,8 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from unittest.mock import Mock
@@ -411,15 +413,42 @@ def test_a_long_line_to_a_file_stays_whole(capsys: pytest.CaptureFixture[str], m
     assert capsys.readouterr().out == f"{line}\n"
 
 
-def test_an_interruption_while_the_program_loads_ends_it_silently(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n", "utf-8")
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}"}
-    command = [sys.executable, "-m", "ops", "status"]
-    with subprocess.Popen(  # noqa: S603 -- ours
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+_SLOW_IMPORT = """
+import pathlib, time
+print("loading", flush=True)
+while not pathlib.Path(__file__).with_name("go").exists():
+    time.sleep(0.05)
+print("on")
+raise SystemExit(3)
+"""
+
+
+@contextmanager
+def _loading_program(folder: Path, on_interrupt: signal.Handlers) -> Iterator[subprocess.Popen[str]]:
+    """``stet status`` with imports that wait for the file “go”, started so for Ctrl-C, and interrupted."""
+    (folder / "typer.py").write_text(_SLOW_IMPORT, "utf-8")
+    with subprocess.Popen(
+        [sys.executable, "-m", "ops", "status"],
+        env=os.environ | {"PYTHONPATH": f"{folder}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, on_interrupt),  # noqa: PLW1509 -- pytest has no threads here
     ) as loading:
         assert loading.stdout is not None
         assert loading.stdout.readline() == "loading\n"
         loading.send_signal(signal.SIGINT)
+        yield loading
+
+
+def test_an_interruption_while_the_program_loads_ends_it_silently(tmp_path: Path) -> None:
+    with _loading_program(tmp_path, signal.SIG_DFL) as loading:
         _, errors = loading.communicate(timeout=60)
     assert (loading.returncode, errors) == (130, "")
+
+
+def test_a_program_in_the_background_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    with _loading_program(tmp_path, signal.SIG_IGN) as loading:
+        (tmp_path / "go").touch()
+        output, _ = loading.communicate(timeout=60)
+    assert (loading.returncode, output) == (3, "on\n")
