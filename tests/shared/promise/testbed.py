@@ -31,6 +31,8 @@ grant all on rules.effects to stet_rules;
 """
 
 
+_SHOWN_OF_A_LOG = 4_000  # characters
+
 _PROGRESS = """
 select array_agg(partition) as partitions, array_agg(next_offset) as offsets,
     (select count(*) from rules.outbox) as waiting
@@ -111,8 +113,10 @@ class DeliveryTestbed:
         return child
 
     async def end(self) -> None:
+        """Stop the services, and print the ends of their logs, which pytest shows for a test that failed."""
         for child in self.children:
             await child.stop()
+            print(f"{child.log}:\n{child.log.read_text()[-_SHOWN_OF_A_LOG:]}")  # noqa: T201 -- pytest shows it
 
     async def produce(self, events: Iterable[Event]) -> None:
         await self.produce_raw((one.partitionkey.encode(), one.to_bytes(), []) for one in events)
