@@ -62,7 +62,7 @@ _SAME = {
 }
 _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ACTIVE_TEXT = (b"<!doctype html", b"<html", b"<script", b"<?php", b"<?xml", b"<svg", b"#!", b"@echo")
-_UNKNOWN, _PROGRAM, _ZIP = "application/octet-stream", "application/x-msdownload", "application/zip"
+_UNKNOWN, _PROGRAM = "application/octet-stream", "application/x-msdownload"
 _BEFORE_PDF = b"\xef\xbb\xbf \t\r\n\f\0"
 """Bytes that stand before the signature in some PDF files. Readers look for it in the first kilobyte."""
 
