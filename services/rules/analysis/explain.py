@@ -248,7 +248,7 @@ _REASONS: Mapping[str, str] = {
     Reason.RETURNED: "a colleague wrote to be back",
     Reason.WRONG_PERSON: "the person wrote that the number is not theirs",
     Reason.MERGED: "two records of one person became one",
-    Reason.SEPARATED: "two people had been taken for one: a message is withdrawn, to go to the right one",
+    Reason.SEPARATED: "two people had been taken for one: a message or a question goes to the right one",
     Reason.ASKED_WHY: "the person asked “why?”, and was told",
     Reason.SHOWN: "the message was shown from a digest",
     Reason.RELAYED: "words or a file answered no question, and went to a colleague",

@@ -71,6 +71,9 @@ DELIVERY_RANK = {
 }
 
 
+SEPARATED = "separated"
+"""The ``unwanted`` of a message that is withdrawn because of an undone merge, and then sent to its own person."""
+
 _KEPT_AS = {
     "messages": "outgoing",
     "answers": "given",
@@ -664,6 +667,10 @@ class Chain(Value, rename=_KEPT_AS):
             return self
         others = tuple(one for one in self.former_ids if one != found)
         return self._renamed({found.current: former}).replace(former_ids=others)
+
+    def renamed(self, one: PersonId, other: PersonId) -> "Chain":
+        """Everything of one id under another, of which the chain knows nothing yet."""
+        return self._renamed({one: other})
 
     def _mentions(self, person: PersonId) -> bool:
         return person in self.people() or any(person in (given.person_id, *given.holders) for given in self.answers)

@@ -5,7 +5,7 @@ waits for.
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from services.rules.conversation.chain import LOST, UNSENT, Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import LOST, SEPARATED, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.rulebook.built_in import FINISH, TAKE, TO_READ
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import MessageId, PersonId
@@ -109,9 +109,9 @@ def has_reached_anyone(chain: Chain, step: int) -> bool:
 
 
 def is_offer_waiting(chain: Chain, step: int, answer: str, words: Mapping[str, str]) -> bool:
-    """Whether an offer of these words waits for its people's hours, or in the dispatcher."""
+    """Whether an offer of these words waits for its people's hours, or in the dispatcher, or is to be sent anew."""
     offers = (m for m in _offers_of_words(chain) if (m.step, m.answer, m.words) == (step, answer, words))
-    return any(m.delivery in _WAITING and m.unwanted is None for m in offers)
+    return any(m.delivery in _WAITING and m.unwanted in {None, SEPARATED} for m in offers)
 
 
 def unseen_offers(chain: Chain, person: PersonId) -> list[ChainMessage]:

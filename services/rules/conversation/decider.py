@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from msgspec.structs import replace
-
-from services.rules.conversation import amendments, consent, inbound, merges, outcomes, release
+from services.rules.conversation import amendments, consent, inbound, merges, outcomes, release, separations
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
@@ -82,9 +80,7 @@ class Decider:
         elif isinstance(data, MessageReceived):
             context.written_at = data.at
             current = merges.with_current_ids(context.facts, data)
-            trigger = self._message_trigger(
-                context, event if current is data else _with_message(event, current), current
-            )
+            trigger = self._message_trigger(context, event, current)
             inbound.handle_inbound(context, current, trigger, self._match_rules, as_sent=data)
         elif isinstance(data, MessageEventData):
             _apply_delivery(context, data)
@@ -163,11 +159,12 @@ class Decider:
         consent.apply_separation(context, known, person)
         consent.apply_changed_address(context, known, person)
         consent.apply_changed_user(context, known, person, seen.user_since or seen.observed_at)
-        merges.undo_merge(context, known, person)
+        separation = separations.undo_merge(context, known, person)
         context.facts.set_person(person)
         merges.follow_merge(context, known, seen.person_id)
         consent.apply_merge(context, seen.person_id)
         consent.apply_erasure(context, known, seen.person_id)
+        separations.ask_again(context, separation)
         consent.apply_revived_stop(context, before)
         amendments.amend_waiting(context, before)
         _reschedule_held(context, before)
@@ -225,11 +222,6 @@ def decider_of(
 
     matcher = RuleMatcher(book.rules.values(), has_second_engine=has_second_engine)
     return Decider(book, rulebook_at, matcher, zone_of, signing_keys)
-
-
-def _with_message(event: Event, message: MessageReceived) -> Event:
-    """The event with its message as written by the person's current id."""
-    return replace(event, data=message)
 
 
 def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:

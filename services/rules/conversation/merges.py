@@ -10,15 +10,7 @@ draft.
 from collections.abc import Iterator
 from functools import partial
 
-from services.rules.conversation.chain import (
-    DELIVERY_RANK,
-    IN_DISPATCHER,
-    MAY_GO,
-    Chain,
-    ChainMessage,
-    DeliveryState,
-    Ending,
-)
+from services.rules.conversation.chain import DELIVERY_RANK, MAY_GO, Chain, ChainMessage, Ending
 from services.rules.conversation.completion import close_chain, recount_merged
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.event_rules import subjects_of
@@ -26,10 +18,10 @@ from services.rules.conversation.fact_values import CountedMessages, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.forms import abandon_form
 from services.rules.conversation.outbound import withdraw_messages
+from services.rules.conversation.separations import with_subject
 from services.rules.conversation.steps import advance
 from services.rules.conversation.unsolicited import kept_fingerprints
 from shared.contracts.ids import MessageId, PersonId, RuleId
-from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 
 
@@ -70,66 +62,6 @@ def follow_merge(context: DecisionContext, before: PersonFacts | None, person: P
         _move_facts(facts, former, current)
 
 
-def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
-    """Make a merged id a separate person again, and give back what only this id had brought.
-
-    Messages of it that wait in the dispatcher go to the other person's address: they are withdrawn, and requested anew
-    once the dispatcher reports that it was in time. Where it is known to be a third person meanwhile, ``follow_merge``
-    goes on with that one.
-    """
-    if known is None or known.merged_into in {None, seen.merged_into}:
-        return
-    facts, other = context.facts, context.facts.current_id(known.person_id)
-    for chain in facts.chains_of(other):
-        own = chain.with_former_id(seen.person_id)
-        if own is not chain:
-            own = _take_messages_back(context, chain, own, seen)
-            context.save_chain(_with_subject(facts, own, other, seen.person_id))
-    for ended in facts.ended_chains_of(other):
-        own = ended.with_former_id(seen.person_id)
-        if own is not ended:
-            context.save_chain(_take_messages_back(context, ended, own, seen))
-    _withdraw_notices(context, seen.person_id)
-    if known.brought is not None:
-        if facts.acquisitions.get(other) == known.brought:
-            facts.set_acquisition(other, None)
-        facts.forget_brought(other, known.brought)
-        facts.set_acquisition(seen.person_id, known.brought)
-
-
-def _take_messages_back(context: DecisionContext, merged: Chain, own: Chain, seen: PersonFacts) -> Chain:
-    """Withdraw the messages of a chain that wait for the other person and are this one's again, and mark those that
-    WhatsApp may still report as failed. A tap from the other one's address is no answer of this person.
-    """
-    moved = [
-        (before.person_id, message)
-        for before, message in zip(merged.messages, own.messages, strict=True)
-        if before.person_id != message.person_id
-    ]
-    for person, message in moved:
-        other = context.facts.people.get(person)
-        foreign = set(other.address_marks if other is not None else ()) - set(seen.address_marks)
-        taken = message.replace(sent_to=tuple(mark for mark in message.sent_to if mark not in foreign))
-        if message.may_still_go:
-            context.add_reason(Reason.SEPARATED, own, str(message.step))
-            _request_withdrawal(context, message.sent_as, message.person_id)
-        if message.unwanted is None and message.delivery in {*IN_DISPATCHER, DeliveryState.ACCEPTED}:
-            taken = taken.replace(unwanted=str(Reason.SEPARATED))
-        own = own.with_message(taken)
-    return own
-
-
-def _withdraw_notices(context: DecisionContext, person: PersonId) -> None:
-    """Messages outside chains that were requested for this id wait for the other person, and are not made anew."""
-    for message, receiver in context.facts.notices.items():
-        if receiver == person:
-            _request_withdrawal(context, message, person)
-
-
-def _request_withdrawal(context: DecisionContext, message: MessageId, person: PersonId) -> None:
-    context.request_withdrawal(WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.SEPARATED)))
-
-
 def _placeholder(before: PersonFacts, current: PersonId) -> PersonFacts:
     """A stand-in for the other id, whose own state is still on its way: it has the values of the merged one, and any
     state counts as newer.
@@ -142,7 +74,7 @@ def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) 
     concerned = {chain.chain_id: chain for chain in facts.chains_with_tags(subjects_of(former)) if chain.live}
     concerned.update((chain.chain_id, chain) for chain in facts.chains_of(former))
     for chain in concerned.values():
-        moved = _with_subject(facts, chain.with_current_id(former, current), former, current)
+        moved = with_subject(facts, chain.with_current_id(former, current), former, current)
         if {former, current} <= chain.people():
             moved = _keep_one_copy(context, chain, moved, (former, current))
             moved = advance(context, recount_merged(context, moved, current) if moved.active else moved)
@@ -219,16 +151,6 @@ def _keep_one_form(context: DecisionContext, person: PersonId) -> None:
             filled[chain.rule, form.form] = context.save_chain(first.replace(form=both))
             context.add_reason(Reason.MERGED, chain)
             context.save_chain(close_chain(context, abandon_form(chain), Ending.REPLACED))
-
-
-def _with_subject(facts: Facts, chain: Chain, former: PersonId, current: PersonId) -> Chain:
-    """The chain with the other id in its subject and tags; the subject stays where a chain about that id is active."""
-    (old,), (new,) = subjects_of(former), subjects_of(current)
-    if old not in chain.tags:
-        return chain
-    tags = tuple(sorted({new if tag == old else tag for tag in chain.tags}))
-    taken = bool(facts.active_chains(chain.rule, new))
-    return chain.replace(tags=tags, subject=new if chain.subject == old and not taken else chain.subject)
 
 
 def _move_facts(facts: Facts, former: PersonId, current: PersonId) -> None:

@@ -235,7 +235,7 @@ def request_now(context: DecisionContext, chain: Chain, chain_message: ChainMess
             fallback=message.fallback.name if message.fallback is not None else None,
             rendered=message.body if chain_message.buttons else None,
             other_texts=_other_texts(context, chain, chain_message, message) if chain_message.buttons else {},
-            sent_to=person.address_marks if chain_message.buttons else (),
+            sent_to=person.address_marks if chain_message.buttons or chain_message.verb is Verb.COLLECT else (),
         )
     )
 

@@ -13,20 +13,20 @@ from services.rules.conversation.chain import (
     ChainWrite,
     DeliveryState,
 )
-from services.rules.conversation.completion import end_by_until, exclude_person, recount_after_exclusion
+from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_updates import close_request
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts, file_tag
 from services.rules.conversation.outbound import MessageDraft, send_to_person
-from services.rules.conversation.question_lookup import has_answered
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
 from services.rules.conversation.send_hours import AWAITED_FOR
+from services.rules.conversation.separations import goes_to_own_person, request_anew
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.built_in import NOT_WANTED
 from services.rules.rulebook.model import Notification, Verb, WriteAction
-from shared.contracts.ids import MessageId, PersonId, derive_id
+from shared.contracts.ids import PersonId
 from shared.contracts.messages import (
     MessageAccepted,
     MessageDelivered,
@@ -62,23 +62,40 @@ _RESOLUTIONS = {
 def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
     """The items of a digest share its delivery."""
     found, reached = context.facts.chains_of_message(data.message_id), _reached(data)
-    if not found and reached is not None:
-        _apply_to_notice(context, data, reached)
     if reached in {DeliveryState.DROPPED, DeliveryState.WITHDRAWN}:
         send_hours.uncount_message(
             context, data.message_id, data.person_id, *(message.person_id for _, message in found)
         )
     if reached is None:
         return
+    if not found:
+        _apply_to_notice(context, data, reached)
     rest = _rest_of_digest(found, data)
-    separated = [(chain, message) for chain, message in found if _goes_to_its_person(chain, message, reached)]
+    separated = [(chain, message) for chain, message in found if goes_to_own_person(context, chain, message, reached)]
     for chain, message in found:
         if (chain, message) not in rest and (chain, message) not in separated:
             _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
     if rest:
         _send_rest(context, rest)
-    if separated:
-        _send_separated(context, separated, reached)
+    _request_separated(context, separated, data, reached)
+
+
+def _request_separated(
+    context: DecisionContext,
+    separated: Sequence[tuple[Chain, ChainMessage]],
+    data: MessageEventData,
+    reached: DeliveryState,
+) -> None:
+    """Send messages to their own person that were lost, or have gone to another person's address."""
+    found = []
+    for chain, message in separated:
+        if reached in LOST:
+            context.add_reason(Reason.DELIVERY, chain, str(message.step))
+        else:
+            _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
+        known = context.facts.chains[chain.chain_id].message(message.message_id) or message
+        found.append((chain, known.replace(delivery=reached)))
+    request_anew(context, found)
 
 
 def _apply_to_notice(context: DecisionContext, data: MessageEventData, reached: DeliveryState) -> None:
@@ -110,46 +127,6 @@ def _send_rest(context: DecisionContext, rest: Sequence[tuple[Chain, ChainMessag
     send_rest(context, items)
     for chain, _ in rest:
         context.save_chain(release.with_unless_due(context, context.facts.chains[chain.chain_id]))
-
-
-def _goes_to_its_person(chain: Chain, message: ChainMessage, reached: DeliveryState) -> bool:
-    """Whether a message that went to another person's address, or would have gone there, never arrived and is to be
-    sent to its own person (``merges.undo_merge``).
-    """
-    is_lost = reached in LOST and _rises(message.delivery, reached)
-    is_over = message.closed or message.led_on or has_answered(chain, message)
-    return is_lost and message.unwanted == Reason.SEPARATED and not is_over
-
-
-def _send_separated(
-    context: DecisionContext, separated: Sequence[tuple[Chain, ChainMessage]], reached: DeliveryState
-) -> None:
-    """A message that the dispatcher knows has another id from now on; an item of a digest has had none of its own."""
-    items = []
-    for chain, message in separated:
-        current = context.facts.chains[chain.chain_id]
-        context.add_reason(Reason.DELIVERY, current, str(message.step))
-        anew = message.replace(unwanted=None, wamid=None, wording=None, sent_template=None)
-        if message.digest is None:
-            current = current.with_message(message.replace(delivery=reached, closed=True))
-            anew = anew.replace(message_id=MessageId(derive_id("message", message.message_id, Reason.SEPARATED)))
-        current = context.save_chain(current.with_message(anew))
-        if release.unless_holds(context, current, anew):
-            context.save_chain(release.leave_out(context, current, anew))
-        else:
-            items.append(HeldMessage(current, anew))
-    for person in dict.fromkeys(item.message.person_id for item in items):
-        send_rest(context, [item for item in items if item.message.person_id == person])
-    for item in items:
-        context.save_chain(_go_on(context, context.facts.chains[item.chain.chain_id], item.message.message_id))
-
-
-def _go_on(context: DecisionContext, chain: Chain, message_id: MessageId) -> Chain:
-    """Go on with a chain whose message was sent to its person, or could not be."""
-    message = chain.message(message_id)
-    if message is not None and message.delivery is DeliveryState.DROPPED and chain.active:
-        chain = recount_after_exclusion(context, chain, message)
-    return advance(context, chain) if chain.live else release.with_unless_due(context, chain)
 
 
 def _apply_to_message(

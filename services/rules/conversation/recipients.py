@@ -211,7 +211,7 @@ def _add_candidate(
 
 # ------------------------------------------------------------------ the ``unless`` of a step, for each person
 
-_WITHOUT_ROLE = frozenset({"sender", "unanswered", "told", "awaited", "owner"})
+WITHOUT_ROLE = frozenset({"sender", "unanswered", "told", "awaited", "owner"})
 """The words in place of a role for people whom the chain has written to, or who wrote to it, before."""
 
 
@@ -236,7 +236,7 @@ def _values_of_recipient(
         "country": person.country,
         "subdivision": person.subdivision,
         "language": language_of(context.rulebook, person).replace("-", "_"),
-        "role": _role_before(chain, person.person_id) if role in _WITHOUT_ROLE else role,
+        "role": _role_before(chain, person.person_id) if role in WITHOUT_ROLE else role,
         "roles": person.roles,
         "staff": is_staff(context.rulebook, person),
     }
@@ -245,7 +245,7 @@ def _values_of_recipient(
 def _role_before(chain: Chain, person: PersonId) -> str | None:
     """The role in which the chain has addressed the person first; None for one it knows by their own message only."""
     roles = (message.role for message in chain.messages if message.person_id == person)
-    return next((role for role in roles if role and role not in _WITHOUT_ROLE), None)
+    return next((role for role in roles if role and role not in WITHOUT_ROLE), None)
 
 
 def skips_everyone(chain: Chain, step: int) -> bool:

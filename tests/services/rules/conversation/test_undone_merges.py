@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, GivenAnswer
+from services.rules.conversation.chain_messages import is_offer_waiting
 from services.rules.conversation.context import Effect, Reason, RequestedMessage
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import Facts
+from services.rules.rulebook.model import Verb
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import EventData
-from shared.contracts.ids import MessageId, PersonId, Phone, RuleId, Wamid
+from shared.contracts.ids import ContactId, MessageId, PersonId, Phone, RuleId, Wamid
 from shared.contracts.messages import (
     MessageAccepted,
     MessageDropped,
@@ -26,6 +29,7 @@ from shared.contracts.messages import (
     SendMessage,
     WithdrawMessage,
 )
+from shared.contracts.vocabulary import PartyRef, Role
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.conversation.test_consent import (
     CONTACT,
@@ -46,6 +50,9 @@ OWN_PHONE = Addresses(phone=Phone("+447700900999"))
 APART = visitor(FIRST).replace(version=3, display_name="Maud", addresses=OWN_PHONE)
 THIRD = visitor(FIRST, merged=True).replace(version=3, merged_into=SECOND)
 LATER = NOW + timedelta(days=1)
+HOLDER_PARTY = PartyRef(
+    person_id=CONTACT, contact_id=ContactId(806), display_name="Person 806", role=Role.RIGHTS_HOLDER
+)
 
 
 def decide(facts: Facts, data: EventData, count: int) -> Sequence[Effect]:
@@ -130,16 +137,105 @@ def test_the_words_are_those_for_its_own_person() -> None:
     assert "Person 806" not in anew.body
 
 
-def test_a_question_that_was_sent_already_is_not_asked_again_and_a_tap_by_the_other_person_does_not_count() -> None:
+def sent(question: SendMessage, person: PersonId = CONTACT) -> MessageAccepted:
+    return MessageAccepted(**about(question, person), wamid=Wamid("wamid.q"), wording=MessageForm.TEMPLATE)
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["before", "too_late"])
+def test_a_question_that_has_gone_to_the_other_person_is_asked_again_of_its_own(*, is_known: bool) -> None:
     facts, question = asked(while_merged=True)
-    decide(facts, APART, 3)
-    too_late = decide(facts, MessageTooLate(**about(question)), 4)
-    sent = MessageAccepted(**about(question), wamid=Wamid("wamid.q"), wording=MessageForm.TEMPLATE)
-    assert requests([*too_late, *decide(facts, sent, 5)], FIRST, CONTACT) == []
-    decide(facts, tap(question, CONTACT), 6)
+    reports = [sent(question), APART] if is_known else [APART, MessageTooLate(**about(question)), sent(question)]
+    effects = [effect for count, report in enumerate(reports) for effect in decide(facts, report, 3 + count)]
+    (anew,) = requests(effects, FIRST, CONTACT)
+    assert (anew.person_id, anew.say) == (FIRST, question.say)
+    assert [one.message_id for one in open_ones(facts)] == [anew.message_id]
+    former = the_chain(facts).message(question.message_id)
+    assert former is not None
+    assert (former.wamid, former.delivery) == (Wamid("wamid.q"), DeliveryState.ACCEPTED)
+    decide(facts, tap(question, CONTACT), 7)
     assert answered(facts) == []
-    decide(facts, tap(question, FIRST), 7)
+    decide(facts, tap(anew, FIRST), 8)
     assert answered(facts) == [FIRST]
+
+
+def test_an_answer_that_the_other_person_gave_is_final_no_more() -> None:
+    """It has not decided alone, as where others are still to answer."""
+    facts, question = asked(while_merged=True)
+    decide(facts, sent(question), 3)
+    chain, (message,) = the_chain(facts), the_chain(facts).messages
+    given = GivenAnswer.of(message, tap(question, CONTACT), "approve", final=True)
+    facts.add_chain(chain.replace(answers=(given,)))
+    (anew,) = requests(decide(facts, APART, 4), FIRST, CONTACT)
+    assert anew.person_id == FIRST
+    assert [one.final for one in the_chain(facts).answers] == [False]
+
+
+def test_a_question_to_the_other_person_that_went_to_the_wrong_number_is_asked_again_of_them() -> None:
+    """Consonance had the visitor's number at the contact, and has another one now."""
+    facts = facts_after([])
+    theirs = PersonObserved(
+        person_id=CONTACT, contact_id=ContactId(806), display_name="Person 806", country="GB",
+        roles=(Role.RIGHTS_HOLDER,), addresses=visitor(FIRST).addresses, observed_at=NOW, version=8,
+    )  # fmt: skip
+    decide(facts, theirs, 1)
+    decide(facts, MERGES[0], 2)
+    (question,) = requests(decide(facts, ASKED.replace(rights_holder=HOLDER_PARTY), 3), CONTACT)
+    decide(facts, sent(question), 4)
+    decide(facts, theirs.replace(version=9, addresses=OWN_PHONE), 5)
+    (anew,) = requests(decide(facts, visitor(FIRST).replace(version=3), 6), FIRST, CONTACT)
+    assert (anew.person_id, anew.say) == (CONTACT, question.say)
+    decide(facts, tap(question, FIRST), 7)
+    assert answered(facts) == []
+    decide(facts, tap(anew, CONTACT), 8)
+    assert answered(facts) == [CONTACT]
+
+
+def test_a_question_that_its_person_has_by_a_reminder_is_not_repeated() -> None:
+    facts, question = asked(while_merged=True)
+    decide(facts, sent(question), 3)
+    (message,) = the_chain(facts).messages
+    marks = PersonFacts.of(APART, None).address_marks
+    reminder = message.replace(message_id=MessageId("reminder"), verb=Verb.REMIND, sent_to=marks)
+    facts.add_chain(the_chain(facts).with_message(reminder))
+    assert requests(decide(facts, APART, 4), FIRST, CONTACT) == []
+    assert [one.message_id for one in open_ones(facts)] == [MessageId("reminder")]
+
+
+def test_a_chain_whose_event_names_the_merged_id_alone_goes_back_to_it() -> None:
+    facts = facts_after([MERGES[0]])
+    (question,) = [send for send in requests(decide(facts, ASKED, 1), CONTACT) if send.buttons]
+    assert withdrawals(decide(facts, APART, 2)) == [(question.message_id, "separated")]
+    (anew,) = requests(decide(facts, withdrawn(question), 3), FIRST, CONTACT)
+    assert anew.person_id == FIRST
+
+
+def test_a_chain_whose_event_names_the_other_id_stays_theirs() -> None:
+    facts = facts_after([MERGES[0]])
+    (question,) = requests(decide(facts, ASKED.replace(rights_holder=HOLDER_PARTY), 1), CONTACT)
+    assert withdrawals(decide(facts, APART, 2)) == []
+    assert [(one.message_id, one.person_id) for one in open_ones(facts)] == [(question.message_id, CONTACT)]
+
+
+@pytest.mark.parametrize("writer", [FIRST, CONTACT], ids=["by_the_merged_id", "from_their_address"])
+def test_a_form_that_was_begun_while_the_merge_held_is_filled_on_by_its_writer(writer: PersonId) -> None:
+    """The message names the merged id, or it came from an address that is only theirs."""
+    facts = facts_after([])
+    shared = PersonFacts.of(visitor(FIRST), None)
+    contact = facts.people[CONTACT]
+    facts.set_person(contact.replace(address_marks=shared.address_marks))
+    decide(facts, MERGES[0], 1)
+    prompts = requests(decide(facts, pitched(writer, "A history of tide mills", 50), 2), CONTACT)
+    for count, prompt in enumerate(prompts):
+        decide(facts, sent(prompt).replace(wamid=Wamid(f"wamid.{count}")), 3)
+    facts.set_person(contact.replace(address_marks=(1,)))
+    decide(facts, visitor(FIRST).replace(version=3), 10)
+    chain = the_chain(facts)
+    assert (chain.form and chain.form.person_id, chain.subject) == (FIRST, f"sender.person_id={FIRST}")
+    effects = decide(facts, pitched(FIRST, "The Tide Mill", 60), 11)
+    assert [send.person_id for send in requests(effects, FIRST, CONTACT)] == [FIRST]
+    form = the_chain(facts).form
+    assert form is not None
+    assert form.values["title"] == "The Tide Mill"
 
 
 @pytest.mark.parametrize(
@@ -167,10 +263,9 @@ def test_a_question_that_never_reached_the_other_person_either_is_asked_of_its_o
 
 
 def test_a_question_that_whatsapp_reports_as_failed_goes_to_its_own_person_when_it_goes_again() -> None:
-    facts, question = asked(while_merged=True)
-    sent = MessageAccepted(**about(question), wamid=Wamid("wamid.q"), wording=MessageForm.TEMPLATE)
-    decide(facts, sent, 2)
-    assert withdrawals(decide(facts, APART, 3)) == []
+    facts, question = asked(while_merged=False)
+    decide(facts, sent(question), 2)
+    assert withdrawals(decide(facts, visitor(FIRST).replace(version=3), 3)) == []
     again = MessageResolved(**about(question), resolution=Resolution.RESENT, evidence="status")
     assert withdrawals(decide(facts, again, 4)) == [(question.message_id, "separated")]
     assert [send.person_id for send in requests(decide(facts, withdrawn(question), 5), FIRST, CONTACT)] == [FIRST]
@@ -257,3 +352,11 @@ def test_a_message_that_is_held_stays_held_for_its_own_person() -> None:
     assert withdrawals(decide(facts, APART, 13)) == []
     (message,) = the_chain(facts).messages
     assert (message.message_id, message.person_id, message.unwanted) == (question.message_id, FIRST, None)
+
+
+def test_an_offer_that_is_to_be_sent_anew_counts_as_waiting() -> None:
+    """Its person taps again, while the withdrawal is under way: it is not offered twice."""
+    facts, _ = asked(while_merged=True)
+    chain, words = the_chain(facts), {"who": "Maud", "said": "Ask my agent"}
+    offer = chain.messages[0].replace(verb=Verb.HAND_OVER, answer="free_text", words=words, unwanted="separated")
+    assert is_offer_waiting(chain.with_message(offer), offer.step, "free_text", words)
