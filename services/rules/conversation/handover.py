@@ -113,9 +113,9 @@ def _repeat_offer(context: DecisionContext, chain: Chain, message: ChainMessage)
 
 def pass_on_lost(context: DecisionContext, chain: Chain) -> Chain:
     """Send the words of offers that went to no colleague, and never will, to the one who has the matter, else to a
-    team: their person was told that a colleague looks after them.
+    team: their person was told that a colleague looks after them. That holds after the end of the chain, too.
     """
-    for offer, failed in lost_offers(chain) if chain.active else ():
+    for offer, failed in lost_offers(chain):
         for recipient in _readers(context, chain, failed):
             chain = pass_on(context, chain, offer, recipient)
     return chain

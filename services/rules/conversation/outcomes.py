@@ -18,6 +18,7 @@ from services.rules.conversation.context import DecisionContext, ExcludedPerson,
 from services.rules.conversation.fact_updates import close_request
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts, file_tag
+from services.rules.conversation.handover import pass_on_lost
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
@@ -155,7 +156,15 @@ def _apply_to_message(
             amend_again(context, chain, message)
         else:
             _withdraw(context, data, unwanted)
-    context.save_chain(advance(context, chain) if chain.live or chain.next_due is not None else chain)
+    context.save_chain(_after_report(context, chain, message, is_lost=message.delivery is reached and reached in LOST))
+
+
+def _after_report(context: DecisionContext, chain: Chain, message: ChainMessage, *, is_lost: bool) -> Chain:
+    """Go on with a chain. Once it has ended, the words of an offer that did not arrive are still passed on."""
+    if is_lost and not chain.active and message.verb is Verb.HAND_OVER:
+        chain = pass_on_lost(context, chain)
+    is_held = any(m.delivery is DeliveryState.HELD for m in chain.messages)
+    return advance(context, chain) if chain.live or chain.next_due is not None or is_held else chain
 
 
 def _is_queued_again(data: MessageEventData) -> bool:

@@ -69,7 +69,9 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _advance_once(context: DecisionContext, chain: Chain) -> Chain:
-    chain = _settle_steps(release_messages(context, pass_on_lost(context, reroute_absent(context, chain))))
+    chain = reroute_absent(context, chain)
+    chain = pass_on_lost(context, chain) if chain.active else chain
+    chain = _settle_steps(release_messages(context, chain))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
     chain = finish_chain(context, _settle_steps(chain))  # before a reminder of what is over now

@@ -84,6 +84,21 @@ def test_words_whose_offer_does_not_arrive_go_to_the_inbox_team() -> None:
     assert faults(ASK + END, [AUTHORS, TEAM, INBOX], *moves) == []
 
 
+@pytest.mark.parametrize(("night", "reads_at"), [((), ()), ((NIGHT,), (MORNING,))], ids=["by_day", "at_night"])
+def test_words_whose_offer_does_not_arrive_are_read_after_the_end_too(
+    night: tuple[str, ...], reads_at: tuple[str, ...]
+) -> None:
+    ask = ASK.replace("tell: rights_manager", "tell: sender")
+    answered = (
+        "reply: {from: 813, button: 'yes'}",
+        "expect: [{tell: 813}, {tell: 813, say: ex_told}, {end: answered}]",
+    )
+    read = "expect: [{tell: 71, say: to_read, text: ask my agent}]"
+    failed = "failed: {to: 40, code: 131026}"
+    moves = (*BEGUN, *answered, *night, failed, *reads_at, read, failed, "wait: 3 days", "expect: nothing")
+    assert faults(ask + END, [AUTHORS, TEAM, INBOX], *moves) == []
+
+
 @pytest.mark.parametrize("again", ["reply: {from: 812, text: Not yet}", "reply: {from: 812, button: other}"])
 def test_the_same_words_or_button_of_one_night_are_offered_once_in_the_morning(again: str) -> None:
     replies = "{tell: 812, say: handed_over}, {tell: 812, say: handed_over}"
