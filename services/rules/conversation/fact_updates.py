@@ -35,9 +35,21 @@ def _is_outdated(facts: Facts, event: Event) -> bool:
     elif isinstance(data, consonance.RightsStatusChanged):
         newest = facts.records.get(data.rights_record_id, RightsFacts()).status_event
     elif isinstance(data, consonance.ApprovalRequested):
+        if _is_withdrawn(facts, data, event):
+            return True
         record = facts.records.get(data.rights_record_id, RightsFacts())
         newest = record.status_event if record.status not in _OPEN_STATUSES else None
     return newest is not None and newest.is_newer_than(event)
+
+
+def _is_withdrawn(facts: Facts, data: consonance.ApprovalRequested, event: Event) -> bool:
+    """Whether the request was withdrawn after it was made: the two events may come in any order.
+
+    The instants of Consonance alone count, since Stet has seen the withdrawal first.
+    """
+    work = facts.works.get(data.work.work_id)
+    withdrawals = work.withdrawals if work is not None else ()
+    return any(one.name == data.request_id and event.time < one.at for one in withdrawals)
 
 
 def updates_facts(data: EventData) -> bool:
@@ -116,6 +128,7 @@ def _apply_block(facts: Facts, data: consonance.WorkBlocked | consonance.WorkUnb
 
 
 _ENDED_BLOCKS_KEPT = 20
+_WITHDRAWALS_KEPT = 20
 
 
 def _apply_request(facts: Facts, data: consonance.ApprovalRequested, _: Event) -> None:
@@ -125,7 +138,12 @@ def _apply_request(facts: Facts, data: consonance.ApprovalRequested, _: Event) -
     facts.set_rights_record(data.rights_record_id, record.replace(open_requests=opened, needs_signature=signed))
 
 
-def _apply_withdrawal(facts: Facts, data: consonance.RequestWithdrawn, _: Event) -> None:
+def _apply_withdrawal(facts: Facts, data: consonance.RequestWithdrawn, event: Event) -> None:
+    """It names no rights record. It is kept with the work, for a request that comes after it."""
+    work = facts.works.get(data.work.work_id)
+    if work is not None:
+        others = [one for one in work.withdrawals if one.name != data.request_id][1 - _WITHDRAWALS_KEPT :]
+        facts.set_work(work.replace(withdrawals=(*others, SeenEvent.of(event, data.request_id))))
     for record_id, record in list(facts.records.items()):
         if data.request_id in record.open_requests:
             facts.set_rights_record(record_id, _without_request(record, data.request_id))

@@ -327,11 +327,15 @@ class SeenEvent(Value):
 
 
 class WorkFacts(Value):
-    """The last observed state of a work, and the ids of the blocks open on it; the newest event about each block."""
+    """The last observed state of a work, and the ids of the blocks open on it; the newest event about each block.
+
+    ``withdrawals`` are the newest ones of requests for approval, by the id of the request.
+    """
 
     state: WorkObserved
     blocks: tuple[str, ...] = ()
     block_events: tuple[SeenEvent, ...] = ()
+    withdrawals: tuple[SeenEvent, ...] = ()
 
 
 class RightsFacts(Value):

@@ -157,6 +157,40 @@ def test_a_rights_record_is_as_the_newest_event_says(
     assert (record.status, record.open_requests) == (status, requests)
 
 
+WORK = to_builtins(BLOCKED.data)["work"]
+WITHDRAWN = golden_event("consonance.rights.request_withdrawn.v1", request_id="R-9", work=WORK)
+ASKED_OF_IT, ASKED_OTHER = (
+    golden_event("consonance.rights.approval_requested.v1", request_id=each, work=WORK) for each in ("R-9", "R-8")
+)
+
+
+@pytest.mark.parametrize(
+    ("events", "is_asked"),
+    [
+        ([at(10, WITHDRAWN, seen=8), at(9, ASKED_OF_IT, seen=11)], False),
+        ([at(10, WITHDRAWN), at(9, ASKED_OF_IT)], False),
+        ([at(10, WITHDRAWN), at(11, ASKED_OF_IT)], True),  # made again
+        ([at(10, WITHDRAWN), at(9, ASKED_OTHER)], True),
+    ],
+)
+def test_a_request_that_comes_after_its_withdrawal_is_not_asked(events: list[Event], *, is_asked: bool) -> None:
+    book, now = own_rulebook(), datetime(2027, 3, 3, 12, tzinfo=UTC)
+    decider, facts = decider_of(book, RulebookRegistry(book).of_revision, (b"key",)), facts_of_blocked_work()
+    for event in events:
+        decision = decider.decide(event, facts, now)
+        facts.apply_changes(decision.changes)
+    assert bool(facts.chains) == is_asked
+    assert (Reason.OUTDATED in decision.reasons) != is_asked
+
+
+def test_the_newest_withdrawals_of_a_work_are_remembered() -> None:
+    facts = facts_of_blocked_work()
+    for number in range(30):
+        apply_event(facts, at(10, WITHDRAWN.replace(data=WITHDRAWN.data.replace(request_id=f"R-{number}"))))
+    (work,) = facts.works.values()
+    assert [one.name for one in work.withdrawals] == [f"R-{number}" for number in range(10, 30)]
+
+
 @pytest.mark.parametrize(("hour", "reason"), [(9, Reason.OUTDATED), (11, Reason.STARTED)])
 def test_an_outdated_event_starts_no_rule_and_its_decision_says_why(hour: int, reason: Reason) -> None:
     book = own_rulebook()
