@@ -77,6 +77,8 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
         own = _given_back(ended, separation)
         if own is not ended:
             context.save_chain(_withdraw_waiting(context, ended, own))
+    for ended in facts.ended_chains_of(seen.person_id):
+        context.save_chain(_withdraw_requeued(context, ended, seen.person_id))
     _withdraw_notices(context, seen.person_id)
     if known.brought is not None:
         _give_submission_back(facts, separation, known.brought)
@@ -177,6 +179,17 @@ def _withdraw_waiting(context: DecisionContext, merged: Chain, own: Chain) -> Ch
         elif message.unwanted is None and message.delivery is DeliveryState.ACCEPTED:
             own = own.with_message(message.replace(unwanted=str(Reason.SEPARATED)))
     return own
+
+
+def _withdraw_requeued(context: DecisionContext, ended: Chain, person: PersonId) -> Chain:
+    """Withdraw what has come into the dispatcher's queue again while the merge held, as after a reported failure.
+
+    At the merge it had been sent, so rules has left it with the former id; the dispatcher has not.
+    """
+    for message in ended.messages:
+        if message.person_id == person and message.may_still_go:
+            ended = _withdraw(context, ended, message)
+    return ended
 
 
 def _withdraw(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:

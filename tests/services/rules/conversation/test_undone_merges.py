@@ -310,6 +310,17 @@ def test_messages_waiting_of_an_ended_chain_go_to_its_own_person() -> None:
     assert the_chain(facts).ended is not None
 
 
+def test_a_message_of_an_ended_chain_that_goes_again_while_the_merge_holds_goes_to_its_own_person() -> None:
+    facts = facts_after([])
+    (reply,) = requests(decide(facts, said(Word(FIRST, "Hello there", 1)), 1), FIRST)
+    decide(facts, sent(reply, FIRST), 2)
+    decide(facts, MERGES[0], 3)
+    decide(facts, MessageResolved(**about(reply), resolution=Resolution.RESENT, evidence="status"), 4)
+    assert withdrawals(decide(facts, APART, 5)) == [(reply.message_id, "separated")]
+    (anew,) = requests(decide(facts, withdrawn(reply), 6), FIRST, CONTACT)
+    assert (anew.person_id, anew.say) == (FIRST, reply.say)
+
+
 def test_a_prompt_of_a_form_is_asked_of_the_person_who_fills_it() -> None:
     facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0]])
     waiting = [message.message_id for message in the_chain(facts).messages]
