@@ -132,14 +132,25 @@ def unread_offers(chain: Chain) -> list[ChainMessage]:
 
 
 def lost_offers(chain: Chain) -> list[tuple[ChainMessage, frozenset[PersonId]]]:
-    """An offer of each words that have reached no colleague and never will, with the people it failed to reach."""
-    offers = _offers_of_words(chain)
+    """An offer of each words that have reached no colleague and never will, with the people it failed to reach.
+
+    So has a message that passed them on, where it is lost.
+    """
+    offers, passed_on = _offers_of_words(chain), _messages_to_read(chain)
     kept = _words_received(chain) | {_words_of(m) for m in offers if m.delivery in _WAITING}
     lost = {_words_of(m): m for m in offers if _words_of(m) not in kept}
+    missed = [(_words_of(m), m.person_id) for m in offers if m.delivery is DeliveryState.FAILED]
+    missed += [(_words_read(m), m.person_id) for m in passed_on if m.delivery in LOST]
     return [
-        (offer, frozenset(m.person_id for m in offers if _words_of(m) == words and m.delivery is DeliveryState.FAILED))
+        (offer, frozenset(person for missed_words, person in missed if missed_words == words))
         for words, offer in lost.items()
     ]
+
+
+def carries_words(message: ChainMessage) -> bool:
+    """Whether a message offers words of a person, or passes them on to be read."""
+    is_offer_of_words = message.verb is Verb.HAND_OVER and message.answer is not None
+    return is_offer_of_words or (message.say == TO_READ and message.answer == OF_THE_HOUSE)
 
 
 def _offers_of_words(chain: Chain) -> list[ChainMessage]:
@@ -150,8 +161,15 @@ def _words_of(offer: ChainMessage) -> tuple[str, str]:
     return offer.words.get("who", ""), offer.words.get("said", "")
 
 
+def _messages_to_read(chain: Chain) -> list[ChainMessage]:
+    return [m for m in chain.messages if m.say == TO_READ and m.answer == OF_THE_HOUSE]
+
+
+def _words_read(message: ChainMessage) -> tuple[str, str]:
+    return message.words.get("sender.display_name", ""), message.words.get("text", "")
+
+
 def _words_received(chain: Chain) -> set[tuple[str, str]]:
     """The words that a colleague has received, by an offer or a message, or will receive by a message."""
     offered = {_words_of(m) for m in _offers_of_words(chain) if m.delivery not in _WAITING | LOST}
-    passed_on = (m.words for m in chain.messages if m.say == TO_READ and m.answer == OF_THE_HOUSE)
-    return offered.union((words.get("sender.display_name", ""), words.get("text", "")) for words in passed_on)
+    return offered.union(_words_read(m) for m in _messages_to_read(chain) if m.delivery not in LOST)

@@ -31,7 +31,7 @@ from services.rules.conversation.recipients import (
     skips_everyone,
 )
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.rulebook.built_in import MATTER_CLOSED
+from services.rules.rulebook.built_in import MATTER_CLOSED, TO_READ
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import AnswerAction, At, Field, Quorum, Step, Team, Verb, answers_of
 from shared.contracts.ids import PersonId
@@ -82,7 +82,7 @@ def _busy_people(context: DecisionContext, chain: Chain, ending: Ending) -> dict
 def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
     """Words that no colleague has yet go to those to whom they were offered: there is no matter to take any more."""
     unread = unread_offers(chain)
-    chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
+    chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m, ending))
     for offer in unread:
         person = context.facts.people.get(offer.person_id)
         if person is not None:
@@ -90,14 +90,17 @@ def _without_unsent(context: DecisionContext, chain: Chain, ending: Ending) -> C
     return chain
 
 
-def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage, ending: Ending) -> bool:
     """Replies, and the messages of the answer, the step or the ``until`` line that ends the chain now.
 
     A ``tell`` that goes with the ending step belongs to it too, such as one before a ``give_up`` without a time.
-    Reports of a write, or of a person's changed answer, stay true after the end.
+    Reports of a write, or of a person's changed answer, stay true after the end; so do a person's words to be read, and
+    the report of a matter that no person has, unless others have ended it.
     """
     if message.is_question:
         return False
+    if message.say == TO_READ or (message.say == LEFT_WITH_OWNER and ending in _WITHOUT_A_PERSON):
+        return True
     last = message.step == len(chain.steps) - 1 and message.verb is Verb.GIVE_UP
     if message.reply or last:
         return True
@@ -105,6 +108,10 @@ def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMes
         step, *then = context.rule_of(chain).steps[message.step : _last_begun(chain) + 1]
         return step.verb is Verb.TELL and all(each.timing is None for each in then)
     return message.answer is not None and (message.message_id in context.drafted or _stays_true(chain, message))
+
+
+LEFT_WITH_OWNER = "left_with_owner"
+_WITHOUT_A_PERSON = frozenset({Ending.DONE, Ending.GAVE_UP, Ending.LEFT_WITH_OWNER})
 
 
 def _stays_true(chain: Chain, message: ChainMessage) -> bool:
@@ -134,7 +141,7 @@ def leave_with_owner(context: DecisionContext, chain: Chain) -> Chain:
     A step that is due again has no offer any more, but one that was sent before may have been taken since.
     """
     step = chain.handovers[-1].step if chain.handovers else _last_begun(chain)
-    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "left_with_owner")
+    draft = MessageDraft(Verb.TELL, LEFT_WITH_OWNER, step, "idle", "left_with_owner")
     return close_chain(
         context, outbound.send_draft(context, chain, owner_team(context, chain), draft), Ending.LEFT_WITH_OWNER
     )
@@ -315,7 +322,7 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
     }
     if team and team <= {person for handed in chain.handovers for person in handed.declined}:
         return chain  # the whole team has declined it
-    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "nobody_has_it")
+    draft = MessageDraft(Verb.TELL, LEFT_WITH_OWNER, step, "idle", "nobody_has_it")
     for who in (owner_team(context, chain), inbox_team(context)):
         known = len(chain.messages)
         chain = outbound.send_draft(context, chain, who, draft)

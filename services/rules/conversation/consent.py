@@ -15,7 +15,7 @@ from services.rules.conversation.context import DecisionContext, ExcludedPerson,
 from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.outbound import send_notice
-from services.rules.conversation.steps import advance, release_matter
+from services.rules.conversation.steps import advance, pass_on_after_end, release_matter
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Line, PersonId
 from shared.contracts.messages import MessageFailed, WithdrawMessage
@@ -266,9 +266,8 @@ def _leave_out(context: DecisionContext, person: PersonId, reason: ExclusionReas
 def _withdraw_outside_chains(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
     """Withdraw the unsent messages of ended chains, and those that belong to no chain."""
     for ended in context.facts.ended_chains_of(person):
-        context.save_chain(
-            outbound.withdraw_messages(context, ended, str(reason), lambda m: m.person_id == person, replies=True)
-        )
+        left = outbound.withdraw_messages(context, ended, str(reason), lambda m: m.person_id == person, replies=True)
+        pass_on_after_end(context, left)
     for message, receiver in context.facts.notices.items():
         if receiver == person and message not in context.drafted:
             context.request_withdrawal(WithdrawMessage(message_id=message, person_id=person, reason=str(reason)))

@@ -122,7 +122,7 @@ def pass_on_lost(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _readers(context: DecisionContext, chain: Chain, without: Collection[PersonId]) -> list[Recipient]:
-    if chain.assignment is not None:
+    if chain.assignment is not None and chain.assignment.person_id not in without:
         person = context.facts.current_person(chain.assignment.person_id)
         return [] if person is None else [Recipient(person, "owner")]
     for who in (owner_team(context, chain), inbox_team(context)):

@@ -13,18 +13,18 @@ from services.rules.conversation.chain import (
     ChainWrite,
     DeliveryState,
 )
+from services.rules.conversation.chain_messages import carries_words
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.fact_updates import close_request
 from services.rules.conversation.fact_values import FileReport, NoticeOutcome
 from services.rules.conversation.facts import Facts, file_tag
-from services.rules.conversation.handover import pass_on_lost
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.conversation.separations import goes_to_own_person, request_anew
-from services.rules.conversation.steps import advance
+from services.rules.conversation.steps import advance, pass_on_after_end
 from services.rules.rulebook.built_in import NOT_WANTED
 from services.rules.rulebook.model import Notification, Verb, WriteAction
 from shared.contracts.ids import PersonId
@@ -160,11 +160,10 @@ def _apply_to_message(
 
 
 def _after_report(context: DecisionContext, chain: Chain, message: ChainMessage, *, is_lost: bool) -> Chain:
-    """Go on with a chain. Once it has ended, the words of an offer that did not arrive are still passed on."""
-    if is_lost and not chain.active and message.verb is Verb.HAND_OVER:
-        chain = pass_on_lost(context, chain)
-    is_held = any(m.delivery is DeliveryState.HELD for m in chain.messages)
-    return advance(context, chain) if chain.live or chain.next_due is not None or is_held else chain
+    """Go on with a chain. Once it has ended, words that did not arrive are still passed on."""
+    if is_lost and not chain.live and carries_words(message):
+        chain = pass_on_after_end(context, chain)
+    return advance(context, chain) if chain.live or chain.next_due is not None else chain
 
 
 def _is_queued_again(data: MessageEventData) -> bool:

@@ -68,9 +68,15 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
     return context.save_chain(chain if due == chain.next_due else chain.replace(next_due=due))
 
 
+def pass_on_after_end(context: DecisionContext, chain: Chain) -> Chain:
+    """Pass on the words of a chain that has ended, where a message with them is lost, and save the chain."""
+    passed_on = pass_on_lost(context, chain)
+    return context.save_chain(chain) if passed_on is chain else advance(context, passed_on)
+
+
 def _advance_once(context: DecisionContext, chain: Chain) -> Chain:
     chain = reroute_absent(context, chain)
-    chain = pass_on_lost(context, chain) if chain.active else chain
+    chain = pass_on_lost(context, chain) if chain.live else chain
     chain = _settle_steps(release_messages(context, chain))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))

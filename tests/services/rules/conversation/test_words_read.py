@@ -99,6 +99,50 @@ def test_words_whose_offer_does_not_arrive_are_read_after_the_end_too(
     assert faults(ask + END, [AUTHORS, TEAM, INBOX], *moves) == []
 
 
+def test_words_that_were_passed_on_to_a_colleague_who_opts_out_are_read_by_another() -> None:
+    """They wait for the colleague's morning, as their matter has ended in the night."""
+    ask = ASK.replace("tell: rights_manager", "tell: sender")
+    asked = f"expect: [{{ask: 812}}, {{ask: 813}}, {HANDED_OVER}]"
+    answered = ("reply: {from: 812, button: 'yes'}", "expect: [{tell: 812, say: noted}, {tell: 812, say: ex_told}]")
+    stopped = ("reply: {from: 40, text: STOP}", "expect: [{tell: 40, say: stopped}]")
+    read = "expect: [{tell: 71, say: to_read, text: at sea}, {end: answered}]"
+    moves = (EVENT, *IN_THE_NIGHT[:2], asked, *answered, *stopped, MORNING, read)
+    assert faults(ask + END, [AUTHORS, TEAM, INBOX], *moves) == []
+
+
+def test_words_of_which_neither_the_offer_nor_the_message_arrives_go_to_the_inbox_team() -> None:
+    """The message came with the end of the matter, which took the offer away."""
+    ask = ASK.replace("tell: rights_manager", "tell: sender")
+    asked = f"expect: [{{ask: 812}}, {{ask: 813}}, {HANDED_OVER}]"
+    answered = ("reply: {from: 812, button: 'yes'}", "expect: [{tell: 812, say: noted}, {tell: 812, say: ex_told}]")
+    read, failed = "{tell: 40, say: to_read, text: at sea}, {end: answered}", "failed: {to: 40, code: 131026}"
+    again = "expect: [{tell: 71, say: to_read, text: at sea}]"
+    moves = (
+        EVENT,
+        *IN_THE_NIGHT[:2],
+        asked,
+        *answered,
+        MORNING,
+        f"expect: [{read}]",
+        failed,
+        again,
+        "wait: 2 days",
+        "expect: nothing",
+    )
+    assert faults(ask + END, [AUTHORS, TEAM, INBOX], *moves) == []
+
+
+def test_the_report_that_no_person_has_a_matter_is_read_after_the_matter_is_given_up() -> None:
+    """It waits for the team's morning, and the matter is given up in their night."""
+    steps = ASK + "  - {at: respond_by, give_up: no answer}\n"
+    in_tokyo = TEAM.replace("country: GB", "country: JP, zone: Asia/Tokyo")
+    begun = ("{event: rights.approval_requested, with: {respond_by: 2027-03-03}}", "expect: [{ask: 812}, {ask: 813}]")
+    failed = ("wait until: 2027-03-03T12:00:00Z", "failed: {to: 812, code: 131026}", "failed: {to: 813, code: 131026}")
+    left_out = "{left_out: {812: unreachable}}, {left_out: {813: unreachable}}"
+    read = f"expect: [{left_out}, {{tell: 40, say: left_with_owner}}, {{end: left_with_owner}}]"
+    assert faults(steps, [AUTHORS, in_tokyo], *begun, *failed, "wait: 2 days", read) == []
+
+
 @pytest.mark.parametrize("again", ["reply: {from: 812, text: Not yet}", "reply: {from: 812, button: other}"])
 def test_the_same_words_or_button_of_one_night_are_offered_once_in_the_morning(again: str) -> None:
     replies = "{tell: 812, say: handed_over}, {tell: 812, say: handed_over}"
