@@ -2,8 +2,8 @@
 
 No message is requested twice, none goes to a person who has opted out, was erased or has no address, none but a reply
 to where another person is, none is longer than WhatsApp takes or has a parameter left unfilled, none that waits may
-leave at night where its person is now, and in the end every chain is over. This holds by the rules of this repository,
-and by random ones that change on the way.
+leave at night where its person is now. No answer counts for a person who was not asked. In the end every chain is over.
+This holds by the rules of this repository, and by random ones that change on the way.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import IN_DISPATCHER, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.people import working_hours
 from services.rules.conversation.send_hours import AWAITED_FOR
 from services.rules.matching.matcher import RuleMatcher
@@ -346,6 +347,30 @@ class Conversation:
             )
             self.simulation.publish_of(known.person_id, seen)
 
+    def share_number(self) -> None:
+        """Consonance gets a visitor's number at a contact by mistake, which merges them; or corrects it again, and the
+        visitor writes from there.
+        """
+        facts, visitor = self.simulation.facts, self.random.choice(VISITORS)
+        known, number = facts.people[self.person(visitor)], Addresses(phone=Phone(f"+44163296{visitor}"))
+        contact = facts.people[known.merged_into or self.person(801, 806, 812, 40)]
+        if known.erased or contact.erased or contact.contact_id is None:
+            return
+        if known.merged_into is None:
+            self._observe(contact, addresses=number)
+            self._observe(known, addresses=Addresses(), merged_into=contact.person_id)
+        else:
+            self._observe(contact, addresses=Addresses(phone=Phone("+441632960199")))
+            self._observe(known, addresses=number)
+
+    def _observe(self, known: PersonFacts, **changes: Any) -> None:
+        seen = PersonObserved(
+            person_id=known.person_id, contact_id=known.contact_id, display_name=known.display_name,
+            country=known.country, language=known.language, zone=known.zone, roles=tuple(map(Role, known.roles)),
+            observed_at=self.simulation.now, version=known.version + 1, **changes,
+        )  # fmt: skip
+        self.simulation.publish_of(known.person_id, seen)
+
     def change_rules(self) -> None:
         """Other rules come into force under the same names, and every live chain is reviewed."""
         simulation, limits = self.simulation, self.simulation.decider.rulebook.tenant
@@ -382,10 +407,20 @@ class Conversation:
             assert decode(Chain, encode(chain)) == chain
             assert all(m.held_until for m in chain.messages if m.delivery is DeliveryState.HELD)
             assert chain.next_due or all(message.delivery is not DeliveryState.HELD for message in chain.messages)
+            self._check_answers(chain)
         effects.clear()
         for message_id, receiver in self.simulation.requested:
             self._check_hours(message_id, receiver)
             self._check_receiver(message_id, receiver)
+
+    def _check_answers(self, chain: Chain) -> None:
+        """An answer is of the person who was asked, and each has one final answer at most."""
+        for given in chain.answers:
+            question = chain.message(given.message_id)
+            assert question is not None
+            assert (question.person_id, question.requested_at is not None) == (given.person_id, True)
+        final = Counter(given.person_id for given in chain.answers if given.final)
+        assert max(final.values(), default=1) == 1
 
     def _check_hours(self, message_id: MessageId, receiver: PersonId) -> None:
         """A message that may leave now is awaited, or its person may be written to now."""
@@ -433,6 +468,9 @@ class Conversation:
         """
         found = self.simulation.facts.chain_of_message(send.message_id)
         if found is not None and not found[1].reply and send.say.count("_") == RANDOM_WORDS:
+            copies = [m for m in found[0].messages if (m.say, m.person_id) == (send.say, send.person_id)]
+            if any(m.closed and m.message_id != send.message_id for m in copies):
+                return  # the former one went to another person's phone
             taken = sum(message.say == "taken" for message in found[0].messages)
             said = (send.person_id, send.chain_id, send.say, found[1].requested_at, taken)
             assert said not in self.said
@@ -470,6 +508,7 @@ MOVES: dict[Callable[[Conversation], None], int] = {
     Conversation.report: 2,
     Conversation.change_account: 1,
     Conversation.move_away: 1,
+    Conversation.share_number: 1,
 }
 
 
