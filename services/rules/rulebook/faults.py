@@ -38,6 +38,8 @@ class FileFault:
     """The keys that are missing, where that is the fault."""
     misplaced: str | None = None
     """The key that stands where it does not belong, where that is the fault."""
+    may_be_moved: bool = False
+    """Whether the key is wrong by its column or stands twice; it was moved where it is missing in one other place."""
 
     @property
     def place(self) -> str:
@@ -147,10 +149,17 @@ class FaultReport:
         return self._lines
 
     def add(
-        self, location: Location, sentence: str, *, needs: tuple[str, ...] = (), misplaced: str | None = None
+        self,
+        location: Location,
+        sentence: str,
+        *,
+        needs: tuple[str, ...] = (),
+        misplaced: str | None = None,
+        may_be_moved: bool = False,
     ) -> None:
         """With ``needs``, keys are missing; a fault of the file that has one of them ``misplaced`` is told alone."""
-        self._append(FileFault(location, sentence, needs=needs, misplaced=misplaced))
+        fault = FileFault(location, sentence, needs=needs, misplaced=misplaced, may_be_moved=may_be_moved)
+        self._append(fault)
 
     def refuse(self, location: Location, sentence: str, hint: str | None = None) -> None:
         """Add a fault of new files: those that are stored were accepted with it, and are read as before."""
@@ -180,9 +189,11 @@ class FaultReport:
         self._hints += 1
         self._append(FileFault(location, sentence, hint, ()))
 
-    def repeated(self, location: Location, sentence: str, misplaced: str | None = None) -> None:
+    def repeated(
+        self, location: Location, sentence: str, misplaced: str | None = None, *, may_be_moved: bool = False
+    ) -> None:
         """Add a fault that is one however many places lead to it."""
-        self._append(FileFault(location, sentence, None, (), misplaced=misplaced))
+        self._append(FileFault(location, sentence, None, (), misplaced=misplaced, may_be_moved=may_be_moved))
 
     def caused(self, location: Location, sentence: str, cause: str) -> None:
         """Add a fault that one change mends at all its places in a file; it has the sentence of the first of them."""
@@ -241,14 +252,11 @@ def without_moved_keys(faults: Sequence[FileFault]) -> Sequence[FileFault]:
 
 def _moved_to(fault: FileFault, needed: FileFault | None) -> FileFault:
     """The fault of a key in a wrong place with the one place where it is missing, in place of its column."""
-    if needed is None or not _OF_ITS_PLACE.search(fault.sentence):
+    if needed is None or not fault.may_be_moved:
         return fault
     lacks = needed.sentence.partition(";")[0].replace(f"“{fault.misplaced}”", "it")
     sentence = f"“{fault.misplaced}” stands here, and on line {needed.location.line} {lacks}; move it there"
     return replace(fault, sentence=sentence)
-
-
-_OF_ITS_PLACE = re.compile(" is indented by | is said twice")
 
 
 class InvalidValue(ValueError):

@@ -105,7 +105,8 @@ class FileText:
 class Mistake:
     """Line and column count from 1. ``mended`` is None where the meaning cannot be guessed.
 
-    ``misplaced`` is the key that stands where it does not belong, where that is the mistake.
+    ``misplaced`` is the key that stands where it does not belong, where that is the mistake. ``is_aside``: the line
+    begins in another column than it should.
     """
 
     line: int
@@ -113,6 +114,7 @@ class Mistake:
     sentence: str
     mended: FileText | None = None
     misplaced: str | None = None
+    is_aside: bool = False
 
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")

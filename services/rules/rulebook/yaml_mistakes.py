@@ -9,6 +9,7 @@ follows can be read.
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from yaml.error import MarkedYAMLError
 
@@ -218,9 +219,12 @@ class _Search:
 
     # -------------------------------------------------------------- indentation
 
+    def _above(self, number: int) -> Iterator[TextLine]:
+        """The lines above, from the nearest on, without blank ones, comments and those within a text."""
+        return (read_line(self.lines, each) for each in range(number - 1, -1, -1) if self._is_structure(each))
+
     def _structure_above(self, number: int) -> TextLine | None:
-        above = next((each for each in range(number - 1, -1, -1) if self._is_structure(each)), None)
-        return None if above is None else read_line(self.lines, above)
+        return next(self._above(number), None)
 
     def _text_not_indented(self) -> Mistake | None:
         """The text below “>-” begins in the column of its key, and has a colon in it."""
@@ -280,21 +284,17 @@ class _Search:
         line = read_line(self.lines, self.stopped)
         if line.dashes or re.fullmatch("[a-z]{2}", line.key or "") is None:
             return None
-        for number in range(self.stopped - 1, -1, -1):
-            above = read_line(self.lines, number)
-            if not self._is_structure(number) or above.column > line.indent:
-                continue
-            first = next((each for each in range(number + 1, self.stopped) if self._is_structure(each)), None)
-            if above.key != "languages" or above.value or first is None:
-                return None
-            below = read_line(self.lines, first)
-            sentence = f"a language is missing above “{below.key}”, like “en:”"
-            if re.fullmatch("[a-z]{2}", below.key or "") and not below.value and below.indent > line.indent:
-                return self._indented(below, line.indent, f"“{below.key}”", line)
-            is_form = any(each.startswith("form:") for each in self.lines)
-            is_text = below.key in {"body", "buttons"} or (is_form and not re.fullmatch("[a-z]{2}", below.key or ""))
-            return Mistake(first + 1, below.indent + 1, sentence) if is_text else None
-        return None
+        further_right = list(takewhile(lambda each: each.column > line.indent, self._above(line.number)))
+        below = further_right[-1] if further_right else None
+        above = None if below is None else self._structure_above(below.number)
+        if below is None or above is None or above.key != "languages" or above.value:
+            return None
+        if re.fullmatch("[a-z]{2}", below.key or "") and not below.value and below.indent > line.indent:
+            return self._indented(below, line.indent, f"“{below.key}”", line)
+        is_form = any(each.startswith("form:") for each in self.lines)
+        is_text = below.key in {"body", "buttons"} or (is_form and not re.fullmatch("[a-z]{2}", below.key or ""))
+        sentence = f"a language is missing above “{below.key}”, like “en:”"
+        return Mistake(below.number + 1, below.indent + 1, sentence) if is_text else None
 
     def _dash_missing(self) -> Mistake | None:
         """The first key of an item has no dash, in the column of the dash of another item."""
@@ -527,7 +527,7 @@ class _Search:
                 mended = mended.with_insertion(number, 0, " " * by)
             elif bare[:-by].isspace():
                 mended = mended.with_line(number, bare[-by:])
-        return Mistake(line.number + 1, line.indent + 1, sentence, mended, line.key)
+        return Mistake(line.number + 1, line.indent + 1, sentence, mended, line.key, is_aside=True)
 
     def _last_of_item(self, line: TextLine, column: int) -> int | None:
         """The last line of an item whose keys stand in the column of its first one: all were moved together."""
@@ -571,43 +571,25 @@ class _Search:
 
     def _item_above(self, line: TextLine) -> TextLine | None:
         """The nearest item of a list that is indented more, above which no line is indented less."""
-        for number in range(line.number - 1, -1, -1):
-            above = read_line(self.lines, number)
-            if self._is_structure(number) and above.indent <= line.indent:
-                return None
-            if self._is_structure(number) and above.dashes:
-                return above
-        return None
+        further_right = takewhile(lambda each: each.indent > line.indent, self._above(line.number))
+        return next((each for each in further_right if each.dashes), None)
 
     def _item_further_left(self, line: TextLine) -> TextLine | None:
         """The nearest item of a list that is indented less, where the line begins an item like it."""
-        above = (
-            read_line(self.lines, number) for number in range(line.number - 1, -1, -1) if self._is_structure(number)
-        )
-        item = next((each for each in above if each.indent < line.indent), None)
+        item = next((each for each in self._above(line.number) if each.indent < line.indent), None)
         if item is None or not item.dashes or item.key != line.key:
             return None
         return item if self._last_of_item(line, item.indent) is not None else None
 
     def _key_above(self, line: TextLine) -> str | None:
         """The key that the line and its siblings belong to."""
-        for number in range(line.number - 1, -1, -1):
-            if self._is_structure(number) and (above := read_line(self.lines, number)).indent < line.indent:
-                return above.key
-        return None
+        return next((each.key for each in self._above(line.number) if each.indent < line.indent), None)
 
     def _sibling(self, line: TextLine) -> TextLine | None:
         """The first line above that begins in the same column, where none between begins further left."""
-        first = None
-        for number in range(line.number - 1, -1, -1):
-            if not self._is_structure(number):
-                continue
-            above = read_line(self.lines, number)
-            if above.indent < line.indent:
-                break
-            if above.indent == line.indent and (above.key or above.dashes):
-                first = above
-        return first
+        not_further_left = takewhile(lambda each: each.indent >= line.indent, self._above(line.number))
+        siblings = [each for each in not_further_left if each.indent == line.indent and (each.key or each.dashes)]
+        return siblings[-1] if siblings else None
 
 
 _LIST_OF = {"rule": "steps", "inbox": "stands_in", "house": "closed"}

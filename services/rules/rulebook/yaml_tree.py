@@ -82,8 +82,9 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
         if mistake.line not in spoilt and not follows:
             told |= dict.fromkeys(lines_of_item(mended.lines(), mistake.line), mistake.sentence)
             reported.append(mistake.line)
-            report.repeated(Location(file, mistake.line, mistake.column), mistake.sentence, mistake.misplaced)
-        moved += [mistake] if " is indented by " in mistake.sentence else []
+            place = Location(file, mistake.line, mistake.column)
+            report.repeated(place, mistake.sentence, mistake.misplaced, may_be_moved=mistake.is_aside)
+        moved += [mistake] if mistake.is_aside else []
         if mistake.mended is None:
             return None
         mended, last, line = mistake.mended, found.at, mistake.line
@@ -118,7 +119,7 @@ def _report_characters(file: str, mistakes: Iterable[Mistake], report: FaultRepo
 
 def _follows(mistake: Mistake, moved: list[Mistake]) -> bool:
     """Whether the lines of one item were ``moved`` together, or one line twice, which is one mistake."""
-    if not moved or " is indented by " not in mistake.sentence:
+    if not moved or not mistake.is_aside:
         return False
     return mistake.line in (moved[-1].line, moved[-1].line + 1)
 
@@ -339,7 +340,7 @@ class _Builder:
             if not parent.repeats:  # of several in turn the first is said: the key above them is missing
                 sentence = _written_twice(node.text, parent.keys[node.text])
                 needs = (A_LANGUAGE,) if node.text in _OF_A_LANGUAGE else ()
-                self._report.add(node.location, sentence, needs=needs, misplaced=node.text)
+                self._report.add(node.location, sentence, needs=needs, misplaced=node.text, may_be_moved=True)
             self._report.repeating.add(self._file)
             parent.repeats = True
             known = parent.nodes.get(node.text)
@@ -422,7 +423,8 @@ class _Builder:
         for before, again in pairwise(done.nodes):
             if _AGAIN in again and _AGAIN not in before:
                 name = _plain(again)
-                self._report.add(done.keys[again], _written_twice(name, done.keys[name]), misplaced=name)
+                sentence = _written_twice(name, done.keys[name])
+                self._report.add(done.keys[again], sentence, misplaced=name, may_be_moved=True)
 
     def _value(self, parent: _Open, node: Node, event: Any) -> None:
         is_plain = type(event) is kinds.ScalarEvent and not event.style and event.tag is None
