@@ -22,6 +22,7 @@ from rich.text import Text
 
 from ops.command_line import ExitCode, Format, OutputFormat, Service, console, print_error, print_json
 from ops.command_settings import database_away, run
+from ops.database import QUERIES
 from ops.environment import current_stack, stack_advice
 from ops.file_checks import (
     check_document_hosts,
@@ -278,6 +279,11 @@ async def _database_findings(connection: Connection, service: Service) -> list[F
     missing = missing_migrations(service, applied)
     lacks = ", ".join(migration.name for migration in missing)
     findings.append(wrong("schema", f"it lacks {lacks}: run stet migrate") if missing else fine("schema", "up to date"))
+    if unusable := [row["name"] for row in await connection.fetch(QUERIES.lacking_rights, service.value)]:
+        tables = ", ".join(unusable[:3]) + (f" and {len(unusable) - 3} more" if len(unusable) > 3 else "")
+        owner = f"alter table … owner to stet_{service}"
+        sentence = f"stet_{service} may not use {tables}: records wait until an administrator runs {owner}"
+        findings.append(wrong("rights", sentence))
     standby = await connection.fetchval("select current_setting('synchronous_standby_names')")
     alone = "no synchronous standby: a failover may lose the last commits (synchronous_standby_names)"
     findings.append(fine("standby", f"synchronous: {standby}") if standby else warning("standby", alone))

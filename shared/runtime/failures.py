@@ -5,7 +5,8 @@ the rest goes on. Where every record fails like this, the consumer halts.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 
 import asyncpg
@@ -43,8 +44,26 @@ CONNECTION_LOST = (
 SERIALIZATION_FAILURES = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Two transactions collided: repeat the transaction."""
 
+_SCHEMA_INCOMPLETE = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
+
+ACCESS_REFUSED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    *_SCHEMA_INCOMPLETE,
+)
+"""PostgreSQL refuses the login, or a right, a table or a column is missing, as after a restore. No record can cause it,
+since the texts of all queries are fixed: an operator mends it, and the same work succeeds.
+"""
+
 TRANSIENT_ERRORS = (
     Unavailable,
+    *ACCESS_REFUSED,
     *CONNECTION_LOST,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -81,6 +100,25 @@ def classify_failure(error: BaseException) -> FailureKind:
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
         return FailureKind.RECORD  # a value that asyncpg cannot encode for its column, not a lost connection
     return FailureKind.TRANSIENT if isinstance(error, TRANSIENT_ERRORS) else FailureKind.RECORD
+
+
+def remedy_of(error: BaseException) -> str:
+    """How an operator ends an error of the database, with the setting; empty where it ends by itself."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"PostgreSQL's certificate is not trusted ({error.verify_message}): renew it, or correct sslrootcert"
+    return next((remedy for refused, remedy in _REMEDIES.items() if isinstance(error, refused)), "")
+
+
+_REMEDIES: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
+    asyncpg.InvalidPasswordError: "is STET_POSTGRES_PASSWORD, or the one in STET_POSTGRES_DSN, that of this login?",
+    asyncpg.InvalidAuthorizationSpecificationError: "let pg_hba.conf take the login of STET_POSTGRES_DSN from here",
+    asyncpg.InvalidCatalogNameError: "the database that STET_POSTGRES_DSN names does not exist",
+    asyncpg.InsufficientPrivilegeError: "the role of the service lacks a right: stet doctor names it",
+    _SCHEMA_INCOMPLETE: "the schema lacks a part that this version needs: run: stet migrate",
+    asyncpg.DiskFullError: "the disk of PostgreSQL is full: give it room",
+    asyncpg.TooManyConnectionsError: "raise max_connections or the limit of the login, or lower STET_POSTGRES_POOL",
+    asyncpg.ReadOnlySQLTransactionError: "the server takes no writes: wait for the failover, or promote a standby",
+}
 
 
 def parking_reason(error: BaseException) -> str:

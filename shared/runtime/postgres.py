@@ -14,10 +14,14 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
-from shared.runtime.failures import CONNECTION_LOST, LocksBusy
+from shared.runtime.clock import machine_now
+from shared.runtime.failures import CONNECTION_LOST, TRANSIENT_ERRORS, LocksBusy, remedy_of
 from shared.runtime.metrics import Metrics
 from shared.runtime.retry import until_available
 from shared.runtime.settings import ServiceSettings
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
 
 Connection = Any
 """An asyncpg connection, pooled or not; asyncpg ships no types."""
@@ -32,6 +36,7 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _COMMAND_SECONDS = 30.0
 _CANCEL_SECONDS = 3.0
 _CONNECT_SECONDS = 10.0
+_WRITE_SECONDS = 2.0
 _NEXT_SERVER_SECONDS = 3.0  # ingest must answer its sender within five
 
 MIN_VERSION = 17
@@ -159,7 +164,7 @@ def raise_if_read_only(connection: Connection) -> None:
 
 # ------------------------------------------------------------------ advisory locks
 
-_LOCKS = load_queries(__file__, "delivery.sql")
+_QUERIES = load_queries(__file__, "delivery.sql")
 
 
 class SharedLock(str):
@@ -171,14 +176,14 @@ class SharedLock(str):
 async def acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
     """Advisory locks until the transaction ends, always in the same order; each service has its own names."""
     if locks := _sorted_locks(service, names):
-        await connection.execute(_LOCKS.lock_names, *zip(*locks, strict=True))
+        await connection.execute(_QUERIES.lock_names, *zip(*locks, strict=True))
 
 
 async def try_acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
     """Acquire the locks for a transaction that holds rows already and must not wait. Raises LocksBusy."""
     names = list(names)
     locks = _sorted_locks(service, names)
-    if locks and not await connection.fetchval(_LOCKS.try_names, *zip(*locks, strict=True)):
+    if locks and not await connection.fetchval(_QUERIES.try_names, *zip(*locks, strict=True)):
         raise LocksBusy(names)
 
 
@@ -264,22 +269,22 @@ async def _open_or_refuse(settings: ServiceSettings, service: str) -> Pool:
     try:
         return await _open(settings, service)
     except asyncpg.InvalidAuthorizationSpecificationError as error:
-        raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
+        raise Misconfigured(
+            "STET_POSTGRES_DSN", f"PostgreSQL refuses the login ({type(error).__name__}): {remedy_of(error)}"
+        ) from None
     except asyncpg.UndefinedObjectError:  # a setting of the session that the server does not know
         raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer") from None
 
 
 def _advice(error: Exception) -> dict[str, object]:
     lacks = error.missing if isinstance(error, SchemaOutdated) else []
-    return {"hint": _HINTS.get(type(error), ""), "lacks": lacks}
+    return {"hint": _START_HINTS.get(type(error)) or remedy_of(error), "lacks": lacks}
 
 
-_HINTS = {
+_START_HINTS = {
     SchemaOutdated: "run: stet migrate",
-    asyncpg.UndefinedTableError: "run: stet migrate",
     asyncpg.InvalidParameterValueError: "run: stet migrate",
     asyncpg.InsufficientPrivilegeError: "this login may not act as the role of the service",
-    asyncpg.InvalidCatalogNameError: "the database it names does not exist",
     TargetServerAttributeNotMatched: "no server it names takes writes",
 }
 
@@ -329,3 +334,36 @@ async def _reset(connection: Connection) -> None:
     """
     if is_read_only(connection):
         connection.terminate()
+
+
+# ------------------------------------------------------------------ readiness
+
+
+class DatabaseCheck:
+    """Whether the database takes a row at the moment, and what an operator has to mend where it does not."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._refusal = ""
+
+    async def is_writable(self) -> bool:
+        """Commits a row: a standby, a full disk or a lost synchronous replica answers questions too."""
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                await self._pool.execute(_QUERIES.write_readiness, machine_now())
+        except (asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
+            self._note(error)
+            return False
+        self._refusal = ""
+        return True
+
+    async def detail(self) -> str:
+        """A detail of readiness; empty where the database takes rows, or comes back by itself."""
+        return f"database: {self._refusal}" if self._refusal else ""
+
+    def _note(self, error: Exception) -> None:
+        """Log what an operator has to mend, once."""
+        remedy = remedy_of(error)
+        if remedy and remedy != self._refusal:
+            log.warning("database.refused", error=type(error).__name__, setting="STET_POSTGRES_DSN", hint=remedy)
+        self._refusal = remedy

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import uvloop
 
 from shared.contracts.errors import Misconfigured
@@ -25,12 +24,12 @@ from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler, inbox_
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock, machine_now
 from shared.runtime.credentials import SecretFilesWatch, SecretRestart
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
-from shared.runtime.failures import TRANSIENT_ERRORS, repeat
+from shared.runtime.failures import repeat
 from shared.runtime.health import UNNOTICED_SECONDS, Health, IdleCheck, IdleStatus, ReadinessCheck, merge_idle_statuses
 from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
 from shared.runtime.outbox import PARKING_REASON, Relay
-from shared.runtime.postgres import Pool, load_queries, open_pool
+from shared.runtime.postgres import DatabaseCheck, Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, TopicRecreated
 from shared.runtime.retention import delete_expired
 from shared.runtime.retry import Backoff
@@ -323,7 +322,9 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
         secret_files = SecretFilesWatch(secrets_folder(), settings.certificate_files(), _restart(settings, process))
         process.task("secret files", secret_files.run)
         health.details.append(secret_files.detail)
-        process.add_readiness_check("database", lambda: _can_write(pool))
+        database = DatabaseCheck(pool)
+        process.add_readiness_check("database", database.is_writable)
+        health.details.append(database.detail)
         yield process
 
 
@@ -331,16 +332,6 @@ def _restart(settings: ServiceSettings, process: Process) -> SecretRestart | Non
     if not settings.secrets_restart_seconds:
         return None
     return SecretRestart(settings.secrets_restart_seconds, lambda: load_settings(type(settings)), process.restart)
-
-
-async def _can_write(pool: Pool) -> bool:
-    """Commits a row: a standby, a full disk or a lost synchronous replica answers questions too."""
-    try:
-        async with asyncio.timeout(2):
-            await pool.execute(QUERIES.write_readiness, machine_now())
-    except (asyncpg.PostgresError, *TRANSIENT_ERRORS):
-        return False
-    return True
 
 
 async def _until_signal(main: Main) -> None:

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from shared.runtime.failures import FailureKind, classify_failure, repeat
+from shared.runtime.failures import FailureKind, classify_failure, remedy_of, repeat
 
 RECORD, TRANSIENT, RETRYABLE = FailureKind.RECORD, FailureKind.TRANSIENT, FailureKind.RETRYABLE
 
@@ -24,6 +24,11 @@ RECORD, TRANSIENT, RETRYABLE = FailureKind.RECORD, FailureKind.TRANSIENT, Failur
         (asyncpg.TooManyConnectionsError, TRANSIENT),
         (asyncpg.PostgresIOError, TRANSIENT),
         (asyncpg.UndefinedFileError, TRANSIENT),
+        (asyncpg.InvalidPasswordError, TRANSIENT),
+        (asyncpg.InvalidCatalogNameError, TRANSIENT),
+        (asyncpg.InsufficientPrivilegeError, TRANSIENT),
+        (asyncpg.UndefinedTableError, TRANSIENT),
+        (asyncpg.UndefinedColumnError, TRANSIENT),
         (asyncpg.LockNotAvailableError, RETRYABLE),
         (asyncpg.DeadlockDetectedError, RETRYABLE),
         (asyncpg.InvalidCachedStatementError, RETRYABLE),
@@ -54,3 +59,19 @@ async def test_a_loop_logs_the_error_of_a_round_and_goes_on(error: Exception, ev
         running.cancel()
 
     assert [(each["event"], each["loop"]) for each in logs] == [(event, "gauges")]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (asyncpg.InvalidPasswordError("x"), "STET_POSTGRES_PASSWORD"),
+        (asyncpg.InvalidAuthorizationSpecificationError("x"), "pg_hba.conf"),
+        (asyncpg.InsufficientPrivilegeError("x"), "stet doctor"),
+        (asyncpg.UndefinedColumnError("x"), "stet migrate"),
+        (asyncpg.DiskFullError("x"), "disk"),
+        (ConnectionRefusedError(), ""),
+    ],
+)
+def test_an_error_that_an_operator_ends_says_how(error: Exception, said: str) -> None:
+    assert bool(remedy_of(error)) == bool(said)
+    assert said in remedy_of(error)

@@ -9,7 +9,7 @@ import pytest
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.testbed import DeliveryTestbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, SampleService, event, until
 
 pytestmark = pytest.mark.integration
 COUNT = 3000
@@ -72,3 +72,36 @@ async def test_both_are_away_at_the_start(
     await until(lambda: sample.has_logged("STET_KAFKA_BOOTSTRAP"))
     await killable_kafka.start()
     await each_once(own_testbed)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("refuse", "allow"),
+    [
+        ("revoke insert on rules.effects from stet_rules", "grant insert on rules.effects to stet_rules"),
+        ("alter table rules.effects rename to lost", "alter table rules.lost rename to effects"),
+        ("alter role stet_rules nologin", "alter role stet_rules login"),
+    ],
+    ids=("a right is missing", "a table is missing", "the login is refused"),
+)
+async def test_records_wait_while_the_database_refuses_the_service(
+    own_testbed: DeliveryTestbed, refuse: str, allow: str
+) -> None:
+    await own_testbed.produce(EVENTS)
+    sample = await own_testbed.sample(STET_SAMPLE_PAUSE="0.05")
+    await until(lambda: own_testbed.reached(500))
+    await own_testbed.run_sql(refuse)
+    try:
+        await own_testbed.run_sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'stet_rules'")
+        await until(lambda: has_retried_with_a_hint(sample))
+    finally:
+        await own_testbed.run_sql(allow)
+    await each_once(own_testbed)
+    assert sample.alive
+    assert not await own_testbed.rows("select * from rules.parked")
+
+
+async def has_retried_with_a_hint(sample: SampleService) -> bool:
+    """Whether a batch was tried again at least three times, and the log said how the cause is ended."""
+    retried = [line for line in sample.tail(500).splitlines() if "batch.retried" in line and '"hint"' in line]
+    return len(retried) > 2
