@@ -46,7 +46,14 @@ def main(
             f"kept in month {month}: {', '.join(f'{n} {kind}' for kind, n in counts.items())}", highlight=False
         )
     console.print(f"kept in this run: {' '.join(f'{name}={days}' for name, days in KEPT.items())}", highlight=False)
-    found = faults(verdicts, list(result.counts.values()), list(BY_DESIGN))
+    outlives = months > _EARLY
+    if not outlives:
+        console.print(
+            f"whether tables that grow become flat is judged from {_EARLY + 1} months on",
+            style="yellow",
+            highlight=False,
+        )
+    found = faults(verdicts, list(result.counts.values()), list(BY_DESIGN), outlives_retentions=outlives)
     for sentence in found:
         console.print(sentence, style="red", highlight=False)
     console.print(

@@ -51,7 +51,16 @@ def test_a_table_that_is_doctored_to_grow_by_a_row_a_day_is_found_among_flat_one
     }
     grown = [one.name for one in judge(earlier, later, {}) if one.finding is TableGrowth.GROWS]
     assert grown == ["rules.unasked"]
-    assert faults(judge(earlier, later, {}), COUNTS, []) == ["rules.unasked grows, and nothing says that it may"]
+    verdicts = judge(earlier, later, {})
+    assert faults(verdicts, COUNTS, [], outlives_retentions=True) == [
+        "rules.unasked grows, and nothing says that it may"
+    ]
+
+
+def test_a_run_that_ends_before_the_retentions_do_is_not_judged_by_growing_tables() -> None:
+    verdicts = judge(sizes(chains=100), sizes(chains=200), {})
+    assert faults(verdicts, COUNTS, [], outlives_retentions=False) == []
+    assert len(faults(verdicts, COUNTS, [], outlives_retentions=True)) == 1
 
 
 def test_a_table_that_is_new_since_then_is_judged_too() -> None:
@@ -67,11 +76,11 @@ def test_a_table_that_may_grow_says_why_only_where_it_does() -> None:
 
 def test_a_reason_for_no_table_and_traffic_that_lacks_a_kind_are_faults() -> None:
     verdicts = judge(sizes(chains=10), sizes(chains=10), {})
-    assert faults(verdicts, COUNTS, []) == []
-    assert faults(verdicts, COUNTS, ["rules.chain"]) == [
+    assert faults(verdicts, COUNTS, [], outlives_retentions=True) == []
+    assert faults(verdicts, COUNTS, ["rules.chain"], outlives_retentions=True) == [
         "rules.chain is said to grow by design, but there is no such table"
     ]
-    assert faults(verdicts, [{"writes": 3, "files": 0}], []) == [
+    assert faults(verdicts, [{"writes": 3, "files": 0}], [], outlives_retentions=True) == [
         "the traffic had no files, so nothing is shown of their tables"
     ]
 
