@@ -25,7 +25,6 @@ from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import fact_tags
 from services.rules.conversation.people import is_staff, language_of, working_hours
 from services.rules.conversation.recipients import Recipient, exclusion_reason, is_excepted, resolve_recipients
-from services.rules.conversation.schedule import moment_of
 from services.rules.conversation.send_hours import (
     AWAITED_FOR,
     expiry,
@@ -33,6 +32,7 @@ from services.rules.conversation.send_hours import (
     hours_of_message,
     hours_until,
     is_open,
+    moment_of,
     next_opening,
     passes_quiet_hours,
     reply_hours,

@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime, time
 
 import pytest
 
-from services.rules.conversation.schedule import add_duration, lapse_of, moment_of
+from services.rules.conversation.schedule import add_duration
+from services.rules.conversation.send_hours import lapse_of, moment_of
 from services.rules.rulebook.model import After, At
 from shared.clients.working_calendar import Duration, TimeUnit, WorkingCalendar
 from tests.services.rules.stories import faults_of_rule, rule_head, template_text
