@@ -300,7 +300,11 @@ def offers_after(player: StoryPlayer, old: Rulebook, new: Rulebook, chain: Chain
     simulation._apply(decision)
     simulation.advance(simulation.now + timedelta(days=30))
     sends = [effect.send for effect in simulation.effects if isinstance(effect, RequestedMessage)]
-    assert all(send.template is not None and send.template.name == f"{send.say}_v1" for send in sends if send.buttons)
+    assert all(
+        send.template is not None and send.template.name == new.templates[send.say].meta_name
+        for send in sends
+        if send.buttons
+    )
     return [send.say for send in sends if any(button.title == "Take it" for button in send.buttons)]
 
 
@@ -473,11 +477,11 @@ def test_a_question_that_waits_gets_the_fallback_that_a_later_revision_names(on_
     (amendment,) = amendments(decision)
     assert (amendment.message_id, amendment.person_id) == (chain.messages[0].message_id, chain.messages[0].person_id)
     assert amendment.fallback is not None
-    assert (amendment.fallback.name, amendment.fallback.language) == ("rights_reminder_v1", "en")
+    assert (amendment.fallback.name, amendment.fallback.language) == ("rights_reminder_v2", "en")
     assert {"person", "title", "by"} <= amendment.fallback.parameters.keys()
     assert ABSENT_VALUE not in amendment.fallback.parameters.values()
     assert len(decision.effects) == 1
-    assert after.messages[0].fallback == "rights_reminder_v1"
+    assert after.messages[0].fallback == "rights_reminder_v2"
     assert decision.record is not None
     assert [(v.reason, v.messages) for v in decision.record.verdicts][-1] == (
         Reason.AMENDED,
@@ -507,7 +511,7 @@ def sent_as(player: StoryPlayer, old: Rulebook, chain: Chain, template: SentTemp
     return decider_of(old, with_fallback(old)).decide(event, facts, now)
 
 
-@pytest.mark.parametrize(("name", "has_gone_so"), [("rights_reminder_v1", True), ("rights_request_v1", False)])
+@pytest.mark.parametrize(("name", "has_gone_so"), [("rights_reminder_v2", True), ("rights_request_v2", False)])
 def test_the_evidence_has_the_text_of_the_template_that_went(name: str, *, has_gone_so: bool) -> None:
     player, old, chain = started(OnChange.PIN)
     _, waiting = changed(player, old, with_fallback(old), unsent(chain))
@@ -527,7 +531,7 @@ def test_the_evidence_has_the_text_of_the_template_that_went(name: str, *, has_g
 def test_a_write_says_as_which_template_its_question_went() -> None:
     player, old, chain = started(OnChange.PIN)
     _, waiting = changed(player, old, with_fallback(old), unsent(chain))
-    decision = sent_as(player, old, waiting, SentTemplate(name="rights_reminder_v1", language="en"))
+    decision = sent_as(player, old, waiting, SentTemplate(name="rights_reminder_v2", language="en"))
     asked = decision.changes.chains[chain.chain_id].messages[0]
     tap = MessageReceived(
         message_id=Wamid("wamid.tap"), person_id=asked.person_id, line=Line("main"), at=player.simulation.now,
@@ -542,7 +546,7 @@ def test_a_write_says_as_which_template_its_question_went() -> None:
     facts.set_chain(decision.changes.chains[chain.chain_id])
     answered = decider_of(old, with_fallback(old)).decide(event, facts, tap.at)
     (write,) = (effect for effect in answered.effects if isinstance(effect, RequestWrite))
-    assert (write.evidence.sent_template, write.evidence.rendered) == ("rights_reminder_v1", asked.sent_text)
+    assert (write.evidence.sent_template, write.evidence.rendered) == ("rights_reminder_v2", asked.sent_text)
     assert write.evidence.rendered != asked.rendered
 
 
@@ -572,11 +576,11 @@ def test_a_question_of_a_chain_that_has_ended_is_not_amended() -> None:
 
 def test_a_newer_version_of_a_template_stands_in_for_the_one_that_was_requested() -> None:
     player, old, chain = started(OnChange.MIGRATE)
-    newer = replace(old.templates["rights_request"], version=2)
+    newer = replace(old.templates["rights_request"], version=3)
     new = replace(old, revision=NEW, templates={**old.templates, newer.name: newer})
     assert [
         each.fallback and each.fallback.name for each in amendments(changed(player, old, new, unsent(chain))[0])
-    ] == ["rights_request_v2"]
+    ] == ["rights_request_v3"]
 
 
 def test_a_template_with_the_buttons_in_other_places_stands_in_for_none() -> None:
@@ -605,7 +609,7 @@ def test_a_pinned_chain_asks_for_the_fallback_of_now_with_its_next_message() -> 
     (sent,) = [effect.send for effect in decision.effects if isinstance(effect, RequestedMessage)]
     assert sent.template is not None
     assert sent.fallback is not None
-    assert (sent.template.name, sent.fallback.name) == ("rights_reminder_v1", "rights_request_v1")
+    assert (sent.template.name, sent.fallback.name) == ("rights_reminder_v2", "rights_request_v2")
 
 
 @pytest.mark.parametrize("said", ["When will you decide?", "wrong number"])
