@@ -10,7 +10,7 @@ from services.rules.analysis.bundle import EVENT_KINDS
 from services.rules.analysis.condition_text import comparison_text, value_text
 from services.rules.analysis.pseudonyms import BUNDLE_KEYS, is_personal
 from services.rules.analysis.replay import Documents, Replayer, with_button_of_bundle
-from services.rules.conversation.chain import NO_EVENT, Chain, ChainMessage, DeliveryState, StepStatus
+from services.rules.conversation.chain import LOST, NO_EVENT, Chain, ChainMessage, DeliveryState, StepStatus
 from services.rules.conversation.context import Decision, DecisionContext, ExclusionReason, Reason
 from services.rules.conversation.decision_inputs import DecisionInputs, effects_digest, facts_of
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, is_event_field
@@ -380,11 +380,16 @@ def why_not_by_chain(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNo
 def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | None:
     """The reason found in their messages, in a step that left them out, or in the messages of their stand-in."""
     mine = [message for message in chain.messages if message.person_id == person]
-    sent = [message for message in mine if message.requested_at is not None]
+    sent = [message for message in mine if message.requested_at is not None and message.delivery not in LOST]
     if sent:
         return WhyNot([f"It did: {message_sentence(message)}." for message in sent], got=True)
-    if any(message.delivery not in _GONE for message in mine):
-        return WhyNot([f"Not yet: {message_sentence(mine[-1])}."])
+    held = [message for message in mine if message.delivery is DeliveryState.HELD]
+    if held:
+        return WhyNot([f"Not yet: {message_sentence(held[-1])}."])
+    lost = [message for message in mine if message.requested_at is not None]
+    if lost:
+        tried = [f"It tried, and no message reached them: {message_sentence(message)}." for message in lost]
+        return WhyNot([*tried, *_left_out_sentences(chain, person)])
     for index, state in enumerate(chain.steps):
         if (why := state.left_out.get(person)) is not None:
             sentence = f"They were left out of step {index + 1}: {exclusion_sentence(why)}."
@@ -393,6 +398,12 @@ def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | 
         return WhyNot([f"The message for them was withdrawn before it went: {message_sentence(mine[-1])}."])
     stand_ins = list(_stand_ins(chain, person))
     return WhyNot(stand_ins) if stand_ins else None
+
+
+def _left_out_sentences(chain: Chain, person: PersonId) -> Iterator[str]:
+    for index, state in enumerate(chain.steps):
+        if (why := state.left_out.get(person)) is not None:
+            yield f"They were left out of step {index + 1}: {exclusion_sentence(why)}."
 
 
 def _stand_ins(chain: Chain, person: PersonId) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import pytest
+
 from services.rules.analysis.explain import (
     Explanation,
     RuleJudgement,
@@ -15,7 +17,7 @@ from services.rules.analysis.explain import (
 )
 from services.rules.analysis.recorded_stories import RecordingDecider
 from services.rules.analysis.replay import Replayer
-from services.rules.conversation.chain import Chain
+from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.document import Document, document_of
 from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Field, NoneOf, Operator
@@ -185,6 +187,20 @@ def test_a_person_who_got_the_message_is_told_so() -> None:
     found = why_not_by_chain(_chain(explained), None, asked.person_id)
     assert found.got
     assert found.sentences[0].startswith("It did")
+
+
+@pytest.mark.parametrize("lost", [DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN])
+def test_a_person_whom_no_message_reached_is_not_said_to_have_got_one(lost: DeliveryState) -> None:
+    explained = _explained("event: rights.approval_requested\n      with: {rights_holder: 812}")
+    chain = _chain(explained)
+    asked = chain.messages[0]
+    chain = chain.with_message(asked.replace(delivery=lost)).exclude(0, {asked.person_id: "unreachable"})
+    found = why_not_by_chain(chain, None, asked.person_id)
+    assert not found.got
+    tried, left_out = found.sentences
+    assert tried.startswith("It tried, and no message reached them: ")
+    assert tried.endswith(f"{lost}.")
+    assert left_out.startswith("They were left out of step 1: ")
 
 
 def test_failing_conditions_are_the_answer_to_why_not() -> None:
