@@ -28,8 +28,8 @@ OWN_TEXTS = frozenset(
     {
         "addresses", "ai_use_declared", "attachments", "author", "body", "bsuid", "caption", "display_name", "filename",
         "further", "genre", "media", "name", "note", "parameters", "phone", "pitch_text", "question_wamids",
-        "quoted_id", "rendered", "reply", "reply_wamid", "source_message_id", "source_message_ids", "sources",
-        "submitter_name", "text", "title", "values", "wamid", "words",
+        "quoted_id", "rendered", "reply", "reply_wamid", "said", "sender.display_name", "source_message_id",
+        "source_message_ids", "sources", "submitter_name", "text", "title", "values", "wamid", "who", "words",
     }
 )  # fmt: skip
 """The fields that hold a person's own words, names and addresses, in an object about that person."""

@@ -17,6 +17,8 @@ UNTIL_ANSWER = "until"
 """The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
 OF_THE_HOUSE = "house"
 """The ``answer`` of messages of the house within a chain, whose own words come before the fields of its event."""
+WRITER = "person_id"
+"""The key in ``words`` of the person whose words they are (``shared.runtime.redaction``)."""
 _WAITING = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED})
 
 

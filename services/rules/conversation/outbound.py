@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, rendering, send_hours, template_calls
 from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage, DeliveryState
-from services.rules.conversation.chain_messages import COPY, COPY_ANSWER, OF_THE_HOUSE
+from services.rules.conversation.chain_messages import COPY, COPY_ANSWER, OF_THE_HOUSE, WRITER
 from services.rules.conversation.context import (
     DecisionContext,
     ExcludedPerson,
@@ -233,11 +233,16 @@ def request_now(context: DecisionContext, chain: Chain, chain_message: ChainMess
             held_until=None,
             language=message.language,
             fallback=message.fallback.name if message.fallback is not None else None,
-            rendered=message.body if chain_message.buttons else None,
-            other_texts=_other_texts(context, chain, chain_message, message) if chain_message.buttons else {},
+            rendered=message.body if keeps_text(chain_message) else None,
+            other_texts=_other_texts(context, chain, chain_message, message) if keeps_text(chain_message) else {},
             sent_to=person.address_marks if chain_message.buttons or chain_message.verb is Verb.COLLECT else (),
         )
     )
+
+
+def keeps_text(message: ChainMessage) -> bool:
+    """Whether the text is kept for the evidence of its answer: not that of an offer, which has words of a person."""
+    return message.is_question and WRITER not in message.words
 
 
 def _other_texts(
@@ -586,6 +591,7 @@ def pass_on(context: DecisionContext, chain: Chain, offer: ChainMessage, recipie
     """Send the words of an offer to be read, without a matter to take. To a person who takes it now it is a reply."""
     taken = chain.assignment
     words = {"sender.display_name": offer.words.get("who", ""), "text": offer.words.get("said", "")}
+    words |= {WRITER: offer.words[WRITER]} if WRITER in offer.words else {}
     draft = MessageDraft(
         Verb.TELL, TO_READ, offer.step, OF_THE_HOUSE, f"unread.{offer.message_id}", words=words,
         reply=taken is not None and context.now - taken.at <= AWAITED_FOR,

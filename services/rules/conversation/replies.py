@@ -12,6 +12,7 @@ from services.rules.conversation.chain import (
     GivenAnswer,
 )
 from services.rules.conversation.chain_messages import (
+    WRITER,
     is_of_handover,
     is_offer,
     is_offer_waiting,
@@ -190,8 +191,10 @@ def _hand_over(
 def _words_of_answer(
     context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None
 ) -> dict[str, str]:
+    """Whose words they are stands with them: an erasure of that person finds them in a message to another one."""
     person = context.facts.people.get(message.person_id)
-    return {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
+    said = _answer_text(context, chain, message, answer)
+    return {"who": person.display_name if person else "", "said": said, WRITER: message.person_id}
 
 
 def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None) -> str:

@@ -341,7 +341,11 @@ def _amend_fallbacks(context: DecisionContext, chain: Chain, calls: Mapping[Mess
             continue
         amendment = AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call)
         amend(context, amendment, chain, message.step)
-        texts = {**message.other_texts, call.name: text_of_call(context, chain, call)} if message.is_question else {}
+        texts = (
+            {**message.other_texts, call.name: text_of_call(context, chain, call)}
+            if outbound.keeps_text(message)
+            else {}
+        )
         chain = chain.with_message(message.replace(fallback=call.name, other_texts=texts))
     return context.save_chain(chain)
 

@@ -1,11 +1,15 @@
 """Words of a person who was told that a colleague has them reach a colleague, whatever becomes of the matter."""
 
+import json
+
 import pytest
 
 from services.rules.conversation.context import RequestedMessage
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.ids import ContactId
+from shared.contracts.values import encode
 from shared.contracts.whatsapp import Media, MessageKind
+from shared.runtime.redaction import PersonWords, redact
 from tests.services.rules.conversation.test_combinations import (
     ASK,
     AT_SEA,
@@ -245,3 +249,22 @@ def test_a_matter_left_with_the_team_is_not_reminded_in_the_same_moment() -> Non
         f"expect: [{{tell: 71, say: left_with_owner}}, {{end: left_with_owner}}, {unknown}]",
     )  # fmt: skip
     assert faults_of_rule(HEAD + ASK + last, TEMPLATES | take, f"{AUTHORS}\n{INBOX}", *moves) == []
+
+
+# ------------------------------------------------------------------ people who are erased
+
+
+def test_words_in_messages_to_colleagues_are_erased_with_their_person() -> None:
+    """They are offered, reminded of and passed on in messages that are about a colleague."""
+    people = f"812: {{roles: [rights_holder], country: GB}}\n{TEAM}\n{INBOX}"
+    said = "I must ask my agent first"
+    one = story(people, EVENT, f"reply: {{from: 812, text: {said}}}", "failed: {to: 40, code: 131026}")
+    player = StoryPlayer.of(one, own_rulebook())
+    for step in one.steps:
+        assert player.play(step) == []
+    (chain,) = player.simulation.facts.chains.values()
+    assert {"to_take", "to_read"} <= {message.say for message in chain.messages}
+    writer = player.people.people[ContactId(812)]
+    stored = json.loads(encode(chain))
+    assert said in str(stored)
+    assert said not in str(redact(stored, PersonWords(writer.person_id, ("Person 812",)), in_own_row=True))
