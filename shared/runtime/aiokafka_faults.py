@@ -1,4 +1,4 @@
-"""Mends two faults of aiokafka, for every consumer of the process.
+"""Mends three faults of aiokafka, for every consumer of the process.
 
 A partition without a leader, as of a topic that was deleted or whose brokers are away, makes a consumer ask for
 metadata as fast as the broker answers: 1,400 times a second, with a fifth of a core. Here it rests in between.
@@ -7,9 +7,14 @@ The name of a header is text in Kafka's protocol, but a broker takes any bytes. 
 UTF-8, drops what it had parsed before it in the same answer, and then fetches that record for ever. Here the batch is
 read again by aiokafka's parser written in Python, and the name becomes an ``UnreadableName``, so that the record can be
 parked.
+
+While a consumer joins its group, the broker keeps the request to join until all members have come, and with it all
+later requests of that connection. A commit of offsets that is sent meanwhile is judged after the join, by then with the
+generation before it, and aiokafka takes the refusal for one of its new generation: it joins again, and the group begins
+anew. Here such a commit fails at once, as in Java's client.
 """
 
-# ruff: noqa: SLF001 -- aiokafka has no public way to its requests for metadata and to the bytes of a batch
+# ruff: noqa: SLF001 -- aiokafka has no public way to its requests for metadata, to a batch's bytes and to its group
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -17,16 +22,20 @@ from typing import Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import RebalanceInProgressError
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 _ask_for_metadata = AIOKafkaClient._metadata_update
+_commit = GroupCoordinator._do_commit_offsets
 
 
 def mend_consumers() -> None:
     """From now on. Costs 30 ns for each record."""
     AIOKafkaClient._metadata_update = _fetch_and_rest
     fetcher.MemoryRecords = _Records
+    GroupCoordinator._do_commit_offsets = _commit_unless_joining
 
 
 # ------------------------------------------------------------------ metadata
@@ -43,6 +52,16 @@ async def _fetch_and_rest(client: Any, cluster: Any, topics: Any) -> Any:
 def _lacks_leader(cluster: Any, topic: str) -> bool:
     led = cluster.available_partitions_for_topic(topic)
     return led is None or led != cluster.partitions_for_topic(topic)
+
+
+# ------------------------------------------------------------------ commits of offsets
+
+
+async def _commit_unless_joining(coordinator: Any, assignment: Any, offsets: Any) -> None:
+    """From the end of ``on_partitions_revoked`` to the end of ``on_partitions_assigned`` a commit is refused."""
+    if coordinator._performed_join_prepare:
+        raise RebalanceInProgressError(coordinator.group_id)
+    await _commit(coordinator, assignment, offsets)
 
 
 # ------------------------------------------------------------------ names of headers

@@ -41,10 +41,6 @@ _COLLISION_BACKOFF = Backoff(first=0.05, longest=0.05)
 _ASSIGNMENT_BACKOFF = Backoff(first=0.5, longest=0.5, jitter=0.6)
 _FINISH_SECONDS = 3.0
 _COMMIT_SECONDS = 2.0
-_SECONDS_AFTER_FAILED_COMMIT = 15.0
-"""A commit of an ended generation makes the client join the group again. With one in each rebalance that would never
-end, so the group gets the time of two sessions to settle.
-"""
 _FAILURES_OF_CONNECTIONS = 5  # in a row, after which the connections of the pool are replaced
 _LOOKUP_SECONDS = 30.0  # for the positions of an assignment
 _STOP_SECONDS = 10.0
@@ -69,7 +65,6 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         self._lag = lag
         self._prefix = settings.topic_prefix
         self._failures = 0
-        self._no_commit_before = 0.0  # by the monotonic clock
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._processing = asyncio.Lock()
         self._interrupted = asyncio.Event()
@@ -148,8 +143,13 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     # -------------------------------------------------------------- assignment
 
     async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 -- eager assignors revoke all
-        """The current batch may finish, unless it waits for a dependency. Progress decides which batches count."""
+        """The current batch may finish, unless it waits for a dependency. Progress decides which batches count.
+
+        Positions still being looked up are those of the ended assignment: they would be read and committed.
+        """
         self._interrupted.set()
+        if self._positioning is not None:
+            self._positioning.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FINISH_SECONDS):
                 async with self._processing:
@@ -287,21 +287,14 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     # -------------------------------------------------------------- Kafka
 
     async def commit_offsets(self) -> None:
-        """Commit offsets for Kafka's own tools, which show the lag; after a rebalance this may fail without harm.
-
-        After a failed commit the next one waits (``_SECONDS_AFTER_FAILED_COMMIT``).
-        """
-        if time.monotonic() < self._no_commit_before:
-            return
+        """Commit offsets for Kafka's own tools, which show the lag; around a rebalance this may fail without harm."""
         assigned = self._consumer.assignment() if self._consumer else ()
         offsets = {self._to_kafka(partition): offset for partition, offset in self.processor.positions.items()}
         offsets = {partition: offset for partition, offset in offsets.items() if partition in assigned}
         if offsets:
-            try:
+            with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(_COMMIT_SECONDS):
                     await self._consumer.commit(offsets)
-            except (KafkaError, TimeoutError):
-                self._no_commit_before = time.monotonic() + _SECONDS_AFTER_FAILED_COMMIT
 
     def restart(self) -> None:
         """Begin again where the progress in the database says, and give up the current batch."""
