@@ -53,14 +53,17 @@ async def reader(settings: KafkaSettings) -> AsyncIterator[Any]:
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
     try:
-        await consumer.start()
-    except KafkaError as error:
-        await consumer.stop()
-        raise await connection_fault(settings) or broker_away(error, settings.kafka_bootstrap) from error
-    try:
+        await _start(consumer, settings)
         yield consumer
     finally:
         await consumer.stop()
+
+
+async def _start(consumer: Any, settings: KafkaSettings) -> None:
+    try:
+        await consumer.start()
+    except KafkaError as error:
+        raise await connection_fault(settings) or broker_away(error, settings.kafka_bootstrap) from error
 
 
 async def kept_ranges(settings: KafkaSettings) -> Mapping[Position, range]:

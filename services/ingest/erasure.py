@@ -324,8 +324,8 @@ class TopicEraser:
 
     async def _end_offsets(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         consumer = AIOKafkaConsumer(**client_options(self.settings), enable_auto_commit=False)
-        await consumer.start()
         try:
+            await consumer.start()
             ends: Mapping[TopicPartition, int] = await consumer.end_offsets(list(places))
         finally:
             await consumer.stop()

@@ -191,7 +191,7 @@ class Producer:
         producer = self._new()
         try:
             await producer.start()
-        except _BROKER_AWAY:
+        except BaseException:
             await discard_producer(producer)
             raise
         return producer

@@ -250,6 +250,7 @@ class LagMonitor:
         self._pool = pool
         self._clock = clock
         self._client: Any = None
+        self._connecting = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._caught_up: dict[Partition, datetime] = {}
         self._last_at_end: dict[Partition, float] = {}
@@ -329,7 +330,9 @@ class LagMonitor:
         return {self._from_kafka(partition): offset for partition, offset in found.items()}
 
     async def stop(self) -> None:
-        client, self._client = self._client, None
+        """Close the connection, also one that is being opened; the next request opens another."""
+        async with self._connecting:
+            client, self._client = self._client, None
         if client is not None:
             await client.stop()
 
@@ -425,16 +428,21 @@ class LagMonitor:
             )
 
     async def _connected(self) -> Any:
-        if self._client is None:
-            options = client_options(self._settings)
-            client = AIOKafkaConsumer(**options, request_timeout_ms=10_000, retry_backoff_ms=READ_BACKOFF_MS)
-            try:
-                await client.start()
-            except BaseException:
-                await client.stop()
-                raise
-            self._client = client
-        return self._client
+        """One connection for all who ask at once: the checks of ``run``, the consumer's positions, the service."""
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._new_client()
+            return self._client
+
+    async def _new_client(self) -> Any:
+        options = client_options(self._settings)
+        client = AIOKafkaConsumer(**options, request_timeout_ms=10_000, retry_backoff_ms=READ_BACKOFF_MS)
+        try:
+            await client.start()
+        except BaseException:
+            await client.stop()
+            raise
+        return client
 
     def _to_kafka(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._settings.topic_prefix + partition[0], partition[1])

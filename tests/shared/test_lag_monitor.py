@@ -1,5 +1,6 @@
 """How long a partition counts as unread, and when the broker counts as having lost records."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -134,3 +135,67 @@ async def test_a_recreated_topic_of_which_this_replica_reads_no_partition_is_not
         await monitor._check_ranges()
     earlier = None  # of before topics had ids, and not loaded since
     await monitor._check_ranges()
+
+
+class OpeningClient:
+    """A consumer that the broker takes when the test says so."""
+
+    opened: list["OpeningClient"] = []  # noqa: RUF012 -- of the test, which sets it
+    may_open: asyncio.Event
+
+    def __init__(self, **_: object) -> None:
+        self.is_open = True
+        self.opened.append(self)
+
+    async def start(self) -> None:
+        await self.may_open.wait()
+
+    async def stop(self) -> None:
+        self.is_open = False
+
+    async def end_offsets(self, partitions: Iterable[object]) -> dict[object, int]:
+        return dict.fromkeys(partitions, 7)
+
+
+@pytest.fixture
+def opening(monkeypatch: pytest.MonkeyPatch) -> type[OpeningClient]:
+    monkeypatch.setattr(OpeningClient, "opened", [])
+    monkeypatch.setattr(OpeningClient, "may_open", asyncio.Event(), raising=False)
+    monkeypatch.setattr(progress, "AIOKafkaConsumer", OpeningClient)
+    return OpeningClient
+
+
+def new_monitor() -> LagMonitor:
+    settings = ServiceSettings(tenant=TenantId("t"), kafka_bootstrap="none:1", postgres_dsn="postgresql://none")
+    return LagMonitor(settings, ["contacts"], {}, pool=None, clock=SystemClock())
+
+
+async def test_all_who_ask_at_once_share_one_connection(opening: type[OpeningClient]) -> None:
+    """As the checks of its own and the positions of an assignment do when a process begins."""
+    monitor = new_monitor()
+    asking = [asyncio.ensure_future(monitor.end_offsets([PLACE])) for _ in range(3)]
+    await asyncio.sleep(0)
+    opening.may_open.set()
+    await asyncio.gather(*asking)
+    assert len(opening.opened) == 1
+    await monitor.stop()
+    assert not opening.opened[0].is_open
+
+
+async def test_a_connection_that_is_opened_while_the_monitor_stops_is_closed(opening: type[OpeningClient]) -> None:
+    monitor = new_monitor()
+    asking = asyncio.ensure_future(monitor.end_offsets([PLACE]))
+    await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(monitor.stop())
+    await asyncio.sleep(0)
+    opening.may_open.set()
+    await asyncio.wait({asking, stopping})
+    assert [client.is_open for client in opening.opened] == [False]
+
+
+async def test_a_connection_that_is_given_up_while_it_opens_is_closed(opening: type[OpeningClient]) -> None:
+    asking = asyncio.ensure_future(new_monitor().end_offsets([PLACE]))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert [client.is_open for client in opening.opened] == [False]
