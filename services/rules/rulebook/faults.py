@@ -12,7 +12,7 @@ _LONGEST_WORD = 60
 """A longer text is no misspelt word, and comparing it takes seconds."""
 _MOST_HINTS = 300
 _MOST_LISTED = 20
-_COMMENT = re.compile(r"\s*(?:#|//|<!--|--).*$")
+_COMMENT = re.compile(r"\s*(?:#|//|/\*|<!--|--).*$")
 _SEPARATORS = re.compile(r"\s*[,;/&+|()，、；（）［］]\s*|\s+(?:and|or|et|ou|und)\s+", re.IGNORECASE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\xad]")
 TYPOGRAPHIC_QUOTES = "“”„‟‘’‚‛«»‹›"

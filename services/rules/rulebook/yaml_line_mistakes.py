@@ -32,6 +32,8 @@ _LEADING_TAB = re.compile(r"^[ ]*\t[ \t]*")
 _BLOCK_SIGN = re.compile(r"[>|][+-]?")
 _DASH_AND_TAB = re.compile(r"^[ ]*-(?P<gap>[ ]*\t[ \t]*)")
 _STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+☐☑✓✔▪■□◦‣►➢➤→])[ ]+(?=[\w\"'{])")
+_NOTE = re.compile(r"(?i:note|nb|to ?do|comment)\b.*|(?![\w.]+:)[^{\[]*[ ][^{\[]*")
+"""Words for readers behind a star; an item of a list is a single word, or has a key."""
 _GLUED_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·])(?=[a-z_]+:)")
 _TIGHT_DASH = re.compile(r"^[ ]*-(?=[\w\"'{]+)(?!-)")
 _TWO_DASHES = re.compile(r"^[ ]*-[ ]+(?=-[ ]+[a-z_]+:)")
@@ -89,6 +91,9 @@ def _tab_behind_dash(text: FileText, lines: list[str], number: int) -> Mistake |
 def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None:
     if (found := _STRAY_DASH.match(lines[number])) is not None:
         at = found.start("dash")
+        if found["dash"] == "*" and _NOTE.fullmatch(bare_line(lines, number)[found.end() :]):
+            sentence = "a comment begins with “#”, not with “*”"
+            return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, 1, "#"))
         sentence = f"“{found['dash']}” begins no item of a list; write “-”"
         return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at, 1, "-"))
     if (glued := _GLUED_DASH.match(lines[number])) is not None:
@@ -243,6 +248,19 @@ def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | N
     return Mistake(number + 1, line.start + 1, _in_quotes(line, first), text.with_quotes(line, line.start))
 
 
+def _line_behind_a_name(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A key behind ``people: *agented`` has its value below; it takes the place of that, which the rest may lack."""
+    line = read_line(lines, number)
+    joined = _joined_lines(line) if line.value[:1] in ("*", "&") else None
+    if joined is None or joined["rest"]:
+        return None
+    place, written = line.start + joined.start("begin"), joined["begin"]
+    bare = f"{' ' * line.indent}{line.dashes}{joined['key']}:"
+    mended = text.with_line(line.number, bare.ljust(len(line.text)))
+    sentence = f"“{written}:” begins on a line of its own"
+    return Mistake(line.number + 1, place + 1, sentence, mended, joined["key"], is_aside=True)
+
+
 _REPEATED = re.compile(r"[&*][\w-]+")
 _ONE_WORD = re.compile(r"[a-z][a-z0-9_.-]*")
 
@@ -282,9 +300,11 @@ def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
     quote = "'" if '"' in line.value else '"'
     shown = f"{line.key}: " if line.key else "- "
     if (joined := _joined_lines(line)) is not None:
-        place, written = line.start + joined.start("key"), shortened(joined[0][joined.start("key") :])
+        place, written = line.start + joined.start("begin"), shortened(joined[0][joined.start("begin") :])
         sentence = f"“{written}” begins on a line of its own"
-        return Mistake(line.number + 1, place + 1, sentence, text.with_quotes(line, line.start), joined["key"])
+        is_item = joined["begin"] != joined["key"]  # the keys below are those of an item that is not read
+        mended = text.with_quotes(line, line.start)
+        return Mistake(line.number + 1, place + 1, sentence, mended, joined["key"], is_aside=is_item)
     is_condition = (line.key in HOLD_CONDITIONS and KEY_FIRST.match(line.value)) or STANDS_IN_BRACES.match(line.value)
     if is_condition or _KEYS_WITHOUT_BRACES.fullmatch(line.value):
         end = line.start + len(line.value)
@@ -296,7 +316,10 @@ def _colon_within(text: FileText, line: TextLine, colon: int) -> Mistake:
     return Mistake(line.number + 1, line.start + colon + 1, sentence, text.with_quotes(line, line.start))
 
 
-_TWO_LINES = re.compile(r"(?:[\w.:+-]+|[0-9]+ [a-z ]+|\{.*\}|\[.*\]) +(?P<key>[a-z_]+):(?: +(?P<rest>.*))?")
+_TWO_ITEMS = re.compile(r"(?:\{.*\}|\[.*\]|[\w.]+) +(?P<second>- +(?:\{.*\}|[\w]+\.[\w.]+))")
+_TWO_LINES = re.compile(
+    r"(?:[\w.:+-]+|[0-9]+ [a-z ]+|[*&][\w-]+|\{.*\}|\[.*\]) +(?P<begin>(?:- +)?(?P<key>[a-z_]+)):(?: +(?P<rest>.*))?"
+)
 """A value that is complete, and another key with its value behind it."""
 
 
@@ -307,6 +330,17 @@ def _joined_lines(line: TextLine) -> re.Match[str] | None:
         return None
     is_field = line.key not in KEYS and _ONE_WORD.fullmatch(joined["rest"] or "")
     return joined if is_field or joined["key"] in KEYS else None
+
+
+def two_items(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """Two items of a list on one line."""
+    line = read_line(lines, number)
+    joined = _TWO_ITEMS.fullmatch(line.value) if line.dashes and line.key is None else None
+    if joined is None:
+        return None
+    at = line.start + joined.start("second")
+    sentence = f"“{shortened(joined['second'])}” begins on a line of its own"
+    return Mistake(number + 1, at + 1, sentence, text.with_replacement(number, at - 1, 2, " #"))
 
 
 def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:
@@ -407,11 +441,13 @@ _LOOKS = (
     _tab_behind_dash,
     _mistyped_above,
     _stray_dash,
+    two_items,
     _missing_space,
     _no_colon_before_braces,
     _bad_quotes,
     _text_behind_braces,
     _bad_block_text,
+    _line_behind_a_name,
     _bad_beginning,
     _bad_colon,
     find_in_braces,

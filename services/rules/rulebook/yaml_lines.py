@@ -162,6 +162,9 @@ KEYS = frozenset(
 )  # fmt: skip
 """Words that are keys where they are followed by a colon, and nearly never within a text."""
 
+FIRST_KEYS = ("rule", "template", "form")
+"""The first key of each kind of file of which a folder has many."""
+
 HOLD_CONDITIONS = frozenset({"if", "unless", "not"})
 """Keys behind which further keys stand in braces, or on the lines below."""
 KEY_FIRST = re.compile(r"[a-z][a-z0-9_.]*: ")
@@ -218,6 +221,18 @@ def last_line_of(lines: list[str], first: TextLine, column: int | None = None) -
         if text.strip():
             last = number
     return last
+
+
+def lines_within_texts(lines: list[str]) -> frozenset[int]:
+    """The lines, from 0, of texts that begin with | or >."""
+    found: set[int] = set()
+    for number in range(len(lines)):
+        if number in found:
+            continue
+        line = read_line(lines, number)
+        if BLOCK_TEXT.match(line.value):
+            found.update(range(number + 1, last_line_of(lines, line) + 1))
+    return frozenset(found)
 
 
 _OUTERMOST_ITEM = 2

@@ -14,9 +14,10 @@ from itertools import takewhile
 from yaml.error import MarkedYAMLError
 
 from services.rules.rulebook.yaml_characters import also_on_lines
-from services.rules.rulebook.yaml_line_mistakes import assigned_value, find_in_line, mistyped_key
+from services.rules.rulebook.yaml_line_mistakes import assigned_value, find_in_line, mistyped_key, two_items
 from services.rules.rulebook.yaml_lines import (
     BLOCK_TEXT,
+    FIRST_KEYS,
     KEYS,
     FileText,
     Mistake,
@@ -25,6 +26,7 @@ from services.rules.rulebook.yaml_lines import (
     closing_quote,
     last_line_of,
     line_above,
+    lines_within_texts,
     more_follows,
     read_line,
     shortened,
@@ -56,13 +58,14 @@ class _Search:
         context = error.context_mark.line if error.context_mark else self.stopped
         self.context = min(context, self.stopped)
         self.problem = error.problem or ""
-        self.inside = self._lines_within_texts() if len(text.text) <= _LONGEST_TEXT else frozenset()
+        self.inside = lines_within_texts(self.lines) if len(text.text) <= _LONGEST_TEXT else frozenset()
 
     def find(self) -> Mistake:
-        if (mistake := self._plain_case() or _foreign_line(self.text, self.lines)) is not None:
+        if (mistake := self._plain_case() or _foreign_line(self.text, self.lines) or self._other_file()) is not None:
             return mistake
         mistake = (
-            self._mistyped_key()
+            self._unit_below()
+            or self._mistyped_key()
             or self._quotes_end_early()
             or self._text_not_indented()
             or self._body_missing()
@@ -70,6 +73,7 @@ class _Search:
             or self._language_missing()
             or self._dash_missing()
             or self._dash_aside()
+            or self._two_items()
             or self._line_between()
             or self._outermost_key_aside()
             or self._key_aside()
@@ -81,8 +85,43 @@ class _Search:
                 return self._on_original(mistake)
         return self._on_original(self._beside_keys())
 
+    def _other_file(self) -> Mistake | None:
+        """Another file stands below the end of this one: stories below keys, or keys below stories."""
+        if not self.lines:
+            return None
+        line = read_line(self.lines, self.stopped)
+        first = next((read_line(self.lines, each) for each in range(self.stopped) if self._is_structure(each)), None)
+        if first is None or line.indent or first.indent or self.stopped in self.inside:
+            return None
+        if line.dashes and line.key == "it" and first.key in FIRST_KEYS and not first.dashes:
+            sentence = "stories begin here; write them into a file of their own, whose name ends with .test.yaml"
+        elif not line.dashes and line.key in FIRST_KEYS and first.dashes:
+            sentence = f"a {line.key} begins here; write it into a file of its own"
+        else:
+            return None
+        mended = self.text
+        for number in range(line.number, len(self.lines)):
+            mended = mended.with_line(number, "#")
+        return Mistake(line.number + 1, 1, sentence, mended)
+
     def _mistyped_key(self) -> Mistake | None:
         return None if self.stopped in self.inside else mistyped_key(self.text, self.lines, self.stopped)
+
+    def _unit_below(self) -> Mistake | None:
+        """The unit of a time stands on the line below its number, and no further right than its key."""
+        for line in (read_line(self.lines, number) for number in range(self.stopped, max(-1, self.stopped - 2), -1)):
+            above = self._structure_above(line.number)
+            is_unit = line.key is None and not line.dashes and _UNIT.fullmatch(line.value) is not None
+            if is_unit and above is not None and above.key and _NUMBER_OF.fullmatch(above.value):
+                whole = f"{above.key}: {above.value} {line.value}"
+                sentence = f"“{line.value}” belongs to the line above; write {whole}"
+                end = above.start + len(above.value)
+                mended = self.text.with_line(line.number, "#").with_insertion(above.number, end, f" {line.value}")
+                return Mistake(line.number + 1, line.start + 1, sentence, mended)
+        return None
+
+    def _two_items(self) -> Mistake | None:
+        return None if self.stopped in self.inside or not self.lines else two_items(self.text, self.lines, self.stopped)
 
     def _quotes_end_early(self) -> Mistake | None:
         """A quote within a text between quotes that stands on several lines: the text ends there, and more follows."""
@@ -205,17 +244,6 @@ class _Search:
     def _on_original(self, mistake: Mistake) -> Mistake:
         column = self.text.original_column(mistake.line - 1, mistake.column - 1) + 1
         return replace(mistake, column=column)
-
-    def _lines_within_texts(self) -> frozenset[int]:
-        """The lines of texts that begin with | or >."""
-        found: set[int] = set()
-        for number in range(len(self.lines)):
-            if number in found:
-                continue
-            line = read_line(self.lines, number)
-            if BLOCK_TEXT.match(line.value):
-                found.update(range(number + 1, last_line_of(self.lines, line) + 1))
-        return frozenset(found)
 
     # -------------------------------------------------------------- indentation
 
@@ -592,6 +620,8 @@ class _Search:
         return siblings[-1] if siblings else None
 
 
+_UNIT = re.compile(r"(?:working )?(?:minute|hour|day|week)s?(?: (?:before|after) [a-z_.]+)?")
+_NUMBER_OF = re.compile(r"[0-9]+(?: working)?")
 _LIST_OF = {"rule": "steps", "inbox": "stands_in", "house": "closed"}
 """A key of each kind of file that has a list in its first column, and the list."""
 _OUTERMOST = {

@@ -26,6 +26,7 @@ from services.rules.rulebook.model import Location, Verb
 from services.rules.rulebook.yaml_characters import mend_characters
 from services.rules.rulebook.yaml_line_mistakes import mistyped_key
 from services.rules.rulebook.yaml_lines import (
+    FIRST_KEYS,
     HOLD_CONDITIONS,
     KEYS,
     FileText,
@@ -36,6 +37,7 @@ from services.rules.rulebook.yaml_lines import (
 )
 from services.rules.rulebook.yaml_mistakes import find_mistake
 from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, Plain, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_signs import mend_signs
 
 DEEPEST = 50
 """Nested collections; a rule that a person writes has about ten."""
@@ -64,6 +66,8 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
         report.add(Location(file, 1, 1), "this is rich text (RTF) of a word processor; save it as plain text in UTF-8")
         return None
     written, mistakes = mend_characters(text)
+    written, signs = mend_signs(written)
+    mistakes += signs
     mended, last, line, spoilt = written, (0, 0), 0, {mistake.line for mistake in mistakes}
     _report_characters(file, mistakes, report)
     moved: list[Mistake] = []
@@ -329,14 +333,14 @@ class _Builder:
         is_plain = type(event) is kinds.ScalarEvent and not event.style
         if type(node) is ScalarNode and is_plain and "{" in node.text:
             self._refuse_brace(node, event)
+        if len(self._open) == 1 and parent.keys and type(node) is ScalarNode and node.text in FIRST_KEYS:
+            self._refuse_further_file(parent, node)
         if type(node) is not ScalarNode:
             self._key_in_signs(parent, node)
         elif node.text in parent.keys and self._is_step():
             parent.has_twice, parent.key = True, f"{node.text}{_AGAIN}{len(parent.keys)}"
             parent.keys[parent.key] = node.location
         elif node.text in parent.keys:
-            if len(self._open) == 1 and node.text in _FIRST_KEYS:
-                self._refuse_second_file(node)
             if not parent.repeats:  # of several in turn the first is said: the key above them is missing
                 sentence = _written_twice(node.text, parent.keys[node.text])
                 needs = (A_LANGUAGE,) if node.text in _OF_A_LANGUAGE else ()
@@ -350,12 +354,18 @@ class _Builder:
             parent.key, parent.repeats = node.text, False
             parent.keys[node.text] = node.location
 
-    def _refuse_second_file(self, node: ScalarNode) -> None:
-        """A file that was appended to another one: the rest of it is not read."""
+    def _refuse_further_file(self, parent: _Open, node: ScalarNode) -> None:
+        """The first key of a file that was appended to another one: the rest is not read."""
+        below = {line.partition(":")[0] for line in self._text.lines()[node.location.line :]}
+        is_second = node.text in parent.keys
+        is_other = next(iter(parent.keys), node.text) in FIRST_KEYS and not _FURTHER_KEYS[node.text].isdisjoint(below)
+        if not (is_second or is_other):
+            return
         mended, place = self._text, node.location
         for number in range(place.line - 1, len(mended.lines())):
             mended = mended.with_line(number, "#")
-        raise _Unreadable(f"a second {node.text} begins here; write it into a file of its own", place, mended)
+        sentence = f"a {'second ' if is_second else ''}{node.text} begins here; write it into a file of its own"
+        raise _Unreadable(sentence, place, mended)
 
     def _refuse_brace(self, node: ScalarNode, event: Any) -> None:
         """A word and a brace in place of a key: the colon between them is missing, or another sign stands there."""
@@ -534,8 +544,11 @@ class _Builder:
         parent.nodes[key] = SequenceNode(items[0].location, items)
 
 
-_FIRST_KEYS = ("rule", "template", "form")
-"""The first key of each kind of file of which a folder has many."""
+_FURTHER_KEYS: Mapping[str, frozenset[str]] = {
+    "rule": frozenset({"owner", "steps"}),
+    "template": frozenset({"category", "languages"}),
+    "form": frozenset({"welcome", "languages"}),
+}
 _OF_A_LANGUAGE = ("body", "buttons")
 """Keys that are said twice where the line of a language between them is missing."""
 _AGAIN = "\0"
