@@ -164,7 +164,8 @@ class _Days(Section):
 
     @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
-        """A single day under another key is the first and the last."""
+        """A single day under another key is the first and the last; two that are written otherwise are one mistake."""
+        node = _with_meant_dates(node, report)
         known = frozenset(cls.known_keys())
         days = [key for key, each in node.nodes.items() if key not in known and (_written_day(each) or _is_date(key))]
         if len(days) != 1 or not node.nodes.keys().isdisjoint(("from", "to")):
@@ -188,6 +189,23 @@ class _Days(Section):
     @property
     def last(self) -> date:
         return self.to or self.first
+
+
+def _with_meant_dates(node: MappingNode, report: FaultReport) -> MappingNode:
+    """Reports a first and a last day in another form, and takes them for those that are meant."""
+    both = {key: each for key in ("from", "to") if isinstance(each := node.nodes.get(key), ScalarNode) and each.text}
+    meant = [meant_date(each.text) for each in both.values()]
+    if len(both) != _FIRST_AND_LAST or any(isinstance(each.value, date | Faulty) for each in both.values()):
+        return node
+    if None in meant and any(meant):
+        return node  # only one of them can be told
+    written = f"written from: {meant[0]}, to: {meant[1]}" if all(meant) else "like from: 2027-03-19, to: 2027-03-20"
+    report.add(both["from"].location, f"dates belong here, {written}")
+    read = {key: ScalarNode(each.location, each.text, Faulty(each.text)) for key, each in both.items()}
+    return MappingNode(node.location, {**node.nodes, **read}, node.places, node.in_braces)
+
+
+_FIRST_AND_LAST = 2
 
 
 class ClosureSection(_Days):
@@ -232,6 +250,18 @@ class CalendarFile(Section):
     """The days on which the publisher is closed."""
     fairs: Annotated[tuple[FairSection, ...], OneOrMore()] = ()
     """Book fairs, whose days are no working days for some roles."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        for kind, listed in (("closure", self.closed), ("fair", self.fairs)):
+            lines: dict[tuple[object, ...], int] = {}
+            for each in (each for each in listed if each.from_ is not None):
+                named = (each.name, each.roles) if isinstance(each, FairSection) else ()
+                days = (each.first, each.last, *named)
+                if days in lines:
+                    sentence = f"this {kind} is there twice; the first is on line {lines[days]}; take one away"
+                    report.refuse(each.location, sentence)
+                lines.setdefault(days, each.location.line)
 
     def build(self) -> PublisherCalendar:
         closures = tuple(each.build() for each in self.closed)

@@ -9,7 +9,7 @@ from services.rules.rulebook import model
 from services.rules.rulebook.codes import check_language, is_language
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.meant_keys import NEARLY_A_KEY, with_entries_aside, with_keys_aside, with_keys_under_line
-from services.rules.rulebook.model import FieldKind
+from services.rules.rulebook.model import FieldKind, Location
 from services.rules.rulebook.schema import FieldReference, Section, Texts, mapping
 from services.rules.rulebook.single_values import Flag, Text, WholeNumber, report_of, word
 from services.rules.rulebook.yaml_nodes import ABSENT, MappingNode, Node, ScalarNode
@@ -80,7 +80,34 @@ class FormQuestion(Section):
 
 def _with_questions_aside(node: Any, info: ValidationInfo) -> Any:
     """Questions in the column of the languages are taken for those of the language above."""
-    return with_keys_aside(node, report_of(info), _is_question)
+    return _with_languages_back(with_keys_aside(node, report_of(info), _is_question), report_of(info))
+
+
+def _with_languages_back(node: Any, report: FaultReport) -> Any:
+    """A language among the questions of the one above is taken for what it is: its lines are indented too far."""
+    if not isinstance(node, MappingNode):
+        return node
+    nodes, places = dict[str, Node](), dict[str, Location]()
+    for language, own in node.nodes.items():
+        nodes[language], places[language] = own, node.keys[language]
+        if not isinstance(own, MappingNode):
+            continue
+        back = [key for key, each in own.nodes.items() if key not in node.nodes and _is_language_of(own, key, each)]
+        if back:
+            sentence = f"“{back[0]}” is indented too far; begin it in the column of the other languages"
+            report.add(own.keys[back[0]], sentence, misplaced=back[0])
+            left = {key: each for key, each in own.nodes.items() if key not in back}
+            left_places = tuple(own.keys[key] for key in left)
+            nodes[language] = MappingNode(own.location, left, left_places, own.in_braces)
+            nodes |= {key: own.nodes[key] for key in back}
+            places |= {key: own.keys[key] for key in back}
+    return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
+
+
+def _is_language_of(own: MappingNode, key: str, node: Node) -> bool:
+    """Whether a language and its questions stand there, which are those of ``own``, too."""
+    is_block = is_language(key) and isinstance(node, MappingNode) and not node.in_braces
+    return is_block and isinstance(node, MappingNode) and not own.nodes.keys().isdisjoint(node.nodes)
 
 
 def _is_question(key: str, node: Node) -> bool:

@@ -25,7 +25,7 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.schema import OneOrMore, Section, mapping
 from services.rules.rulebook.single_values import Language, Text, WholeNumber, only, read_text, report_of, value, word
 from services.rules.rulebook.times import DurationText
-from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode
+from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
 
 _STANDARD = UnsolicitedLimit()
@@ -105,6 +105,16 @@ class LimitsCap(Section):
     """The most messages in that time."""
     per: Annotated[CapPeriod, word(CapPeriod, CapPeriod.DAY)]
     """A calendar day, or a week from Monday, in the zone of the person."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Both keys by other words are one mistake, whatever stands behind them."""
+        if len(node.nodes) == len(cls.known_keys()) and node.nodes.keys().isdisjoint(cls.known_keys()):
+            written = ", ".join(f"“{key}”" for key in node.nodes)
+            report.add(node.places[0], f"{label} has no {written}; it is like {{count: 3, per: day}}")
+            read = {key: ScalarNode(node.location, "", Faulty("")) for key in cls.known_keys()}
+            return MappingNode(node.location, read, node.places, node.in_braces)
+        return super()._with_meant_keys(node, label, report)
 
     def build(self) -> Cap:
         return Cap(self.count, self.per)

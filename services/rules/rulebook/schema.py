@@ -50,6 +50,16 @@ def _is_empty_key(node: Node | None) -> bool:
     return isinstance(node, ScalarNode) and node.value is None
 
 
+def _empty_key_above(node: MappingNode, wrong: Sequence[str]) -> str | None:
+    """The key without a value right above several ids that are no keys beside it."""
+    keys = list(node.nodes)
+    at = keys.index(wrong[0])
+    is_below = (
+        len(wrong) > 1 and at > 0 and keys[at : at + len(wrong)] == list(wrong) and all(map(str.isdecimal, wrong))
+    )
+    return keys[at - 1] if is_below and _is_empty_key(node.nodes[keys[at - 1]]) else None
+
+
 def _reported(node: Node) -> Node:
     """The value of a key that is no key here: it is read, and not reported beside its key."""
     return ScalarNode(node.location, node.text, Faulty(node.text)) if isinstance(node, ScalarNode) else node
@@ -211,6 +221,12 @@ class Section(BaseModel):
         if node.nodes.keys() <= right:
             return node
         wrong = [key for key in node.nodes if key not in right]
+        if (above := _empty_key_above(node, wrong)) is not None:
+            report.add(node.keys[wrong[0]], f"“{wrong[0]}” belongs to “{above}”; indent it further than that")
+            entries = {key: node.nodes[key] for key in wrong}
+            inner = MappingNode(node.keys[wrong[0]], entries, tuple(node.keys[key] for key in wrong))
+            nodes = {key: inner if key == above else node.nodes[key] for key in node.nodes if key in right}
+            return MappingNode(node.location, nodes, tuple(node.keys[key] for key in nodes), node.in_braces)
         is_open = cls.model_config["extra"] == "allow" or len(cls.known_keys()) > _MOST_LISTED
         if is_open or len(wrong) <= 1 or not _keys_of(cls).absent or _are_misspelt(wrong, node, cls.known_keys()):
             return node
