@@ -74,6 +74,8 @@ def attachments_of(rule: Rule) -> Iterator[AttachAction]:
 def check_attachments(context: ValidationContext, rule: Rule) -> None:
     """No rule attaches one of several documents, or one that may carry amounts."""
     for attach in attachments_of(rule):
+        if context.report.has_fault_on(attach.location):
+            continue
         if rule.on_repeat is OnRepeat.JOIN:
             sentence = "events that join may have a document each, and a message takes one; drop “attach” or “join”"
             context.report.add(attach.location, sentence)
@@ -93,6 +95,8 @@ def check_attachment(context: ValidationContext, use: TemplateUse, template: Tem
         if template.header is not None and not context.report.has_fault_on(header):
             sentence = f"“{template.name}” has a document above its text: attach one, by “attach”"
             context.report.add(use.location, sentence)
+        return
+    if context.report.has_fault_on(attach.location):
         return
     if template.header is None:
         sentence = f"“{template.name}” takes no document: its file needs “header: document”"

@@ -56,9 +56,11 @@ class FileFault:
         if not self.also:
             return ""
         own = self.location.file
-        places = [
-            f"{each.file if each.file != own else 'line '}{':' * (each.file != own)}{each.line}" for each in self.also
-        ]
+        others = dict.fromkeys((each.file, each.line) for each in self.also)
+        others.pop((own, self.location.line), None)
+        if not others:
+            return ""
+        places = [f"{file if file != own else 'line '}{':' * (file != own)}{line}" for file, line in others]
         more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
         return f" (also at {', '.join(places[:_MOST_PLACES])}{more})"
 
@@ -119,6 +121,8 @@ class FaultReport:
         self._misread: dict[str, list[range]] = {}
         self.repeating: set[str] = set()
         """Files that have a key twice: the other of them was meant for a name that is missing."""
+        self.unguarded: set[str] = set()
+        """Rules whose condition has a fault: the fields that it was meant to guard are not known."""
 
     def mark_misread(self, file: str, lines: range) -> None:
         """Leave further faults of these lines out: they were read otherwise than their author meant them."""
@@ -136,6 +140,11 @@ class FaultReport:
     def close_lines(self) -> None:
         """Leave further faults of the lines that have one out: they follow from what could not be read."""
         self._unreadable |= self._faulty_lines()
+
+    def has_fault_between(self, first: Location, end: int | None) -> bool:
+        """Whether one of the file's lines from the first on has a fault; ``end`` is the line behind the last."""
+        lines = (line for file, line in self._faulty_lines() if file == first.file)
+        return any(first.line <= line and (end is None or line < end) for line in lines)
 
     def has_fault_on(self, location: Location) -> bool:
         """Whether the line has a fault already."""

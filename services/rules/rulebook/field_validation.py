@@ -102,7 +102,8 @@ class FieldScope:
     def require(self, path: str, location: Location, what: str) -> FieldSpec | None:
         """The field, which must be present: declared, and guarded where it may be absent. ``what`` says why."""
         found = self.find(path, location)
-        if found is not None and found.optional and not self._is_present(path):
+        is_guarded = self._is_present(path) or location.file in self.report.unguarded
+        if found is not None and found.optional and not is_guarded:
             sentence = f"“{path}” may be absent, and {what}; guard it: if: {{{path}: {{exists: true}}}}"
             self.report.caused(location, sentence, f"“{path}” may be absent")
         return found

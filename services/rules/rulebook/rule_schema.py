@@ -208,6 +208,7 @@ class RuleFile(Section):
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
+        self._report_condition(report)
         if "on" in self.written and "every" in self.written:
             sentence = "a rule starts by “on” or by “every”, not both; write a rule for each"
             report.add(self.key_location("every"), sentence)
@@ -215,6 +216,15 @@ class RuleFile(Section):
             report.add(self.location, f"{self._label} needs “on”")
         if "list" in self.written and "every" not in self.written:
             report.add(self.key_location("list"), "“list” goes with “every”: recurring work lists what is open")
+
+    def _report_condition(self, report: FaultReport) -> None:
+        """Notes that the condition has a fault, so that no field is said to lack its guard."""
+        keys = list(self.written)
+        if "if" in keys:
+            below = keys[keys.index("if") + 1 :]
+            end = self.key_location(below[0]).line if below else None
+            if report.has_fault_between(self.key_location("if"), end):
+                report.unguarded.add(self.location.file)
 
     def _has_keys(self) -> bool:
         """Whether it has any key of a rule: else it is none, which is reported."""

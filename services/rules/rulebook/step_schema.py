@@ -29,7 +29,7 @@ from services.rules.rulebook.model import RECEIVED, Verb
 from services.rules.rulebook.schema import Section, mapping
 from services.rules.rulebook.single_values import Text, is_reported, only, word
 from services.rules.rulebook.times import AfterText, AtText
-from services.rules.rulebook.yaml_nodes import MappingNode, Node, ScalarNode, lines_of_node
+from services.rules.rulebook.yaml_nodes import Faulty, MappingNode, Node, ScalarNode, lines_of_node
 
 _VERBS = tuple(Verb)
 _KEYS_OF_ANSWERS = frozenset({"quorum", "veto", "continue"})
@@ -205,6 +205,21 @@ class CollectStep(StepSection):
     """Who fills in the form: ``sender``, who wrote."""
     form: Text
     """The form's name."""
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """The name of a form behind “collect”, and none behind “form”, is one mistake."""
+        written = node.nodes.get("collect")
+        if "form" in node.nodes or "say" in node.nodes or not isinstance(written, ScalarNode) or not written.text:
+            return super()._with_meant_keys(node, label, report)
+        if written.text == "sender":
+            return super()._with_meant_keys(node, label, report)
+        report.add(
+            written.location, f"“collect” names who fills in a form; write collect: sender, form: {written.text}"
+        )
+        read = {key: ScalarNode(written.location, written.text, Faulty(written.text)) for key in ("collect", "form")}
+        places = (*node.places, node.keys["collect"])
+        return super()._with_meant_keys(MappingNode(node.location, {**node.nodes, **read}, places), label, report)
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
         return super().build_verb(index, verb, who=(self.collect,), form=self.form, **more)

@@ -1,5 +1,6 @@
 """Every check of a folder of rules: the files, the publisher's people and calendar, then rules, templates and forms."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -221,8 +222,8 @@ def _is_same_word(written: str, right: str) -> bool:
 def _codes(context: ValidationContext) -> frozenset[str]:
     """The codes of events and facts, the names of events, and the options of forms."""
     forms = context.book.forms.values()
-    options = (option for form in forms for field in form.fields for option in field.choose)
-    return known_codes().union(options)
+    options = {option for form in forms for field in form.fields for option in field.choose}
+    return known_codes().union(options, (re.sub(r"\W", "_", option).lower() for option in options))
 
 
 def _check_roles(context: ValidationContext, roles: frozenset[str] | tuple[str, ...], location: Location) -> None:

@@ -461,8 +461,10 @@ class _Builder:
         if ":" not in behind and self._is_assigned(parent, key):
             return
         if ":" in behind or not (parent.nodes or ":" in key):
-            if ":" in behind or not self._lacks_colon(parent, key):
+            if ":" in behind or not self._lacks_colon(parent, key, parent.keys[key]):
                 parent.nodes[key] = node
+            else:
+                del parent.keys[key]
             return
         if not parent.nodes and key.endswith(":"):  # {finance:} has a key without a value
             location = parent.keys.pop(key)
@@ -475,7 +477,8 @@ class _Builder:
             parent.keys[name] = location
             parent.nodes[name] = ScalarNode(location, value, _meaning(value))
             return
-        self._behind_comma(parent, key, node, location)
+        if not (self._is_behind_quotes(parent) and self._lacks_colon(parent, key, location)):
+            self._behind_comma(parent, key, node, location)
 
     def _is_assigned(self, parent: _Open, key: str) -> bool:
         """Another sign stands in place of the colon, which is reported. In a condition it may be a comparison."""
@@ -484,16 +487,24 @@ class _Builder:
             return False
         name, rest, location = found["key"], found["rest"], parent.keys.pop(key)
         place = Location(location.file, location.line, location.column + len(name) + 1)
-        self._report.add(place, f"“{found['sign']}” does not follow a key; write {name}: {rest}")
+        sentence = f"“{found['sign']}” does not follow a key; write {name}: {rest}"
+        self._report.caused(place, sentence, f"{found['sign']} between the braces at {parent.location}")
         parent.keys[name], parent.nodes[name] = location, ScalarNode(location, rest, _meaning(rest))
         return True
 
-    def _lacks_colon(self, parent: _Open, key: str) -> bool:
-        """A word and more words stand first between braces: the colon between them is missing, which is reported."""
+    def _is_behind_quotes(self, parent: _Open) -> bool:
+        """Whether the value before is a text in quotes, which no comma ends."""
+        before = next(reversed(parent.nodes.values()), None)
+        if not isinstance(before, ScalarNode):
+            return False
+        line = bare_line(self._text.lines(), before.location.line - 1)
+        return line[before.location.column - 1 : before.location.column] in ("'", '"')
+
+    def _lacks_colon(self, parent: _Open, key: str, location: Location) -> bool:
+        """A word and more words stand where a key does: the colon between them is missing, which is reported."""
         word, _, rest = key.partition(" ")
         if not rest.strip() or not _NAME.fullmatch(word) or rest[0] in "-=<>!":
             return False
-        location = parent.keys.pop(key)
         place = Location(location.file, location.line, location.column + len(word))
         self._report.add(place, f"a colon is missing behind “{word}”: {word}: {rest}")
         parent.keys[word] = location
@@ -521,7 +532,7 @@ class _Builder:
         elif isinstance(known, ScalarNode | SequenceNode) and before in _OF_SEVERAL and _NAME.fullmatch(key):
             earlier = known.nodes if isinstance(known, SequenceNode) else (known,)
             self._several(parent, before, (*earlier, ScalarNode(location, key, key)))
-        elif isinstance(known, ScalarNode):
+        elif isinstance(known, ScalarNode) and not (isinstance(known.value, int) and _NAME.fullmatch(key)):
             sentence = f"the comma before “{key}” ends the text of “{before}”; put the whole text in quotes"
             self._report.add(location, sentence)
             parent.nodes[before] = ScalarNode(known.location, f"{known.text}, {key}", f"{known.text}, {key}")

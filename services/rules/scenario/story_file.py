@@ -243,7 +243,19 @@ class Reply(Section):
     line: Text | None = None
     """The number of the publisher that the person writes to."""
 
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """A contact behind “to” is who writes."""
+        to = node.nodes.get("to")
+        if "from" not in node.nodes and isinstance(to, ScalarNode) and to.text.isdecimal():
+            report.add(node.keys["to"], f"“to” names a template; who writes stands behind “from”: from: {to.text}")
+            nodes = {"from" if key == "to" else key: each for key, each in node.nodes.items()}
+            node = MappingNode(node.location, nodes, node.places, node.in_braces)
+        return super()._with_meant_keys(node, label, report)
+
     def report_faults(self, report: FaultReport) -> None:
+        if report.has_fault_on(self.location):
+            return  # one of them is meant by another word
         if len(self.written.keys() & {"button", "text", "document", "reaction"}) != 1:
             report.add(self.location, "a reply is one of button, text, document or reaction")
 
