@@ -281,7 +281,7 @@ class Budget:
 
 def country_of(phone: str | None, bsuid: str | None) -> str:
     """Empty where neither tells."""
-    from shared.clients.phone_countries import country_of_address  # noqa: PLC0415 -- costly, and for a budget
+    from shared.clients.phone_numbers import country_of_address  # noqa: PLC0415 -- costly, and for a budget
 
     return country_of_address(phone, bsuid) or ""
 

@@ -30,7 +30,7 @@ from services.ingest.records import (
     to_json,
 )
 from services.ingest.webhook_updates import UNNAMED, InvalidUpdates, Update, contact_entry, split_body, to_webhook
-from shared.clients.phone_countries import country_of_address
+from shared.clients.phone_numbers import country_of_address
 from shared.contracts.envelope import EventData
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Line, PersonId, Wamid

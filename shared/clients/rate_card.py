@@ -162,7 +162,7 @@ class RateCard:
 
     def _find(self, country: str, day: date) -> tuple[str, _Market] | None:
         """The market that names the country; else the one of its calling code; else the one of all other countries."""
-        from shared.clients.phone_countries import calling_code  # noqa: PLC0415 -- costly, and for a rate card
+        from shared.clients.phone_numbers import calling_code  # noqa: PLC0415 -- costly, and for a rate card
 
         in_force = sum(rates.valid_from <= day for rates in self._rates)
         if not in_force:

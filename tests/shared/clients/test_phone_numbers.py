@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.clients.phone_countries import calling_code, country_of_address
+from shared.clients.phone_numbers import calling_code, country_of_address
 
 
 @pytest.mark.parametrize(
