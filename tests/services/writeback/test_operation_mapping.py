@@ -7,8 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import services.writeback
-from services.writeback.mapping_yaml import read_yaml
-from services.writeback.operation_mapping import ReadCall, load_mapping
+from services.writeback.operation_mapping import ReadCall, load_mapping, read_yaml
 from shared.contracts.errors import Misconfigured
 
 MAPPINGS = Path(services.writeback.__file__).parent / "mapping"
