@@ -155,7 +155,7 @@ class Decider:
         before = amendments.known_before(context, (seen.person_id, *merged))
         person = PersonFacts.of(seen, self.zone_of(seen))
         if known is not None and known.merged_into == person.merged_into:
-            person = person.replace(brought=known.brought)
+            person = person.replace(moved_submission=known.moved_submission)
         consent.apply_separation(context, known, person)
         consent.apply_changed_address(context, known, person)
         consent.apply_changed_user(context, known, person, seen.user_since or seen.observed_at)

@@ -106,7 +106,7 @@ def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged, 
     if data.to not in _CLOSED_ACQUISITION:
         return
     if (closed := data.reference or known) is not None:
-        facts.forget_brought(submitter, closed)
+        facts.forget_moved_submission(submitter, closed)
     if not is_another:
         facts.set_acquisition(submitter, None)
 

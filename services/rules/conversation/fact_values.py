@@ -6,6 +6,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple
 
+from msgspec import field
+
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
 from shared.contracts.envelope import Event
@@ -17,7 +19,8 @@ from shared.contracts.whatsapp import MediaRefusal, MediaRefused, MediaStored
 class PersonFacts(Value):
     """A person without addresses: rules needs to know only whether there is one (``reachable``).
 
-    ``brought`` is the open submission that went over to another id when this one was merged.
+    ``moved_submission`` is the open submission of this id that moved to another id when the two were merged. It is
+    stored as ``brought``.
 
     ``address_mark`` tells whether the address has changed: two bytes of a hash, too few to find an address by. It is of
     the number, where there is one: that a BSUID becomes known beside it changes nothing.
@@ -39,7 +42,7 @@ class PersonFacts(Value):
     merged_at: Instant | None = None
     address_mark: int | None = None
     subdivision: str | None = None
-    brought: str | None = None
+    moved_submission: str | None = field(default=None, name="brought")
     address_marks: tuple[int, ...] = ()
     bsuid_mark: int | None = None
 

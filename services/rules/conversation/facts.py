@@ -436,12 +436,12 @@ class Facts:
         self.acquisitions[person] = reference
         self._mark_changed("acquisition", person)
 
-    def forget_brought(self, person: PersonId, reference: str) -> None:
+    def forget_moved_submission(self, person: PersonId, reference: str) -> None:
         """This submission belongs to no former id of the person any more, so no undone merge gives it back."""
         for one in sorted(self.ids_of_person(person)):
             known = self.people.get(one)
-            if known is not None and known.brought == reference:
-                self.set_person(known.replace(brought=None))
+            if known is not None and known.moved_submission == reference:
+                self.set_person(known.replace(moved_submission=None))
 
     def _mark_changed(self, kind: str, key: object) -> None:
         self.version += 1

@@ -66,7 +66,7 @@ def _placeholder(before: PersonFacts, current: PersonId) -> PersonFacts:
     """A stand-in for the other id, whose own state is still on its way: it has the values of the merged one, and any
     state counts as newer.
     """
-    return before.replace(person_id=current, version=0, merged_into=None, merged_at=None, brought=None)
+    return before.replace(person_id=current, version=0, merged_into=None, merged_at=None, moved_submission=None)
 
 
 def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) -> None:
@@ -159,7 +159,7 @@ def _move_facts(facts: Facts, former: PersonId, current: PersonId) -> None:
     if reference is not None:
         facts.set_acquisition(former, None)
         if known is not None:
-            facts.set_person(known.replace(brought=reference))
+            facts.set_person(known.replace(moved_submission=reference))
         if facts.acquisitions.get(current) is None:
             facts.set_acquisition(current, reference)
     rule = facts.last_rule.get(former)

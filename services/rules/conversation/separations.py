@@ -80,8 +80,8 @@ def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: Person
     for ended in facts.ended_chains_of(seen.person_id):
         context.save_chain(_withdraw_requeued(context, ended, seen.person_id))
     _withdraw_notices(context, seen.person_id)
-    if known.brought is not None:
-        _give_submission_back(facts, separation, known.brought)
+    if known.moved_submission is not None:
+        _give_submission_back(facts, separation, known.moved_submission)
     return separation
 
 
@@ -96,7 +96,7 @@ def _separation(facts: Facts, seen: PersonFacts, other: PersonId) -> Separation:
 def _give_submission_back(facts: Facts, separation: Separation, reference: str) -> None:
     if facts.acquisitions.get(separation.other) == reference:
         facts.set_acquisition(separation.other, None)
-    facts.forget_brought(separation.other, reference)
+    facts.forget_moved_submission(separation.other, reference)
     facts.set_acquisition(separation.person, reference)
 
 
