@@ -25,7 +25,7 @@ from bench.records import fill_topic
 from bench.results import BenchResult, compare_with_floor, repeat_pair
 from bench.rule_folders import write_notice_rules
 from dev.processes import Child, ProcessFailed
-from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.decisions import DecisionRecorded, NoEffectRecorded
 from shared.contracts.messages import SendMessage
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, DECISIONS, MESSAGES_REQUESTED, PARTITIONS
 
@@ -147,7 +147,7 @@ _SELECT_INPUTS = "select document from rules.decision_inputs order by recorded_a
 _SELECT_FACT = """\
 select document from rules.recorded_facts
 order by abs(length(document) - (select avg(length(document)) from rules.recorded_facts)) limit 1"""
-_SAMPLED_KINDS = {"message": SendMessage.kind, "decision": DecisionRecorded.kind, "silence": SilenceRecorded.kind}
+_SAMPLED_KINDS = {"message": SendMessage.kind, "decision": DecisionRecorded.kind, "silence": NoEffectRecorded.kind}
 
 
 async def _sample_of_rules(kafka: str, database: Any) -> str:

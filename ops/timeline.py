@@ -14,7 +14,7 @@ from typing import Any
 from ops.rules.output import counted
 from ops.topic_reader import FoundRecord, TopicScan
 from services.rules.conversation.chain import Chain
-from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.decisions import DecisionRecorded, NoEffectRecorded
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Misconfigured, Unprocessable
 from shared.contracts.messages import MessageForm
@@ -342,7 +342,7 @@ def safe_detail(event: Event) -> str:
     """
     if isinstance(event.data, DecisionRecorded):
         return "; ".join(verdict_text(verdict) for verdict in event.data.verdicts)
-    if isinstance(event.data, SilenceRecorded):
+    if isinstance(event.data, NoEffectRecorded):
         return f"{event.data.reason} (one record for {len(event.data.events)} events)"
     fields: Mapping[str, Any] = to_builtins(event.data)
     named = {name: fields.get(name) for name in _SAFE_FIELDS}

@@ -20,7 +20,7 @@ from services.rules.conversation.facts import Facts
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from shared.contracts import consonance
-from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.decisions import DecisionRecorded, NoEffectRecorded
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import ChainId, EventId, PersonId, TenantId, partition_key
@@ -237,7 +237,7 @@ async def _judgements(
         data = event.data if event is not None else None
         if isinstance(data, DecisionRecorded):
             judged.append(_judgement(data, names, starting, chain_ids))
-        elif isinstance(data, SilenceRecorded):
+        elif isinstance(data, NoEffectRecorded):
             judged += [
                 Judgement(times[each], each, names[each], [data.reason], starting.get(names[each], ()))
                 for each in data.events

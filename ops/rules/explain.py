@@ -26,7 +26,7 @@ from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
 from shared.contracts import consonance
-from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.decisions import DecisionRecorded, NoEffectRecorded
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import MessageId
@@ -75,10 +75,10 @@ def explain_command(
         async with operator_pool(settings) as pool:
             found = await _explain(pool, settings, thing)
             known = bool(found.explanations or found.entries)
-            silence = None if known else await _without_effect(pool, settings, thing)
+            event = None if known else await _without_effect(pool, settings, thing)
             lines = await with_contacts(pool, settings.tenant, _lines(found))
-        if silence is not None:
-            _print_without_effect(silence, output)
+        if event is not None:
+            _print_without_effect(event, output)
             return ExitCode.FINE
         if not known:
             return print_error(f"no decision about {thing} is kept; stet trace {thing} says what else is known")
@@ -120,10 +120,10 @@ async def _without_effect(pool: Pool, settings: OperatorSettings, thing: str) ->
     event = next((each for each in events if each.id == thing), None)
     if event is None and scan.missing:
         raise Misconfigured("STET_KAFKA_BOOTSTRAP", scan.missing)
-    if event is None or isinstance(event.data, (DecisionRecorded, SilenceRecorded)):
+    if event is None or isinstance(event.data, (DecisionRecorded, NoEffectRecorded)):
         return None
-    silences = (each.data for each in events if isinstance(each.data, SilenceRecorded))
-    reason = next((silence.reason for silence in silences if thing in silence.events), "")
+    without_effect = (each.data for each in events if isinstance(each.data, NoEffectRecorded))
+    reason = next((record.reason for record in without_effect if thing in record.events), "")
     name = name_of(event)
     if event.type not in consonance.KINDS:
         return EventWithoutEffect(event, name, reason, {})
@@ -140,15 +140,15 @@ async def _without_effect(pool: Pool, settings: OperatorSettings, thing: str) ->
     )
 
 
-def _print_without_effect(silence: EventWithoutEffect, output: ReportFormat) -> None:
-    event, name = silence.event, silence.name
-    verdicts = [reason_sentence(silence.reason)] if silence.reason else []
+def _print_without_effect(found: EventWithoutEffect, output: ReportFormat) -> None:
+    event, name = found.event, found.name
+    verdicts = [reason_sentence(found.reason)] if found.reason else []
     if output is ReportFormat.JSON:
-        rules = [{"rule": rule, "sentences": list(each.sentences)} for rule, each in silence.rules.items()]
+        rules = [{"rule": rule, "sentences": list(each.sentences)} for rule, each in found.rules.items()]
         print_json([{"about": event.id, "event": name, "at": event.time, "rules": rules, "verdicts": verdicts}])
         return
     lines = [f"{name}, {event.time:%Y-%m-%d %H:%M:%S}Z ({event.id})"]
-    if silence.rules:
+    if found.rules:
         lines.append("Nothing followed from it.")
     elif event.type in consonance.KINDS:
         lines.append(f"No rule begins with {name}, so nothing followed.")
@@ -156,7 +156,7 @@ def _print_without_effect(silence: EventWithoutEffect, output: ReportFormat) -> 
         lines.append(
             f"Nothing followed from it: {verdicts[0]}." if verdicts else "Nothing that followed from it is kept."
         )
-    for rule, each in silence.rules.items():
+    for rule, each in found.rules.items():
         lines += [f"Rule {rule}: {each.sentences[0]}", *(f"  {sentence}" for sentence in each.sentences[1:])]
     print_lines(lines)
 

@@ -23,7 +23,7 @@ from services.rules.recorded_inputs import InputsRecorder
 from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout, TrialDecider
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.decisions import SilenceRecorded
+from shared.contracts.decisions import NoEffectRecorded
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, TenantId, derive_id, partition_key
@@ -77,12 +77,12 @@ def outgoing_events(cause: Cause, decision: Decision, commit: str | None) -> Ite
         yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record.replace(commit=commit))
 
 
-def silence_event(
+def no_effect_event(
     cause: Cause, events: Sequence[str], revision: Revision, reason: str, commit: str | None
 ) -> tuple[Topic, Event]:
     """One record for all events of a batch from which nothing follows, for the same reason."""
     ids = tuple(EventId(event) for event in events)
-    record = SilenceRecorded(events=ids, revision=revision, commit=commit, reason=reason, decided_at=cause.now)
+    record = NoEffectRecorded(events=ids, revision=revision, commit=commit, reason=reason, decided_at=cause.now)
     record_id = derive_id("silence", *ids)
     return DECISIONS, _event(cause, record_id, record_id, record)
 
@@ -195,7 +195,7 @@ class RulesHandlers:
                 waiting.append((event, missing))
             else:
                 await self._decide(tx, event, facts, work)
-        self._publish_silences(tx, events, work)
+        self._publish_no_effects(tx, events, work)
         await self._enqueue(tx, waiting)
         await self._save(tx, facts, work)
 
@@ -257,7 +257,7 @@ class RulesHandlers:
         events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(in_force)
         for event in events:
             await self._decide(tx, event, facts, work)
-        self._publish_silences(tx, events, work)
+        self._publish_no_effects(tx, events, work)
         await self._save(tx, facts, work)
         return True
 
@@ -282,7 +282,7 @@ class RulesHandlers:
                 await self._decide(tx, row.event, facts, work)
             else:
                 await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
-        self._publish_silences(tx, events, work)
+        self._publish_no_effects(tx, events, work)
         await waiting_events.dequeue(tx.connection, (row.place for row in ready))
         await self._save(tx, facts, work)
         return len(ready)
@@ -351,10 +351,10 @@ class RulesHandlers:
                 event = event.replace(data=event.data.replace(number=next(numbers)))  # noqa: PLW2901 -- the same, numbered
             tx.publish(topic, event)
 
-    def _publish_silences(self, tx: Transaction, events: Sequence[Event], work: _Work) -> None:
+    def _publish_no_effects(self, tx: Transaction, events: Sequence[Event], work: _Work) -> None:
         for (reason, revision), ids in work.tally.silent.items():
             cause, commit = Cause.of(events[0], tx.now), work.in_force.commit_of(revision)
-            tx.publish(*silence_event(cause, ids, revision, reason, commit))
+            tx.publish(*no_effect_event(cause, ids, revision, reason, commit))
 
 
 def _apply(decision: Decision, facts: Facts, work: _Work) -> None:

@@ -44,8 +44,11 @@ class DecisionRecorded(EventData):
     decided_at: Instant
 
 
-class SilenceRecorded(EventData):
-    """The decisions of one batch without an effect: each event in ``events`` was judged, and ``reason`` is why."""
+class NoEffectRecorded(EventData):
+    """The decisions of one batch without an effect: each event in ``events`` was judged, and ``reason`` is why.
+
+    Its kind keeps the word “silence”: kinds never change.
+    """
 
     kind: ClassVar[str] = "rules.silence.recorded.v1"
     events: tuple[EventId, ...]
@@ -55,4 +58,4 @@ class SilenceRecorded(EventData):
     decided_at: Instant
 
 
-KINDS = kinds_by_type((DecisionRecorded, SilenceRecorded))
+KINDS = kinds_by_type((DecisionRecorded, NoEffectRecorded))
