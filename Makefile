@@ -67,7 +67,7 @@ docs: $(READY) ## build the pages of docs/ as a site in site/: every link is che
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
 
 COMPILE = $$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url
-lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock, and its parts that the images install
+lock: $(READY) ## compile the locks again from pyproject.toml: requirements.lock, and its parts that the images install
 	@$(COMPILE) --group dev --extra operator pyproject.toml -o requirements.lock
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
 	@$(COMPILE) --constraints requirements.lock --extra operator pyproject.toml -o requirements.operator.lock

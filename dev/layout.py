@@ -29,7 +29,7 @@ def _webhook_secret() -> str:
 
 @dataclass(frozen=True)
 class Secrets:
-    """Drawn anew for each run; the formats are those of the real providers."""
+    """New ones for each run; the formats are those of the real providers."""
 
     whatsapp_token: str = field(default_factory=lambda: secrets.token_urlsafe(48))
     whatsapp_app_secret: str = field(default_factory=lambda: secrets.token_hex(16))

@@ -397,7 +397,7 @@ async def _source_lines(connection: Connection, tenant: str) -> list[StatusLine]
 
 
 def _poll_line(row: Any) -> StatusLine:
-    """A pass that neither ends nor begins anew: Consonance is away, or the replica that polls is gone."""
+    """A pass that neither ends nor begins again: Consonance is away, or the replica that polls is gone."""
     completed = row["completed_at"] is not None
     since = row["completed_at"] if completed else row["started_at"]
     stale = machine_now() - since > _STALE_POLL

@@ -62,7 +62,7 @@ def check_command(output: Format = OutputFormat.TEXT) -> None:
 @app.command("reread")
 def reread_command(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Without the prefix of STET_TOPIC_PREFIX.")],
-    service: Annotated[Service, typer.Option("--service", help="Whose progress begins anew.")],
+    service: Annotated[Service, typer.Option("--service", help="Whose progress begins again.")],
     partition: Annotated[
         int | None, typer.Option("--partition", min=0, help="Only this one; without it, all of the topic.")
     ] = None,

@@ -88,7 +88,7 @@ def _secret_findings(proofs: Sequence["_Answer"]) -> list[Finding]:
     if other:
         return [wrong("app secret", f"STET_WHATSAPP_GRAPH_URL: app: {other[0].said}")]
     if len(refused) == len(proofs):
-        advice = "copy it anew from developers.facebook.com (App settings, Basic), or make the token with that app"
+        advice = "copy it again from developers.facebook.com (App settings, Basic), or make the token with that app"
         sentence = "STET_WHATSAPP_APP_SECRETS: none is the secret of the app that STET_WHATSAPP_TOKEN belongs to"
         return [wrong("app secret", f"{sentence}: {advice}")]
     if refused:

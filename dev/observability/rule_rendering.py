@@ -121,7 +121,7 @@ _Case = tuple[Alert, Example]
 
 
 def _batches(cases: Iterable[_Case]) -> list[list[_Case]]:
-    """Cases whose metrics have nothing in common share a test: promtool evaluates every rule anew for each."""
+    """Cases whose metrics have nothing in common share a test: promtool evaluates every rule again for each."""
     batches: list[list[_Case]] = []
     for case in cases:
         fitting = (batch for batch in batches if not any(_collide(case, other) for other in batch))

@@ -111,7 +111,7 @@ def has_reached_anyone(chain: Chain, step: int) -> bool:
 
 
 def is_offer_waiting(chain: Chain, step: int, answer: str, words: Mapping[str, str]) -> bool:
-    """Whether an offer of these words waits for its people's hours, or in the dispatcher, or is to be sent anew."""
+    """Whether an offer of these words waits for its people's hours, or in the dispatcher, or is to be sent again."""
     offers = (m for m in _offers_of_words(chain) if (m.step, m.answer, m.words) == (step, answer, words))
     return any(m.delivery in _WAITING and m.unwanted in {None, SEPARATED} for m in offers)
 

@@ -23,7 +23,7 @@ from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.recipients import owner_team
 from services.rules.conversation.release import HeldMessage, send_rest
 from services.rules.conversation.send_hours import AWAITED_FOR
-from services.rules.conversation.separations import goes_to_own_person, request_anew
+from services.rules.conversation.separations import goes_to_own_person, request_again
 from services.rules.conversation.steps import advance, pass_on_after_end
 from services.rules.rulebook.built_in import NOT_WANTED
 from services.rules.rulebook.model import Notification, Verb, WriteAction
@@ -96,7 +96,7 @@ def _request_separated(
             _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
         known = context.facts.chains[chain.chain_id].message(message.message_id) or message
         found.append((chain, known.replace(delivery=reached)))
-    request_anew(context, found)
+    request_again(context, found)
 
 
 def _apply_to_notice(context: DecisionContext, data: MessageEventData, reached: DeliveryState) -> None:

@@ -2,7 +2,7 @@
 
 While a merge holds, both people are reached at the same addresses. A chain is given back whole where it knew the merged
 id alone, where its event names that id, or where it began by a message from that person's address. A message that
-waits is withdrawn, and requested anew for its person once the dispatcher reports that it never went. A question that
+waits is withdrawn, and requested again for its person once the dispatcher reports that it never went. A question that
 went to an address of the other person was asked of the wrong one: an answer to it decides nothing any more, and it is
 asked again. This is deciding only: it changes the facts of a draft.
 """
@@ -199,7 +199,7 @@ def _withdraw(context: DecisionContext, chain: Chain, message: ChainMessage) -> 
 
 
 def _withdraw_notices(context: DecisionContext, person: PersonId) -> None:
-    """Messages outside chains that were requested for this id wait for the other person, and are not made anew."""
+    """Messages outside chains that were requested for this id wait for the other person, and are not made again."""
     for message, receiver in context.facts.notices.items():
         if receiver == person:
             _request_withdrawal(context, message, person)
@@ -250,7 +250,7 @@ def _ask_again(context: DecisionContext, chain: Chain, separation: Separation) -
     context.save_chain(chain)
     for message in again.values():
         context.add_reason(Reason.SEPARATED, chain, str(message.step))
-    request_anew(context, [(chain, m) for m in again.values()])
+    request_again(context, [(chain, m) for m in again.values()])
     return context.facts.chains[chain.chain_id]
 
 
@@ -296,22 +296,24 @@ def goes_to_own_person(context: DecisionContext, chain: Chain, message: ChainMes
     return is_new and is_elsewhere and chain.active and _is_awaited(chain, message)
 
 
-def request_anew(context: DecisionContext, found: Sequence[tuple[Chain, ChainMessage]]) -> None:
+def request_again(context: DecisionContext, found: Sequence[tuple[Chain, ChainMessage]]) -> None:
     """Send messages to their own person: under another id, as the dispatcher knows the former one, which is closed. An
     item of a digest has had none of its own.
     """
     items = []
     for chain, message in found:
         current = context.facts.chains[chain.chain_id]
-        anew = message.replace(unwanted=None, wamid=None, wording=None, sent_template=None)
+        replacement = message.replace(unwanted=None, wamid=None, wording=None, sent_template=None)
         if message.digest is None:
             current = current.with_message(message.replace(closed=True))
-            anew = anew.replace(message_id=MessageId(derive_id("message", message.message_id, Reason.SEPARATED)))
-        current = context.save_chain(current.with_message(anew))
-        if release.unless_holds(context, current, anew):
-            context.save_chain(release.leave_out(context, current, anew))
+            replacement = replacement.replace(
+                message_id=MessageId(derive_id("message", message.message_id, Reason.SEPARATED))
+            )
+        current = context.save_chain(current.with_message(replacement))
+        if release.unless_holds(context, current, replacement):
+            context.save_chain(release.leave_out(context, current, replacement))
         else:
-            items.append(HeldMessage(current, anew))
+            items.append(HeldMessage(current, replacement))
     for person in dict.fromkeys(item.message.person_id for item in items):
         send_rest(context, [item for item in items if item.message.person_id == person])
     for item in items:
