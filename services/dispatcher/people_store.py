@@ -59,7 +59,7 @@ class PeopleStore:
         )
 
     async def close_windows(self, connection: Connection, attempts: Collection[tuple[str, int]]) -> None:
-        """(message id, attempt) of sends that WhatsApp refused because the window was closed."""
+        """Close the windows of sends that WhatsApp refused for a closed window; each is a message id and an attempt."""
         await connection.execute(QUERIES.close_windows, self.tenant, *zip(*attempts, strict=True))
 
 

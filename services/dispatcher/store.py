@@ -133,7 +133,7 @@ class MessageStore:
             await self._raise_earlier(connection, urgent, now)
 
     async def _raise_earlier(self, connection: Connection, messages: Sequence[SendMessage], now: datetime) -> None:
-        """A bulk message before an urgent one of the same chat would hold it back as long as the bulk takes."""
+        """Move the earlier messages of a chat to the lane of an urgent one, which would otherwise wait behind them."""
         chats = {(message.person_id, message.line) for message in messages}
         columns = [list(column) for column in zip(*sorted(chats), strict=True)]
         lane = min(_LANES[message.lane] for message in messages)

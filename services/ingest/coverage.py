@@ -26,7 +26,7 @@ class Coverage:
         return self.until > now + FAR_AHEAD
 
     def set_back(self, now: datetime) -> "Coverage":
-        """The same at a clock that was set back to ``now``."""
+        """The coverage that remains after this machine's clock was set back to ``now``."""
         return Coverage(
             min(self.since, now),
             now,
@@ -95,7 +95,7 @@ class CoverageTracker:
         self.record_miss("unready")
 
     def record_suspect_signature(self) -> None:
-        """A webhook that may be WhatsApp's was signed with a secret that this service does not have."""
+        """A webhook that may come from WhatsApp was signed with an unknown secret."""
         self.has_suspect_signature = True
 
     def record_valid_signature(self) -> None:

@@ -82,7 +82,7 @@ class PersonDirectory:
     def others_at(self, person_id: PersonId, keys: Iterable[str], at: datetime) -> tuple[PersonId, ...]:
         """Other people with one of these addresses, or with the person's own number or BSUID.
 
-        Where the person had left them since ``at``, those who left with them.
+        Where the person has left one of these addresses since ``at``: the other people who left it at the same time.
         """
         keys = tuple(keys)
         left = {one for address in keys for one in self._left_after(address, at)}
@@ -134,7 +134,7 @@ class PersonDirectory:
         return bool(self._left.get(address_key(address)))
 
     def _left_after(self, address: str, at: datetime) -> set[PersonId]:
-        """The people who had the address at that instant and have left it since: those who left it first."""
+        """The people who had the address at that instant: of those who have left it since, the first to leave."""
         later = [(until, person_id) for until, person_id in self._left.get(address, ()) if until >= at]
         first = min((until for until, _ in later), default=None)
         return {person_id for until, person_id in later if until == first}
@@ -182,7 +182,7 @@ class PersonDirectory:
         return max((person.user_since or LONG_AGO, *left))
 
     def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
-        """The visitor is a known person: it loses its addresses, which fill the gaps of the other's.
+        """Merge a visitor into a known person, who gets those of the visitor's addresses that they lack.
 
         Of two BSUIDs, and of two numbers to which WhatsApp says a person has moved, the later one counts.
         """

@@ -54,9 +54,9 @@ def _verifies(body: bytes, headers: dict[str, str], secret: str) -> bool:
 
 
 def seconds_after_signing(headers: Mapping[bytes, bytes], now: float) -> int | None:
-    """How old the signature of a pushed event says it is, by this machine's clock; None where it says no time.
+    """Seconds from the time in the headers of a pushed event to ``now``; None where they have no time.
 
-    Negative for one of the future. It proves nothing: a sender can write any time.
+    Negative for a time in the future. A sender can write any time, so this proves nothing.
     """
     stamp = headers.get(b"webhook-timestamp", b"")
     return int(now) - int(stamp) if _TIMESTAMP.fullmatch(stamp) else None

@@ -1,4 +1,4 @@
-"""Splits the body of a WhatsApp webhook into updates: each item of a known array is one, else the change is one.
+"""Splits the body of a WhatsApp webhook into updates: one for each item of a known array, otherwise one for the change.
 
 An update is not lost because another one is invalid: whatever cannot be read becomes an ``InvalidInput`` of its own, a
 webhook of one update that can be sent again.

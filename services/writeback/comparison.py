@@ -288,10 +288,7 @@ def _compare_milestone(request: CompleteMilestone, read: ReadResult | None) -> C
 
 
 def _text_of(read: ReadResult, name: str) -> str | None:
-    """A text, or a number as text, also as the only one of a list.
-
-    Raises TypeError for any other value: it would be taken for one that is there.
-    """
+    """The text of a text, a number, or a list with one of these. Raises TypeError for any other value."""
     value = read.values.get(name)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -301,7 +298,7 @@ def _text_of(read: ReadResult, name: str) -> str | None:
 
 
 def _list_of(read: ReadResult, name: str) -> Sequence[Any]:
-    """Raises TypeError for a value that is no list: a part of a text is no element."""
+    """The list; empty without a value. Raises TypeError for any other value, also for a text."""
     value = read.values.get(name)
     if not isinstance(value, list | None):
         raise TypeError(f"{name} is no list")

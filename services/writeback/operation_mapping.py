@@ -306,7 +306,7 @@ def load_mapping(path: Path, extended_by: tuple[Path, ...] = ()) -> OperationMap
 
 
 def _extended(path: Path, name: str) -> Path:
-    """The file of this name beside ``path``; where there is none, the one that comes along, if there is one."""
+    """The file of this name beside ``path``, otherwise the one that is part of the program, if there is one."""
     beside, shipped = path.parent / name, _SHIPPED / name
     return shipped if shipped.exists() and not beside.exists() else beside
 

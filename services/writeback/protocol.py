@@ -165,7 +165,7 @@ def _step_after_attempt(compared: Sequence[ComparedChange], attempt: WriteAttemp
 
 
 def _send_or_open_task(compared: Sequence[ComparedChange]) -> NextStep:
-    """All of a write's changes or none: a person who must do one of them is better given the whole."""
+    """Send all changes of a write, or open one task for all of them where a person must do any."""
     clear = tuple(each for each in compared if each.comparison.status is ComparisonStatus.CLEAR)
     if not all(each.is_supported for each in clear):
         return OpenTask(WriteReason.UNSUPPORTED)

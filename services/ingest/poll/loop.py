@@ -143,7 +143,7 @@ def _describe(name: str, fault: Exception) -> str:
 async def poll(
     process: Process, settings: IngestSettings, parking: ParkedInputStore, metrics: IngestMetrics
 ) -> AsyncIterator[None]:
-    """Within the context a task of the process polls, unless a setting stops it."""
+    """Start the task that polls, unless a setting turns polling off; the connection is open until the context ends."""
     async with connect(settings.consonance_endpoint, settings.consonance_key.get_secret_value()) as reader:
         process.health.details.append(reader.key_detail)
         pass_settings = (process.pool, process.clock, settings.tenant, settings.vocabulary, parking)

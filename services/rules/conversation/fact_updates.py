@@ -58,7 +58,7 @@ def updates_facts(data: EventData) -> bool:
 
 
 def _apply_work(facts: Facts, data: consonance.WorkObserved, _: Event) -> None:
-    """An older state that comes late changes nothing, as one that an operator replays."""
+    """A state older than the known one changes nothing; an operator may have replayed it."""
     known = facts.works.get(data.work.work_id)
     if known is None or not 0 < _number_of(data) < _number_of(known.state):
         facts.set_work(known.replace(state=data) if known else WorkFacts(state=data))

@@ -360,7 +360,7 @@ class Facts:
             self.chains_by_key.setdefault(key, {})[chain.chain_id] = None
 
     def remove_chain(self, chain: Chain) -> None:
-        """Forget a chain that nothing can concern any more: for long runs in virtual time."""
+        """Remove a chain that no later event can concern. Long runs in virtual time use it to keep memory small."""
         self.chains.pop(chain.chain_id, None)
         self.chain_places.pop(chain.chain_id, None)
         for key in _search_keys(chain):
@@ -421,7 +421,7 @@ class Facts:
         self._mark_changed("record", record_id)
 
     def add_file_report(self, report: FileReport) -> None:
-        """Keep a report for the message of its file, which may be read after it."""
+        """Keep the report on a file until the message with that file is read."""
         self.file_reports[report.file_id] = report
         self.changed.add(("file_report", report.file_id))
 
@@ -437,7 +437,7 @@ class Facts:
         self._mark_changed("acquisition", person)
 
     def forget_moved_submission(self, person: PersonId, reference: str) -> None:
-        """This submission belongs to no former id of the person any more, so no undone merge gives it back."""
+        """Forget that a former id of the person had this submission, so that no undone merge gives it back."""
         for one in sorted(self.ids_of_person(person)):
             known = self.people.get(one)
             if known is not None and known.moved_submission == reference:
@@ -497,7 +497,7 @@ def fact_tags(data: EventData) -> frozenset[str]:
 
 
 def _search_keys(chain: Chain) -> Iterator[object]:
-    """The keys a chain is found by: an event looks for a few among hundreds."""
+    """The keys a chain is found by."""
     yield chain.rule, chain.subject
     yield from (("tag", tag) for tag in (*chain.tags, *file_tags(chain)))
     yield from (("fact", tag) for tag in chain.depends_on)

@@ -46,7 +46,7 @@ class CodeKind(StrEnum):
 class FieldSpec:
     """``values`` is the closed set of a text, or of a list's items; ``item`` is the type of a list's items.
 
-    ``code`` says which codes a text has that is one of a large set.
+    ``code`` is the kind of code, such as a country, where a text is one of a large set.
     """
 
     path: str

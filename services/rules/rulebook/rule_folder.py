@@ -63,7 +63,7 @@ def read_folder(
 
 
 def why_no_rules(folder: Path) -> str | None:
-    """Why this folder is not one of rules but one far above it, by its names alone; None where it may be one.
+    """Why this is no folder of rules but one far above it, as the names in it show; None where it may be one.
 
     Told before anything is read: the YAML files of a whole machine would take minutes.
     """
