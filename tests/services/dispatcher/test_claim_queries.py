@@ -1,5 +1,6 @@
 """Which messages a claim takes, in which order, and which it lets wait: by rows that differ in one respect each."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from services.dispatcher.reasons import MAY_BE_PASSED
 from services.dispatcher.store import QUERIES, DueMessage, LaneCapacity, MessageStore
 from shared.contracts.messages import Lane
-from shared.runtime.postgres import Pool, role_name
+from shared.runtime.postgres import Connection, Pool, role_name
 from tests.services.dispatcher.dispatcher_under_test import TENANT
 
 pytestmark = pytest.mark.integration
@@ -28,12 +29,12 @@ async def pool(postgres_database: str) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def put(pool: Pool, table: str, **row: Any) -> None:
+async def put(pool: Connection | Pool, table: str, **row: Any) -> None:
     columns, places = ", ".join(row), ", ".join(f"${place}" for place in range(1, len(row) + 1))
     await pool.execute(f"insert into {table} ({columns}) values ({places})", *row.values())  # noqa: S608 -- our names
 
 
-async def put_message(pool: Pool, name: str, **changes: Any) -> None:
+async def put_message(pool: Connection | Pool, name: str, **changes: Any) -> None:
     """A message that is due, to a person of its own."""
     row = {
         "tenant": TENANT, "message_id": name, "person_id": f"p-{name}", "line": "main", "lane": 1, "state": "waiting",
@@ -144,9 +145,9 @@ async def test_a_due_message_comes_with_its_person_of_now_their_window_and_its_t
     assert [found[name]["template_status"] for name in ("m1", "m3")] == ["OLD", "NEW"]
 
 
-async def hold(pool: Pool, many: int) -> int:
+async def hold(pool: Pool, many: int, looked_at: int = 100) -> int:
     until = NOW + HOUR
-    columns = (TENANT, ["main"], [1], NOW, until, 100, many, list(MAY_BE_PASSED), MACHINE, ["p-busy"])
+    columns = (TENANT, ["main"], [1], NOW, until, looked_at, many, list(MAY_BE_PASSED), MACHINE, ["p-busy"])
     held: int = await pool.fetchval(QUERIES.hold_followers, *columns)
     return held
 
@@ -196,6 +197,83 @@ async def test_nothing_is_held_behind_a_message_that_just_changes(pool: Pool) ->
         await connection.execute("select from messages where message_id = 'm2' for update")
         assert await hold(pool, many=1) == 3
     assert set(await held(pool)) == {"m1", "m3", "m4"}
+
+
+async def test_messages_are_held_of_those_alone_that_are_due_first(pool: Pool) -> None:
+    for number in range(3):
+        await put_message(pool, f"single{number}", not_before=NOW)
+    for number in range(3):
+        await put_message(pool, f"m{number}", person_id="p1")
+    assert await hold(pool, many=1, looked_at=3) == 2
+    assert set(await held(pool)) == {"m1", "m2"}
+
+
+async def test_a_message_of_the_same_id_at_another_tenant_is_neither_locked_nor_held(pool: Pool) -> None:
+    await put_chat(pool, singles=3)
+    for name in ("m0", "m1", "m2"):
+        await put_message(pool, name, tenant="another", person_id="p1")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select from messages where tenant = $1 and message_id = 'm0' for update", TENANT)
+        assert await hold(pool, many=1) == 0
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select from messages where tenant = $1 and message_id = 'm2' for update", TENANT)
+        async with asyncio.timeout(5):
+            assert await hold(pool, many=1) == 3
+    rows = await pool.fetch("select tenant from messages where reason = 'earlier_message'")
+    assert {row["tenant"] for row in rows} == {TENANT}
+
+
+HELD: dict[str, Any] = {"reason": "earlier_message", "not_before": NOW + HOUR}
+
+
+async def released(pool: Pool) -> list[tuple[str, str]]:
+    """The messages that wait for nothing at their old places, with their tenants."""
+    rows = await pool.fetch(
+        "select tenant, message_id from messages where not_before = requested_at and reason is null order by sequence"
+    )
+    return [(row["tenant"], row["message_id"]) for row in rows]
+
+
+async def test_a_follower_is_released_whatever_else_is_held_before_it(pool: Pool) -> None:
+    """Each of these would be taken for the next message of the chat, if it counted as one."""
+    others: dict[str, dict[str, Any]] = {
+        "of another person": {"person_id": "p9"}, "on another line": {"line": "acquisitions"},
+        "next": {"tenant": "another"}, "ended": {"state": "withdrawn"},
+        "of another chain": {"reason": "quiet_hours", "chain": "c1"},
+    }  # fmt: skip
+    for name, changes in others.items():
+        await put_message(pool, name, **{"person_id": "p1", **HELD, **changes})
+    await put_message(pool, "next", person_id="p1", chain="c2", **HELD)
+    await put_message(pool, "after", person_id="p1", chain="c2", **HELD)
+    await STORE.release_followers(pool, [("p1", "main")])
+    assert await released(pool) == [(TENANT, "next")]
+
+
+async def test_only_what_is_held_behind_a_message_of_another_chain_may_pass_it(pool: Pool) -> None:
+    await put_message(pool, "passed", tenant="another", person_id="p9", chain="c9", **HELD)
+    await put_message(pool, "passed", person_id="p1", chain="c1", reason="quiet_hours", not_before=NOW + HOUR)
+    await put_message(pool, "not asked", person_id="p8", chain="c8", reason="quiet_hours", not_before=NOW + HOUR)
+    found: dict[str, dict[str, Any]] = {"of another chain": {"chain": "c2"}, "of none": {}}
+    others: dict[str, dict[str, Any]] = {
+        "of its chain": {"chain": "c1"}, "of another person": {"person_id": "p9"}, "to another": {"person_id": "p8"},
+        "on another line": {"line": "acquisitions"}, "ended": {"state": "withdrawn"},
+        "of none": {"tenant": "another"}, "waits for its hours": {"reason": "quiet_hours"},
+    }  # fmt: skip
+    for name, changes in (*found.items(), *others.items()):
+        await put_message(pool, name, **{"person_id": "p1", **HELD, **changes})
+    await pool.execute(QUERIES.release_other_chains, TENANT, ["passed"])
+    assert await released(pool) == [(TENANT, name) for name in found]
+
+
+async def test_each_of_several_messages_of_one_transaction_waits_for_its_own_instant(pool: Pool) -> None:
+    """Their rows have the same version."""
+    async with pool.acquire() as connection, connection.transaction():
+        for name in ("m1", "m2"):
+            await put_message(connection, name)
+    version = await pool.fetchval("select xmin::text from messages limit 1")
+    await STORE.postpone(pool, [("m1", NOW, "first", version), ("m2", NOW + HOUR, "second", version)])
+    rows = await pool.fetch("select message_id, not_before, reason from messages order by message_id")
+    assert [tuple(row) for row in rows] == [("m1", NOW, "first"), ("m2", NOW + HOUR, "second")]
 
 
 async def test_the_next_message_of_each_chat_is_released_at_its_old_place(pool: Pool) -> None:
