@@ -1,5 +1,6 @@
 """The rows that ingest keeps where two replicas write: the newest state of a person, the pass of the last poll."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
@@ -43,6 +44,55 @@ async def test_an_older_state_of_a_person_overwrites_no_newer_one(pool: Pool) ->
             (known,) = await store.load(pool, [], [PersonId("p1")])
             assert known.display_name == {1: "Two", 2: "Two", 3: "Three"}[version]
         assert list(await PersonStore(OTHER).load(pool, [], [PersonId("p1")])) == []
+
+
+async def put_person(pool: Pool, name: str, tenant: TenantId = TENANT, **keys: str) -> None:
+    await pool.execute(
+        "insert into people (tenant, person_id, bsuid, phone_key, wa_key, version, state)"
+        " values ($1, $2, $3, $4, $5, 1, jsonb_build_object('name', $2::text))",
+        tenant, name, keys.get("bsuid"), keys.get("phone_key"), keys.get("wa_key"),
+    )  # fmt: skip
+
+
+async def put_former_address(pool: Pool, name: str, address: str, tenant: TenantId = TENANT) -> None:
+    insert = "insert into former_addresses (tenant, person_id, address, address_key, until) values ($1, $2, $3, $3, $4)"
+    await pool.execute(insert, tenant, name, address, NOW)
+
+
+async def test_the_people_at_an_address_are_found_by_each_of_their_addresses_and_by_a_number_they_share(
+    pool: Pool,
+) -> None:
+    for name, keys in {
+        "by-bsuid": {"bsuid": "B1", "phone_key": "+1", "wa_key": "+2"}, "by-phone": {"phone_key": "+9"},
+        "by-wa": {"wa_key": "+9"}, "by-id": {}, "shares-phone": {"phone_key": "+1"}, "has-our-wa": {"phone_key": "+2"},
+        "wa-is-our-phone": {"wa_key": "+1"}, "left-it": {"bsuid": "B8"}, "else": {"bsuid": "B7", "phone_key": "+7"},
+        "shares-with-else": {"phone_key": "+7", "wa_key": "+7"}, "shares-wa-alone": {"wa_key": "+2"},
+    }.items():  # fmt: skip
+        await put_person(pool, name, **keys)
+    for name in ("left-it", "by-id"):
+        await put_former_address(pool, name, "B1" if name == "left-it" else "B6")
+    for name, keys in {"other-bsuid": {"bsuid": "B1", "phone_key": "+7", "wa_key": "+7"}, "by-id": {}}.items():
+        await put_person(pool, name, OTHER, **keys)
+    await put_former_address(pool, "else", "B1", OTHER)
+    await put_former_address(pool, "by-id", "B5", OTHER)
+    rows = await pool.fetch(queries.people_at, TENANT, ["B1", "+9"], ["by-id"])
+    found = {str(json.loads(row["state"])["name"]): row["former"] for row in rows}
+    assert set(found) == {
+        "by-bsuid", "by-phone", "by-wa", "by-id", "shares-phone", "has-our-wa", "wa-is-our-phone", "left-it",
+    }  # fmt: skip
+    assert len(rows) == len(found)
+    assert [one["address"] for one in json.loads(found["by-id"])] == ["B6"]
+    assert [one["address"] for one in json.loads(found["left-it"])] == ["B1"]
+    assert found["by-bsuid"] is None
+
+
+async def test_people_are_locked_of_this_tenant_alone_until_the_transaction_ends(pool: Pool) -> None:
+    for tenant, name in ((TENANT, "p1"), (TENANT, "p2"), (OTHER, "p1")):
+        await put_person(pool, name, tenant)
+    async with pool.acquire() as one, one.transaction():
+        await one.execute(queries.lock_people, TENANT, ["p1"])
+        rows = await pool.fetch("select tenant, person_id from people order by 1, 2 for update skip locked")
+    assert [tuple(row) for row in rows] == [(TENANT, "p2"), (OTHER, "p1")]
 
 
 async def test_only_the_last_poll_that_took_a_pass_holds_advances_and_completes_it(pool: Pool) -> None:
