@@ -212,6 +212,8 @@ class Pseudonyms:
     def _word_of_ours(self, key: str, value: Any) -> Any:
         if not isinstance(value, str):
             return self.replace_values(value, key)
+        if key == "person_id":
+            return self._string(value)
         return self.name(value) if key == "who" else self.text(value)
 
     def _by_name(self, value: str, name: str, person: str | None) -> str:

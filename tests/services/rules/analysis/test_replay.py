@@ -14,6 +14,7 @@ from services.rules.analysis.replay import replay_bundle
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories
 from services.rules.scenario.story_world import TENANT
+from shared.contracts.ids import ContactId, person_id_of_contact
 from shared.contracts.values import encode
 from tests.services.rules.rules_service import golden_event
 from tests.services.rules.stories import FOLDER
@@ -140,3 +141,12 @@ def test_an_absence_announced_by_staff_is_recorded_without_names_and_replayed() 
     ]
     assert said[0].startswith("away from 2027-03-03 to 2027-03-08, Person ")
     assert said[1:] == ["I am away", "away today, a colleague covers", "I am back"]
+
+
+def test_words_keep_their_writer_in_a_bundle_as_everywhere_else() -> None:
+    writer = person_id_of_contact(TENANT, ContactId(812))
+    words = {"who": "Ada Cole", "said": "Ask my agent", "person_id": writer}
+    given = orjson.dumps({"given": {"person_id": writer}, "outgoing": {"person_id": writer, "words": words}})
+    found = orjson.loads(Pseudonyms(b"key", TENANT, ()).replace(given))
+    assert found["outgoing"]["words"]["person_id"] == found["given"]["person_id"] != writer
+    assert not {"Ada Cole", "Ask my agent"} & set(found["outgoing"]["words"].values())
