@@ -170,9 +170,12 @@ class FaultReport:
         fault = FileFault(location, sentence, needs=needs, misplaced=misplaced, may_be_moved=may_be_moved)
         self._append(fault)
 
-    def refuse(self, location: Location, sentence: str, hint: str | None = None) -> None:
-        """Add a fault of new files: those that are stored were accepted with it, and are read as before."""
-        self._append(FileFault(location, sentence, hint, only_new=True))
+    def refuse(self, location: Location, sentence: str, hint: str | None = None, *, once: bool = False) -> None:
+        """Add a fault of new files: those that are stored were accepted with it, and are read as before.
+
+        With ``once``, the sentence is one fault however many places have it.
+        """
+        self._append(FileFault(location, sentence, hint, () if once else None, only_new=True))
 
     def unknown(
         self,
@@ -223,10 +226,11 @@ class FaultReport:
         for fault in faults:
             if fault.also is not None:
                 by_word.setdefault((fault.sentence, fault.hint), set()).update((fault.location, *fault.also))
+        of_all = {(fault.sentence, fault.hint) for fault in faults if not fault.only_new}
         found = [fault for fault in faults if fault.also is None]
         for (sentence, hint), places in by_word.items():
             first, *more = sorted(places)
-            found.append(FileFault(first, sentence, hint, tuple(more)))
+            found.append(FileFault(first, sentence, hint, tuple(more), only_new=(sentence, hint) not in of_all))
         return sorted(dict.fromkeys(found), key=lambda fault: (fault.location, fault.sentence))
 
 

@@ -193,6 +193,12 @@ class _Open(Struct, gc=False):
     """Whether a key of a step is there again, which ``_AGAIN`` marks."""
 
 
+_CLOSING_QUOTES = {"“": "”", "„": "“", "«": "»"}
+_OPENING_QUOTES = frozenset(_CLOSING_QUOTES)
+_ANY_QUOTE = re.compile("[“”„«»]")
+_CODE = re.compile(r"[a-z0-9_.:, -]*[_.:0-9-][a-z0-9_.:, -]*|[a-z]+|.*\[.*")
+"""A word of a closed set, a name, a time or a list, whose own sentence says that quotes are none of its letters."""
+_SHOWN_QUOTES = "typographic quotes count as letters, and are shown with the words; take them away"
 _QUESTION_MARK = re.compile(r"(?P<lead>[ ]*(?:-[ ]+)*)\?[ ]+")
 
 
@@ -224,13 +230,7 @@ class _Builder:
     def _take(self, event: Any) -> None:
         kind = type(event)
         if kind is kinds.ScalarEvent:
-            location = self._locate(event.start_mark)
-            if event.style in ("|", ">") and not event.value.strip():
-                self._report_empty_text(location)
-            node = _scalar(event, location, self._report)
-            if self._has_number_signs and not event.style and event.value:
-                self._report_number_sign(event)
-            self._keep(node, 1, event, event.anchor)
+            self._take_scalar(event)
         elif kind is kinds.MappingEndEvent or kind is kinds.SequenceEndEvent:
             self._end(event)
         elif kind is kinds.SequenceStartEvent or kind is kinds.MappingStartEvent:
@@ -241,12 +241,33 @@ class _Builder:
             sentence = "a file holds one document; a second begins here; write it into a file of its own"
             raise _Unreadable(sentence, self._locate(event.start_mark))
 
+    def _take_scalar(self, event: Any) -> None:
+        location = self._locate(event.start_mark)
+        if event.style in ("|", ">") and not event.value.strip():
+            self._report_empty_text(location)
+        node = _scalar(event, location, self._report)
+        if event.value[:1] in _OPENING_QUOTES and not event.style:
+            self._report_quotes(node)
+        if self._has_number_signs and not event.style and event.value:
+            self._report_number_sign(event)
+        self._keep(node, 1, event, event.anchor)
+
     def _report_empty_text(self, location: Location) -> None:
         lines, key = self._text.lines(), self._open[-1].key if self._open else None
         if location.line < len(lines) and key is not None and read_line(lines, location.line).key == key:
             return  # the same key again, which is reported as that
         place = Location(location.file, location.line + 1, 1)
         self._report.add(place, "the text below “>” or “|” begins further right than its key; indent it")
+
+    def _report_quotes(self, node: ScalarNode) -> None:
+        """Words between typographic quotes, which are shown with them. A single word is said where it is read; the
+        text of a story's message may have them.
+        """
+        inner = node.text[1:-1]
+        is_whole = node.text[-1] == _CLOSING_QUOTES[node.text[0]] and not _ANY_QUOTE.search(inner)
+        is_text = bool(self._open) and self._open[-1].key == "text"
+        if is_whole and not is_text and not _CODE.fullmatch(inner):
+            self._report.refuse(node.location, _SHOWN_QUOTES, once=True)
 
     def _report_number_sign(self, event: Any) -> None:
         """A plain text that ends at “#1”, which begins a comment; comments of people begin with a word."""
