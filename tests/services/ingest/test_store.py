@@ -1,7 +1,7 @@
 """The rows that ingest keeps where two replicas write: the newest state of a person, the pass of the last poll."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -46,7 +46,7 @@ async def test_an_older_state_of_a_person_overwrites_no_newer_one(pool: Pool) ->
         assert list(await PersonStore(OTHER).load(pool, [], [PersonId("p1")])) == []
 
 
-async def put_person(pool: Pool, name: str, tenant: TenantId = TENANT, **keys: str) -> None:
+async def put_person(pool: Pool, name: str, keys: Mapping[str, str], tenant: TenantId = TENANT) -> None:
     await pool.execute(
         "insert into people (tenant, person_id, bsuid, phone_key, wa_key, version, state)"
         " values ($1, $2, $3, $4, $5, 1, jsonb_build_object('name', $2::text))",
@@ -62,17 +62,18 @@ async def put_former_address(pool: Pool, name: str, address: str, tenant: Tenant
 async def test_the_people_at_an_address_are_found_by_each_of_their_addresses_and_by_a_number_they_share(
     pool: Pool,
 ) -> None:
-    for name, keys in {
+    people: dict[str, dict[str, str]] = {
         "by-bsuid": {"bsuid": "B1", "phone_key": "+1", "wa_key": "+2"}, "by-phone": {"phone_key": "+9"},
         "by-wa": {"wa_key": "+9"}, "by-id": {}, "shares-phone": {"phone_key": "+1"}, "has-our-wa": {"phone_key": "+2"},
         "wa-is-our-phone": {"wa_key": "+1"}, "left-it": {"bsuid": "B8"}, "else": {"bsuid": "B7", "phone_key": "+7"},
         "shares-with-else": {"phone_key": "+7", "wa_key": "+7"}, "shares-wa-alone": {"wa_key": "+2"},
-    }.items():  # fmt: skip
-        await put_person(pool, name, **keys)
+    }  # fmt: skip
+    for name, keys in people.items():
+        await put_person(pool, name, keys)
     for name in ("left-it", "by-id"):
         await put_former_address(pool, name, "B1" if name == "left-it" else "B6")
-    for name, keys in {"other-bsuid": {"bsuid": "B1", "phone_key": "+7", "wa_key": "+7"}, "by-id": {}}.items():
-        await put_person(pool, name, OTHER, **keys)
+    await put_person(pool, "other-bsuid", {"bsuid": "B1", "phone_key": "+7", "wa_key": "+7"}, OTHER)
+    await put_person(pool, "by-id", {}, OTHER)
     await put_former_address(pool, "else", "B1", OTHER)
     await put_former_address(pool, "by-id", "B5", OTHER)
     rows = await pool.fetch(queries.people_at, TENANT, ["B1", "+9"], ["by-id"])
@@ -88,7 +89,7 @@ async def test_the_people_at_an_address_are_found_by_each_of_their_addresses_and
 
 async def test_people_are_locked_of_this_tenant_alone_until_the_transaction_ends(pool: Pool) -> None:
     for tenant, name in ((TENANT, "p1"), (TENANT, "p2"), (OTHER, "p1")):
-        await put_person(pool, name, tenant)
+        await put_person(pool, name, {}, tenant)
     async with pool.acquire() as one, one.transaction():
         await one.execute(queries.lock_people, TENANT, ["p1"])
         rows = await pool.fetch("select tenant, person_id from people order by 1, 2 for update skip locked")
