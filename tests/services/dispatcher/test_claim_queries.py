@@ -322,3 +322,24 @@ async def test_a_lease_has_expired_that_ended_or_is_of_a_clock_that_was_set_back
         await put_message(pool, name, **{"state": "intent", **changes})
     assert sorted(await STORE.expired_leases(pool, MACHINE, ["own"], 500)) == ["ahead", "ended"]
     assert len(await STORE.expired_leases(pool, MACHINE, ["own"], 1)) == 1
+
+
+async def test_silence_settles_the_oldest_uncertain_sends_that_may_be_repeated_or_are_withdrawn(pool: Pool) -> None:
+    unproven: dict[str, Any] = {"state": "uncertain", "resend": "if_unproven", "attempts": 1}
+    found: dict[str, dict[str, Any]] = {"m1": {}, "m2": {"resend": "never", "withdrawal": "chain_ended"}}
+    others: dict[str, dict[str, Any]] = {
+        "of another tenant": {"tenant": "another"}, "sent": {"state": "accepted"}, "in flight": {"state": "intent"},
+        "never again": {"resend": "never"}, "set aside": {"set_aside": "it cannot be read"},
+    }  # fmt: skip
+    for place, (name, changes) in enumerate((found | others).items()):
+        await put_message(pool, name, **unproven | changes)
+        await put_attempt(pool, name, NOW - place * SECOND, tenant=changes.get("tenant", TENANT))
+    await put_attempt(pool, "m1", NOW - HOUR, tenant="another")
+    limits = (NOW - HOUR, (NOW - HOUR, NOW))
+    assert await STORE.settled_by_silence(pool, *limits, 9) == ["m2", "m1"]
+    assert await STORE.settled_by_silence(pool, *limits, 1) == ["m2"]
+
+
+async def put_attempt(pool: Pool, name: str, at: datetime, tenant: str = TENANT) -> None:
+    row = {"tenant": tenant, "message_id": name, "attempt": 1, "wording": "template", "lease_until": at}
+    await put(pool, "attempts", **row, begun_at=NOW - HOUR, machine_at=at)
