@@ -233,7 +233,9 @@ select m.message_id, m.person_id, m.line, m.lane, m.content, m.requested_at, m.e
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
     coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
 from due m
-left join people p on p.tenant = m.tenant and p.person_id = m.person_id
+left join lateral (
+    select * from people one where one.tenant = m.tenant and one.person_id = m.person_id limit 1
+) as p on true
 left join lateral (
     select * from people one where one.tenant = m.tenant and one.person_id = p.current_id limit 1
 ) as c on true
