@@ -92,7 +92,7 @@ class TableData:
     ``documents`` are the columns searched for the person's names and addresses: JSON, text or bytes. ``assign`` is the
     SQL that erasure sets beside, in rows about the person. ``pending`` is the condition for rows that are still needed
     to end what is under way: they count as left over, and are erased by a later pass. ``swept``, where it is given, is
-    the condition for the rows that are emptied, of whichever person.
+    the condition for the rows that are emptied or deleted, of whichever person.
     """
 
     name: str
@@ -370,10 +370,13 @@ TABLES: dict[str, tuple[TableData, ...]] = {
         TableData("withdrawals", _ID_ONLY, Erasure.NONE, Retention.MESSAGES),
         TableData(
             "early_amendments",
-            "other hours, or the text of another template, for a message that is not known yet",
+            "other hours, or the text of another template, for a message that is not known yet; an erasure deletes "
+            "also those about others from before the request, or from the hour after it, for a text may hold words of "
+            "the person",
             Erasure.DELETE,
             Retention.STATUSES,
             rows=_BY_PERSON,
+            swept=f"tenant = $1 and (person_id = $2 or at < {_ASKED_LONG_AGO} + interval '1 hour')",
             documents=("amendment",),
         ),
         TableData(

@@ -194,6 +194,39 @@ async def test_each_service_can_search_and_erase_its_tables(postgres_database: s
     assert left_over == {"ingest": {}, "rules": {}, "dispatcher": {}, "writeback": {"writes": 1}}
 
 
+_WORDS_TO_A_COLLEAGUE = """
+insert into messages (
+    tenant, message_id, person_id, line, lane, say, state, content, button_ids, resend, requested_at, expires_at,
+    not_before, changed_at, request_event
+) select 't', 'm-' || state, 'p2', 'main', 1, 'to_take', state, $2, '{}', 'never', $1, $1, $1, $1, 'e'
+from unnest(array['read', 'dropped', 'withdrawn', 'accepted', 'waiting']) as state
+"""
+_AMENDMENTS = """
+insert into early_amendments (tenant, message_id, person_id, amendment, at)
+values ('t', 'before', 'p2', $3, $1), ('t', 'after', 'p2', '{}', $2)
+"""
+_ERASED_FOR_HOURS = """
+insert into erasures (tenant, person_id, requested_at, words, passes, next_at) values ('t', 'p1', $1, '{Ana}', 4, $1)
+"""
+
+
+@pytest.mark.integration
+async def test_words_of_an_erased_person_leave_the_messages_to_colleagues(postgres_database: str) -> None:
+    """Neither the name nor the id of the writer stands with them; a message that still waits is counted."""
+    said = json.dumps({"body": "I must ask my agent first"})
+    asked = NOW + timedelta(minutes=1)
+    async with service_pool(postgres_database, "dispatcher") as pool:
+        await pool.execute(_WORDS_TO_A_COLLEAGUE, NOW, said)
+        await pool.execute(_AMENDMENTS, NOW, asked + timedelta(hours=2), said)
+        await pool.execute(_ERASED_FOR_HOURS, asked)
+        left_over = await SchemaEraser(pool, "dispatcher").erase("t", [PersonWords(PersonId("p1"), ("Ana",))])
+        with_words = await pool.fetch("select message_id from messages where content::text like '%agent%'")
+        amended = await pool.fetch("select message_id from early_amendments")
+    assert [row["message_id"] for row in with_words] == ["m-waiting"]
+    assert left_over == {PersonId("p1"): {"messages": 1}}
+    assert [row["message_id"] for row in amended] == ["after"]
+
+
 _PEOPLE = "insert into unasked select 't', 'p' || n, '{}' from generate_series(1, 60) as n"
 _NAMED = """
 insert into rights_records (tenant, record_id, open_requests, document)
