@@ -171,11 +171,21 @@ async def test_an_absurd_wait_is_a_day_at_most(headers: dict[str, str]) -> None:
 
 async def test_the_leader_goes_on_after_an_error_that_no_row_explains(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.stop()
-    await dispatcher.pool.execute("alter table account_templates rename to templates_away")
+    await dispatcher.pool.execute(
+        """
+        alter table account_templates rename to templates_away;
+        create view account_templates as select * from templates_away where 1 / (select 0) = 1;
+        """
+    )
     await dispatcher.handle(person_observed(), send_request())
     await dispatcher.start()
     await wait_until(_leader_failed)
-    await dispatcher.pool.execute("alter table templates_away rename to account_templates")
+    await dispatcher.pool.execute(
+        """
+        drop view account_templates;
+        alter table templates_away rename to account_templates;
+        """
+    )
     await dispatcher.wait_for_state("accepted")
 
 
