@@ -21,7 +21,7 @@ from shared.clients.file_types import DOCUMENT_TYPES, HEAD_BYTES, FileRefused, c
 from shared.contracts.errors import Unavailable
 from shared.contracts.whatsapp import MediaRefusal
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure, record_loop_error
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureLog, describe_failure, record_loop_error
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
 from shared.runtime.retry import Backoff
@@ -102,6 +102,7 @@ class DocumentPreparer:
     settled: int = 0
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _cleaned_at: datetime | None = None
+    _failures: FailureLog = field(init=False, default_factory=lambda: FailureLog("documents.delayed"))
 
     async def run(self) -> None:
         """Prepare documents until the task is cancelled; neither an answer of a host nor a neighbour that is away ends
@@ -112,7 +113,7 @@ class DocumentPreparer:
                 try:
                     await self._run_once()
                 except TRANSIENT_ERRORS as error:
-                    _log.info("documents.delayed", error=type(error).__name__)
+                    self._failures.warn(error)
                 except Exception as error:  # noqa: BLE001 -- the boundary of a loop
                     record_loop_error("documents", error)
                 await asyncio.sleep(_POLL_SECONDS)
@@ -131,7 +132,7 @@ class DocumentPreparer:
         try:
             await self._attempt(document)
         except TRANSIENT_ERRORS as error:  # the database: the lease ends, and the document is due again
-            _log.info("documents.delayed", error=type(error).__name__)
+            self._failures.warn(error)
         except Exception as error:  # noqa: BLE001 -- the boundary of one document
             record_loop_error("documents", error)
 

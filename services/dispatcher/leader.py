@@ -9,7 +9,7 @@ partition that is not read, by whichever replica, get nothing.
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from aiokafka.errors import KafkaError
@@ -37,7 +37,7 @@ from services.dispatcher.throttles import SendTarget
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import PARTITIONS
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, FailureLog, record_loop_error
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Connection
 from shared.runtime.progress import Partition
@@ -116,6 +116,7 @@ class Leader:
     own_accounts: Collection[str] | None
     fetch_display_number: FetchDisplayNumber
     make_budget: Callable[[], Budget]
+    failures: FailureLog = field(init=False, default_factory=lambda: FailureLog("leadership.lost"))
 
     async def run(self) -> None:
         """Wait for the lease, and send while it is held; again and again, until the task is cancelled."""
@@ -126,7 +127,7 @@ class Leader:
             except SERIALIZATION_FAILURES:
                 log.info("leadership.retried", task="sender")
             except TRANSIENT_ERRORS as error:
-                log.warning("leadership.lost", task="sender", error=type(error).__name__)
+                self.failures.warn(error, task="sender")
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
                 record_loop_error("leader", error)

@@ -38,6 +38,7 @@ from shared.runtime.clock import FAR_AHEAD, Clock
 from shared.runtime.failures import (
     SERIALIZATION_FAILURES,
     TRANSIENT_ERRORS,
+    FailureLog,
     describe_failure,
     parking_reason,
     record_loop_error,
@@ -79,6 +80,7 @@ class Reconciler:
     _latest: datetime | None = field(default=None, init=False)
     _is_set_back: bool = field(default=False, init=False)
     _ahead_below: QueuePlace | None = field(default=LAST_PLACE, init=False)
+    _failures: FailureLog = field(init=False, default_factory=lambda: FailureLog("reconciliation.delayed"))
 
     async def run(self) -> None:
         while True:
@@ -106,7 +108,7 @@ class Reconciler:
             except SERIALIZATION_FAILURES:
                 log.info("reconciliation.retried", step=step.__name__)
             except TRANSIENT_ERRORS as error:
-                log.warning("reconciliation.delayed", step=step.__name__, error=type(error).__name__)
+                self._failures.warn(error, step=step.__name__)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
                 record_loop_error(step.__name__, error)
 

@@ -38,7 +38,7 @@ from shared.contracts.ids import MessageId
 from shared.contracts.messages import Lane
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.failures import FailureLog, describe_failure, parking_reason
 from shared.runtime.metrics import current_exemplar
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection, Pool, raise_if_read_only
@@ -201,6 +201,7 @@ class Sender:
         self._results: list[SendResult] = []
         self._has_results = asyncio.Event()
         self._throttles_changed = False
+        self._record_failures = FailureLog("results.delayed")
         self._wake = asyncio.Event()
         self._written: set[str] = set()
         metrics.set_token_refused(TOKEN_SETTING, is_refused=False)
@@ -412,7 +413,7 @@ class Sender:
                 with loop_span("dispatcher.record", traces, len(left)):
                     await bisect(list(left.values()), partial(self._commit, left), partial(self._give_up, left))
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop; results are kept until they are recorded
-                log.warning("results.delayed", error=type(error).__name__, results=len(left) + len(self._results))
+                self._record_failures.warn(error, results=len(left) + len(self._results))
                 await asyncio.sleep(_RETRY_SECONDS)
         self._wake.set()
 

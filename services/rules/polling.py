@@ -17,7 +17,15 @@ from services.rules.rollout.revisions import observe_set_aside
 from shared.contracts.ids import ChainId, RuleId
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import FailureKind, LocksBusy, classify_failure, describe_failure, parking_reason, repeat
+from shared.runtime.failures import (
+    FailureKind,
+    FailureLog,
+    LocksBusy,
+    classify_failure,
+    describe_failure,
+    parking_reason,
+    repeat,
+)
 from shared.runtime.health import IdleStatus
 from shared.runtime.outbox import Transaction, transaction
 from shared.runtime.postgres import Pool
@@ -46,6 +54,7 @@ class PollingLoops:
     ran: int = 0
     _postponed: dict[str, float] = field(default_factory=dict)
     _periods_at: datetime | None = None
+    _failures: FailureLog = field(init=False, default_factory=lambda: FailureLog("loop.retried"))
 
     async def run_due(self) -> None:
         """Run forever the chains that are due and whose partitions are applied up to it."""
@@ -114,7 +123,7 @@ class PollingLoops:
                 return 1
             if classify_failure(error) is not FailureKind.TRANSIENT:
                 raise
-            log.warning("loop.retried", error=type(error).__name__)
+            self._failures.warn(error)
             await asyncio.sleep(1)
             return 0
         self.ran += done

@@ -21,6 +21,7 @@ from shared.runtime.clock import machine_now
 from shared.runtime.failures import (
     SERIALIZATION_FAILURES,
     TRANSIENT_ERRORS,
+    FailureLog,
     describe_failure,
     parking_reason,
     record_loop_error,
@@ -60,13 +61,14 @@ class WriteWorker:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self.started = 0
+        self._failures = FailureLog("database.lost")
 
     async def run(self) -> None:
         while True:
             try:
                 await self._run_with(await self._connect())
             except (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES) as error:
-                log.warning("database.lost", error=type(error).__name__)
+                self._failures.warn(error)
                 await asyncio.sleep(_RECONNECT_SECONDS)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
                 record_loop_error("worker", error)

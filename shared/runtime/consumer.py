@@ -24,7 +24,7 @@ from shared.contracts.errors import Throttled
 from shared.runtime.aiokafka_faults import mend_consumers
 from shared.runtime.batch import BatchProcessor
 from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
-from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure, remedy_of
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, FailureLog, classify_failure
 from shared.runtime.kafka import READ_BACKOFF_MS, client_options, discard_consumer
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
@@ -65,6 +65,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         self._lag = lag
         self._prefix = settings.topic_prefix
         self._failures = 0
+        self._failure_log = FailureLog("batch.retried")
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._processing = asyncio.Lock()
         self._interrupted = asyncio.Event()
@@ -268,8 +269,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         is_collision = classify_failure(error) is FailureKind.RETRYABLE
         wait = min(error.wait.total_seconds(), _MAX_BATCH_WAIT_SECONDS) if isinstance(error, Throttled) else 0
         wait += (_COLLISION_BACKOFF if is_collision else _TRANSIENT_BACKOFF).wait(self._failures)
-        hint = {"hint": remedy} if (remedy := remedy_of(error)) else {}
-        log.warning("batch.retried", error=type(error).__name__, seconds=round(wait, 2), attempt=self._failures, **hint)
+        self._failure_log.warn(error, seconds=round(wait, 2), attempt=self._failures)
         if self._failures == _FAILURES_OF_CONNECTIONS:
             await self._pool.expire_connections()  # each is replaced when it is next used: one may fail for ever
         with suppress(TimeoutError):

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from shared.contracts.personal_data import TABLES, Erasure, TableData
 from shared.contracts.topics import SERVICES
 from shared.runtime.batch import Handler, ReceivedEvent
 from shared.runtime.clock import Clock
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, FailureLog, record_loop_error
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
@@ -450,6 +450,7 @@ class ErasureWorker:
     clock: Clock
     service: str
     others: OtherStores | None = None
+    _failures: FailureLog = field(init=False, default_factory=lambda: FailureLog("erasure.retried"))
 
     async def run(self) -> None:
         while True:
@@ -457,7 +458,7 @@ class ErasureWorker:
                 await self.run_due()
                 await self._measure()
             except _RETRIED as error:
-                log.warning("erasure.retried", error=type(error).__name__)
+                self._failures.warn(error)
             await asyncio.sleep(_POLL_SECONDS)
 
     async def run_due(self) -> int:
@@ -469,11 +470,11 @@ class ErasureWorker:
             of_tenant = [row for row in rows if row["tenant"] == tenant]
             of_tenant.sort(key=lambda row: (row["passes"] > _SWEEPS_ALL_AFTER, row["requested_at"]), reverse=True)
             for row, left_over in await self._erase_tables(tenant, of_tenant):
-                with _one_erasure():
+                with self._one_erasure():
                     others = await self._erase_others(row)
                     erased.append((row, {**left_over, **others}))
         if erased:
-            with _one_erasure():
+            with self._one_erasure():
                 together = await self.others.erase_together() if self.others is not None else {}
                 for row, left_over in erased:
                     await self._end_pass(row, {**left_over, **together})
@@ -489,7 +490,7 @@ class ErasureWorker:
         try:
             left_over = await SchemaEraser(self.pool, self.service).erase(tenant, people)
         except TRANSIENT_ERRORS as error:
-            log.warning("erasure.retried", error=type(error).__name__)
+            self._failures.warn(error)
             return []
         except Exception as error:  # noqa: BLE001 -- the boundary of some people's erasure
             if len(rows) == 1:
@@ -509,22 +510,21 @@ class ErasureWorker:
         await self.pool.execute(QUERIES.end_pass, *ended)
         log.info("erasure.completed" if next_at is None else "erasure.continued", passes=row["passes"] + 1)
 
+    @contextmanager
+    def _one_erasure(self) -> Iterator[None]:
+        """A failure within does not delay other erasures; the pass is due again in ten minutes."""
+        try:
+            yield
+        except _RETRIED as error:
+            self._failures.warn(error)
+        except Exception as error:  # noqa: BLE001 -- the boundary of one person's erasure
+            record_loop_error("erasure", error)
+
     async def _measure(self) -> None:
         row = await self.pool.fetchrow(QUERIES.open_erasures)
         _OPEN.set(row["open"])
         age = (self.clock.now() - row["oldest"]).total_seconds() if row["oldest"] is not None else 0.0
         _OLDEST.set(max(0.0, age))
-
-
-@contextmanager
-def _one_erasure() -> Iterator[None]:
-    """A failure within does not delay other erasures; the pass is due again in ten minutes."""
-    try:
-        yield
-    except _RETRIED as error:
-        log.warning("erasure.retried", error=type(error).__name__)
-    except Exception as error:  # noqa: BLE001 -- the boundary of one person's erasure
-        record_loop_error("erasure", error)
 
 
 def next_pass(requested_at: datetime, passes: int, left_over: LeftOver, now: datetime) -> datetime | None:

@@ -5,8 +5,11 @@ the rest goes on. Where every record fails like this, the consumer halts.
 """
 
 import asyncio
+import math
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 import asyncpg
@@ -82,6 +85,8 @@ _RETRYABLE_ERRORS = (
     LocksBusy,
 )
 
+_LONGEST_SILENCE_SECONDS = 60.0
+
 
 class FailureKind(StrEnum):
     """``record``: park it · ``transient``: wait, repeat · ``retryable``: repeat at once · ``configuration``: stop."""
@@ -119,6 +124,66 @@ _REMEDIES: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
     asyncpg.TooManyConnectionsError: "raise max_connections or the limit of the login, or lower STET_POSTGRES_POOL",
     asyncpg.ReadOnlySQLTransactionError: "the server takes no writes: wait for the failover, or promote a standby",
 }
+
+
+class FailureLog:
+    """Logs the failures of one loop, which may come twice a second for hours, as the same ``event``.
+
+    The first of each type of error is logged at once, the next ones after silences that double up to a minute, with
+    ``repeated``: how many were left out since the last line. ``hint`` says how an operator ends the failure, and
+    ``database.refused`` is logged once for it. After a minute without a failure ``failures.ended`` is logged.
+    """
+
+    def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._event = event
+        self._clock = clock
+        self._silences: dict[str, _Silence] = {}
+        self._failures = 0
+        self._began_at = self._failed_at = 0.0
+        self._end: asyncio.TimerHandle | None = None
+
+    def warn(self, error: Exception, **fields: object) -> None:
+        """Call it in the event loop of the failure, which later logs the end."""
+        now, name, remedy = self._clock(), type(error).__name__, remedy_of(error)
+        self._count(now)
+        silence = self._silences.get(name)
+        if silence is None:
+            silence = self._silences[name] = _Silence()
+            if remedy:
+                log.warning("database.refused", error=name, setting="STET_POSTGRES_DSN", hint=remedy)
+        if now < silence.until:
+            silence.left_out += 1
+            return
+        repeated = {"repeated": silence.left_out} if silence.left_out else {}
+        log.warning(self._event, error=name, **fields, **({"hint": remedy} if remedy else {}), **repeated)
+        silence.begin(now)
+
+    def _count(self, now: float) -> None:
+        self._failures += 1
+        self._began_at = self._began_at if self._end else now
+        self._failed_at = now
+        if self._end:
+            self._end.cancel()
+        self._end = asyncio.get_running_loop().call_later(_LONGEST_SILENCE_SECONDS, self._log_end)
+
+    def _log_end(self) -> None:
+        seconds = round(self._failed_at - self._began_at, 1)
+        log.info("failures.ended", event_name=self._event, failures=self._failures, seconds=seconds)
+        self._silences.clear()
+        self._failures, self._end = 0, None
+
+
+@dataclass(slots=True)
+class _Silence:
+    """After a line about one type of error: until when the next ones are left out, and how many were."""
+
+    until: float = -math.inf
+    seconds: float = 0.0
+    left_out: int = 0
+
+    def begin(self, now: float) -> None:
+        self.seconds = min(max(1.0, self.seconds * 2), _LONGEST_SILENCE_SECONDS)
+        self.until, self.left_out = now + self.seconds, 0
 
 
 def parking_reason(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from shared.contracts.envelope import Event, trace_headers
 from shared.contracts.errors import Malformed, Unprocessable
 from shared.contracts.topics import DECISIONS, SERVICES, Topic, parked_topic
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureLog
 from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, OutgoingRecord, Producer
 from shared.runtime.leader import LeaderLease
 from shared.runtime.metrics import Metrics, Replicas, label
@@ -222,6 +222,7 @@ class Relay:
         self._sending = False
         self._blocked_topics: dict[str, float] = {}
         self._refusals: Counter[str] = Counter()
+        self._failures = FailureLog("relay.retried")
 
     async def run(self) -> None:
         """Become the leader and relay, and start again when the database or the broker comes back; for ever."""
@@ -231,7 +232,7 @@ class Relay:
                 async with self._lease.held() as connection:
                     await self._lead(connection)
             except (KafkaError, asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
-                log.warning("relay.retried", error=type(error).__name__)
+                self._failures.warn(error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _discard_unacknowledged(self) -> None:

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CONSUMED, PARTITIONS
 from shared.runtime.clock import FAR_AHEAD, Clock
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureLog
 from shared.runtime.kafka import READ_BACKOFF_MS, client_options
 from shared.runtime.metrics import TOPIC, Metrics, Replicas
 from shared.runtime.postgres import Connection, Pool, load_queries
@@ -250,6 +250,7 @@ class LagMonitor:
         self._pool = pool
         self._clock = clock
         self._client: Any = None
+        self._failures = FailureLog("lag_monitor.retried")
         self._connecting = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._caught_up: dict[Partition, datetime] = {}
@@ -279,7 +280,7 @@ class LagMonitor:
             except (OffsetOutOfRange, TopicRecreated) as error:
                 consumer.halt(error)
             except (KafkaError, *TRANSIENT_ERRORS) as error:
-                log.warning("lag_monitor.retried", error=type(error).__name__)
+                self._failures.warn(error)
                 self._show_ages()
                 await asyncio.sleep(_REFRESH_SECONDS)
             except Exception:

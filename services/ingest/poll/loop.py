@@ -20,7 +20,7 @@ from services.ingest.poll.passes import ContactsPoll, WorksPoll
 from services.ingest.settings import IngestSettings
 from services.ingest.store import ParkedInputStore
 from shared.contracts.errors import Throttled, Unavailable, Unprocessable
-from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureLog, describe_failure
 from shared.runtime.health import IdleCheck, IdleStatus
 from shared.runtime.http.router import HttpRequest, HttpResponse, RequestHandler, json_response, text_response
 from shared.runtime.leader import LeaderLease
@@ -56,6 +56,7 @@ class PollLoop:
         self._completed_at = time.monotonic()
         self.completed = 0
         self.events_published = 0
+        self._failures = FailureLog("leadership.lost")
 
     def snapshot_age(self) -> float:
         """Seconds of machine time since the last complete poll, or since this process leads; 0 where another leads."""
@@ -95,7 +96,7 @@ class PollLoop:
                 async with lease.held() as connection:
                     await self._lead(connection)
             except (asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
-                _log.warning("leadership.lost", task="poll", error=type(error).__name__)
+                self._failures.warn(error, task="poll")
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, connection: Connection) -> None:

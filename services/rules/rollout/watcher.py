@@ -29,7 +29,7 @@ from services.rules.rulebook.validation import validate
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.contracts.ids import Revision
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, FailureLog
 from shared.runtime.postgres import Connection, Pool
 from shared.runtime.retry import until_available
 from shared.runtime.telemetry import get_logger
@@ -98,6 +98,7 @@ class SourceWatcher:
     _record: SourceRecord = field(init=False)
     _state: SourceState | None = None
     _read_at: float = field(default_factory=time.monotonic)
+    _failures: FailureLog = field(init=False, default_factory=lambda: FailureLog("rollout.retried"))
 
     def __post_init__(self) -> None:
         self._record = SourceRecord(self.replica)
@@ -134,7 +135,7 @@ class SourceWatcher:
             try:
                 await self.follow_source()
             except TRANSIENT_ERRORS as error:
-                log.warning("rollout.retried", error=type(error).__name__)
+                self._failures.warn(error)
 
     async def follow_source(self) -> None:
         await self._read_source()
