@@ -398,9 +398,12 @@ def _policy_faults(spec: Any, manifests: Sequence[Manifest]) -> Objections:
 
 _PRIVATE = {
     "0.0.0.0/0": ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
-    "::/0": ("fc00::/7", "fe80::/10"),
+    "::/0": ("64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10"),
 }
-"""The internet by either protocol, with its private and link-local networks; a cloud's metadata servers are there."""
+"""The internet by either protocol, with its private and link-local networks; a cloud's metadata servers are there.
+
+The first two of IPv6 are translated to addresses of IPv4 (NAT64), private ones included.
+"""
 
 
 def internet_by_both_protocols(manifests: Sequence[Manifest]) -> Objections:
