@@ -33,6 +33,7 @@ QUERIES = load_queries(__file__, "status.sql")
 _LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop itself takes less than a second
 _SLOW_OUTBOX = timedelta(seconds=30)
 _STALE_POLL = timedelta(minutes=30)  # as the alert StetPollStale has it
+_OPEN_GAP = timedelta(minutes=30)  # as the alert StetWebhookGapOpen has it
 _LATE_WRITE = timedelta(minutes=30)  # as the alert StetWritesPending has it
 _MOST_SKEW = timedelta(seconds=10)  # a page takes seconds under load, and its date is in whole ones
 _RUNBOOKS = "docs/operations/runbooks"
@@ -384,16 +385,17 @@ async def _source_lines(connection: Connection, tenant: str) -> list[StatusLine]
     webhooks = await connection.fetch(QUERIES.webhook, tenant)
     polls = await connection.fetch(QUERIES.polls, tenant)
     return [
-        *(
-            StatusLine(
-                *("sources", "WhatsApp webhook", "gap open" if row["gap_since"] else "complete", row["gap_since"]),
-                wrong=row["gap_since"] is not None,
-                hint=f"{_RUNBOOKS}/StetWebhookGapOpen.md" if row["gap_since"] else "",
-            )
-            for row in webhooks
-        ),
+        *map(_webhook_line, webhooks),
         *map(_poll_line, polls),
     ]
+
+
+def _webhook_line(row: Any) -> StatusLine:
+    """A gap follows each start of ingest and closes by itself; one that stays open needs a person."""
+    since = row["gap_since"]
+    wrong = since is not None and machine_now() - since > _OPEN_GAP
+    hint = f"{_RUNBOOKS}/StetWebhookGapOpen.md" if wrong else ""
+    return StatusLine("sources", "WhatsApp webhook", "gap open" if since else "complete", since, wrong=wrong, hint=hint)
 
 
 def _poll_line(row: Any) -> StatusLine:

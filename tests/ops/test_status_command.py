@@ -86,6 +86,17 @@ async def test_the_status_names_sources_that_stand_still_and_the_page_that_helps
     assert pages == {f"docs/operations/runbooks/{name}.md" for name in ("StetWebhookGapOpen", "StetPollStale")}
 
 
+@pytest.mark.parametrize(("minutes", "is_wrong"), [(29, False), (31, True)])
+def test_the_status_marks_a_gap_of_the_webhook_as_late_as_its_alert(
+    stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch, minutes: int, *, is_wrong: bool
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    gap = SOURCES.replace("now(), now() - interval '1 hour')", f"now(), now() - interval '{minutes} minutes')")
+    asyncio.run(execute(postgres_database, gap))
+    (webhook,) = [row for row in status_rows(stet) if row["name"] == "WhatsApp webhook"]
+    assert (webhook["value"], webhook["wrong"], bool(webhook["hint"])) == ("gap open", is_wrong, is_wrong)
+
+
 def test_the_status_marks_writes_that_have_waited_for_half_an_hour(
     stet: CliRunner, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
