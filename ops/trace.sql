@@ -116,9 +116,18 @@ select files::text from rules.rulebooks where revision = $1;
 select revision from rules.rulebook_activations order by number desc limit 1;
 
 -- name: waiting_reasons
--- Why the dispatcher lets these messages wait.
-select message_id, reason from dispatcher.messages
-where tenant = $1 and message_id = any ($2::text[]) and state = 'waiting' and reason is not null;
+-- Why the dispatcher lets these messages wait: their own reason, or WhatsApp stopped or slowed what they leave by.
+select m.message_id, coalesce(m.reason, t.what) as reason
+from dispatcher.messages m
+left join lateral (
+    select case scope when 'account' then 'the account' when 'number' then 'line ' || subject else 'business account ' || subject end
+        || case when by_operator then ' is stopped' else ' is throttled' end || ', code ' || code as what
+    from dispatcher.throttles
+    where tenant = m.tenant and until > $3
+        and (scope in ('account', 'business_account') or scope = 'number' and subject = m.line)
+    order by by_operator desc, until desc limit 1
+) t on true
+where m.tenant = $1 and m.message_id = any ($2::text[]) and m.state = 'waiting' and coalesce(m.reason, t.what) is not null;
 
 -- name: rule_pauses
 -- What operators hold of the rules: everything, or one rule.

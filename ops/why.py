@@ -126,7 +126,8 @@ async def answer_of(
     chains = [chain for chain, _ in readable_chains(rows)]
     facts = await _load_person(pool, settings.tenant, PersonId(person_id))
     ids = facts.ids_of_person(PersonId(person_id))
-    waits = await _waiting_reasons(pool, settings.tenant, chains, ids)
+    mine = [message.message_id for chain in chains for message in chain.messages if message.person_id in ids]
+    waits = await waiting_reasons(pool, settings.tenant, mine, settings.clock().now())
     pauses = await pool.fetch(QUERIES.rule_pauses, settings.tenant)
     cases = [_case(chain, ids, waits, pauses) for chain in sorted(chains, key=lambda chain: chain.started_at)]
     judgements, unread = await _judgements_about(pool, settings, (key, tags), chains, since_ms)
@@ -165,10 +166,9 @@ def _shown_facts(facts: Facts, person: PersonId) -> dict[str, Any]:
     }
 
 
-async def _waiting_reasons(pool: Pool, tenant: str, chains: Sequence[Chain], ids: Container[str]) -> Mapping[str, str]:
-    """Why the dispatcher lets the person's messages wait: a template that was rejected, a limit, a pause."""
-    mine = [message.message_id for chain in chains for message in chain.messages if message.person_id in ids]
-    rows = await pool.fetch(QUERIES.waiting_reasons, tenant, mine) if mine else []
+async def waiting_reasons(pool: Pool, tenant: str, message_ids: Sequence[str], now: datetime) -> Mapping[str, str]:
+    """Why the dispatcher lets messages wait: a template that was rejected, a limit, a stopped account or line."""
+    rows = await pool.fetch(QUERIES.waiting_reasons, tenant, message_ids, now) if message_ids else []
     return {row["message_id"]: row["reason"] for row in rows}
 
 

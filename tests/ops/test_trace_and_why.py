@@ -10,15 +10,24 @@ from typer.testing import CliRunner
 from ops.__main__ import app
 from ops.timeline import Entry, IdKind, Life, pauses_of
 from ops.trace import _print
-from ops.why import _case
+from ops.why import _case, waiting_reasons
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.fact_values import Consent, PersonFacts
 from shared.contracts.ids import PersonId
 from shared.contracts.values import encode
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool
 from tests.ops.rows import PEOPLE, execute
 from tests.services.rules.conversation.test_chain import NOON, running_chain
 
 pytestmark = pytest.mark.integration
+THROTTLE = """
+insert into dispatcher.throttles (
+    tenant, clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator,
+    by_status, fixed
+) values ('penrose', 'business', '{scope}', '{subject}', '', now() + interval '1 hour', interval '1 hour', 1, now(),
+    now(), 131, false, {stopped}, false, false)
+"""
 
 
 @pytest.mark.usefixtures("message")
@@ -52,6 +61,23 @@ def test_a_trace_without_a_broker_shows_what_the_tables_know(stet: CliRunner, mo
     assert "the topics were not read: STET_KAFKA_BOOTSTRAP: no broker at 127.0.0.1:1" in result.stderr
     result = stet.invoke(app, ["trace", "nothing"])
     assert (result.exit_code, "the topics were not read: STET_KAFKA_BOOTSTRAP" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("message")
+@pytest.mark.parametrize(
+    ("scope", "subject", "stopped", "reason"),
+    [
+        ("account", "", "true", "the account is stopped, code 131"),
+        ("number", "main", "false", "line main is throttled, code 131"),
+        ("number", "rights", "true", None),
+    ],
+)
+async def test_a_message_waits_because_whatsapp_stopped_what_it_leaves_by(
+    pool: Pool, postgres_database: str, scope: str, subject: str, stopped: str, reason: str | None
+) -> None:
+    await execute(postgres_database, THROTTLE.format(scope=scope, subject=subject, stopped=stopped))
+    reasons = await waiting_reasons(pool, "penrose", ["m1"], machine_now())
+    assert reasons.get("m1") == reason
 
 
 async def test_a_trace_and_an_answer_say_that_the_rule_is_paused(
