@@ -42,6 +42,7 @@ from tests.services.dispatcher.dispatcher_under_test import (
 
 pytestmark = pytest.mark.integration
 _MESSAGES = 150
+_SHOWN_OF_A_LOG = 4_000  # characters
 
 
 @dataclass
@@ -84,8 +85,10 @@ class DispatcherProcess:
         return messages
 
     async def end(self) -> None:
+        """Stop the processes, and print the ends of their logs, which pytest shows for a test that failed."""
         for child in self._children:
             await child.stop()
+            print(f"{child.log}:\n{child.log.read_text()[-_SHOWN_OF_A_LOG:]}")  # noqa: T201 -- pytest shows it
 
     def _event(self, data: EventData) -> Event:
         self._published += 1
@@ -146,7 +149,7 @@ async def test_a_kill_between_intent_and_outcome_doubles_nothing_and_loses_nothi
     assert len({message["person"] for message in await service.sends()}) == counts["sends"]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_frozen_leader_is_replaced_and_wakes_up_too_late(service: DispatcherProcess) -> None:
     await _publish_requests(service)
     frozen = await service.start()
@@ -154,7 +157,7 @@ async def test_a_frozen_leader_is_replaced_and_wakes_up_too_late(service: Dispat
     os.kill(frozen.pid, signal.SIGSTOP)
     service.settings["STET_HEALTH_PORT"] = str(free_ports(1)[0])
     await service.start()
-    await wait_until(lambda: _nothing_waits(service), 60)
+    await wait_until(lambda: _nothing_waits(service), 120)  # its session, its transaction and its leases end first
     os.kill(frozen.pid, signal.SIGCONT)
     await wait_until(lambda: _all_delivered(service), 40)
     counts = await service.simulator.ask("counts")
