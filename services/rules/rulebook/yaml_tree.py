@@ -215,7 +215,7 @@ class _Builder:
         self._anchors: dict[str, tuple[Node, int] | None] = {}
         self._unused_anchors: dict[str, Location] = {}
         self._repeated = 0
-        self._has_number_signs = _SPACE_AND_NUMBER_SIGN.search(text.text) is not None
+        self._has_number_signs = "#" in text.text and _SPACE_AND_NUMBER_SIGN.search(text.text) is not None
 
     def build(self) -> None:
         parser = CParser(self._text.text)
@@ -243,12 +243,16 @@ class _Builder:
 
     def _take_scalar(self, event: Any) -> None:
         location = self._locate(event.start_mark)
-        if event.style in ("|", ">") and not event.value.strip():
+        value, style = event.value, event.style
+        if style in ("|", ">") and not value.strip():
             self._report_empty_text(location)
-        node = _scalar(event, location, self._report)
-        if event.value[:1] in _OPENING_QUOTES and not event.style:
-            self._report_quotes(node)
-        if self._has_number_signs and not event.style and event.value:
+        if style or event.tag is not None or value in _WORDS or value[0] in _ODD_BEGINNINGS:
+            node = _scalar(event, location, self._report)
+            if value[:1] in _OPENING_QUOTES and not style:
+                self._report_quotes(node)
+        else:  # nearly every value is a plain word
+            node = ScalarNode(location, text := intern(value), text)
+        if self._has_number_signs and not style and value:
             self._report_number_sign(event)
         self._keep(node, 1, event, event.anchor)
 
@@ -640,6 +644,8 @@ _WORDS: Mapping[str, Plain] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _NUMERIC = frozenset("+-.0123456789")
+_ODD_BEGINNINGS = _NUMERIC | _OPENING_QUOTES
+"""Signs with which plain text begins that may be more than a word."""
 _WHOLE = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FRACTION = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.nan|\.NaN|\.NAN"
