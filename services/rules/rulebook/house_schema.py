@@ -175,6 +175,8 @@ def _read_line(node: Node) -> str:
 def _read_link(node: Node) -> str:
     written = read_text(node)
     parts = urlsplit(written) if written.isprintable() and " " not in written else None
+    if parts is not None and parts.scheme == "http" and parts.hostname:
+        raise InvalidValue(f"a link begins with https://, and not with http://; write https{written[len('http') :]}")
     if parts is None or parts.scheme != "https" or not parts.hostname:
         raise InvalidValue("a link is a whole address, like https://authors.example.org/statements")
     return written

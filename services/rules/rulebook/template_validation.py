@@ -90,9 +90,27 @@ def _check_text(context: ValidationContext, template: Template, language: str, t
     for found, name in _foreign_parameters(context, template, text):
         where = context.loaded.place_in_text(location, found)
         context.report.add(where, f"“{found}” is no parameter; write {{{name}}}")
+    if any(sign in text.body for sign in _SIGNS_OF_COMMENTS):
+        _refuse_comment(context, location)
     if template.category is Category.UTILITY and (phrase := find_promotion(text, language)):
         context.report.add(context.loaded.place_in_text(location, phrase), promotion_fault(phrase))
     _check_button_titles(context, template, language, text)
+
+
+_SIGNS_OF_COMMENTS = ("#", "//", "/*", "<!--")
+_COMMENT = re.compile(r"(?P<sign>#(?=\s+\D)|//(?=\s)|/\*|<!--)")
+"""A comment for colleagues at the beginning of a line of a text; “#3”, “#reading” and addresses belong to the text."""
+
+
+def _refuse_comment(context: ValidationContext, text: Location) -> None:
+    for place, words in context.loaded.lines_of_text(text):
+        if (found := _COMMENT.match(words)) is not None:
+            sentence = (
+                f"“{found['sign']}” begins no comment within a text, and this is sent with it; put it above “body”, "
+                "behind “#”, or leave it out"
+            )
+            context.report.refuse(place, sentence, once=True)
+            return
 
 
 def _foreign_parameters(

@@ -42,6 +42,20 @@ class LoadedFiles:
                 return Location(text.file, number + 1, at + 1)
         return text
 
+    def lines_of_text(self, text: Location) -> Iterator[tuple[Location, str]]:
+        """The lines of a text below “>” or “|”, each with its place and without its indent; none of another text."""
+        lines = self.texts.get(text.file, "").splitlines()
+        if text.line > len(lines) or not lines[text.line - 1][text.column - 1 :].startswith((">", "|")):
+            return
+        indent = 0
+        for number in range(text.line, len(lines)):
+            words = lines[number].lstrip(" ")
+            indent = indent or (len(lines[number]) - len(words) if words else 0)
+            if words and len(lines[number]) - len(words) < max(indent, 1):
+                return
+            if words:
+                yield Location(text.file, number + 1, len(lines[number]) - len(words) + 1), words
+
     def unread(self, suffix: str) -> frozenset[str]:
         """Files of this kind that are no YAML, and files whose name belongs to no kind: the missing file may be one of
         them.
