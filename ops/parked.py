@@ -1,5 +1,8 @@
 """Lists, shows, replays and discards the records that a service could not handle."""
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +27,7 @@ from ops.database import operator_pool
 from shared.contracts.topics import ALL_TOPICS
 from shared.runtime.clock import machine_now
 from shared.runtime.outbox import Transaction, unpack_headers
-from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries(__file__, "parked.sql")
 _TOPIC_NAMES = frozenset(topic.name for topic in ALL_TOPICS)
@@ -44,12 +47,21 @@ _COLUMNS = {
 app = command_group("Records that a service could not handle.")
 ServiceOption = Annotated[Service, typer.Option("--service", help="Whose records.")]
 RecordId = Annotated[int, typer.Argument(help="The number in the list.", metavar="ID")]
+ParkedAs = Annotated[
+    str | None, typer.Option("--parked-as", metavar="WORD", help="Only those with this reason, as listed.")
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", help="Only those parked since this moment (UTC).", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
+]
 
 
 @app.command("list")
 def list_command(
     *,
     service: Annotated[Service | None, typer.Option("--service", help="Only this service's (default: all).")] = None,
+    parked_as: ParkedAs = None,
+    since: Since = None,
     settled: Annotated[bool, typer.Option("--all", help="Also replayed and discarded records.")] = False,
     limit: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many rows.")] = 200,
     output: Format = OutputFormat.TEXT,
@@ -61,7 +73,8 @@ def list_command(
         shown: list[dict[str, Any]] = []
         async with operator_pool(load_command_settings(CommandSettings)) as pool:
             for whose in [service] if service else Service:
-                rows = await pool.fetch(QUERIES.list_parked.replace("SCHEMA", whose), states, limit)
+                query = QUERIES.list_parked.replace("SCHEMA", whose)
+                rows = await pool.fetch(query, states, limit, parked_as, _in_utc(since))
                 shown += [{"service": whose, **row, "age": age_of(row["parked_at"], machine_now())} for row in rows]
         print_rows(shown, _COLUMNS, output, empty=f"{service}: nothing is parked" if service else "nothing is parked")
         return 0
@@ -104,18 +117,50 @@ def show_command(
 @app.command("replay")
 def replay_command(
     service: ServiceOption,
-    record_id: RecordId,
+    record_ids: Annotated[list[int] | None, typer.Argument(help="The numbers in the list.", metavar="[ID]...")] = None,
     *,
+    parked_as: ParkedAs = None,
+    since: Since = None,
     reason: ReasonOption,
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,
 ) -> None:
-    """Send a record to its topic again, with its key and headers.
+    """Send records to their topics again, with keys and headers: those named, or those of --parked-as and --since.
 
-    For example “stet parked replay --service rules 7 --reason "the template is mended"”.
+    It says how many of which reason and topic, asks, and writes a row of the audit log for each. Exit code 1 where one
+    of them could not be sent. For example “stet parked replay --service rules 7 8 --reason "the template is mended"”.
     """
-    confirm(f"Send parked record {record_id} of {service} to its topic again?", yes=yes)
-    run(_settle(service, record_id, "replayed", reason, output))
+    is_filtered = parked_as is not None or since is not None
+    if bool(record_ids) is is_filtered:
+        raise typer.BadParameter("name the records to replay, or give --parked-as or --since")
+
+    async def command() -> int:
+        async with operator_pool(load_command_settings(CommandSettings), service) as pool:
+            rows = await pool.fetch(QUERIES.select_parked, record_ids, parked_as, _in_utc(since))
+            chosen = list(dict.fromkeys(record_ids)) if record_ids else _replayable(rows)
+            if not chosen:
+                return print_error(f"{service} has no parked record like this that came by a topic")
+            confirm(_question(service, chosen, rows), yes=yes)
+            return max([await _settle(pool, service, one, "replayed", reason, output) for one in chosen])
+
+    run(command())
+
+
+def _replayable(rows: Sequence[Any]) -> list[int]:
+    return [row["id"] for row in rows if row["topic"] in _TOPIC_NAMES]
+
+
+def _question(service: Service, chosen: Sequence[int], rows: Sequence[Any]) -> str:
+    """Names one record, or counts several by reason and topic."""
+    if len(chosen) == 1:
+        return f"Send parked record {chosen[0]} of {service} to its topic again?"
+    counted = Counter((row["reason"], row["topic"]) for row in rows if row["id"] in set(chosen))
+    listed = ", ".join(f"{count} {reason} of {topic}" for (reason, topic), count in sorted(counted.items(), key=str))
+    return f"Send {len(chosen)} parked records of {service} to their topics again ({listed})?"
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
 
 
 @app.command("discard")
@@ -129,13 +174,17 @@ def discard_command(
 ) -> None:
     """Settle a record without handling it."""
     confirm(f"Discard parked record {record_id} of {service}?", yes=yes)
-    run(_settle(service, record_id, "discarded", reason, output))
+
+    async def command() -> int:
+        async with operator_pool(load_command_settings(CommandSettings), service) as pool:
+            return await _settle(pool, service, record_id, "discarded", reason, output)
+
+    run(command())
 
 
-async def _settle(service: Service, record_id: int, state: str, reason: str, output: OutputFormat) -> int:
+async def _settle(pool: Pool, service: Service, record_id: int, state: str, reason: str, output: OutputFormat) -> int:
     action = "replay parked record" if state == "replayed" else "discard parked record"
     async with (
-        operator_pool(load_command_settings(CommandSettings), service) as pool,
         audited(pool, action, f"{service} {record_id}", reason) as entry,
         pool.acquire() as connection,
         connection.transaction(),

@@ -1,7 +1,15 @@
 -- name: list_parked
 -- Of one service.
 select id, topic, partition, kafka_offset, reason, parked_at, octet_length(value) as bytes, state
-from SCHEMA.parked where state = any($1::text[]) order by id limit $2;
+from SCHEMA.parked where state = any($1::text[]) and reason = coalesce($3, reason) and parked_at >= coalesce($4, parked_at)
+order by id limit $2;
+
+-- name: select_parked
+-- Those that are open: of these ids, or of all where none are given; of a reason, since a moment.
+select id, topic, reason from parked
+where state = 'parked' and id = any(coalesce($1::bigint[], array[id])) and reason = coalesce($2, reason)
+    and parked_at >= coalesce($3, parked_at)
+order by id;
 
 -- name: show_parked
 select id, topic, partition, kafka_offset, key, value, headers, reason, sentence, parked_at, state, settled_at, note

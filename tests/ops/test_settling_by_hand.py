@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import asyncpg
 import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
+from shared.runtime.clock import machine_now
 from tests.ops.rows import execute
 from tests.ops.stet_command import WHY
 
@@ -39,6 +41,32 @@ def test_the_result_of_settling_a_record_is_json_where_that_is_asked_for(
     asyncio.run(execute(postgres_database, PARKED.replace("SCHEMA", "rules")))
     result = stet.invoke(app, ["parked", verb, "--service", "rules", "1", *WHY, "--yes", "--format", "json"])
     assert json.loads(result.stdout) == {"service": "rules", "id": 1, "state": f"{verb.removesuffix('e')}ed"}
+
+
+def test_many_records_are_replayed_by_their_numbers_or_by_why_they_were_parked(
+    stet: CliRunner, postgres_database: str
+) -> None:
+    parked = PARKED.replace("SCHEMA", "rules")
+    old = parked.replace("now()", "now() - interval '9 days'")
+    several = [parked] * 3 + [parked.replace("malformed", "unexpected")] * 2 + [old.replace("malformed", "unexpected")]
+    asyncio.run(execute(postgres_database, ";".join(several)))
+    replay = ["parked", "replay", "--service", "rules", *WHY, "--format", "json"]
+
+    def replayed(*options: str) -> list[int]:
+        return [json.loads(line)["id"] for line in stet.invoke(app, [*replay, *options, "--yes"]).stdout.splitlines()]
+
+    asked = stet.invoke(app, [*replay, "--parked-as", "malformed"])
+    assert "Send 3 parked records of rules to their topics again (3 malformed of consonance.events)?" in asked.stderr
+    assert stet.invoke(app, [*replay, "--yes"]).exit_code == 2
+    assert replayed("1", "3") == [1, 3]
+    assert stet.invoke(app, [*replay, "1", "2", "--yes"]).exit_code == 1
+    yesterday = f"{machine_now() - timedelta(days=1):%Y-%m-%d}"
+    assert replayed("--parked-as", "unexpected", "--since", yesterday) == [4, 5]
+    left = stet.invoke(app, ["parked", "list", "--parked-as", "unexpected", "--format", "json"])
+    assert [json.loads(line)["id"] for line in left.stdout.splitlines()] == [6]
+    audited = stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines()
+    targets = [(entry["target"], entry["result"]) for entry in map(json.loads, audited)]
+    assert [(f"rules {number}", "done") in targets for number in (1, 2, 3, 4, 5, 6)] == [*[True] * 5, False]
 
 
 @pytest.mark.parametrize(
