@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
@@ -396,13 +397,25 @@ def _policy_faults(spec: Any, manifests: Sequence[Manifest]) -> Objections:
                 yield from _port_faults(rule, peer["podSelector"], manifests)
 
 
+_PRIVATE_OF_IPV4 = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+
+
+def _by_nat64(network: IPv4Network) -> str:
+    """The addresses of IPv6 that NAT64 translates to a network of IPv4 (RFC 6052)."""
+    prefix = IPv6Network("64:ff9b::/96")
+    first = int(prefix.network_address) + int(network.network_address)
+    return str(IPv6Network((first, prefix.prefixlen + network.prefixlen)))
+
+
 _PRIVATE = {
-    "0.0.0.0/0": ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
-    "::/0": ("64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10"),
-}
+    "0.0.0.0/0": _PRIVATE_OF_IPV4,
+    "::/0": (
+        *(_by_nat64(IPv4Network(network)) for network in _PRIVATE_OF_IPV4), "64:ff9b:1::/48", "fc00::/7", "fe80::/10",
+    ),
+}  # fmt: skip
 """The internet by either protocol, with its private and link-local networks; a cloud's metadata servers are there.
 
-The first two of IPv6 are translated to addresses of IPv4 (NAT64), private ones included.
+64:ff9b:1::/48 is for the NAT64 of a network of one's own (RFC 8215), which translates private addresses too.
 """
 
 
