@@ -32,7 +32,7 @@ class ClusterNode:
     script: Path
 
     def __post_init__(self) -> None:
-        if not os.access(self.script, os.X_OK):
+        if not (self.script.is_file() and os.access(self.script, os.X_OK)):
             raise Misconfigured("NODE", f"{self.script} is no program; name another node.sh, or a cluster by CONTEXT")
 
     def up(self) -> None:

@@ -45,6 +45,8 @@ def test_the_variables_of_a_node_are_read_from_its_script() -> None:
 def test_a_node_that_is_no_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"NODE: .*node\.sh is no program"):
         ClusterNode(tmp_path / "node.sh")
+    with pytest.raises(Misconfigured, match=r"NODE: .* is no program"):
+        ClusterNode(tmp_path)  # a folder may be entered, which is the right to execute it
 
 
 def test_a_node_builds_the_base_of_the_runtime_image_that_no_registry_gives(tmp_path: Path) -> None:
