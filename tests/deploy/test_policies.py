@@ -209,7 +209,10 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(policy("dispatcher"), "egress", 0, "to", 1, to=None), "dispatcher: it lets out to the internet, and not"),
         (put(policy("writeback"), "egress", 0, "to", 0, "ipBlock", "except", 2, to=None), "network 169.254.0.0/16"),
         (put(policy("writeback"), "egress", 0, "to", 1, "ipBlock", "except", to=None), "network fc00::/7"),
-        (put(policy("dispatcher"), "egress", 0, "to", 1, "ipBlock", "except", 0, to=None), "network 64:ff9b::a00:0/104"),
+        (
+            put(policy("dispatcher"), "egress", 0, "to", 1, "ipBlock", "except", 0, to=None),
+            "network 64:ff9b::a00:0/104",
+        ),
     ],
     policies.both_ends: [
         (put(policy("postgres"), "ingress", 1, "ports", 0, "port", to=8001), "let nothing in on 8000"),
