@@ -32,9 +32,9 @@ from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_qu
 QUERIES = load_queries(__file__, "status.sql")
 _LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop itself takes less than a second
 _SLOW_OUTBOX = timedelta(seconds=30)
-_STALE_POLL = timedelta(minutes=30)  # as the alert StetPollStale has it
-_OPEN_GAP = timedelta(minutes=30)  # as the alert StetWebhookGapOpen has it
-_LATE_WRITE = timedelta(minutes=30)  # as the alert StetWritesPending has it
+STALE_POLL = timedelta(minutes=30)  # as the alert StetPollStale has it
+OPEN_GAP = timedelta(minutes=30)  # as the alert StetWebhookGapOpen has it
+LATE_WRITE = timedelta(minutes=30)  # as the alert StetWritesPending has it
 _MOST_SKEW = timedelta(seconds=10)  # a page takes seconds under load, and its date is in whole ones
 _RUNBOOKS = "docs/operations/runbooks"
 _METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -371,7 +371,7 @@ def _throttled(row: Any) -> str:
 async def _write_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
     row = await connection.fetchrow(QUERIES.writes, tenant)
     tasks = await connection.fetchrow(QUERIES.tasks, tenant)
-    late = row["oldest_queued"] is not None and now - row["oldest_queued"] > _LATE_WRITE
+    late = row["oldest_queued"] is not None and now - row["oldest_queued"] > LATE_WRITE
     hint = f"{_RUNBOOKS}/StetWritesPending.md" if late else ""
     return [
         StatusLine("writes", "waiting", row["queued"], row["oldest_queued"], wrong=late, hint=hint),
@@ -393,7 +393,7 @@ async def _source_lines(connection: Connection, tenant: str) -> list[StatusLine]
 def _webhook_line(row: Any) -> StatusLine:
     """A gap follows each start of ingest and closes by itself; one that stays open needs a person."""
     since = row["gap_since"]
-    wrong = since is not None and machine_now() - since > _OPEN_GAP
+    wrong = since is not None and machine_now() - since > OPEN_GAP
     hint = f"{_RUNBOOKS}/StetWebhookGapOpen.md" if wrong else ""
     return StatusLine("sources", "WhatsApp webhook", "gap open" if since else "complete", since, wrong=wrong, hint=hint)
 
@@ -402,7 +402,7 @@ def _poll_line(row: Any) -> StatusLine:
     """A pass that neither ends nor begins again: Consonance is away, or the replica that polls is gone."""
     completed = row["completed_at"] is not None
     since = row["completed_at"] if completed else row["started_at"]
-    stale = machine_now() - since > _STALE_POLL
+    stale = machine_now() - since > STALE_POLL
     hint = f"{_RUNBOOKS}/StetPollStale.md" if stale else ""
     name, value = f"{row['entity']} polled", "last complete" if completed else "under way"
     return StatusLine("sources", name, value, since, wrong=stale, hint=hint)

@@ -26,7 +26,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres, give_passwords
-from dev.processes import family_of
+from dev.processes import Child, family_of
 from shared.runtime.topic_setup import create_topics
 from tests import containers
 
@@ -156,6 +156,15 @@ async def _recover(server: EmbeddedKafka | EmbeddedPostgres) -> None:
 def run_folder() -> Iterator[Path]:
     with _scratch() as folder:
         yield folder
+
+
+async def stop_and_show_log(child: Child) -> None:
+    """Stop a process, and print the end of its log, which pytest shows for a test that failed."""
+    await child.stop()
+    print(f"{child.log}:\n{child.log.read_text()[-_SHOWN_OF_A_LOG:]}")  # noqa: T201 -- pytest shows it
+
+
+_SHOWN_OF_A_LOG = 4_000  # characters
 
 
 async def declare_topics(bootstrap: str, prefix: str) -> None:

@@ -19,9 +19,6 @@ from shared.runtime.failures import CONNECTION_LOST, TRANSIENT_ERRORS, LocksBusy
 from shared.runtime.metrics import Metrics
 from shared.runtime.retry import until_available
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import get_logger
-
-log = get_logger()
 
 Connection = Any
 """An asyncpg connection, pooled or not; asyncpg ships no types."""
@@ -352,7 +349,7 @@ class DatabaseCheck:
             async with asyncio.timeout(_WRITE_SECONDS):
                 await self._pool.execute(_QUERIES.write_readiness, machine_now())
         except (asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
-            self._note(error)
+            self._refusal = remedy_of(error)
             return False
         self._refusal = ""
         return True
@@ -360,10 +357,3 @@ class DatabaseCheck:
     async def detail(self) -> str:
         """A detail of readiness; empty where the database takes rows, or comes back by itself."""
         return f"database: {self._refusal}" if self._refusal else ""
-
-    def _note(self, error: Exception) -> None:
-        """Log what an operator has to mend, once."""
-        remedy = remedy_of(error)
-        if remedy and remedy != self._refusal:
-            log.warning("database.refused", error=type(error).__name__, setting="STET_POSTGRES_DSN", hint=remedy)
-        self._refusal = remedy

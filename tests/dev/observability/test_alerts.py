@@ -1,6 +1,7 @@
 """The alerts: names, texts, runbook pages, and the two series that each is tested with."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from dev.observability.prometheus import promtool
 from dev.observability.promises import PROMISES
 from dev.observability.rule_files import read_rule_files
 from dev.observability.rule_rendering import rule_groups, to_yaml
+from ops import status
 from tests.dev.observability.test_dashboards import unknown_names
 
 _RUNBOOKS = ROOT / "docs" / "operations" / "runbooks"
@@ -90,3 +92,18 @@ def test_promtool_accepts_the_rules(tmp_path: Path, factor: float) -> None:
 def _promtool(*arguments: str) -> None:
     done = promtool(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        ("StetPollStale", status.STALE_POLL),
+        ("StetWebhookGapOpen", status.OPEN_GAP),
+        ("StetWritesPending", status.LATE_WRITE),
+    ],
+)
+def test_stet_status_calls_wrong_what_an_alert_reports_at_its_bound(name: str, bound: timedelta) -> None:
+    (alert,) = [each for each in ALERTS if each.name == name]
+    found = re.search("> <([0-9]+)m>", alert.expression) or re.fullmatch("([0-9]+)m", alert.holds)
+    assert found is not None
+    assert timedelta(minutes=int(found[1])) == bound

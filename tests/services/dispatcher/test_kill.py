@@ -30,7 +30,7 @@ from tests.dev.whatsapp.simulator_under_test import (
     SimulatorUnderTest,
     running_simulator,
 )
-from tests.infrastructure import ROOT, declare_topics
+from tests.infrastructure import ROOT, declare_topics, stop_and_show_log
 from tests.services.dispatcher.dispatcher_under_test import (
     TENANT,
     person_observed,
@@ -42,7 +42,6 @@ from tests.services.dispatcher.dispatcher_under_test import (
 
 pytestmark = pytest.mark.integration
 _MESSAGES = 150
-_SHOWN_OF_A_LOG = 4_000  # characters
 
 
 @dataclass
@@ -85,10 +84,8 @@ class DispatcherProcess:
         return messages
 
     async def end(self) -> None:
-        """Stop the processes, and print the ends of their logs, which pytest shows for a test that failed."""
         for child in self._children:
-            await child.stop()
-            print(f"{child.log}:\n{child.log.read_text()[-_SHOWN_OF_A_LOG:]}")  # noqa: T201 -- pytest shows it
+            await stop_and_show_log(child)
 
     def _event(self, data: EventData) -> Event:
         self._published += 1

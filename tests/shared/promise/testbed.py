@@ -21,7 +21,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.ids import EventId, MessageId, PersonId, TenantId
 from shared.contracts.messages import MessageWithdrawn
 from shared.contracts.topics import MESSAGES_EVENTS, PARTITIONS
-from tests.infrastructure import declare_topics
+from tests.infrastructure import declare_topics, stop_and_show_log
 
 ROOT = Path(__file__).resolve().parents[3]
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -30,8 +30,6 @@ create table rules.effects (place bigint generated always as identity, event_id 
 grant all on rules.effects to stet_rules;
 """
 
-
-_SHOWN_OF_A_LOG = 4_000  # characters
 
 _PROGRESS = """
 select array_agg(partition) as partitions, array_agg(next_offset) as offsets,
@@ -115,8 +113,7 @@ class DeliveryTestbed:
     async def end(self) -> None:
         """Stop the services, and print the ends of their logs, which pytest shows for a test that failed."""
         for child in self.children:
-            await child.stop()
-            print(f"{child.log}:\n{child.log.read_text()[-_SHOWN_OF_A_LOG:]}")  # noqa: T201 -- pytest shows it
+            await stop_and_show_log(child)
 
     async def produce(self, events: Iterable[Event]) -> None:
         await self.produce_raw((one.partitionkey.encode(), one.to_bytes(), []) for one in events)
